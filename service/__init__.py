@@ -1,0 +1,1 @@
+"""The gateway: HTTP in, job records in Redis, files in S3. Never imports torch."""

@@ -1,0 +1,1 @@
+"""What runs on the box with the accelerator: Celery tasks and the `worker` command."""
