@@ -1,0 +1,41 @@
+"""What can go wrong in the model, in words for the person who asked.
+
+Every error is a `ModelError`: `code` is stable and meant for programs, the message names the thing, what was
+found and what is wanted.
+"""
+
+
+class ModelError(Exception):
+    """Base of every error that the model raises on purpose."""
+
+    code: str = "model_error"
+
+
+class ConfigError(ModelError):
+    """A config file is missing, malformed, or names a key, value or part that does not exist."""
+
+    code = "bad_config"
+
+
+class CheckpointError(ModelError):
+    """A checkpoint is missing, unreadable, or its tensors do not fit the network."""
+
+    code = "bad_checkpoint"
+
+
+class InputError(ModelError):
+    """The input or the options are not what this model reads."""
+
+    code = "unsupported_input"
+
+
+class EmptySurfaceError(ModelError):
+    """The occupancy crosses the threshold nowhere in the box, so there is no surface to extract."""
+
+    code = "empty_surface"
+
+
+class Canceled(ModelError):  # noqa: N818 - the outcome of a request, not a fault
+    """The caller asked to stop."""
+
+    code = "canceled"
