@@ -1,0 +1,34 @@
+"""Points on a moving surface: row j is the same particle in every frame."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.bodies.rig import Floats
+
+
+@dataclass(frozen=True)
+class SurfacePoints:
+    """Particles fixed to the triangles of a mesh."""
+
+    corners: NDArray[np.int32]  # [N, 3], vertex numbers of the triangle of each particle
+    weights: Floats  # [N, 3], barycentric coordinates, rows sum to 1
+
+    def on(self, vertices: Floats) -> Floats:
+        """Where the particles are: vertices [..., V, 3] → points [..., N, 3]."""
+        points: Floats = np.einsum("...nkx,nk->...nx", vertices[..., self.corners, :], self.weights)
+        return points
+
+
+def draw_surface_points(
+    vertices: Floats, faces: NDArray[np.int32], count: int, rng: np.random.Generator
+) -> SurfacePoints:
+    """`count` particles, uniform by area on the mesh of these vertices [V, 3] and faces [F, 3]."""
+    first, second, third = np.moveaxis(vertices[faces], 1, 0)  # [F, 3] each
+    areas = np.linalg.norm(np.cross(second - first, third - first), axis=1)  # [F], doubled
+    chosen = rng.choice(len(faces), size=count, p=areas / areas.sum())  # [N]
+    # Folding the unit square onto the triangle below its diagonal keeps the density uniform.
+    u, v = rng.random((2, count))
+    u, v = np.where(u + v > 1, (1 - u, 1 - v), (u, v))
+    return SurfacePoints(corners=faces[chosen], weights=np.stack([1 - u - v, u, v], axis=1))
