@@ -1,0 +1,33 @@
+"""Where a server program is: on PATH, else inside the Python package that ships it."""
+
+import importlib.metadata
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from service.local.errors import LocalStackError
+
+
+def find_server(names: Sequence[str], *, package: str, otherwise: str) -> Path:
+    """The first of `names` on PATH, else the one that the installed `package` brought; raises if none."""
+    for name in names:
+        if on_path := shutil.which(name):
+            return Path(on_path)
+    try:
+        files = importlib.metadata.files(package) or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.name in names and os.access(path := Path(str(file.locate())).resolve(), os.X_OK):
+            return path
+    raise LocalStackError(
+        f"No {' or '.join(names)} found, neither on PATH nor in the Python package {package!r}. "
+        f"Install one: pip install 'oflow[local]'{otherwise}"
+    )
+
+
+def server_environment(**variables: str) -> dict[str, str]:
+    """A bare environment for a server, so that no setting or key of the person's own shell reaches it."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
+    return kept | variables

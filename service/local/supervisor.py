@@ -1,0 +1,62 @@
+"""Watches running parts: a worker that ends is started again, the loss of another part is the stack's end."""
+
+import threading
+import time
+from collections.abc import Sequence
+
+from service.local.processes import ManagedProcess
+
+QUICK_DEATH = 10.0  # seconds
+MOST_QUICK_DEATHS = (
+    5  # in a row; more than a job has attempts: one that kills its workers must not end the stack
+)
+LONGEST_PAUSE = 8.0  # seconds
+
+
+class Supervisor:
+    """A thread that looks at the parts; `failure` says what was lost beyond help, and is empty otherwise."""
+
+    def __init__(self, essential: Sequence[ManagedProcess], restarted: Sequence[ManagedProcess]) -> None:
+        self.failure = ""
+        self._essential = essential
+        self._restarted = restarted
+        self._quick_deaths = dict.fromkeys(restarted, 0)
+        self._due: dict[ManagedProcess, float] = {}  # when a dead one is started again
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(0.1) and not self.failure:
+            for part in self._essential:
+                if not part.is_running:
+                    self.failure = part.report(f"{part.name} {part.exit_status}")
+                    return
+            for part in self._restarted:
+                if part in self._due:
+                    if time.monotonic() >= self._due[part]:
+                        del self._due[part]
+                        part.start()
+                elif not part.is_running:
+                    self._bury(part)
+
+    def _bury(self, part: ManagedProcess) -> None:
+        """Clear up after a dead part and set the time of its next start, or give up on it."""
+        quick = time.monotonic() - part.started_at < QUICK_DEATH
+        deaths = self._quick_deaths[part] = self._quick_deaths[part] + 1 if quick else 0
+        if deaths >= MOST_QUICK_DEATHS:
+            self.failure = part.report(
+                f"{part.name} {part.exit_status}, {deaths} times within {QUICK_DEATH:g} s"
+            )
+            return
+        pause = min(0.25 * 2**deaths, LONGEST_PAUSE)
+        part.log.write("stack", f"{part.name} {part.exit_status}; it is started again in {pause:g} s")
+        part.kill()  # its own children may still be there
+        self._due[part] = time.monotonic() + pause

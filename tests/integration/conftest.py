@@ -1,0 +1,41 @@
+"""Real servers for the integration tests: one Redis and one object store a session, in a fresh directory."""
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from service.local.log import MergedLog
+from service.local.object_store import ObjectStore
+from service.local.redis_server import RedisServer
+from service.local.stack import service_environment
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A running Redis with `url`, `restart()`, `kill()` then `start()`, `pause()` and `resume()`."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"), MergedLog(sys.__stderr__ or sys.stderr))
+    try:
+        server.start()
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """A running S3 server: `endpoint_url`, `access_key_id`, `secret_access_key`, `bucket`, `client()`."""
+    server = ObjectStore(tmp_path_factory.mktemp("store"), MergedLog(sys.__stderr__ or sys.stderr))
+    try:
+        server.start()
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def server_env(redis_server: RedisServer, object_store: ObjectStore) -> dict[str, str]:
+    """The environment for a gateway or a worker process that is to use these two servers."""
+    return service_environment(redis_server.url, object_store)
