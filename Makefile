@@ -1,0 +1,57 @@
+# make demo: from a clone to a playing animated mesh. make help lists the rest.
+PYTHON ?= python3
+PORT ?= 8000
+# The wheel index of a torch build (CPU only, or another CUDA); empty takes the default build of this platform.
+TORCH_INDEX ?=
+TORCH_VERSION := 2.13.0
+
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-package torch pyproject.toml
+
+.PHONY: help setup demo up test bench lint format lock clean
+.DEFAULT_GOAL := help
+
+help: ## List the commands
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.ready ## Make .venv and install from the lock file
+
+$(VENV)/.ready: requirements.lock pyproject.toml Makefile
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python %d.%d found, 3.11 or later wanted: make PYTHON=python3.12 …" % v[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check torch==$(TORCH_VERSION) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## Reconstruct a shipped sample through the whole stack; files in demo-out/
+	$(BIN)/python -m service.local demo
+
+up: setup ## Run the stack in the foreground on PORT (8000)
+	$(BIN)/python -m service.local up --port $(PORT)
+
+test: setup ## Run every test that needs no GPU
+	$(BIN)/pytest
+
+bench: setup ## Measure each stage of a job, and the service's overhead
+	$(BIN)/python -m tests.bench
+
+lint: setup ## ruff, mypy strict, the rule about imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## Let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: setup ## Resolve the lock files anew
+	$(BIN)/$(LOCK) --all-extras --output-file requirements.lock
+	$(BIN)/$(LOCK) --extra gateway --output-file docker/gateway.lock
+	$(BIN)/$(LOCK) --extra worker --output-file docker/worker.lock
+
+clean: ## Remove what the commands above made
+	rm -rf $(VENV) demo-out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

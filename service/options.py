@@ -1,0 +1,115 @@
+"""What a caller may ask of a reconstruction, beside the file."""
+
+import json
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from service.sequences import Fault
+
+RETENTION_LIMIT = 7 * 24 * 3600
+
+
+class OptionsError(Exception):
+    """Options that cannot be taken, with every fault."""
+
+    code = "invalid_options"
+
+    def __init__(self, faults: list[Fault]) -> None:
+        self.faults = faults
+        super().__init__("; ".join(fault.message for fault in faults))
+
+
+class Format(StrEnum):
+    GLB = "glb"
+    OBJ = "obj"
+    PLY = "ply"
+    NPZ = "npz"
+
+
+class Options(BaseModel):
+    """The options of one job; unknown ones are refused by name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: Annotated[str | None, Field(max_length=100, description="A name from `GET /models`.")] = None
+    formats: Annotated[
+        tuple[Format, ...], Field(min_length=1, description="Files to write, comma-separated or repeated.")
+    ] = (Format.GLB,)
+    frames: Annotated[int | None, Field(ge=2, le=1000, description="Output frames, evenly spaced.")] = None
+    fps: Annotated[float | None, Field(gt=0, le=1000, description="Output frames a second.")] = None
+    resolution: Annotated[int | None, Field(ge=32, le=512, description="Grid cells a side.")] = None
+    threshold: Annotated[float | None, Field(gt=0, lt=1, description="Occupancy of the surface.")] = None
+    simplify: Annotated[int | None, Field(ge=4, description="Target number of faces.")] = None
+    color: Annotated[
+        Literal["none", "correspondence"],
+        Field(description="`correspondence` gives every particle one colour in all frames."),
+    ] = "none"
+    metadata: Annotated[dict[str, Any], Field(description="A JSON object, returned as sent.")] = {}
+    expires_in: Annotated[
+        int | None, Field(ge=60, le=RETENTION_LIMIT, description="Seconds until the files are deleted.")
+    ] = None
+
+    @field_validator("formats", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        parts = [value] if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            return value
+        names = [
+            name.strip() for part in parts for name in (part.split(",") if isinstance(part, str) else [part])
+        ]
+        return tuple(dict.fromkeys(names))
+
+    @field_validator("metadata", mode="before")
+    @classmethod
+    def _parse(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            parsed = json.loads(value)
+        except ValueError:
+            raise ValueError("is not JSON") from None
+        if len(value) > 16_384:
+            raise ValueError(f"is {len(value)} characters of JSON, at most 16384 are kept")
+        return parsed
+
+    @model_validator(mode="after")
+    def _one_rate(self) -> Self:
+        if self.frames is not None and self.fps is not None:
+            raise ValueError("frames and fps exclude each other: send one of them")
+        return self
+
+
+def parse_options(fields: Iterable[tuple[str, str]]) -> Options:
+    """Options from form fields or a query string; every fault at once, each naming its field."""
+    values: dict[str, Any] = {}
+    faults = []
+    for name, value in fields:
+        if name == "formats":
+            values.setdefault(name, []).append(value)
+        elif name in values:
+            faults.append(
+                Fault(key=name, message=f"{name} is given twice", found="2 values", wanted="one value")
+            )
+        else:
+            values[name] = value
+    try:
+        options = Options(**values)
+    except ValidationError as error:
+        raise OptionsError(faults + [_fault(e) for e in error.errors()]) from None
+    if faults:
+        raise OptionsError(faults)
+    return options
+
+
+def _fault(error: Any) -> Fault:
+    name = str(error["loc"][0]) if error["loc"] else "options"
+    found = repr(error["input"])[:100] if error["loc"] else ""
+    if error["type"] == "extra_forbidden":
+        known = ", ".join(Options.model_fields)
+        return Fault(key=name, message=f"{name} is not an option", found=name, wanted=f"one of {known}")
+    wanted = str(error["msg"]).removeprefix("Value error, ")
+    return Fault(key=name, message=f"{name}: {wanted}", found=found, wanted=wanted)

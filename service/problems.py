@@ -1,0 +1,173 @@
+"""Every error answer: application/problem+json (RFC 9457), with a code that programs can rely on."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from kombu.exceptions import OperationalError
+from pydantic import BaseModel
+from redis.exceptions import RedisError
+from starlette.exceptions import HTTPException
+
+from service.options import OptionsError
+from service.sequences import Fault, SequenceError
+
+log = logging.getLogger(__name__)
+
+# code: (status, title). The title never changes; the detail speaks of this one request.
+CODES: dict[str, tuple[int, str]] = {
+    "bad_request": (400, "The request could not be read"),
+    "not_found": (404, "There is no such thing"),
+    "method_not_allowed": (405, "This address does not take that method"),
+    "job_not_done": (409, "The job has not ended yet"),
+    "job_has_no_result": (409, "The job ended without a result"),
+    "job_expired": (410, "The job's files have been deleted"),
+    "too_large": (413, "The upload is too large"),
+    "unsupported_media": (415, "The upload is not a point cloud sequence"),
+    "invalid_sequence": (422, "The sequence has faults"),
+    "invalid_options": (422, "The options have faults"),
+    "invalid_request": (422, "The request has faults"),
+    "unknown_model": (422, "There is no such model"),
+    "unsupported_input": (422, "The model does not read such a sequence"),
+    "internal_error": (500, "Something broke on our side"),
+    "no_model": (503, "No worker has announced a model yet"),
+    "queue_unavailable": (503, "The job queue does not answer"),
+    "storage_unavailable": (503, "The object store does not answer"),
+}
+BY_STATUS = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+
+
+class FaultDetails(BaseModel):
+    """One thing that is wrong: where, what was found, what is wanted."""
+
+    key: str
+    message: str
+    found: str = ""
+    wanted: str = ""
+
+
+class ProblemDetails(BaseModel):
+    """The body of every error answer."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[FaultDetails] = []
+    job_id: str | None = None
+
+
+class Problem(Exception):  # noqa: N818  # the field's word for it, RFC 9457
+    """An answer that is not a success; raise it anywhere below a route."""
+
+    def __init__(
+        self,
+        code: str,
+        detail: str = "",
+        *,
+        errors: Sequence[Fault] = (),
+        job_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.status, title = CODES[code]
+        detail = detail or "; ".join(fault.message for fault in errors) or title
+        self.details = ProblemDetails(
+            title=title,
+            status=self.status,
+            detail=detail,
+            code=code,
+            errors=[FaultDetails(**vars(fault)) for fault in errors],
+            job_id=job_id,
+        )
+        self.headers = dict(headers or {})
+        super().__init__(detail)
+
+
+def responses(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """The `responses=` of a route that may answer with these codes."""
+    out: dict[int | str, dict[str, Any]] = {}
+    for code in codes:
+        status, title = CODES[code]
+        entry = out.setdefault(
+            status,
+            {
+                "description": "",
+                "content": {"application/problem+json": {"schema": PROBLEM_SCHEMA, "examples": {}}},
+            },
+        )
+        entry["description"] = "; ".join(filter(None, [entry["description"], f"`{code}`: {title}"]))
+        example = ProblemDetails(title=title, status=status, detail=title, code=code).model_dump(
+            exclude_none=True
+        )
+        entry["content"]["application/problem+json"]["examples"][code] = {"value": example}
+    return out
+
+
+PROBLEM_SCHEMA = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
+PROBLEM_SCHEMA.pop("$defs")
+FAULT_SCHEMA = FaultDetails.model_json_schema()
+
+
+def answer(problem: Problem) -> JSONResponse:
+    headers = problem.headers
+    if problem.status == 413:
+        headers = {**headers, "Connection": "close"}  # or the server would read the rest of the body
+    if problem.status == 503:
+        headers = {"Retry-After": "5", **headers}
+    return JSONResponse(
+        problem.details.model_dump(exclude_none=True),
+        problem.status,
+        headers,
+        media_type="application/problem+json",
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Answer every exception as a problem; what nobody foresaw is logged and told as 500 without a trace."""
+
+    def handle(kind: type[Exception], translate: Any) -> None:
+        app.add_exception_handler(kind, lambda _request, error: answer(translate(error)))
+
+    def from_http(error: HTTPException) -> Problem:
+        code = BY_STATUS.get(
+            error.status_code, "bad_request" if error.status_code < 500 else "internal_error"
+        )
+        detail = "" if code in ("not_found", "method_not_allowed") else str(error.detail)
+        return Problem(code, detail, headers=error.headers)
+
+    def from_validation(error: RequestValidationError) -> Problem:
+        faults = [
+            Fault(".".join(str(part) for part in e["loc"][1:]), e["msg"], repr(e.get("input"))[:100], "")
+            for e in error.errors()
+        ]
+        return Problem("invalid_request", errors=faults)
+
+    def from_faults(error: SequenceError | OptionsError) -> Problem:
+        return Problem(error.code, errors=error.faults)
+
+    def unavailable(code: str) -> Any:
+        def translate(error: Exception) -> Problem:
+            log.error("%s: %s", code, error)
+            return Problem(code)
+
+        return translate
+
+    def unforeseen(request: Request, error: Exception) -> JSONResponse:
+        log.exception("unforeseen error at %s %s", request.method, request.url.path, exc_info=error)
+        return answer(Problem("internal_error"))
+
+    handle(Problem, lambda problem: problem)
+    handle(HTTPException, from_http)
+    handle(RequestValidationError, from_validation)
+    handle(SequenceError, from_faults)
+    handle(OptionsError, from_faults)
+    handle(RedisError, unavailable("queue_unavailable"))
+    handle(OperationalError, unavailable("queue_unavailable"))
+    handle(BotoCoreError, unavailable("storage_unavailable"))
+    handle(ClientError, unavailable("storage_unavailable"))
+    app.add_exception_handler(Exception, unforeseen)

@@ -1,0 +1,60 @@
+"""Which models there are, and which workers are alive: announced by the workers, read by the gateway."""
+
+import time
+
+from pydantic import BaseModel
+from redis import Redis
+
+
+class ModelInput(BaseModel):
+    """What a model reads: None where any number will do."""
+
+    frames: int | None
+    corresponding: bool
+
+
+class ModelInfo(BaseModel):
+    name: str
+    task: str
+    input: ModelInput
+    checkpoint_sha256: str
+    parameters: int
+    resolution: int
+    threshold: float
+
+
+class Registry:
+    """Models are remembered, so that a job can wait for a worker that restarts; workers are forgotten."""
+
+    def __init__(self, redis: Redis, prefix: str = "oflow") -> None:
+        self.redis = redis
+        self.models_key = f"{prefix}:models"
+        self.workers_key = f"{prefix}:workers"
+
+    def announce(self, model: ModelInfo) -> None:
+        self.redis.hset(self.models_key, model.name, model.model_dump_json())
+
+    def beat(self, worker: str, model: str, seconds: float) -> None:
+        """Say that a worker is alive for the next `seconds`."""
+        now = time.time()
+        with self.redis.pipeline() as pipe:
+            pipe.zremrangebyscore(self.workers_key, "-inf", now)
+            pipe.zadd(self.workers_key, {f"{model}/{worker}": now + seconds})
+            pipe.execute()
+
+    def leave(self, worker: str, model: str) -> None:
+        self.redis.zrem(self.workers_key, f"{model}/{worker}")
+
+    def models(self) -> dict[str, ModelInfo]:
+        return {
+            str(name): ModelInfo.model_validate_json(text)
+            for name, text in self.redis.hgetall(self.models_key).items()
+        }
+
+    def workers(self) -> dict[str, int]:
+        """Live workers by model."""
+        counts: dict[str, int] = {}
+        for member in self.redis.zrangebyscore(self.workers_key, time.time(), "+inf"):
+            model = str(member).rsplit("/", 1)[0]
+            counts[model] = counts.get(model, 0) + 1
+        return counts

@@ -1,0 +1,118 @@
+"""Files in an S3 bucket, through boto3."""
+
+import hashlib
+import logging
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import boto3
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+log = logging.getLogger(__name__)
+# One part in memory at a time: the gateway stays small while large files pass through.
+TRANSFER = TransferConfig(multipart_threshold=8 * 2**20, multipart_chunksize=8 * 2**20, use_threads=False)
+
+
+class ObjectStore:
+    """The one bucket of this service; keys are `jobs/{id}/…`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.bucket = settings.s3_bucket
+        self.retention_seconds = settings.retention_seconds
+        self.download_seconds = settings.download_seconds
+        self.client = _client(settings, settings.s3_endpoint_url)
+        public = settings.s3_public_endpoint_url
+        # A signature covers the host, so URLs for callers are signed for the address that callers use.
+        self._signer = _client(settings, public) if public else self.client
+
+    def prepare(self) -> None:
+        """Create the bucket and its expiry rule where they are missing."""
+        try:
+            self.client.head_bucket(Bucket=self.bucket)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+                raise
+            self.client.create_bucket(Bucket=self.bucket)
+        days = math.ceil(self.retention_seconds / 86_400) + 1  # S3 counts whole days; the record ends on time
+        rule: Any = {
+            "ID": "oflow-retention",
+            "Status": "Enabled",
+            "Filter": {"Prefix": "jobs/"},
+            "Expiration": {"Days": days},
+            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
+        }
+        try:
+            self.client.put_bucket_lifecycle_configuration(
+                Bucket=self.bucket, LifecycleConfiguration={"Rules": [rule]}
+            )
+        except ClientError as error:
+            log.warning(
+                "the object store takes no lifecycle rule (%s): delete old files by other means", error
+            )
+
+    def ping(self) -> None:
+        self.client.head_bucket(Bucket=self.bucket)
+
+    def put(self, key: str, file: BinaryIO, media_type: str) -> None:
+        self.client.upload_fileobj(
+            file, self.bucket, key, ExtraArgs={"ContentType": media_type}, Config=TRANSFER
+        )
+
+    def get(self, key: str, file: BinaryIO) -> str:
+        """Download into `file`; returns the SHA-256 of what came."""
+        digest = hashlib.sha256()
+        for chunk in self.client.get_object(Bucket=self.bucket, Key=key)["Body"].iter_chunks(2**20):
+            digest.update(chunk)
+            file.write(chunk)
+        return digest.hexdigest()
+
+    def open(self, key: str, byte_range: str | None) -> tuple[dict[str, str], int, Iterator[bytes]]:
+        """Headers, status and chunks of an object, or of a part of it (an HTTP `Range`)."""
+        extra: Any = {"Range": byte_range} if byte_range else {}
+        answer = self.client.get_object(Bucket=self.bucket, Key=key, **extra)
+        headers = {"Content-Length": str(answer["ContentLength"]), "Accept-Ranges": "bytes"}
+        if "ContentRange" in answer:
+            headers["Content-Range"] = answer["ContentRange"]
+        return headers, 206 if byte_range else 200, answer["Body"].iter_chunks(2**18)
+
+    def presign(self, key: str, filename: str, seconds: int) -> str:
+        """A URL that downloads the object as `filename` for a while, without credentials."""
+        url: str = self._signer.generate_presigned_url(
+            "get_object",
+            Params={
+                "Bucket": self.bucket,
+                "Key": key,
+                "ResponseContentDisposition": f'attachment; filename="{filename}"',
+            },
+            ExpiresIn=max(1, min(seconds, self.download_seconds)),
+        )
+        return url
+
+    def delete(self, key: str) -> None:
+        self.client.delete_object(Bucket=self.bucket, Key=key)
+
+
+def _client(settings: Settings, endpoint: str | None) -> "S3Client":
+    secret = settings.s3_secret_access_key
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        aws_access_key_id=settings.s3_access_key_id,
+        aws_secret_access_key=secret.get_secret_value() if secret else None,
+        region_name=settings.s3_region,
+        config=Config(
+            signature_version="s3v4",
+            s3={"addressing_style": "path" if settings.s3_path_style else "auto"},
+            retries={"mode": "standard", "max_attempts": 5},
+            connect_timeout=5,
+            read_timeout=30,
+        ),
+    )

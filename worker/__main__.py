@@ -1,0 +1,5 @@
+"""`python -m worker`: the command `worker`."""
+
+from worker.cli import app
+
+app()

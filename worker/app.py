@@ -1,0 +1,64 @@
+"""The Celery app of a worker: one process that holds one loaded model and runs one job at a time.
+
+The parent process only watches; it never imports torch. The child loads the model when it starts.
+"""
+
+import logging
+import os
+import signal
+from typing import Any
+
+from celery import Task
+from celery.exceptions import Reject, TimeLimitExceeded
+from celery.signals import worker_process_init
+
+from service.queue import TASK, celery_app
+from service.settings import get_settings
+from worker.parts import Parts
+
+log = logging.getLogger(__name__)
+HARD_LIMIT_GRACE = 15  # seconds between asking a late job to stop and killing its process
+
+settings = get_settings()
+app = celery_app(settings)
+app.conf.update(
+    task_soft_time_limit=settings.job_deadline_seconds,
+    task_time_limit=settings.job_deadline_seconds + HARD_LIMIT_GRACE,
+)
+_runner: Any = None  # worker.runner.Runner, in the child
+
+
+@worker_process_init.connect(weak=False)
+def load_model(**_: object) -> None:
+    """Load the model once, for all jobs of this process; without a model the worker has to end."""
+    global _runner
+    from worker.runner import Runner  # torch comes in here, in the child
+
+    try:
+        _runner = Runner(Parts(settings))
+    except Exception as error:
+        log.critical("the model cannot be loaded: %s", error, exc_info=not hasattr(error, "code"))
+        os.kill(os.getppid(), signal.SIGTERM)
+        raise SystemExit(78) from None
+
+
+class ReconstructTask(Task[..., None]):
+    def on_failure(self, exc: Exception, task_id: str, *_: object) -> None:
+        """Called in the parent when it had to kill a job that outlived its deadline."""
+        if isinstance(exc, TimeLimitExceeded):
+            parts = Parts(settings)
+            job = parts.jobs.get(task_id)
+            if job is not None:
+                parts.jobs.fail(job, parts.deadline_error())
+
+
+@app.task(name=TASK, base=ReconstructTask, bind=True)
+def reconstruct(_task: ReconstructTask, job_id: str) -> None:
+    from redis.exceptions import RedisError
+
+    try:
+        _runner.run(job_id)
+    except RedisError as error:
+        # The record could not be written: the queue keeps the job, and another attempt ends it.
+        log.error("job %s goes back to the queue: %s", job_id, error)
+        raise Reject(str(error), requeue=True) from error

@@ -1,0 +1,97 @@
+"""A thread in the worker's parent: it keeps the job this worker's own, and ends a worker gone silent."""
+
+import logging
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+from celery.worker import state
+from redis import Redis
+from redis.exceptions import RedisError
+
+from service.queue import queue_name
+from worker.parts import Parts, worker_name
+
+log = logging.getLogger(__name__)
+UNACKED_INDEX = "unacked_index"  # kombu's sorted set: delivery tag → time of delivery
+SILENCE = 60.0  # seconds with jobs waiting and none started
+EXIT_GRACE = 10.0
+
+
+class Liveness(threading.Thread):
+    """Every `interval` seconds: renew the running delivery, so that the broker does not hand it to another
+    worker; beat in the registry; end the process when it has stopped consuming, so that its supervisor
+    starts a fresh one.
+
+    A thread of its own, since what it guards against is a consumer loop that stands still.
+    """
+
+    def __init__(self, parts: Parts, interval: float | None = None) -> None:
+        super().__init__(daemon=True, name="liveness")
+        self.parts = parts
+        self.interval = interval or parts.settings.visibility_timeout_seconds / 4
+        self.model = parts.settings.model_name
+        self.worker = worker_name()
+        self.broker: Redis | None = None
+        url = parts.settings.broker_url
+        if url is None:
+            self.broker = parts.redis
+        elif url.get_secret_value().startswith("redis"):
+            self.broker = Redis.from_url(url.get_secret_value(), decode_responses=True)
+        self.seen: dict[str, float] = {}  # job id → when this thread first saw it here
+        self.last_busy = time.monotonic()
+        self.stopped = threading.Event()
+
+    def run(self) -> None:
+        while not self.stopped.wait(self.interval):
+            try:
+                self.beat()
+            except RedisError as error:
+                log.warning("Redis does not answer the worker: %s", error)
+
+    def beat(self) -> None:
+        requests = _requests()
+        now = time.monotonic()
+        self.seen = {r.id: self.seen.get(r.id, now) for r in requests}
+        self.parts.registry.beat(self.worker, self.model, 4 * self.interval)
+        deadline = self.parts.settings.job_deadline_seconds + 60
+        for request in requests:
+            if now - self.seen[request.id] < deadline:
+                self._renew(request)
+            else:
+                self._exit(f"job {request.id} is {deadline} s old and was not stopped")
+        if requests or not self._waiting():
+            self.last_busy = now
+        elif now - self.last_busy > SILENCE:
+            self._exit(f"jobs wait and none was started for {SILENCE:.0f} s")
+
+    def _renew(self, request: Any) -> None:
+        if self.broker is not None:
+            self.broker.zadd(UNACKED_INDEX, {request.message.delivery_tag: time.time()}, xx=True)
+
+    def _waiting(self) -> bool:
+        return self.broker is not None and self.broker.llen(queue_name(self.model)) > 0
+
+    def _exit(self, why: str) -> None:
+        log.critical("the worker ends itself: %s", why)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(EXIT_GRACE)
+        os._exit(70)
+
+    def stop(self) -> None:
+        self.stopped.set()
+        try:
+            self.parts.registry.leave(self.worker, self.model)
+        except RedisError:
+            log.warning("Redis does not answer; the registry forgets this worker by itself")
+
+
+def _requests() -> list[Any]:
+    """The deliveries that this worker holds. The set may change while it is read; then read again."""
+    while True:
+        try:
+            return list(state.reserved_requests)
+        except RuntimeError:
+            continue

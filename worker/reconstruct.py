@@ -1,0 +1,87 @@
+"""`worker reconstruct` and `worker models`: the path of a job without a server."""
+
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from model import Reconstructor
+from model.config import config_names, load_config
+from model.errors import ModelError
+from model.meshes import WRITERS, MeshSequence
+from service.options import OptionsError, parse_options
+from service.sequences import SequenceError, read_sequence
+from worker.device import pick_device
+
+console = Console()
+
+
+def reconstruct_file(
+    source: Path, target: Path, model: str, checkpoint: str | None, device: str, fields: list[tuple[str, str]]
+) -> int:
+    """Read `source`, write `target`, print fit and timings. Returns the exit code: 0, or 2 for a refusal."""
+    try:
+        options = parse_options(fields)
+        with source.open("rb") as file:
+            sequence = read_sequence(file)
+        began = time.perf_counter()
+        reconstructor = Reconstructor.from_config(model, checkpoint, device=pick_device(device))
+        load_seconds = time.perf_counter() - began
+        columns = (
+            TextColumn("{task.description:10}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task("encode", total=1.0)
+            meshes = reconstructor(
+                sequence.points,
+                sequence.times,
+                sequence.corresponding,
+                frames=options.frames,
+                fps=options.fps,
+                resolution=options.resolution,
+                threshold=options.threshold,
+                simplify=options.simplify,
+                color=options.color,
+                progress=lambda stage, fraction: bar.update(task, description=stage, completed=fraction),
+            )
+            bar.update(task, description="write", completed=1.0)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(WRITERS[options.formats[0]].write(meshes))
+    except (ModelError, SequenceError, OptionsError, OSError) as error:
+        console.print(f"[red]{source.name}[/]: {error}", highlight=False)
+        return 2
+    _print_report(meshes, target, load_seconds)
+    return 0
+
+
+def _print_report(meshes: MeshSequence, target: Path, load_seconds: float) -> None:
+    frames, vertices, _ = meshes.vertices.shape  # [T, V, 3]
+    console.print(f"{target}: {frames} frames, {vertices} vertices, {len(meshes.faces)} faces")
+    if meshes.fit is not None:
+        mean, p95 = meshes.fit.mean.mean(), meshes.fit.p95.max()
+        console.print(
+            f"fit: points lie {mean:.4g} from the mesh on average, 95 % of the worst frame's within {p95:.4g}"
+        )
+    stages = {"load": load_seconds} | meshes.timings
+    console.print("seconds: " + ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in stages.items()))
+
+
+def print_models() -> None:
+    """A table of the configs, and whether each one has a checkpoint here."""
+    table = Table("name", "task", "reads", "checkpoint")
+    for name in config_names():
+        config = load_config(name)
+        frames = config.data.length_sequence
+        checkpoint = config.checkpoint_path()
+        table.add_row(
+            name,
+            "4D point cloud completion",
+            f"{frames} corresponding frames",
+            str(checkpoint.name) if checkpoint else "none: give --checkpoint",
+        )
+    console.print(table)

@@ -1,0 +1,180 @@
+"""One job from record to files: fetch, reconstruct, write, finish."""
+
+import hashlib
+import io
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from billiard.exceptions import SoftTimeLimitExceeded
+from botocore.exceptions import BotoCoreError, ClientError
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+
+from model import MeshSequence, Reconstructor
+from model.errors import Canceled, ModelError
+from model.meshes import WRITERS
+from service.jobs import Fit, Job, JobError, Mesh, Result, ResultFile
+from service.options import Format
+from service.registry import ModelInfo
+from service.sequences import PointCloudSequence, SequenceError, read_sequence
+from worker.device import pick_device
+from worker.parts import Parts
+from worker.progress import ProgressReport
+
+log = logging.getLogger(__name__)
+# boto3 repeats single requests; this outlasts an object store that is away for a while.
+through_outages = retry(
+    retry=retry_if_exception_type((BotoCoreError, ClientError, OSError)),
+    wait=wait_exponential_jitter(initial=0.5, max=8),
+    stop=stop_after_delay(90),
+    reraise=True,
+)
+
+
+class JobFailure(Exception):  # noqa: N818  # an outcome, told to the caller
+    def __init__(self, code: str, message: str) -> None:
+        self.error = JobError(code=code, message=message)
+        super().__init__(message)
+
+
+class Runner:
+    """A loaded model and the places it reads from and writes to."""
+
+    def __init__(self, parts: Parts) -> None:
+        settings = parts.settings
+        self.parts = parts
+        started = time.perf_counter()
+        self.reconstructor = Reconstructor.from_config(
+            settings.model, settings.checkpoint, device=pick_device(settings.device)
+        )
+        self.load_seconds = time.perf_counter() - started
+        parts.registry.announce(ModelInfo(**self.reconstructor.describe() | {"name": settings.model_name}))
+        log.info(
+            "model %s loaded in %.2f s on %s",
+            settings.model_name,
+            self.load_seconds,
+            self.reconstructor.device,
+        )
+
+    def run(self, job_id: str) -> None:
+        """Run an attempt to its end. What goes wrong ends in the record as a sentence, in the log as a trace.
+
+        Raises RedisError when the record itself cannot be written.
+        """
+        jobs = self.parts.jobs
+        job = jobs.claim(job_id, self.parts.settings.max_attempts)
+        if job is None:
+            log.info("job %s is not to be run (again)", job_id)
+            return
+        log.info("job %s started, attempt %d", job.id, job.attempt)
+        try:
+            result = self._work(job)
+        except Canceled:
+            log.info("job %s, attempt %d: stopped, it is no longer the current one", job.id, job.attempt)
+            return
+        except Exception as error:
+            told = self._explain(error)
+            log.error(
+                "job %s failed: %s: %s", job.id, told.code, error, exc_info=told.code == "internal_error"
+            )
+            jobs.fail(job, told)
+            return
+        if jobs.succeed(job, result):
+            log.info("job %s succeeded in %.2f s", job.id, result.timings["total"])
+        else:
+            log.info("job %s, attempt %d: someone else had ended it", job.id, job.attempt)
+
+    def _work(self, job: Job) -> Result:
+        options = job.options
+        timings = {"queue": (job.started_at or job.created_at).timestamp() - job.created_at.timestamp()}
+        began = time.perf_counter()
+
+        @contextmanager
+        def timed(stage: str) -> Iterator[None]:
+            start = time.perf_counter()
+            yield
+            timings[stage] = timings.get(stage, 0.0) + time.perf_counter() - start
+
+        report = ProgressReport(self.parts.jobs, job)
+        with timed("fetch"):
+            sequence = self._fetch(job)
+        meshes = self.reconstructor(
+            sequence.points,
+            sequence.times,
+            sequence.corresponding,
+            frames=options.frames,
+            fps=options.fps,
+            resolution=options.resolution,
+            threshold=options.threshold,
+            simplify=options.simplify,
+            color=options.color,
+            progress=report.within(0.02, 0.95),
+            is_canceled=report.is_superseded,
+        )
+        timings |= meshes.timings
+        files = []
+        for number, kind in enumerate(options.formats):
+            report("write", 0.95 + 0.05 * number / len(options.formats))
+            with timed("write"):
+                name, data = _write(meshes, kind)
+            with timed("store"):
+                self._store(job, name, data, WRITERS[kind].media_type)
+            digest = hashlib.sha256(data).hexdigest()
+            files.append(ResultFile(format=kind, name=name, bytes=len(data), sha256=digest))
+        timings["total"] = time.perf_counter() - began
+        return _result(meshes, files, timings)
+
+    @through_outages
+    def _fetch(self, job: Job) -> PointCloudSequence:
+        with tempfile.TemporaryFile() as file:
+            digest = self.parts.store.get(job.input_key, file)
+            if digest != job.input.sha256:
+                raise JobFailure(
+                    "input_altered", "The stored input is not the one that was uploaded. Send it again."
+                )
+            return read_sequence(file, self.parts.limits)
+
+    @through_outages
+    def _store(self, job: Job, name: str, data: bytes, media_type: str) -> None:
+        self.parts.store.put(job.result_key(name), io.BytesIO(data), media_type)
+
+    def _explain(self, error: Exception) -> JobError:
+        """What the caller reads: a code and a sentence, no path and no trace."""
+        kinds: dict[type[Exception] | tuple[type[Exception], ...], Callable[[], JobError]] = {
+            JobFailure: lambda: error.error,  # type: ignore[attr-defined]
+            (ModelError, SequenceError): lambda: JobError(code=error.code, message=str(error)),  # type: ignore[attr-defined]
+            SoftTimeLimitExceeded: self.parts.deadline_error,
+            (MemoryError, torch.OutOfMemoryError): lambda: JobError(
+                code="out_of_memory",
+                message="The job needs more memory than the worker has. A lower resolution needs less.",
+            ),
+            (BotoCoreError, ClientError, OSError): lambda: JobError(
+                code="storage_unavailable",
+                message="The object store did not answer for 90 s. Send the job again.",
+            ),
+        }
+        for kind, explain in kinds.items():
+            if isinstance(error, kind):
+                return explain()
+        return JobError(
+            code="internal_error", message="The reconstruction broke on our side; the log names the job."
+        )
+
+
+def _write(meshes: MeshSequence, kind: Format) -> tuple[str, bytes]:
+    writer = WRITERS[kind]
+    return f"mesh.{writer.extension}", writer.write(meshes)
+
+
+def _result(meshes: MeshSequence, files: list[ResultFile], timings: dict[str, float]) -> Result:
+    frames, vertices, _ = meshes.vertices.shape  # [T, V, 3]
+    assert meshes.fit is not None  # noqa: S101  # the Reconstructor always measures it
+    return Result(
+        files=files,
+        mesh=Mesh(vertices=vertices, faces=len(meshes.faces), frames=frames, watertight=meshes.watertight),
+        fit=Fit(mean=meshes.fit.mean.tolist(), p95=meshes.fit.p95.tolist()),
+        timings={stage: round(seconds, 4) for stage, seconds in timings.items()},
+    )

@@ -1,0 +1,36 @@
+"""`worker serve`: consume the queue of one model until told to stop."""
+
+import logging
+import os
+import sys
+
+# Before billiard is imported: SIGTERM hands the running job back to the queue at once.
+os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
+
+
+def serve() -> int:
+    """Run the worker in this process; returns its exit code. Settings come from the environment."""
+    from celery.signals import worker_ready, worker_shutting_down
+
+    from service.queue import queue_name
+    from worker.app import app, settings
+    from worker.liveness import Liveness
+    from worker.parts import Parts
+
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stdout,
+    )
+    liveness = Liveness(Parts(settings))
+    worker_ready.connect(lambda **_: liveness.start(), weak=False)
+    worker_shutting_down.connect(lambda **_: liveness.stop(), weak=False)
+    worker = app.Worker(
+        queues=[queue_name(settings.model_name)],
+        loglevel=settings.log_level,
+        without_gossip=True,
+        without_mingle=True,
+        quiet=True,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
