@@ -35,6 +35,12 @@ class EmptySurfaceError(ModelError):
     code = "empty_surface"
 
 
+class FlowError(ModelError):
+    """The velocity field cannot be integrated: its values are not finite or change too fast."""
+
+    code = "flow_failed"
+
+
 class Canceled(ModelError):  # noqa: N818 - the outcome of a request, not a fault
     """The caller asked to stop."""
 

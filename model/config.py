@@ -1,0 +1,329 @@
+"""Typed settings of one experiment, read from YAML with the published names and keys.
+
+A file may name a parent by `inherit_from`, else it builds on `configs/default.yaml`; its own keys win and
+sections merge. Every key is required after merging, so `default.yaml` is the one place that holds defaults.
+"""
+
+import re
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic_core import ErrorDetails
+
+from model.errors import ConfigError
+
+BUNDLE = (
+    Path(__file__).resolve().parent.parent
+)  # the folder that holds configs/, in a checkout and in a wheel
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Kwargs = dict[str, Any]
+AdaptiveSolver = Literal["dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun"]
+FixedStepSolver = Literal["euler", "midpoint", "heun2", "heun3", "rk4", "explicit_adams", "implicit_adams"]
+
+
+class Section(BaseModel):
+    """Base of all sections: no unknown keys, no silent conversion, no change after loading."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class DataConfig(Section):
+    """Where sequences lie on disk and how windows of them are drawn."""
+
+    path: str
+    dataset: Literal["Humans"]
+    input_type: Literal["pcl_seq", "end_pointclouds", "img_seq", "idx"] | None
+    classes: list[str] | None
+    train_split: str | None
+    val_split: str | None
+    test_split: str | None
+    dim: Positive
+    n_training_points: Positive
+    points_unpackbits: bool
+    n_training_pcl_points: Positive
+    input_pointcloud_n: Positive
+    input_pointcloud_noise: Annotated[float, Field(ge=0)]
+    input_pointcloud_corresponding: bool
+    n_views: Positive
+    img_size: Positive
+    img_with_camera: bool
+    img_augment: bool
+    length_sequence: Annotated[int, Field(ge=2)]
+    offset_sequence: Count
+    n_files_per_sequence: Annotated[int, Field(ge=-1)]
+    points_file: str
+    mesh_seq_folder: str
+    points_iou_seq_folder: str
+    pointcloud_seq_folder: str
+    img_seq_folder: str
+
+
+class ModelConfig(Section):
+    """The parts of the network by name, their sizes, the solver and the losses."""
+
+    encoder: str | None
+    encoder_temporal: str | None
+    decoder: str | None
+    velocity_field: str | None
+    encoder_latent: str | None
+    encoder_latent_temporal: str | None
+    decoder_kwargs: Kwargs
+    encoder_kwargs: Kwargs
+    encoder_latent_kwargs: Kwargs
+    encoder_temporal_kwargs: Kwargs
+    velocity_field_kwargs: Kwargs
+    encoder_latent_temporal_kwargs: Kwargs
+    learn_embedding: bool
+    ode_solver: Literal[AdaptiveSolver, FixedStepSolver]
+    ode_step_size: PositiveFloat | None
+    use_adjoint: bool
+    rtol: PositiveFloat
+    atol: PositiveFloat
+    vae_beta: Annotated[float, Field(ge=0)]
+    loss_corr: bool
+    loss_corr_bw: bool
+    loss_recon: bool
+    initialize_from: str | None
+    initialization_file_name: str
+    c_dim: Count
+    z_dim: Count
+    use_camera: bool
+
+
+class TrainingConfig(Section):
+    """The run's folder, batch sizes, intervals in iterations, and how the best model is chosen."""
+
+    out_dir: str
+    model_selection_metric: Literal["iou", "l2", "chamfer", "loss"]
+    model_selection_mode: Literal["maximize", "minimize"]
+    n_eval_points: Positive
+    batch_size: Positive
+    batch_size_vis: Positive
+    batch_size_val: Positive
+    print_every: Count
+    visualize_every: Count
+    checkpoint_every: Count
+    validate_every: Count
+    backup_every: Count
+    eval_sample: bool
+    learning_rate: PositiveFloat
+
+
+class TestConfig(Section):
+    """The occupancy threshold (a probability), the checkpoint, and what an evaluation measures."""
+
+    threshold: Annotated[float, Field(gt=0, lt=1)]
+    eval_mesh: bool
+    eval_pointcloud: bool
+    project_to_final_mesh: bool
+    eval_mesh_correspondences: bool
+    eval_mesh_iou: bool
+    eval_pointcloud_correspondences: bool
+    eval_only_end_time_steps: bool
+    model_file: str
+    mesh_color: bool | None = None  # two published files put generation's key here; it has no effect
+
+
+class GenerationConfig(Section):
+    """What is generated and at which resolution."""
+
+    generate_pointcloud: bool
+    generate_mesh: bool
+    resolution_0: Positive
+    upsampling_steps: Count
+    refinement_step: Count
+    simplify_nfaces: Positive | None
+    padding: Annotated[float, Field(ge=0)]
+    vis_n_outputs: Count
+    n_time_steps: Annotated[int, Field(ge=2)]
+    mesh_color: bool
+    interpolate: bool
+    correspondence: bool
+    only_end_time_points: bool
+    fix_z: bool
+    fix_zt: bool
+    shuffle_generation: bool
+    rand_seed: int
+    batch_size: Positive
+    generation_dir: str
+    use_sampling: bool
+    copy_input: bool
+
+
+class Config(Section):
+    """All settings of one experiment; `path` is the file it came from, `name` what people call it."""
+
+    method: Literal["oflow", "onet4d", "psgn4d"]
+    data: DataConfig
+    model: ModelConfig
+    training: TrainingConfig
+    test: TestConfig
+    generation: GenerationConfig
+
+    _path: Path = PrivateAttr()
+
+    @property
+    def path(self) -> Path:
+        return self._path
+
+    @property
+    def name(self) -> str:
+        """`pointcloud/oflow` for configs/pointcloud/oflow.yaml; the bare stem outside a configs folder."""
+        holder = _holder(self._path)
+        inside = self._path.relative_to(holder / "configs") if holder else Path(self._path.name)
+        return inside.with_suffix("").as_posix()
+
+
+def load_config(path: str | Path, overrides: dict[str, Any] | None = None) -> Config:
+    """Read a config by file path or by name (`bodies`, `pointcloud/oflow`); `overrides` win over the file.
+
+    Raises ConfigError that lists every unknown key, wrong type and missing key by its dotted name.
+    """
+    file = _find(path)
+    values = _merge(_read_inherited(file, ()), overrides or {})
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{file}: " + "; ".join(map(_explain, error.errors()))) from None
+    if config.model.ode_step_size is None and config.model.ode_solver in get_args(FixedStepSolver):
+        raise ConfigError(
+            f"{file}: model.ode_solver {config.model.ode_solver} takes fixed steps and "
+            "model.ode_step_size is null; wanted a step size in (0, 1], such as 0.05"
+        )
+    config._path = file
+    return config
+
+
+def _find(path: str | Path) -> Path:
+    named = BUNDLE / "configs" / f"{path}.yaml"
+    for file in (Path(path), named):
+        if file.is_file():
+            return file.resolve()
+    known = ", ".join(_bundled_names())
+    raise ConfigError(f"no config {str(path)!r}: it is neither a file nor one of the names {known}")
+
+
+def _bundled_names() -> list[str]:
+    folder = BUNDLE / "configs"
+    return [file.relative_to(folder).with_suffix("").as_posix() for file in sorted(folder.rglob("*.yaml"))]
+
+
+def _holder(file: Path) -> Path | None:
+    """The folder that holds the `configs` folder that a file lies in, if it lies in one."""
+    return next((folder.parent for folder in file.parents if folder.name == "configs"), None)
+
+
+def _read_inherited(file: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
+    if file in heirs:
+        raise ConfigError("configs inherit in a circle: " + " → ".join(map(str, (*heirs, file))))
+    own = _read(file)
+    parent = _parent(file, own.pop("inherit_from", None))
+    return _merge(_read_inherited(parent, (*heirs, file)), own) if parent else own
+
+
+def _parent(file: Path, inherit_from: object) -> Path | None:
+    # A default.yaml of some other project in the working folder must not slip in, so only `inherit_from`,
+    # which a person wrote, is looked up there.
+    roots = [root for root in (_holder(file), BUNDLE) if root]
+    if inherit_from is None:
+        if file.name == "default.yaml" and file.parent.name == "configs":
+            return None
+        inherit_from = "configs/default.yaml"
+    elif not isinstance(inherit_from, str):
+        raise ConfigError(f"{file}: inherit_from: found {inherit_from!r}, wanted the path of a YAML file")
+    else:
+        roots.insert(0, Path.cwd())
+    for root in roots:
+        parent = (root / inherit_from).resolve()
+        if parent.is_file():
+            return parent
+    tried = ", ".join(str(root) for root in roots)
+    raise ConfigError(f"{file}: inherit_from: no file {inherit_from} in {tried}")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{file} cannot be read as YAML: {error}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file}: found {type(values).__name__}, wanted sections of keys")
+    return values
+
+
+def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in own.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that reads 1e-4 as a number and refuses a key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.YAMLError(f"the key {key} is given twice, from line {node.start_mark.line + 1} on")
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+_SECTIONS: dict[str, type[Section]] = {
+    "data": DataConfig,
+    "model": ModelConfig,
+    "training": TrainingConfig,
+    "test": TestConfig,
+    "generation": GenerationConfig,
+}
+
+_WANTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+    "dict_type": "a section of keys",
+    "model_type": "a section of keys",
+}
+
+
+def _explain(fault: ErrorDetails) -> str:
+    """One fault in a person's words: the dotted key, what was found, what is wanted."""
+    key = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key {key}{_suggestion(key)}"
+    if fault["type"] == "missing":
+        return f"{key} is missing"
+    wanted = _WANTED.get(fault["type"], fault["msg"].removeprefix("Input should be "))
+    found = yaml.safe_dump(fault["input"], default_flow_style=True).removesuffix("...\n").strip()
+    return f"{key}: found {found}, wanted {wanted}"
+
+
+def _suggestion(key: str) -> str:
+    """The nearest known key: in the same section first, then the same or a like name in any other."""
+    section, _, name = key.rpartition(".")
+    siblings = list(_SECTIONS[section].model_fields) if section else [*Config.model_fields, "inherit_from"]
+    elsewhere = {
+        leaf: f"{other}.{leaf}" for other, fields in _SECTIONS.items() for leaf in fields.model_fields
+    }
+    if not (near := get_close_matches(name, siblings, n=1, cutoff=0.75)):
+        near = [elsewhere[leaf] for leaf in get_close_matches(name, elsewhere, n=1, cutoff=0.75)]
+    elif section:
+        near = [f"{section}.{near[0]}"]
+    return f" (did you mean {near[0]}?)" if near else ""

@@ -1,0 +1,73 @@
+"""Building blocks shared by encoders, decoders and the velocity field."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ResnetBlockFC(nn.Module):
+    """Two linear layers with ReLU before each, plus a shortcut; starts as the shortcut alone.
+
+    [..., size_in] → [..., size_out]; the hidden width is the smaller of the two.
+    """
+
+    def __init__(self, size_in: int, size_out: int) -> None:
+        super().__init__()
+        hidden = min(size_in, size_out)
+        self.fc_0 = nn.Linear(size_in, hidden)
+        self.fc_1 = nn.Linear(hidden, size_out)
+        self.shortcut = nn.Linear(size_in, size_out, bias=False) if size_in != size_out else nn.Identity()
+        nn.init.zeros_(self.fc_1.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        update: Tensor = self.fc_1(F.relu(self.fc_0(F.relu(x))))
+        shortcut: Tensor = self.shortcut(x)
+        return shortcut + update
+
+
+class CBatchNorm1d(nn.Module):
+    """Batch norm whose scale and shift are affine functions of a code: gamma(c) · bn(x) + beta(c).
+
+    x [B, F, P], c [B, C] → [B, F, P]. `legacy` names the two maps fc_gamma and fc_beta and makes them linear
+    layers, as the published image checkpoints have them; the mathematics is the same.
+    """
+
+    def __init__(self, c_dim: int, size: int, legacy: bool = False) -> None:
+        super().__init__()
+        self.legacy = legacy
+        if legacy:
+            self.fc_gamma, self.fc_beta = nn.Linear(c_dim, size), nn.Linear(c_dim, size)
+        else:
+            self.conv_gamma, self.conv_beta = nn.Conv1d(c_dim, size, 1), nn.Conv1d(c_dim, size, 1)
+        for name, parameter in self.named_parameters():  # a plain batch norm for every code
+            nn.init.constant_(parameter, 1.0 if name.endswith("gamma.bias") else 0.0)
+        self.bn = nn.BatchNorm1d(size, affine=False)
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        gamma, beta = self.scale_and_shift(c)
+        normalized: Tensor = self.bn(x)
+        return gamma * normalized + beta
+
+    def scale_and_shift(self, c: Tensor) -> tuple[Tensor, Tensor]:
+        """gamma and beta, each [B, F, 1]."""
+        if self.legacy:
+            return self.fc_gamma(c)[..., None], self.fc_beta(c)[..., None]
+        c = c[..., None]  # [B, C, 1]
+        return self.conv_gamma(c), self.conv_beta(c)
+
+
+class CResnetBlockConv1d(nn.Module):
+    """A residual block of 1×1 convolutions and conditional batch norm: x [B, F, P], c [B, C] → [B, F, P]."""
+
+    def __init__(self, c_dim: int, size: int, legacy: bool = False) -> None:
+        super().__init__()
+        self.bn_0 = CBatchNorm1d(c_dim, size, legacy)
+        self.fc_0 = nn.Conv1d(size, size, 1)
+        self.bn_1 = CBatchNorm1d(c_dim, size, legacy)
+        self.fc_1 = nn.Conv1d(size, size, 1)
+        nn.init.zeros_(self.fc_1.weight)
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        update = self.fc_0(F.relu(self.bn_0(x, c)))
+        update = self.fc_1(F.relu(self.bn_1(update, c)))
+        y: Tensor = x + update
+        return y

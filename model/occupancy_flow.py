@@ -1,0 +1,151 @@
+"""Occupancy Flow (Niemeyer et al., ICCV 2019): the shape at t = 0, and the velocities that carry it on.
+
+    net = build_model(load_config("pointcloud/oflow"))
+    c_s, c_t = net.encode_inputs(inputs)            # inputs [B, 17, N, 3]
+    logits = net.decode(points, None, c_s)          # points [B, P, 3] → [B, P]
+    moved = net.transform_to_t(t, points, None, c_t)  # t [K] → [B, K, P, 3]
+
+Coordinates are those of the unit box of the first frame, times run from 0 to 1.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+from model.config import Config
+from model.decoders import DECODERS
+from model.encoders import SPATIAL, TEMPORAL
+from model.errors import ConfigError
+from model.ode import Solver, advect, advect_back
+from model.velocity_field import VELOCITY_FIELDS, VelocityField
+
+Part = TypeVar("Part", bound=nn.Module)
+
+
+class OccupancyFlow(nn.Module):
+    """Encoders, decoder and velocity field under the published names; a part that is None does not exist."""
+
+    def __init__(
+        self,
+        decoder: nn.Module | None,
+        encoder: nn.Module | None,
+        encoder_temporal: nn.Module | None,
+        vector_field: VelocityField,
+        solver: Solver,
+    ) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.encoder = encoder
+        self.encoder_temporal = encoder_temporal
+        self.vector_field = vector_field
+        self.solver = solver
+
+    def encode_inputs(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Shape code and motion code of [B, T, N, 3]: each [B, c_dim], or [B, 0] without that encoder."""
+        empty = inputs.new_empty(len(inputs), 0)
+        c_s = self.encoder(inputs) if self.encoder is not None else empty
+        c_t = self.encoder_temporal(inputs) if self.encoder_temporal is not None else empty
+        return c_s, c_t
+
+    def infer_z(
+        self,
+        inputs: Tensor,
+        c_t: Tensor,  # noqa: ARG002 - read by latent encoders, as is data
+        data: dict[str, Tensor] | None = None,  # noqa: ARG002
+    ) -> tuple[Normal, Normal]:
+        """Posteriors of the latent codes of shape and motion; of no dimensions without latent encoders."""
+        empty = inputs.new_empty(len(inputs), 0)
+        return Normal(empty, empty), Normal(empty, empty)
+
+    def decode(self, points: Tensor, z: Tensor | None, c: Tensor) -> Tensor:
+        """Occupancy logits [B, P] at t = 0 of points [B, P, 3]."""
+        if self.decoder is None:
+            raise ConfigError("model.decoder is null: this model moves a given mesh, it has no occupancy")
+        logits: Tensor = self.decoder(points, z, c)
+        return logits
+
+    def velocity(self, t: Tensor, points: Tensor, z_t: Tensor | None, c_t: Tensor) -> Tensor:
+        """Velocities [B, P, 3] of particles at points [B, P, 3] at times t [B]."""
+        velocities: Tensor = self.vector_field(t, points, z_t, c_t)
+        return velocities
+
+    def transform_to_t(
+        self,
+        t: Tensor,
+        points: Tensor,
+        z_t: Tensor | None,
+        c_t: Tensor,
+        on_evaluation: Callable[[float], None] | None = None,
+    ) -> Tensor:
+        """Where points [B, P, 3] of t = 0 are at times t [K] (any order, repeats allowed): [B, K, P, 3]."""
+        field = self.vector_field.bind(z_t, c_t)
+        return advect(field, points, t, self.solver, on_evaluation).transpose(0, 1)
+
+    def transform_to_t0(self, t: Tensor, points: Tensor, z_t: Tensor | None, c_t: Tensor) -> Tensor:
+        """Where points [B, P, 3], those of item b seen at t[b], were at t = 0: [B, P, 3]. One solve."""
+        field = self.vector_field.bind(z_t, c_t)
+        paths = advect_back(field, points, t, t, self.solver)  # [B, B, P, 3]: item b after going back t[k]
+        items = torch.arange(len(t), device=points.device)
+        return paths[items, items]
+
+    def transform_to_t_backward(self, t: Tensor, points: Tensor, z_t: Tensor | None, c_t: Tensor) -> Tensor:
+        """Where points [B, P, 3] of t = 1 were a time t [K] before, that is at 1 - t: [B, K, P, 3]."""
+        field = self.vector_field.bind(z_t, c_t)
+        last = points.new_ones(len(points))
+        return advect_back(field, points, last, t, self.solver).transpose(0, 1)
+
+
+def build_model(config: Config) -> OccupancyFlow:
+    """The untrained network of a config, on the CPU. Raises ConfigError for a part that is not available."""
+    if config.method != "oflow":
+        raise ConfigError(f"method: {config.method} is not available; available: oflow")
+    settings = config.model
+    sizes = {"c_dim": settings.c_dim, "z_dim": settings.z_dim}
+    code = {"c_dim": settings.c_dim}
+
+    def part(key: str, registry: dict[str, type[Part]], given: dict[str, int]) -> Part | None:
+        return _build_part(key, getattr(settings, key), getattr(settings, f"{key}_kwargs"), registry, given)
+
+    part("encoder_latent", {}, {})
+    part("encoder_latent_temporal", {}, {})
+    vector_field = part("velocity_field", VELOCITY_FIELDS, sizes)
+    if vector_field is None:
+        raise ConfigError(
+            "model.velocity_field is null; method oflow needs one: " + ", ".join(VELOCITY_FIELDS)
+        )
+    return OccupancyFlow(
+        decoder=part("decoder", DECODERS, {**sizes, "dim": config.data.dim}),
+        encoder=part("encoder", SPATIAL, code),
+        encoder_temporal=part("encoder_temporal", TEMPORAL, code),
+        vector_field=vector_field,
+        solver=Solver.from_config(settings),
+    )
+
+
+def _build_part(
+    key: str,
+    name: str | None,
+    kwargs: dict[str, Any],
+    registry: dict[str, type[Part]],
+    given: dict[str, int],
+) -> Part | None:
+    if name is None:
+        return None
+    if name not in registry:
+        available = ", ".join(registry) or "none"
+        raise ConfigError(f"model.{key}: {name} is not available; available: {available}")
+    accepted = inspect.signature(registry[name]).parameters
+    for option, value in kwargs.items():
+        if option not in accepted:
+            raise ConfigError(
+                f"model.{key}_kwargs.{option}: {name} has no such option; it has {', '.join(accepted)}"
+            )
+        if not isinstance(value, wanted := accepted[option].annotation):
+            raise ConfigError(
+                f"model.{key}_kwargs.{option}: found {value!r}, wanted {getattr(wanted, '__name__', wanted)}"
+            )
+    return registry[name](**{**given, **kwargs})
