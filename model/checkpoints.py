@@ -1,0 +1,99 @@
+"""Checkpoints in the published format: a pickle of `model` (a state_dict), `optimizer` and a few scalars."""
+
+import hashlib
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model.config import Config
+from model.errors import CheckpointError
+
+# Published checkpoints hold loss_val_best as a numpy scalar, pickled under numpy's old or new module name.
+_SCALAR: Any = np.float64().__reduce__()[0]
+_NUMPY_SCALARS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    np.dtype,
+    np.dtypes.Float32DType,
+    np.dtypes.Float64DType,
+    np.dtypes.Int64DType,
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+]
+
+
+def load_checkpoint(path: str | Path, net: nn.Module) -> dict[str, bool | int | float | str]:
+    """Load the weights of a checkpoint into `net`, wherever it was trained, and return its scalars.
+
+    Nothing in the file is executed. Raises CheckpointError where it is not a checkpoint, or where its tensors
+    are not exactly those of the network; `net` is then unchanged.
+    """
+    content = _read(Path(path))
+    state = content.get("model") if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        keys = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        raise CheckpointError(f"{path}: found {keys}; wanted an entry 'model' that holds tensors by name")
+    _compare(Path(path), state, net.state_dict())
+    net.load_state_dict(state)
+    others = {key: value.item() if isinstance(value, np.generic) else value for key, value in content.items()}
+    return {key: value for key, value in others.items() if isinstance(value, bool | int | float | str)}
+
+
+def checkpoint_hash(path: str | Path) -> str:
+    """The SHA-256 of the file, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def find_checkpoint(config: Config) -> Path:
+    """The file of `test.model_file`: in `training.out_dir`, else beside the config."""
+    name = config.test.model_file
+    if "://" in name:
+        raise CheckpointError(
+            f"{config.path}: test.model_file is {name}; fetch it and give the path of the file"
+        )
+    places = [Path(config.training.out_dir) / name, config.path.parent / name]
+    for file in places:
+        if file.is_file():
+            return file.resolve()
+    raise CheckpointError(
+        f"{config.path}: no checkpoint {name}; looked for " + " and ".join(map(str, places))
+    )
+
+
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        raise CheckpointError(
+            f"no checkpoint {path}: " + ("it is a folder" if path.is_dir() else "no such file")
+        )
+    try:
+        with torch.serialization.safe_globals(_NUMPY_SCALARS):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(
+            f"{path} is not a readable checkpoint (damaged, cut short, or no file of torch.save): {reason}"
+        ) from None
+
+
+def _compare(path: Path, found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    common = found.keys() & wanted.keys()
+    faults = {
+        "missing": sorted(wanted.keys() - common),
+        "surplus": sorted(map(str, found.keys() - common)),
+        "of another shape": [
+            f"{key} (found {list(found[key].shape)}, wanted {list(wanted[key].shape)})"
+            for key in sorted(common)
+            if found[key].shape != wanted[key].shape
+        ],
+        "not finite": [key for key in sorted(common) if not found[key].isfinite().all()],
+    }
+    if text := "; ".join(f"{len(keys)} {fault}: {_some(keys)}" for fault, keys in faults.items() if keys):
+        raise CheckpointError(f"{path} does not fit the network; {text}")
+
+
+def _some(keys: list[str], most: int = 6) -> str:
+    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")

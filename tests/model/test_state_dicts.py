@@ -1,0 +1,40 @@
+"""Names and shapes of the state_dict are those of the published networks, so that their checkpoints load."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from model.config import load_config
+from model.occupancy_flow import build_model
+
+DATA = Path(__file__).parent.parent / "data" / "state_dicts"
+
+
+@pytest.mark.parametrize("name", ["pointcloud/oflow", "pointcloud/oflow_w_correspond"])
+def test_names_and_shapes(name: str) -> None:
+    published = json.loads((DATA / f"{name.replace('/', '_')}.json").read_text())
+    ours = {key: list(tensor.shape) for key, tensor in build_model(load_config(name)).state_dict().items()}
+    assert ours == published
+
+
+def test_names_and_shapes_of_the_other_parts() -> None:
+    """Parts that the two published files do not use: names from their description."""
+    config = load_config(
+        "pointcloud/oflow",
+        {
+            "model": {
+                "encoder": "pointnet_simple",
+                "encoder_temporal": None,
+                "encoder_temporal_kwargs": {},
+                "decoder_kwargs": {"legacy": True},
+                "z_dim": 7,
+            }
+        },
+    )
+    shapes = {key: tuple(value.shape) for key, value in build_model(config).state_dict().items()}
+    assert shapes["encoder.fc_3.weight"] == (128, 256)
+    assert shapes["decoder.block4.bn_1.fc_gamma.weight"] == (256, 128)
+    assert shapes["decoder.fc_z.weight"] == (256, 7)
+    assert shapes["vector_field.fc_z.4.weight"] == (128, 7)
+    assert not any(key.startswith("encoder_temporal") for key in shapes)
