@@ -1,0 +1,296 @@
+"""Pictures of a reconstruction, drawn by numpy and Pillow: they need no display and no graphics driver.
+
+camera = Camera.framing(vertices)                       # one camera for all frames: [T, V, 3]
+image = draw_mesh(vertices[0], faces, None, camera, (400, 400))
+contact_sheet(points, vertices, faces, title="punching").save("sheet.png")
+"""
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+Floats = NDArray[np.floating]
+Pixels = NDArray[np.uint8]  # [H, W, 3]
+
+PAPER = (250, 250, 248)
+INK, FAINT = (38, 42, 48), (128, 134, 142)
+CLAY = (214, 196, 178)  # a mesh without colours of its own
+NEAR, FAR = (24, 78, 140), (176, 200, 226)  # points
+GAMMA = 2.2
+SHADOW = 70  # of 255, at its darkest
+SUPERSAMPLING = 3
+CANDIDATES = 1_000_000  # pixels tested at once; bounds the memory
+# Towards the light, in view space (x right, y up, z to the viewer), and its strength.
+LIGHTS = (((-0.55, 0.7, 0.6), 0.72), ((0.85, 0.1, 0.4), 0.22))
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A perspective three-quarter view; y is up."""
+
+    rotation: Floats  # [3, 3], world → view: x right, y up, z to the viewer
+    centre: Floats  # [3], what it looks at
+    distance: float
+    floor: float  # the lowest y
+    aspect: float  # width over height
+    focal: float = 4.0  # distance over half the height of what is seen: 28 degrees
+
+    @classmethod
+    def framing(
+        cls, points: ArrayLike, azimuth: float = 30.0, elevation: float = 10.0, aspect: float | None = None
+    ) -> "Camera":
+        """The view that just holds all `points` [..., 3], seen from `azimuth` degrees right of +z.
+
+        `aspect` is width over height; by default the one that fits the points, between 0.5 and 2.
+        """
+        flat = np.asarray(points, dtype=np.float64).reshape(-1, 3)
+        a, e = np.radians([azimuth, elevation])
+        turn = np.array([[np.cos(a), 0, -np.sin(a)], [0, 1, 0], [np.sin(a), 0, np.cos(a)]])
+        rise = np.array([[1, 0, 0], [0, np.cos(e), -np.sin(e)], [0, np.sin(e), np.cos(e)]])
+        rotation = rise @ turn
+        seen = flat @ rotation.T
+        middle = (seen.min(axis=0) + seen.max(axis=0)) / 2
+        x, y, z = (seen - middle).T
+        x, y = np.abs(x), np.abs(y)
+        if aspect is None:
+            aspect = float(np.clip(x.max() / max(y.max(), 1e-9), 0.5, 2.0))
+        reach = cls.focal / 0.9  # a twentieth of the height stays free above and below
+        distance = max((y * reach + z).max(), (x * reach / aspect + z).max(), 1e-6)
+        return cls(rotation, middle @ rotation, float(distance), float(flat[:, 1].min()), aspect)
+
+    def project(self, points: Floats, size: tuple[int, int]) -> Floats:
+        """Pixel position and distance from the viewer, [M, 3], of points [M, 3]; size is (width, height)."""
+        width, height = size
+        view = (points - self.centre) @ self.rotation.T
+        depth = self.distance - view[:, 2]
+        scale = self.focal * min(height, width / self.aspect) / 2 / depth  # all fits, whatever the size
+        return np.stack([width / 2 + scale * view[:, 0], height / 2 - scale * view[:, 1], depth], axis=1)
+
+
+def draw_mesh(
+    vertices: Floats,
+    faces: NDArray[np.integer],
+    colors: NDArray[np.generic] | None,
+    camera: Camera,
+    size: tuple[int, int],
+) -> Pixels:
+    """A smooth-shaded picture [H, W, 3] of vertices [V, 3] and faces [F, 3], in an image of (width, height).
+
+    `colors` [V, 3] are uint8 or 0..1. Faces are seen from both sides.
+    """
+    large = (size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING)
+    screen = camera.project(np.asarray(vertices, dtype=np.float64), large)
+    covered, face, weights = _rasterise(screen, faces, large)  # [P], [P], [P, 3]
+    corners = faces[face]  # [P, 3]
+
+    normals = _vertex_normals(vertices, faces) @ camera.rotation.T  # [V, 3] in view space
+    normal = np.einsum("pkx,pk->px", normals[corners], weights)
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-12
+    turned_away = _doubled_area(screen, faces) > 0  # counter-clockwise outside, but pixels count downwards
+    normal[turned_away[face]] *= -1
+
+    if colors is None:
+        albedo = np.broadcast_to(_from_srgb(np.array(CLAY, dtype=np.uint8)), (len(face), 3))
+    else:
+        albedo = np.einsum("pkx,pk->px", _from_srgb(colors)[corners], weights)
+    image = _from_srgb(np.asarray(_ground(vertices, camera, size).resize(large))).reshape(-1, 3)
+    image[covered] = albedo * _light(normal)[:, None]
+    blocks = image.reshape(size[1], SUPERSAMPLING, size[0], SUPERSAMPLING, 3)
+    return _to_srgb(blocks.mean(axis=(1, 3)))
+
+
+def draw_points(points: Floats, camera: Camera, size: tuple[int, int]) -> Pixels:
+    """Round dots [H, W, 3], pale and small where points [N, 3] are far; fewer points make larger dots."""
+    scale = 4
+    image = _ground(points, camera, size).resize((size[0] * scale, size[1] * scale))
+    draw = ImageDraw.Draw(image)
+    screen = camera.project(np.asarray(points, dtype=np.float64), image.size)
+    screen = screen[np.argsort(-screen[:, 2])]  # far to near
+    near, far = screen[-1, 2], screen[0, 2]
+    closeness = ((far - screen[:, 2]) / max(far - near, 1e-9))[:, None]
+    shades = np.round(np.array(FAR) + closeness * (np.array(NEAR) - np.array(FAR))).astype(int).tolist()
+    radius = image.size[1] * np.clip(0.16 / np.sqrt(len(points)), 0.002, 0.012)
+    rim = 2 if radius > 12 else 0  # a pale rim keeps large dots apart
+    radii = radius * camera.distance / screen[:, 2]
+    for (x, y, _), r, shade in zip(screen.tolist(), radii.tolist(), shades, strict=True):
+        draw.ellipse((x - r, y - r, x + r, y + r), fill=tuple(shade), outline=PAPER, width=rim)
+    return np.asarray(image.resize(size, Image.Resampling.BOX))
+
+
+def contact_sheet(
+    points: Sequence[Floats],
+    vertices: Floats,
+    faces: NDArray[np.integer],
+    colors: NDArray[np.generic] | None = None,
+    *,
+    times: Sequence[float] | None = None,
+    mesh_times: Sequence[float] | None = None,
+    title: str = "",
+    caption: str = "",
+    height: int = 420,
+) -> Image.Image:
+    """Input points (T arrays [N, 3]) above, mesh (vertices [K, V, 3]) below; at first, middle and last frame.
+
+    All panels share one camera. `colors` as in `draw_mesh`. The `times` of the input, in seconds, are written
+    under the panels; the mesh shown is the one nearest in time by `mesh_times` (by default spread evenly).
+    """
+    if not len(points) or not len(vertices):
+        raise ValueError(
+            f"a contact sheet of {len(points)} input and {len(vertices)} output frames has nothing to show"
+        )
+    camera = Camera.framing(np.concatenate([np.reshape(a, (-1, 3)) for a in (*points, vertices)]))
+    panel = (round(height * camera.aspect), height)
+    shown = [0, (len(points) - 1) // 2, len(points) - 1]
+    clock = np.linspace(0, 1, len(points)) if times is None else np.asarray(times)
+    mesh_clock = (
+        np.linspace(clock[0], clock[-1], len(vertices)) if mesh_times is None else np.asarray(mesh_times)
+    )
+
+    margin, gap, label = 36, 18, 30
+    top = margin + (52 if title else 0)
+    left = margin + label
+    width = left + 3 * panel[0] + 2 * gap + margin
+    lines = textwrap.wrap(caption, (width - 2 * margin) // 7)
+    bottom = top + 2 * height + gap + label
+    sheet = Image.new("RGB", (width, bottom + margin + 20 * len(lines)), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    if title:
+        draw.text((margin, margin - 8), title, fill=INK, font=ImageFont.load_default(24))
+    for row, text in enumerate(("input points", "mesh")):
+        y = top + row * (height + gap)
+        _vertical_text(sheet, (margin, y + height // 2), text)
+        draw.line((margin + label - 6, y + 8, margin + label - 6, y + height - 8), fill=(222, 224, 226))
+    for column, i in enumerate(shown):
+        x = left + column * (panel[0] + gap)
+        k = int(np.argmin(np.abs(mesh_clock - clock[i])))
+        sheet.paste(Image.fromarray(draw_points(points[i], camera, panel)), (x, top))
+        sheet.paste(
+            Image.fromarray(draw_mesh(vertices[k], faces, colors, camera, panel)), (x, top + height + gap)
+        )
+        text = f"frame {i + 1} of {len(points)}" + ("" if times is None else f"  ·  {clock[i]:.2f} s")
+        centre = (x + panel[0] // 2, top + 2 * height + gap + 10)
+        draw.text(centre, text, fill=INK, font=ImageFont.load_default(15), anchor="ma")
+    for i, line in enumerate(lines):
+        draw.text((margin, bottom + 16 + 20 * i), line, fill=FAINT, font=ImageFont.load_default(14))
+    return sheet
+
+
+def _rasterise(
+    screen: Floats, faces: NDArray[np.integer], size: tuple[int, int]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
+    """The nearest face at each covered pixel: pixel number [P], face number [P], barycentric weights [P, 3].
+
+    `screen` [V, 3] are pixel position and depth. Each face is tested at all pixels of its bounding box.
+    """
+    width, height = size
+    corner = screen[faces]  # [F, 3, 3]
+    position = np.concatenate([corner[..., :2], np.ones((len(faces), 3, 1))], axis=2)  # (x, y, 1)
+    area = _doubled_area(screen, faces)
+    # A corner's weight at (x, y) is plane · (x, y, 1); plane is the cross product of the other two corners.
+    plane = np.cross(np.roll(position, -1, axis=1), np.roll(position, -2, axis=1))
+    plane = np.moveaxis(plane / np.where(area == 0, np.inf, area)[:, None, None], 0, 2)  # [3, 3, F]
+    # Pixel centres lie at halves. A face behind the viewer is not drawn.
+    low = np.clip(np.ceil(corner[..., :2].min(axis=1) - 0.5), 0, size).astype(np.intp)  # [F, 2]
+    high = np.clip(np.floor(corner[..., :2].max(axis=1) - 0.5) + 1, 0, size).astype(np.intp)
+    box = np.maximum(high - low, 0)
+    box[(area == 0) | (corner[..., 2].min(axis=1) <= 0)] = 0
+    count = box.prod(axis=1)  # [F]
+    # One over the depth, unlike the depth, is linear on the screen.
+    closeness = (plane * (1 / np.maximum(corner[..., 2].T, 1e-9))[:, None]).sum(axis=0)  # [3, F]
+
+    nearest = np.zeros(width * height)
+    face_at = np.full(width * height, -1, dtype=np.intp)
+    drawn = np.flatnonzero(count)
+    batch = np.cumsum(count[drawn]) // CANDIDATES
+    for rows in np.split(drawn, np.flatnonzero(np.diff(batch)) + 1):
+        face = np.repeat(rows, count[rows])  # [C]
+        within = np.arange(len(face)) - np.repeat(np.cumsum(count[rows]) - count[rows], count[rows])
+        down, across = np.divmod(within, box[face, 0])
+        x, y = low[face, 0] + across, low[face, 1] + down
+        first, second, third = (_linear_at(weight, face, x, y) for weight in plane)
+        inside = np.flatnonzero((first >= 0) & (second >= 0) & (third >= 0))
+        x, y, face = x[inside], y[inside], face[inside]
+        pixel, close = y * width + x, _linear_at(closeness, face, x, y)
+        np.maximum.at(nearest, pixel, close)
+        wins = close == nearest[pixel]
+        face_at[pixel[wins]] = face[wins]
+    covered = np.flatnonzero(face_at >= 0)
+    face = face_at[covered]
+    y, x = np.divmod(covered, width)
+    return covered, face, np.stack([_linear_at(weight, face, x, y) for weight in plane], axis=1)
+
+
+def _linear_at(plane: Floats, face: NDArray[np.intp], x: NDArray[np.intp], y: NDArray[np.intp]) -> Floats:
+    """Values [C] of linear functions, one a face ([3, F]), at the centres of pixels (x, y)."""
+    value: Floats = plane[0, face] * (x + 0.5) + plane[1, face] * (y + 0.5) + plane[2, face]
+    return value
+
+
+def _doubled_area(screen: Floats, faces: NDArray[np.integer]) -> Floats:
+    """Signed, twice the area [F] of each face in pixels: positive where its corners run clockwise as seen."""
+    (x0, y0), (x1, y1), (x2, y2) = (screen[faces[:, k], :2].T for k in range(3))
+    area: Floats = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+    return area
+
+
+def _vertex_normals(vertices: Floats, faces: NDArray[np.integer]) -> Floats:
+    """Mean normal [V, 3] of the faces around each vertex, weighted by area; not of unit length."""
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    across = np.cross(b - a, c - a)  # [F, 3]
+    columns = [
+        np.bincount(faces.ravel(), np.repeat(across[:, axis], 3), minlength=len(vertices))
+        for axis in range(3)
+    ]
+    return np.stack(columns, axis=1)
+
+
+def _light(normal: Floats) -> Floats:
+    """Brightness [P] of unit normals [P, 3] in view space: sky, a key and a fill light, darker rims."""
+    light = 0.26 + 0.1 * normal[:, 1]
+    for towards, strength in LIGHTS:
+        direction = np.array(towards) / np.linalg.norm(towards)
+        light += strength * np.maximum((normal @ direction + 0.2) / 1.2, 0)  # wraps around: a soft lamp
+    shaded: Floats = light * (0.75 + 0.25 * np.clip(normal[:, 2], 0, 1))
+    return shaded
+
+
+def _ground(points: Floats, camera: Camera, size: tuple[int, int]) -> Image.Image:
+    """Paper with the soft shadow that points [M, 3] near the floor throw straight down."""
+    height = points[:, 1] - camera.floor
+    foot = np.stack([points[:, 0], np.full(len(points), camera.floor), points[:, 2]], axis=1)
+    small = (size[0] // 4, size[1] // 4)
+    x, y = np.clip(camera.project(foot, small)[:, :2].astype(int), 0, np.array(small) - 1).T
+    reach = 0.15 * camera.distance / camera.focal  # how high a point may be and still darken the floor
+    dark = np.bincount(y * small[0] + x, np.exp(-height / reach), minlength=small[0] * small[1])
+    spots = Image.fromarray(np.round(255 * dark / dark.max()).astype(np.uint8).reshape(small[::-1]))
+    soft = np.asarray(
+        spots.filter(ImageFilter.GaussianBlur((small[1] / 45, small[1] / 90))), dtype=np.float64
+    )
+    strength = SHADOW * np.exp(-height.min() / reach) * soft / max(soft.max(), 1)
+    mask = Image.fromarray(np.round(strength).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    return Image.composite(Image.new("RGB", size, INK), Image.new("RGB", size, PAPER), mask)
+
+
+def _from_srgb(colors: NDArray[np.generic]) -> Floats:
+    values = np.asarray(colors)
+    if values.dtype == np.uint8:
+        table: Floats = np.linspace(0, 1, 256) ** GAMMA
+        return table[values]
+    return np.clip(values.astype(np.float64), 0, 1) ** GAMMA
+
+
+def _to_srgb(linear: Floats) -> Pixels:
+    return np.round(np.clip(linear, 0, 1) ** (1 / GAMMA) * 255).astype(np.uint8)
+
+
+def _vertical_text(sheet: Image.Image, middle_left: tuple[int, int], text: str) -> None:
+    font = ImageFont.load_default(15)
+    left, top, right, bottom = font.getbbox(text)
+    tag = Image.new("RGB", (int(right - left) + 4, int(bottom - top) + 6), PAPER)
+    ImageDraw.Draw(tag).text((2 - left, 2 - top), text, fill=FAINT, font=font)
+    tag = tag.rotate(90, expand=True)
+    sheet.paste(tag, (middle_left[0], middle_left[1] - tag.height // 2))
