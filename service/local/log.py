@@ -20,7 +20,7 @@ class MergedLog:
     def __init__(self, stream: TextIO) -> None:
         self._console = Console(file=stream, highlight=False, markup=False, emoji=False)
         self._colours: dict[str, str] = {}
-        self._lines: deque[tuple[str, str]] = deque(maxlen=KEPT_LINES)
+        self._lines: deque[tuple[str, str, bool]] = deque(maxlen=KEPT_LINES)
         self._lock = threading.Lock()
 
     def write(self, name: str, line: str, *, shown: bool = True) -> None:
@@ -28,12 +28,12 @@ class MergedLog:
         text = Text.from_ansi(line)  # keeps the process's own colours, drops every other escape sequence
         with self._lock:
             colour = self._colours.setdefault(name, COLOURS[len(self._colours) % len(COLOURS)])
-            self._lines.append((name, text.plain))
+            self._lines.append((name, text.plain, shown))
             if shown:
                 self._console.print(Text.assemble((f"{name:>8} | ", colour), text), soft_wrap=True)
 
     def tail(self, name: str | None = None, count: int = 15) -> list[str]:
-        """The last lines of one process, or of all of them, each behind its name."""
+        """The last lines of one process, or the last of all that were shown, each behind its name."""
         with self._lock:
-            lines = [f"{who:>8} | {line}" for who, line in self._lines if name in (None, who)]
-        return lines[-count:]
+            kept = [(who, line) for who, line, shown in self._lines if (who == name if name else shown)]
+        return [f"{who:>8} | {line}" for who, line in kept[-count:]]

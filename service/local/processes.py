@@ -123,7 +123,7 @@ class ManagedProcess:
                 self.log.write(self.name, line, shown=self.is_worth_showing(line))
 
     def is_worth_showing(self, line: str) -> bool:  # noqa: ARG002
-        """Whether a line of its output goes to the merged log; what does not is still in `report`."""
+        """Whether a line of its output goes to the merged log; what does not is still in `error`."""
         return True
 
     def is_ready(self) -> bool:
@@ -134,17 +134,17 @@ class ManagedProcess:
         began = time.monotonic()
         while not self.is_ready():
             if not self.is_running:
-                raise LocalStackError(self.report(f"{self.name} {self.exit_status} before it was ready"))
+                raise self.error(f"{self.name} {self.exit_status} before it was ready")
             if time.monotonic() - began > seconds:
-                raise LocalStackError(self.report(f"{self.name} was not ready after {seconds:g} s"))
+                raise self.error(f"{self.name} was not ready after {seconds:g} s")
             time.sleep(0.02)
         return time.monotonic() - began
 
-    def report(self, what: str) -> str:
-        """The message `what`, followed by the last lines this process wrote."""
+    def error(self, message: str) -> LocalStackError:
+        """The error `message`, with the last lines this process wrote."""
         if self._reader is not None and not self.is_running:
             self._reader.join(1.0)  # the last words may still be in the pipe
-        return "\n".join([what, *(self.log.tail(self.name) or ["(it wrote nothing)"])])
+        return LocalStackError(message, self.log.tail(self.name) or ["(it wrote nothing)"])
 
     def stop(self) -> None:
         """End the process and everything in its group; does nothing if it never ran."""

