@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from model.errors import InputError
 from model.glb import write_glb
 from model.mesh_archives import write_npz, write_obj_zip, write_ply_zip
+from model.topology import is_closed
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +82,7 @@ class MeshSequence:
     @property
     def watertight(self) -> bool:
         """Whether every edge lies on exactly two faces, which run along it in opposite directions."""
-        edges = self.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).astype(np.int64)  # [3F, 2]
-        count = self.vertices.shape[1]
-        forth = np.sort(edges[:, 0] * count + edges[:, 1])
-        back = np.sort(edges[:, 1] * count + edges[:, 0])
-        return bool((np.diff(forth) > 0).all() and np.array_equal(forth, back))
+        return is_closed(self.faces)
 
     @property
     def fps(self) -> float:
