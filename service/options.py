@@ -32,7 +32,7 @@ class Format(StrEnum):
 class Options(BaseModel):
     """The options of one job; unknown ones are refused by name."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     model: Annotated[str | None, Field(max_length=100, description="A name from `GET /models`.")] = None
     formats: Annotated[
@@ -99,7 +99,8 @@ def parse_options(fields: Iterable[tuple[str, str]]) -> Options:
     try:
         options = Options(**values)
     except ValidationError as error:
-        raise OptionsError(faults + [_fault(e) for e in error.errors()]) from None
+        by_field = {str(e["loc"][:1]): _fault(e) for e in reversed(error.errors())}  # the first of each field
+        raise OptionsError(faults + list(by_field.values())[::-1]) from None
     if faults:
         raise OptionsError(faults)
     return options
@@ -111,5 +112,9 @@ def _fault(error: Any) -> Fault:
     if error["type"] == "extra_forbidden":
         known = ", ".join(Options.model_fields)
         return Fault(key=name, message=f"{name} is not an option", found=name, wanted=f"one of {known}")
-    wanted = str(error["msg"]).removeprefix("Value error, ")
-    return Fault(key=name, message=f"{name}: {wanted}", found=found, wanted=wanted)
+    told = str(error["msg"])
+    if told.startswith("Value error, "):
+        told = told.removeprefix("Value error, ")
+        return Fault(key=name, message=f"{name} {told}" if error["loc"] else told, found=found, wanted="")
+    wanted = told.removeprefix("Input should be ")
+    return Fault(key=name, message=f"{name}: found {found}, wanted {wanted}", found=found, wanted=wanted)

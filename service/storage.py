@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 log = logging.getLogger(__name__)
+PART = 5 * 2**20  # bytes, the least that S3 takes
 # One part in memory at a time: the gateway stays small while large files pass through.
-TRANSFER = TransferConfig(multipart_threshold=8 * 2**20, multipart_chunksize=8 * 2**20, use_threads=False)
+TRANSFER = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, use_threads=False)
 
 
 class ObjectStore:
@@ -78,7 +79,11 @@ class ObjectStore:
         """Headers, status and chunks of an object, or of a part of it (an HTTP `Range`)."""
         extra: Any = {"Range": byte_range} if byte_range else {}
         answer = self.client.get_object(Bucket=self.bucket, Key=key, **extra)
-        headers = {"Content-Length": str(answer["ContentLength"]), "Accept-Ranges": "bytes"}
+        headers = {
+            "Content-Length": str(answer["ContentLength"]),
+            "Content-Type": answer["ContentType"],
+            "Accept-Ranges": "bytes",
+        }
         if "ContentRange" in answer:
             headers["Content-Range"] = answer["ContentRange"]
         return headers, 206 if byte_range else 200, answer["Body"].iter_chunks(2**18)

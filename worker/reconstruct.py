@@ -8,14 +8,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from model import Reconstructor
-from model.config import config_names, load_config
+from model.config import load_config
+from model.config_files import config_names
 from model.errors import ModelError
 from model.meshes import WRITERS, MeshSequence
 from service.options import OptionsError, parse_options
 from service.sequences import SequenceError, read_sequence
 from worker.device import pick_device
 
-console = Console()
+console = Console(soft_wrap=True)
 
 
 def reconstruct_file(
@@ -73,15 +74,14 @@ def _print_report(meshes: MeshSequence, target: Path, load_seconds: float) -> No
 
 def print_models() -> None:
     """A table of the configs, and whether each one has a checkpoint here."""
-    table = Table("name", "task", "reads", "checkpoint")
+    table = Table("name", "reads", "threshold", "checkpoint")
     for name in config_names():
         config = load_config(name)
-        frames = config.data.length_sequence
         checkpoint = config.checkpoint_path()
         table.add_row(
             name,
-            "4D point cloud completion",
-            f"{frames} corresponding frames",
-            str(checkpoint.name) if checkpoint else "none: give --checkpoint",
+            f"{config.data.length_sequence} corresponding frames",
+            str(config.test.threshold),
+            checkpoint.name if checkpoint else "none here: give --checkpoint",
         )
     console.print(table)

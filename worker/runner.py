@@ -166,7 +166,7 @@ class Runner:
 
 def _write(meshes: MeshSequence, kind: Format) -> tuple[str, bytes]:
     writer = WRITERS[kind]
-    return f"mesh.{writer.extension}", writer.write(meshes)
+    return f"mesh{writer.extension}", writer.write(meshes)
 
 
 def _result(meshes: MeshSequence, files: list[ResultFile], timings: dict[str, float]) -> Result:

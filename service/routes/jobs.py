@@ -13,12 +13,6 @@ from service.problems import Problem, responses
 from service.views import JobView, view
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
-MEDIA_TYPES = {
-    Format.GLB: "model/gltf-binary",
-    Format.OBJ: "application/zip",
-    Format.PLY: "application/zip",
-    Format.NPZ: "application/octet-stream",
-}
 
 
 @router.get(
@@ -69,7 +63,7 @@ def read_result(
         return RedirectResponse(parts.store.presign(key, filename, left), 307, {"Cache-Control": "no-store"})
     headers, status, chunks = parts.store.open(key, request.headers.get("range"))
     headers |= {"ETag": f'"{file.sha256}"', "Content-Disposition": f'attachment; filename="{filename}"'}
-    return StreamingResponse(chunks, status, headers, MEDIA_TYPES[file.format])
+    return StreamingResponse(chunks, status, headers)
 
 
 def _find(job: Job, wanted: Format | None) -> ResultFile:

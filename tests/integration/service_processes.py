@@ -1,0 +1,77 @@
+"""The service's own processes for the tests, beside the real servers."""
+
+import sys
+import sysconfig
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from service.local.log import MergedLog
+from service.local.ports import LOOPBACK, free_ports
+from service.local.processes import ManagedProcess
+
+WORKER = str(Path(sysconfig.get_path("scripts")) / "worker")
+
+
+class Gateway(ManagedProcess):
+    """`python -m service` on a free port; `client` speaks to it."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        port = free_ports(1)[0]
+        self.client = httpx.Client(base_url=f"http://{LOOPBACK}:{port}", trust_env=False, timeout=60.0)
+        super().__init__(
+            "gateway",
+            [sys.executable, "-m", "service"],
+            environment=environment | {"OFLOW_PORT": str(port)},
+            log=MergedLog(sys.__stderr__ or sys.stderr),
+        )
+
+    def is_ready(self) -> bool:
+        try:
+            return self.client.get("/livez").is_success
+        except httpx.TransportError:
+            return False
+
+    def submit(self, file: bytes, **options: Any) -> dict[str, Any]:
+        """POST a sequence; returns the job."""
+        answer = self.client.post("/reconstruct", files={"file": ("sequence.npz", file)}, data=options)
+        assert answer.status_code == 202, answer.text
+        job: dict[str, Any] = answer.json()
+        return job
+
+    def follow(
+        self, job_id: str, until: Callable[[dict[str, Any]], bool] | None = None, seconds: float = 120
+    ) -> dict[str, Any]:
+        """Poll the job until it has ended, or until `until` says so."""
+        until = until or (lambda job: job["state"] not in ("queued", "running"))
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            job: dict[str, Any] = self.client.get(f"/jobs/{job_id}").raise_for_status().json()
+            if until(job):
+                return job
+            time.sleep(0.03)
+        raise AssertionError(f"waited {seconds} s in vain: {job}")
+
+
+class Worker(ManagedProcess):
+    """`worker serve`; ready once its model is loaded. `lines()` are what it logged."""
+
+    grace = 15.0
+
+    def __init__(self, environment: dict[str, str], name: str = "worker") -> None:
+        threads = {"OMP_NUM_THREADS": "1"}  # two of them share two cores
+        super().__init__(
+            name,
+            [WORKER, "serve"],
+            environment=environment | threads,
+            log=MergedLog(sys.__stderr__ or sys.stderr),
+        )
+
+    def lines(self) -> list[str]:
+        return self.log.tail(self.name, count=2000)
+
+    def is_ready(self) -> bool:
+        return any("loaded in" in line for line in self.lines())

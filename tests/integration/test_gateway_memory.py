@@ -1,0 +1,57 @@
+"""The gateway stays small however much arrives."""
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+from redis import Redis
+
+from service.registry import ModelInfo, ModelInput, Registry
+from tests.integration.service_processes import Gateway
+
+LIMIT = 120e6  # bytes
+ANY_INPUT = ModelInfo(
+    name="any",
+    task="completion",
+    input=ModelInput(frames=None, corresponding=False),
+    checkpoint_sha256="0" * 64,
+    parameters=1,
+    resolution=32,
+    threshold=0.5,
+)
+
+
+def test_memory_stays_low_while_100_mb_arrive(
+    server_env: dict[str, str], tmp_path: Path, gateway: Gateway
+) -> None:
+    # No worker is needed to take a job in, only a model to take it for.
+    Registry(Redis.from_url(server_env["OFLOW_REDIS_URL"], decode_responses=True)).announce(ANY_INPUT)
+    file = tmp_path / "large.npz"
+    np.savez(file, points=np.random.default_rng(0).random((17, 490_000, 3), dtype=np.float32))
+    assert file.stat().st_size > 99e6
+    process = psutil.Process(gateway.pid)
+    largest = 0
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal largest
+        while not done.is_set():
+            largest = max(largest, process.memory_info().rss)
+            time.sleep(0.01)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        with file.open("rb") as upload:
+            answer = gateway.client.post(
+                "/reconstruct", files={"file": ("large.npz", upload)}, data={"model": "any"}
+            )
+    finally:
+        done.set()
+        watcher.join()
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["input"]["points"] == 490_000
+    print(f"gateway: {largest / 1e6:.0f} MB at most")
+    assert largest < LIMIT

@@ -1,0 +1,176 @@
+"""Jobs from upload to download, through a real gateway, worker, Redis and object store."""
+
+import hashlib
+import io
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from model import Reconstructor
+from model.meshes import WRITERS
+from service.sequences import read_sequence
+from tests.integration.service_processes import Gateway, Worker
+
+FORMATS = ["glb", "obj", "ply", "npz"]
+QUICK: dict[str, Any] = {"resolution": 64}
+
+
+@pytest.fixture(scope="module")
+def finished(gateway: Gateway, worker: Worker, sample: bytes) -> dict[str, Any]:
+    """A job that asked for every format."""
+    job = gateway.submit(sample, formats=FORMATS, color="correspondence", metadata='{"take": 7}', **QUICK)
+    return gateway.follow(job["id"])
+
+
+def test_the_answer_to_an_upload_names_the_job(gateway: Gateway, worker: Worker, sample: bytes) -> None:
+    answer = gateway.client.post("/reconstruct", files={"file": ("a.npz", sample)}, data=QUICK)
+    assert answer.status_code == 202
+    job = answer.json()
+    assert answer.headers["location"] == f"/jobs/{job['id']}"
+    assert int(answer.headers["retry-after"]) >= 1
+    assert job["state"] == "queued"
+    assert job["input"] == {
+        "frames": 17,
+        "points": 300,
+        "bytes": len(sample),
+        "sha256": hashlib.sha256(sample).hexdigest(),
+    }
+    assert gateway.follow(job["id"])["state"] == "succeeded"
+
+
+def test_a_job_succeeds_and_says_what_it_made(finished: dict[str, Any]) -> None:
+    assert finished["state"] == "succeeded", finished
+    assert finished["progress"] == {"stage": "done", "percent": 100.0}
+    assert finished["attempt"] == 1
+    assert finished["metadata"] == {"take": 7}
+    assert finished["created_at"] <= finished["started_at"] <= finished["ended_at"] < finished["expires_at"]
+    mesh = finished["result"]["mesh"]
+    assert mesh["frames"] == 17
+    assert mesh["watertight"]
+    assert mesh["vertices"] > 1000
+    fit = finished["result"]["fit"]
+    assert len(fit["mean"]) == len(fit["p95"]) == 17
+    assert all(0 < mean < p95 < 0.2 for mean, p95 in zip(fit["mean"], fit["p95"], strict=True))  # metres
+    assert {"queue", "fetch", "encode", "extract", "flow", "write", "store"} <= finished["result"][
+        "timings"
+    ].keys()
+
+
+def test_the_files_are_those_of_the_bare_reconstructor(
+    gateway: Gateway, finished: dict[str, Any], sample: bytes
+) -> None:
+    sequence = read_sequence(io.BytesIO(sample))
+    meshes = Reconstructor.from_config("bodies")(
+        sequence.points, sequence.times, sequence.corresponding, color="correspondence", **QUICK
+    )
+    for file in finished["result"]["files"]:
+        there = gateway.client.get(file["href"])
+        assert there.status_code == 307
+        body = httpx.get(there.headers["location"], trust_env=False).raise_for_status().content
+        assert len(body) == file["bytes"]
+        assert hashlib.sha256(body).hexdigest() == file["sha256"]
+        if (
+            file["format"] == "npz"
+        ):  # threads and processes may round differently; a millionth of a metre is equal
+            with np.load(io.BytesIO(body), allow_pickle=False) as arrays:
+                np.testing.assert_array_equal(arrays["faces"], meshes.faces)
+                np.testing.assert_allclose(arrays["vertices"], meshes.vertices, atol=1e-6)
+        else:
+            assert len(body) == len(WRITERS[file["format"]].write(meshes))
+    assert [file["format"] for file in finished["result"]["files"]] == FORMATS
+
+
+def test_the_same_input_gives_the_same_bytes(
+    gateway: Gateway, finished: dict[str, Any], sample: bytes
+) -> None:
+    job = gateway.submit(sample, formats="glb,obj,ply,npz", color="correspondence", **QUICK)
+    again = gateway.follow(job["id"])
+    assert again["result"]["files"] == [
+        file | {"href": file["href"].replace(finished["id"], job["id"])}
+        for file in finished["result"]["files"]
+    ]
+
+
+def test_bytes_come_from_the_gateway_on_request(gateway: Gateway, finished: dict[str, Any]) -> None:
+    url = f"/jobs/{finished['id']}/result"
+    whole = gateway.client.get(url, params={"format": "obj", "redirect": "false"})
+    assert whole.status_code == 200
+    assert whole.headers["content-type"] == "application/zip"
+    assert f"oflow-{finished['id'][:8]}.obj.zip" in whole.headers["content-disposition"]
+    with zipfile.ZipFile(io.BytesIO(whole.content)) as archive:
+        assert {"00000.obj", "00016.obj", "manifest.json"} <= set(archive.namelist())
+    part = gateway.client.get(
+        url, params={"format": "obj", "redirect": "false"}, headers={"Range": "bytes=10-19"}
+    )
+    assert part.status_code == 206
+    assert part.content == whole.content[10:20]
+
+
+def test_the_bare_body_takes_its_options_from_the_query(
+    gateway: Gateway, worker: Worker, sample: bytes
+) -> None:
+    answer = gateway.client.post(
+        "/reconstruct",
+        params={"formats": "npz", "frames": 5, **QUICK},
+        content=sample,
+        headers={"Content-Type": "application/octet-stream"},
+    )
+    assert answer.status_code == 202, answer.text
+    job = gateway.follow(answer.json()["id"])
+    assert job["result"]["mesh"]["frames"] == 5
+    assert job["options"]["formats"] == ["npz"]
+    assert len(job["result"]["fit"]["mean"]) == 17
+
+
+def test_published_frames_as_repeated_parts(gateway: Gateway, worker: Worker, sample: bytes) -> None:
+    points = read_sequence(io.BytesIO(sample)).points
+    parts = []
+    for index, cloud in enumerate(points):
+        low, high = cloud.min(0), cloud.max(0)
+        loc, scale = (low + high) / 2, float((high - low).max())
+        buffer = io.BytesIO()
+        np.savez(buffer, points=((cloud - loc) / scale).astype(np.float16), loc=loc, scale=scale)
+        parts.append(("file", (f"{index:08d}.npz", buffer.getvalue())))
+    answer = gateway.client.post("/reconstruct", files=parts, data=QUICK)
+    assert answer.status_code == 202, answer.text
+    job = gateway.follow(answer.json()["id"])
+    assert job["state"] == "succeeded", job
+    assert np.mean(job["result"]["fit"]["mean"]) < 0.1
+
+
+def test_the_model_is_loaded_once_for_all_jobs(finished: dict[str, Any], worker: Worker) -> None:
+    lines = worker.lines()
+    jobs = [line for line in lines if re.search(r"job \w{32} succeeded", line)]
+    loads = [line for line in lines if "model bodies loaded in" in line]
+    assert len(jobs) >= 2
+    assert len(loads) == 1
+
+
+def test_what_the_model_cannot_do_ends_as_a_failed_job_with_words(
+    gateway: Gateway, worker: Worker, sample: bytes
+) -> None:
+    job = gateway.follow(gateway.submit(sample, threshold=0.999999, **QUICK)["id"])
+    assert job["state"] == "failed"
+    assert job["error"]["code"] == "empty_surface"
+    assert "threshold" in job["error"]["message"]
+    answer = gateway.client.get(f"/jobs/{job['id']}/result")
+    assert answer.status_code == 409
+    assert answer.json()["code"] == "job_has_no_result"
+    assert not any("Traceback" in line for line in worker.lines())
+
+
+def test_models_and_readiness_tell_of_the_worker(gateway: Gateway, worker: Worker) -> None:
+    (model,) = gateway.client.get("/models").json()
+    checkpoint = Path("configs/checkpoints/bodies_128.pt").read_bytes()
+    assert model["name"] == "bodies"
+    assert model["input"] == {"frames": 17, "corresponding": True}
+    assert model["checkpoint_sha256"] == hashlib.sha256(checkpoint).hexdigest()
+    assert model["workers"] == 1
+    assert model["default"]
+    ready = gateway.client.get("/readyz")
+    assert (ready.status_code, set(ready.json().values())) == (200, {"ok"})

@@ -1,0 +1,164 @@
+"""What the gateway turns away, and in which words. No job comes of any of it."""
+
+import io
+import json
+import zipfile
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.integration.service_processes import Gateway, Worker
+
+RNG = np.random.default_rng(0)
+
+
+def npz(**arrays: Any) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def cloud(frames: int = 17, points: int = 64) -> Any:
+    return RNG.random((frames, points, 3), dtype=np.float32)
+
+
+def with_nan() -> Any:
+    points = cloud()
+    points[3, 5, 1] = np.nan
+    return points
+
+
+REFUSED_FILES = {
+    "not an archive": (b"hello", 415, "unsupported_media", None),
+    "empty": (b"", 415, "unsupported_media", None),
+    "no points": (npz(cloud=cloud()), 422, "invalid_sequence", "points"),
+    "a key too many": (npz(points=cloud(), normals=cloud()), 422, "invalid_sequence", "normals"),
+    "wrong rank": (npz(points=cloud()[0, 0]), 422, "invalid_sequence", "points"),
+    "integers": (npz(points=np.zeros((17, 64, 3), int)), 422, "invalid_sequence", "points"),
+    "not a number": (npz(points=with_nan()), 422, "invalid_sequence", "points"),
+    "one frame": (npz(points=cloud(1)), 422, "invalid_sequence", "points"),
+    "few points": (npz(points=cloud(17, 31)), 422, "invalid_sequence", "points"),
+    "all in one place": (npz(points=np.ones((17, 64, 3), np.float32)), 422, "invalid_sequence", "points"),
+    "times that stand still": (npz(points=cloud(), times=np.zeros(17)), 422, "invalid_sequence", "times"),
+    "a frame too many for the model": (npz(points=cloud(18)), 422, "unsupported_input", "points"),
+    "no correspondence": (
+        npz(points=cloud(), corresponding=np.bool_(False)),
+        422,
+        "unsupported_input",
+        "corresponding",
+    ),
+}
+
+
+def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """The body of an error answer, which never shows our insides."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert (body["status"], body["code"]) == (status, code)
+    assert body["title"]
+    assert body["detail"]
+    for inside in ("Traceback", "/work", "site-packages", ".py"):
+        assert inside not in answer.text
+    return body
+
+
+@pytest.mark.parametrize("name", REFUSED_FILES)
+def test_files(gateway: Gateway, worker: Worker, name: str) -> None:
+    file, status, code, key = REFUSED_FILES[name]
+    body = problem(gateway.client.post("/reconstruct", files={"file": ("a.npz", file)}), status, code)
+    if key is not None:
+        assert key in {fault["key"] for fault in body["errors"]}
+    assert all(fault["message"] for fault in body["errors"])
+
+
+def test_a_nan_is_named_by_frame_and_row(gateway: Gateway, worker: Worker) -> None:
+    answer = gateway.client.post("/reconstruct", files={"file": ("a.npz", npz(points=with_nan()))})
+    (fault,) = answer.json()["errors"]
+    told = " ".join(fault.values())
+    assert "frame 3" in told
+    assert "row 5" in told
+
+
+def test_the_model_names_what_it_reads(gateway: Gateway, worker: Worker) -> None:
+    answer = gateway.client.post("/reconstruct", files={"file": ("a.npz", npz(points=cloud(30)))})
+    (fault,) = answer.json()["errors"]
+    assert fault["found"] == "30 frames"
+    assert fault["wanted"] == "17 frames"
+
+
+def test_faults_of_the_options_come_together(gateway: Gateway, worker: Worker, sample: bytes) -> None:
+    options = {"resolution": "9", "colour": "none", "formats": "fbx"}
+    answer = gateway.client.post("/reconstruct", files={"file": ("a.npz", sample)}, data=options)
+    body = problem(answer, 422, "invalid_options")
+    assert {fault["key"] for fault in body["errors"]} == {"resolution", "colour", "formats"}
+
+
+def test_an_unknown_model_is_told_the_known_ones(gateway: Gateway, worker: Worker, sample: bytes) -> None:
+    answer = gateway.client.post("/reconstruct", files={"file": ("a.npz", sample)}, data={"model": "cats"})
+    assert "bodies" in problem(answer, 422, "unknown_model")["detail"]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"json": {"points": []}},
+        {"content": b"x", "headers": {"Content-Type": "text/plain"}},
+        {"content": b"x"},
+    ],
+)
+def test_other_bodies(gateway: Gateway, worker: Worker, request_: dict[str, Any]) -> None:
+    body = problem(gateway.client.post("/reconstruct", **request_), 415, "unsupported_media")
+    assert "multipart/form-data" in body["detail"]
+
+
+def test_forms_without_the_file(gateway: Gateway, worker: Worker, sample: bytes) -> None:
+    named_otherwise = gateway.client.post("/reconstruct", files={"data": ("a.npz", sample)})
+    assert "'data'" in problem(named_otherwise, 400, "bad_request")["detail"]
+    torn = gateway.client.post(
+        "/reconstruct",
+        content=b"--x\r\nnonsense",
+        headers={"Content-Type": "multipart/form-data; boundary=x"},
+    )
+    problem(torn, 400, "bad_request")
+
+
+def test_unknown_jobs_formats_and_addresses(gateway: Gateway, worker: Worker, sample: bytes) -> None:
+    assert "no job" in problem(gateway.client.get("/jobs/unknown"), 404, "not_found")["detail"]
+    problem(gateway.client.get("/jobs/unknown/result"), 404, "not_found")
+    problem(gateway.client.get("/nowhere"), 404, "not_found")
+    problem(gateway.client.put("/reconstruct"), 405, "method_not_allowed")
+    job = gateway.submit(sample, resolution=32)
+    early = problem(gateway.client.get(f"/jobs/{job['id']}/result"), 409, "job_not_done")
+    assert early["job_id"] == job["id"]
+    gateway.follow(job["id"])
+    other = problem(gateway.client.get(f"/jobs/{job['id']}/result?format=ply"), 404, "not_found")
+    assert "glb" in other["detail"]
+    problem(gateway.client.get(f"/jobs/{job['id']}/result?format=fbx"), 422, "invalid_request")
+
+
+def test_a_bomb_in_an_upload(gateway: Gateway, worker: Worker) -> None:
+    buffer = io.BytesIO()
+    with (
+        zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("points.npy", "w") as entry,
+    ):
+        for _ in range(200):
+            entry.write(bytes(2**20))
+    answer = gateway.client.post("/reconstruct", files={"file": ("a.npz", buffer.getvalue())})
+    problem(answer, 413, "too_large")
+
+
+def test_every_answer_is_in_the_openapi_document(gateway: Gateway, worker: Worker) -> None:
+    document = gateway.client.get("/openapi.json").json()
+    assert document["openapi"].startswith("3.1")
+    post = document["paths"]["/reconstruct"]["post"]
+    assert {"202", "400", "413", "415", "422", "503"} <= post["responses"].keys()
+    assert {"multipart/form-data", "application/octet-stream"} == post["requestBody"]["content"].keys()
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            assert operation["summary"], (method, path)
+    assert "#/$defs/" not in json.dumps(document)
+    assert gateway.client.get("/docs").status_code == 200

@@ -1,0 +1,49 @@
+import pytest
+
+from service.options import Format, Options, OptionsError, parse_options
+
+
+def test_defaults() -> None:
+    assert parse_options([]) == Options()
+    assert Options().formats == (Format.GLB,)
+
+
+def test_formats_come_repeated_or_with_commas_and_count_once() -> None:
+    fields = [("formats", "glb,obj"), ("formats", "glb"), ("frames", "33"), ("metadata", '{"take": 4}')]
+    options = parse_options(fields)
+    assert options.formats == (Format.GLB, Format.OBJ)
+    assert options.frames == 33
+    assert options.metadata == {"take": 4}
+
+
+@pytest.mark.parametrize(
+    ("fields", "key", "words"),
+    [
+        ([("resolutoin", "64")], "resolutoin", "is not an option"),
+        ([("formats", "fbx")], "formats", "glb"),
+        ([("formats", "")], "formats", "glb"),
+        ([("frames", "1")], "frames", "greater than or equal to 2"),
+        ([("frames", "many")], "frames", "integer"),
+        ([("fps", "nan")], "fps", "finite number"),
+        ([("threshold", "1")], "threshold", "less than 1"),
+        ([("simplify", "3")], "simplify", "greater than or equal to 4"),
+        ([("color", "red")], "color", "correspondence"),
+        ([("metadata", "{")], "metadata", "is not JSON"),
+        ([("metadata", "[1]")], "metadata", "dictionary"),
+        ([("metadata", '"' + "x" * 17_000 + '"')], "metadata", "16384"),
+        ([("frames", "5"), ("frames", "6")], "frames", "given twice"),
+        ([("frames", "5"), ("fps", "6")], "options", "exclude each other"),
+        ([("expires_in", "1")], "expires_in", "greater than or equal to 60"),
+    ],
+)
+def test_each_fault_names_its_field(fields: list[tuple[str, str]], key: str, words: str) -> None:
+    with pytest.raises(OptionsError) as refusal:
+        parse_options(fields)
+    assert [fault.key for fault in refusal.value.faults] == [key]
+    assert words in refusal.value.faults[0].message
+
+
+def test_all_faults_at_once() -> None:
+    with pytest.raises(OptionsError) as refusal:
+        parse_options([("frames", "1"), ("colour", "none"), ("threshold", "2")])
+    assert {fault.key for fault in refusal.value.faults} == {"frames", "colour", "threshold"}

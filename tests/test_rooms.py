@@ -1,0 +1,41 @@
+"""The one rule about imports."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from importlinter.cli import lint_imports
+
+ROOT = Path(__file__).parent.parent
+HEAVY = ("torch", "scipy", "trimesh", "mcubes", "model", "worker")
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The top-level modules that a fresh interpreter holds after the statement."""
+    code = f"{statement}\nimport sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(done.stdout.split())
+
+
+def test_the_contracts_of_the_rooms_hold() -> None:
+    assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), cache_dir=None) == 0
+
+
+def test_the_gateway_loads_nothing_heavy() -> None:
+    assert not loaded_by("import service.app").intersection(HEAVY)
+
+
+def test_the_model_needs_no_server() -> None:
+    assert not loaded_by("import model").intersection(
+        {"service", "worker", "celery", "redis", "fastapi", "boto3"}
+    )
+
+
+def test_the_parent_of_a_worker_keeps_torch_out() -> None:
+    """A child forked or spawned from a process that ran torch may hang; only the child loads it."""
+    code = (
+        "import os\nos.environ['OFLOW_REDIS_URL']='redis://127.0.0.1:1/0'\nimport worker.app, worker.liveness"
+    )
+    loaded = loaded_by(code)
+    assert "torch" not in loaded
+    assert "fastapi" not in loaded
