@@ -55,12 +55,10 @@ def find_checkpoint(config: Config) -> Path:
         raise CheckpointError(
             f"{config.path}: test.model_file is {name}; fetch it and give the path of the file"
         )
-    places = [Path(config.training.out_dir) / name, config.path.parent / name]
-    for file in places:
-        if file.is_file():
-            return file.resolve()
+    if file := config.checkpoint_path():
+        return file
     raise CheckpointError(
-        f"{config.path}: no checkpoint {name}; looked for " + " and ".join(map(str, places))
+        f"{config.path}: no checkpoint {name}, neither in {config.training.out_dir} nor beside the config"
     )
 
 

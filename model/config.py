@@ -4,7 +4,6 @@ A file may name a parent by `inherit_from`, else it builds on `configs/default.y
 sections merge. Every key is required after merging, so `default.yaml` is the one place that holds defaults.
 """
 
-import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -13,7 +12,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails
 
+from model.config_files import config_names, find_config, holder, merge, read_inherited
 from model.errors import ConfigError
+
+__all__ = ["Config", "ModelConfig", "config_names", "load_config"]
 
 BUNDLE = (
     Path(__file__).resolve().parent.parent
@@ -175,9 +177,15 @@ class Config(Section):
     @property
     def name(self) -> str:
         """`pointcloud/oflow` for configs/pointcloud/oflow.yaml; the bare stem outside a configs folder."""
-        holder = _holder(self._path)
-        inside = self._path.relative_to(holder / "configs") if holder else Path(self._path.name)
+        folder = holder(self._path)
+        inside = self._path.relative_to(folder / "configs") if folder else Path(self._path.name)
         return inside.with_suffix("").as_posix()
+
+    def checkpoint_path(self) -> Path | None:
+        """The file of `test.model_file`, in `training.out_dir`, else beside the config; None if absent."""
+        places = (Path(self.training.out_dir), self._path.parent)
+        found = (place / self.test.model_file for place in places if (place / self.test.model_file).is_file())
+        return next((file.resolve() for file in found), None)
 
 
 def load_config(path: str | Path, overrides: dict[str, Any] | None = None) -> Config:
@@ -185,8 +193,8 @@ def load_config(path: str | Path, overrides: dict[str, Any] | None = None) -> Co
 
     Raises ConfigError that lists every unknown key, wrong type and missing key by its dotted name.
     """
-    file = _find(path)
-    values = _merge(_read_inherited(file, ()), overrides or {})
+    file = find_config(path)
+    values = merge(read_inherited(file), overrides or {})
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
@@ -199,88 +207,6 @@ def load_config(path: str | Path, overrides: dict[str, Any] | None = None) -> Co
     config._path = file
     return config
 
-
-def _find(path: str | Path) -> Path:
-    named = BUNDLE / "configs" / f"{path}.yaml"
-    for file in (Path(path), named):
-        if file.is_file():
-            return file.resolve()
-    known = ", ".join(_bundled_names())
-    raise ConfigError(f"no config {str(path)!r}: it is neither a file nor one of the names {known}")
-
-
-def _bundled_names() -> list[str]:
-    folder = BUNDLE / "configs"
-    return [file.relative_to(folder).with_suffix("").as_posix() for file in sorted(folder.rglob("*.yaml"))]
-
-
-def _holder(file: Path) -> Path | None:
-    """The folder that holds the `configs` folder that a file lies in, if it lies in one."""
-    return next((folder.parent for folder in file.parents if folder.name == "configs"), None)
-
-
-def _read_inherited(file: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
-    if file in heirs:
-        raise ConfigError("configs inherit in a circle: " + " → ".join(map(str, (*heirs, file))))
-    own = _read(file)
-    parent = _parent(file, own.pop("inherit_from", None))
-    return _merge(_read_inherited(parent, (*heirs, file)), own) if parent else own
-
-
-def _parent(file: Path, inherit_from: object) -> Path | None:
-    # A default.yaml of some other project in the working folder must not slip in, so only `inherit_from`,
-    # which a person wrote, is looked up there.
-    roots = [root for root in (_holder(file), BUNDLE) if root]
-    if inherit_from is None:
-        if file.name == "default.yaml" and file.parent.name == "configs":
-            return None
-        inherit_from = "configs/default.yaml"
-    elif not isinstance(inherit_from, str):
-        raise ConfigError(f"{file}: inherit_from: found {inherit_from!r}, wanted the path of a YAML file")
-    else:
-        roots.insert(0, Path.cwd())
-    for root in roots:
-        parent = (root / inherit_from).resolve()
-        if parent.is_file():
-            return parent
-    tried = ", ".join(str(root) for root in roots)
-    raise ConfigError(f"{file}: inherit_from: no file {inherit_from} in {tried}")
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        values = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{file} cannot be read as YAML: {error}") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ConfigError(f"{file}: found {type(values).__name__}, wanted sections of keys")
-    return values
-
-
-def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in own.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return merged
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads 1e-4 as a number and refuses a key given twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"the key {key} is given twice, from line {node.start_mark.line + 1} on")
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
 
 _SECTIONS: dict[str, type[Section]] = {
     "data": DataConfig,

@@ -10,10 +10,10 @@ from model.errors import InputError
 
 @dataclass(frozen=True)
 class UnitBox:
-    """A cube around the first frame: `center` [3] and longest side `scale`, in the caller's units (float64).
+    """A cube around the first frame: `center` [3] and longest side `scale`, in the caller's units.
 
-    Inside, coordinates run from -0.5 to 0.5 at t = 0. Differences are taken in float64, so a sequence far from
-    the origin keeps its detail.
+    Inside, coordinates run from -0.5 to 0.5 at t = 0. Both ways go through float64, so a sequence far
+    from the origin keeps its detail.
     """
 
     center: NDArray[np.float64]
@@ -36,7 +36,6 @@ class UnitBox:
         inside = (np.asarray(points, dtype=np.float64) - self.center) / self.scale
         return inside.astype(np.float32)
 
-    def denormalize(self, points: ArrayLike) -> NDArray[np.float32]:
-        """Points [..., 3] of the box in the caller's coordinates, rounded to float32 at the very end."""
-        outside = np.asarray(points, dtype=np.float64) * self.scale + self.center
-        return outside.astype(np.float32)
+    def denormalize(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Points [..., 3] of the box in the caller's coordinates."""
+        return np.asarray(points, dtype=np.float64) * self.scale + self.center

@@ -134,7 +134,7 @@ def test_where_the_checkpoint_of_a_config_lies(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     config = load_config("pointcloud/oflow")
     with pytest.raises(
-        CheckpointError, match=r"no checkpoint model_best.pt; looked for out/pointcloud/oflow/"
+        CheckpointError, match=r"no checkpoint model_best.pt, neither in out/pointcloud/oflow"
     ):
         find_checkpoint(config)
     trained = tmp_path / "out/pointcloud/oflow/model_best.pt"
