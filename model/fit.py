@@ -72,7 +72,7 @@ def _squared_distances(points: NDArray[np.float64], triangles: NDArray[np.float6
     # Barycentric coordinates of the foot of the perpendicular; inside, the distance is the height above it.
     normal = np.cross(edge_1, edge_2)
     area = _dot(normal, normal)  # [C], squared twice the area
-    # Where a triangle is thinner than 1e-8 of its length, rounding makes its normal worthless: its sides will do.
+    # Rounding makes the normal of a triangle thinner than 1e-8 of its length worthless: its sides will do.
     flat = area <= 1e-16 * _dot(edge_1, edge_1) * _dot(edge_2, edge_2)
     area = np.where(flat, 1, area)
     second = _dot(np.cross(to_point, edge_2), normal) / area

@@ -1,0 +1,174 @@
+"""GLB files before those who read them: the Khronos validator, and three.js in a real browser."""
+
+import functools
+import http.server
+import io
+import json
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+from model.colors import correspondence_colors
+from model.meshes import MeshSequence
+
+HERE = Path(__file__).parent
+BROWSER_FLAGS = [
+    "--no-sandbox",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+def worm(frames=9, offset=(0.0, 0.0, 0.0), start=0.0, colored=True, scale=1.0):
+    """A long ellipsoid that bends like a worm and travels along x."""
+    sphere = trimesh.creation.icosphere(subdivisions=4)
+    rest = sphere.vertices * [0.3, 1.3, 0.3]
+    times = np.linspace(0, 1, frames) if frames > 1 else np.zeros(1)
+    bend = 0.3 * np.sin(3 * rest[:, 1] + 2 * np.pi * times[:, None]) + times[:, None]  # [T, V]
+    vertices = np.repeat(rest[None], frames, axis=0)
+    vertices[:, :, 0] += bend
+    colors = correspondence_colors(rest) if colored else None
+    return MeshSequence(scale * vertices + offset, sphere.faces, times + start, colors)
+
+
+@pytest.fixture(scope="session")
+def node_modules():
+    """The pinned packages of package-lock.json, installed once beside it."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        pytest.skip("node and npm are not installed: apt-get install nodejs npm")
+    lock, installed = HERE / "package-lock.json", HERE / "node_modules" / ".lock-installed"
+    if not installed.exists() or installed.read_bytes() != lock.read_bytes():
+        subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=HERE, check=True, capture_output=True)
+        installed.write_bytes(lock.read_bytes())
+    return HERE / "node_modules"
+
+
+@pytest.fixture
+def validate(node_modules, tmp_path):
+    def run(glb):
+        path = tmp_path / "clip.glb"
+        path.write_bytes(glb)
+        command = ["node", "validate.mjs", str(path)]
+        return json.loads(subprocess.run(command, cwd=HERE, check=True, capture_output=True).stdout)[0]
+
+    return run
+
+
+@pytest.mark.parametrize("normals", [True, False])
+@pytest.mark.parametrize("colored", [True, False])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"frames": 17},
+        {"frames": 1},
+        {"frames": 2, "offset": (5e5, -4e6, 120.0), "start": 1.7e9},
+        {"frames": 200, "scale": 1e-6},
+    ],
+    ids=["usual", "still", "far", "longest"],
+)
+def test_validator_has_nothing_to_say(validate, shape, normals, colored):
+    report = validate(worm(**shape, colored=colored).to_glb(normals=normals))
+    assert report["issues"]["messages"] == []
+    assert report["info"]["animationCount"] == (shape["frames"] > 1)
+    assert report["info"]["totalVertexCount"] == worm().vertices.shape[1]
+
+
+def test_validator_accepts_points_without_a_normal_and_large_meshes(validate):
+    """Crushed faces have no direction, and beyond 65,535 vertices indices take four bytes."""
+    sphere = trimesh.creation.icosphere(subdivisions=7)
+    crushed = np.stack([sphere.vertices, 0 * sphere.vertices])
+    assert crushed.shape[1] > 65535
+    report = validate(MeshSequence(crushed, sphere.faces, [0.0, 1.0]).to_glb())
+    assert report["issues"]["messages"] == []
+
+
+@pytest.fixture(scope="session")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium is installed: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def play(browser, node_modules):
+    """Open a GLB in the player; the page has `player.positions(seconds)` and `player.pose(seconds)`."""
+    clip = {}
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self):
+            if self.path != "/clip.glb":
+                return super().do_GET()
+            self.send_response(200)
+            self.send_header("Content-Type", "model/gltf-binary")
+            self.end_headers()
+            return self.wfile.write(clip["glb"])
+
+        def log_message(self, *arguments):
+            pass
+
+    handler = functools.partial(Handler, directory=HERE)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page = browser.new_page(viewport={"width": 640, "height": 480})
+        errors = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
+
+        def open_clip(glb):
+            clip["glb"] = glb
+            page.goto(f"http://127.0.0.1:{server.server_port}/player.html")
+            page.wait_for_function("window.player", timeout=60_000)
+            return page
+
+        yield open_clip
+        page.close()
+        server.shutdown()
+    assert [error for error in errors if "favicon" not in error and "404" not in error] == []
+
+
+@pytest.mark.parametrize("offset", [(0.0, 0.0, 0.0), (5e5, -4e6, 120.0)], ids=["origin", "far"])
+def test_three_js_plays_the_frames_and_what_lies_between(play, offset):
+    meshes = worm(offset=offset, start=3.0)
+    page = play(meshes.to_glb())
+    assert page.evaluate("player.channels") == [[["sequence.morphTargetInfluences", 9]]]
+    assert page.evaluate("player.duration") == pytest.approx(1.0)
+    for frame in (0, 4, 7):
+        found = page.evaluate("t => player.positions(t)", frame / 8)
+        np.testing.assert_allclose(found, meshes.vertices[frame], atol=1e-6, rtol=1e-15)
+    between = page.evaluate("t => player.positions(t)", (4 + 0.25) / 8)
+    expected = 0.75 * meshes.vertices[4] + 0.25 * meshes.vertices[5]
+    np.testing.assert_allclose(between, expected, atol=1e-6, rtol=1e-15)
+
+
+def test_three_js_draws_it_in_colour_and_it_moves(play, tmp_path):
+    page = play(worm().to_glb())
+    shots = []
+    for seconds in (0.0, 0.5):
+        page.evaluate("t => player.pose(t)", seconds)
+        picture = Image.open(io.BytesIO(page.screenshot(path=tmp_path / f"{seconds}.png"))).convert("RGB")
+        shots.append(np.asarray(picture).astype(int))  # [H, W, 3]
+    background = shots[0][0, 0]
+    for shot in shots:
+        drawn = np.abs(shot - background).max(axis=2) > 30  # [H, W]
+        assert 0.03 < drawn.mean() < 0.5
+        hues = shot[drawn] - shot[drawn].mean(axis=1, keepdims=True)
+        assert hues.std(axis=0).min() > 15
+    assert (np.abs(shots[1] - shots[0]).max(axis=2) > 30).mean() > 0.03
