@@ -10,7 +10,6 @@ import httpx
 import typer
 from rich.console import Console
 
-from service.local.demo import run_demo
 from service.local.directories import data_directory
 from service.local.errors import LocalStackError
 from service.local.log import MergedLog
@@ -55,6 +54,8 @@ def demo(
     out: Annotated[Path, typer.Option(help="Where the results go.")] = Path("demo-out"),
 ) -> None:
     """Start the stack, send a sample through it as any client would, show the result, stop the stack."""
+    from service.local.demo import run_demo  # draws: `up` needs none of that
+
     out.mkdir(parents=True, exist_ok=True)
     log_file = out / "demo.log"
     with log_file.open("w") as stream:

@@ -98,15 +98,18 @@ class ManagedProcess:
         """Start the command; returns at once (see `wait_until_ready`)."""
         if self.is_running:
             return
-        self._process = subprocess.Popen(  # noqa: S603
-            self._command,
-            env=self._environment,
-            cwd=self._directory,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # its own group, and Ctrl-C reaches only us: we stop the parts in order
-        )
+        try:
+            self._process = subprocess.Popen(  # noqa: S603
+                self._command,
+                env=self._environment,
+                cwd=self._directory,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches only us: we stop the parts in order
+            )
+        except OSError as error:
+            raise LocalStackError(f"{self.name} cannot be started: {error}") from error
         _tell_reaper(f"+{self._process.pid}")
         self.started_at = time.monotonic()
         self._reader = threading.Thread(target=self._forward, args=[self._process], daemon=True)

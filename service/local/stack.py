@@ -121,9 +121,11 @@ class LocalStack:
         self._wait_for("/livez", began)
         self.timings["gateway"] = time.monotonic() - began
         self._wait_for("/readyz", began)
+        self._wait_for("/models", began)  # a worker has loaded one
         self.timings["worker"] = time.monotonic() - began
 
     def _wait_for(self, path: str, began: float) -> None:
+        """Ask the gateway until it answers with something: an error or an empty list is not yet it."""
         answer = "no answer"
         while time.monotonic() - began < START_SECONDS:
             self.check()
@@ -132,10 +134,10 @@ class LocalStack:
             except httpx.TransportError:
                 pass
             else:
-                if response.status_code == httpx.codes.OK:
+                if response.is_success and response.json():
                     return
                 answer = f"{response.status_code} {response.text}"
-            time.sleep(0.05)
+            time.sleep(0.1)
         message = f"The stack was not ready after {START_SECONDS:g} s: GET {path} gave {answer}"
         raise LocalStackError(message, self.gateway.log.tail())
 

