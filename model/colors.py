@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LIGHTNESS, CHROMA = 0.76, 0.115  # Oklab: bright enough for shading, calm enough to look at for long
-SWEEP = np.radians([250.0, 95.0])  # hue across the longest and the second axis
+SWEEP = np.radians([255.0, 150.0])  # hue across the longest and the second axis
 START = np.radians(25.0)
 
 
