@@ -1,11 +1,21 @@
-"""Decoders: the occupancy logit of points at t = 0. `DECODERS` maps the config's names to classes."""
+"""Decoders: the occupancy logit of points at t = 0. `DECODERS` maps the config's names to classes.
 
+`forward` is the plain definition, for batches and training. `bind` gives the same function for one sequence,
+with all that depends on the codes alone worked out beforehand.
+"""
+
+from collections.abc import Callable
+from typing import cast
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers import CBatchNorm1d, CResnetBlockConv1d, ResnetBlockFC
+from model.layers import CBatchNorm1d, CResnetBlockConv1d, ResnetBlockFC, matrix_and_bias
 
 BLOCKS = 5
+
+Occupancy = Callable[[Tensor], Tensor]  # points [P, dim] → logits [P]
 
 
 class CBatchNormDecoder(nn.Module):
@@ -25,14 +35,49 @@ class CBatchNormDecoder(nn.Module):
         self.bn = CBatchNorm1d(c_dim, hidden_size, legacy)
         self.fc_out = nn.Conv1d(hidden_size, 1, 1)
 
+    @property
+    def blocks(self) -> list[CResnetBlockConv1d]:
+        return [cast(CResnetBlockConv1d, self.get_submodule(f"block{i}")) for i in range(BLOCKS)]
+
     def forward(self, points: Tensor, z: Tensor | None, c: Tensor) -> Tensor:
         x = self.fc_p(points.transpose(1, 2))  # [B, F, P]
         if self.fc_z is not None:
             x = x + self.fc_z(z)[..., None]
-        for i in range(BLOCKS):
-            x = self.get_submodule(f"block{i}")(x, c)
+        for block in self.blocks:
+            x = block(x, c)
         logits: Tensor = self.fc_out(F.relu(self.bn(x, c))).squeeze(1)
         return logits
+
+    def bind(self, z: Tensor | None, c: Tensor) -> Occupancy:
+        """The decoder in evaluation mode for z [1, z_dim] or None and c [1, c_dim].
+
+        Each batch norm is then one scale and shift per feature. That of a block's second norm goes into the
+        layer before it; the biases along the residual path go into the shifts of the norms that read it.
+        """
+        first, bias = matrix_and_bias(self.fc_p)
+        if self.fc_z is not None:
+            bias = bias + self.fc_z(z)[0]
+        blocks = []
+        for block in self.blocks:
+            (scale, shift), (inner_scale, inner_shift) = block.bn_0.affine(c), block.bn_1.affine(c)
+            (matrix_0, bias_0), (matrix_1, bias_1) = matrix_and_bias(block.fc_0), matrix_and_bias(block.fc_1)
+            inner = matrix_0 * inner_scale, bias_0 * inner_scale + inner_shift
+            blocks.append((scale, scale * bias + shift, *inner, matrix_1))
+            bias = bias + bias_1
+        scale, shift = self.bn.affine(c)
+        shift = scale * bias + shift
+        last, last_bias = matrix_and_bias(self.fc_out)
+
+        def occupancy(points: Tensor) -> Tensor:
+            x = points @ first  # [P, F]
+            for scale_0, shift_0, matrix_0, bias_0, matrix_1 in blocks:
+                h = torch.addcmul(shift_0, x, scale_0).relu_()
+                h = torch.addmm(bias_0, h, matrix_0).relu_()
+                x.addmm_(h, matrix_1)
+            h = torch.addcmul(shift, x, scale).relu_()
+            return torch.addmm(last_bias, h, last).squeeze(1)
+
+        return occupancy
 
 
 class SimpleDecoder(nn.Module):
@@ -61,5 +106,10 @@ class SimpleDecoder(nn.Module):
         logits: Tensor = self.fc_out(F.relu(x)).squeeze(2)
         return logits
 
+    def bind(self, z: Tensor | None, c: Tensor | None) -> Occupancy:
+        """The decoder for z [1, z_dim] or None and c [1, c_dim] or None."""
+        return lambda points: self(points[None], z, c)[0]
 
-DECODERS: dict[str, type[nn.Module]] = {"cbatchnorm": CBatchNormDecoder, "simple": SimpleDecoder}
+
+Decoder = CBatchNormDecoder | SimpleDecoder
+DECODERS: dict[str, type[Decoder]] = {"cbatchnorm": CBatchNormDecoder, "simple": SimpleDecoder}

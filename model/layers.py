@@ -1,5 +1,6 @@
 """Building blocks shared by encoders, decoders and the velocity field."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -54,6 +55,13 @@ class CBatchNorm1d(nn.Module):
         c = c[..., None]  # [B, C, 1]
         return self.conv_gamma(c), self.conv_beta(c)
 
+    def affine(self, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale [F] and shift [F] that the layer amounts to in evaluation mode for one code [1, C]."""
+        gamma, beta = (part.flatten() for part in self.scale_and_shift(c))
+        mean, variance = self.bn.get_buffer("running_mean"), self.bn.get_buffer("running_var")
+        scale = gamma * torch.rsqrt(variance + self.bn.eps)
+        return scale, beta - scale * mean
+
 
 class CResnetBlockConv1d(nn.Module):
     """A residual block of 1×1 convolutions and conditional batch norm: x [B, F, P], c [B, C] → [B, F, P]."""
@@ -71,3 +79,8 @@ class CResnetBlockConv1d(nn.Module):
         update = self.fc_1(F.relu(self.bn_1(update, c)))
         y: Tensor = x + update
         return y
+
+
+def matrix_and_bias(layer: nn.Conv1d) -> tuple[Tensor, Tensor]:
+    """A 1×1 convolution for rows of features: x [P, in] → x @ matrix [in, out] + bias [out]."""
+    return layer.weight.squeeze(2).T, layer.get_parameter("bias")

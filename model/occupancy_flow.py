@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from model.config import Config
-from model.decoders import DECODERS
+from model.decoders import DECODERS, Decoder, Occupancy
 from model.encoders import SPATIAL, TEMPORAL
 from model.errors import ConfigError
 from model.ode import Solver, advect, advect_back
@@ -31,7 +31,7 @@ class OccupancyFlow(nn.Module):
 
     def __init__(
         self,
-        decoder: nn.Module | None,
+        decoder: Decoder | None,
         encoder: nn.Module | None,
         encoder_temporal: nn.Module | None,
         vector_field: VelocityField,
@@ -63,10 +63,17 @@ class OccupancyFlow(nn.Module):
 
     def decode(self, points: Tensor, z: Tensor | None, c: Tensor) -> Tensor:
         """Occupancy logits [B, P] at t = 0 of points [B, P, 3]."""
+        logits: Tensor = self._existing_decoder()(points, z, c)
+        return logits
+
+    def occupancy(self, z: Tensor | None, c: Tensor) -> Occupancy:
+        """`decode` for one sequence, z [1, z_dim] or None, c [1, c_dim], as a fast function of points [P, 3]."""
+        return self._existing_decoder().bind(z, c)
+
+    def _existing_decoder(self) -> Decoder:
         if self.decoder is None:
             raise ConfigError("model.decoder is null: this model moves a given mesh, it has no occupancy")
-        logits: Tensor = self.decoder(points, z, c)
-        return logits
+        return self.decoder
 
     def velocity(self, t: Tensor, points: Tensor, z_t: Tensor | None, c_t: Tensor) -> Tensor:
         """Velocities [B, P, 3] of particles at points [B, P, 3] at times t [B]."""

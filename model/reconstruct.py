@@ -29,6 +29,7 @@ from model.stages import IsCanceled, Progress, Stages
 
 RESOLUTIONS = (32, 512)  # cells per side, least and most
 MOST_FRAMES = 1000  # in one result
+CPU_CHUNK, GPU_CHUNK = 8192, 65_536  # grid points evaluated together: what a cache holds, what fills a GPU
 
 
 class Reconstructor:
@@ -66,7 +67,7 @@ class Reconstructor:
         device: str = "cpu",
         overrides: dict[str, Any] | None = None,
     ) -> "Reconstructor":
-        """Load a model by the name or path of its config; `checkpoint` stands in for its `test.model_file`."""
+        """Load a model by its config's name or path; `checkpoint` stands in for its `test.model_file`."""
         if not isinstance(config, Config):
             config = load_config(config, overrides)
         elif overrides:
@@ -108,8 +109,9 @@ class Reconstructor:
         """Reconstruct `input_frames` clouds of corresponding points [N, 3], in any place and unit.
 
         `times` increase; left out, they are spread over one second. The mesh comes at these times, or at
-        `frames` even ones, or at `fps` a second. `resolution` is cells per side, `simplify` a number of faces.
-        `progress` gets the stage and the fraction of the whole; Canceled is raised once `is_canceled` says so.
+        `frames` even ones, or at `fps` a second. `resolution` is cells per side, `simplify` a number of
+        faces. `progress` gets the stage and the fraction of the whole; Canceled is raised once `is_canceled`
+        says so.
 
         Raises InputError for what this model does not read, EmptySurfaceError where no surface is found.
         """
@@ -129,12 +131,13 @@ class Reconstructor:
             c_s, c_t = self.net.encode_inputs(evenly[None])  # [1, c_dim] each
         with stages("extract") as advance:
             vertices, faces = extract_isosurface(
-                lambda grid: self.net.decode(grid[None], None, c_s)[0],
+                self.net.occupancy(None, c_s),
                 threshold,
                 resolution_0=resolution_0,
                 upsampling_steps=steps,
                 padding=config.generation.padding,
                 device=self.device,
+                chunk=CPU_CHUNK if self.device == "cpu" else GPU_CHUNK,
                 on_chunk=advance,
             )  # [V, 3], [F, 3]
         if target_faces is not None:
@@ -228,9 +231,9 @@ def _output_times(times: NDArray[np.float64], frames: int | None, fps: float | N
         intervals = (last - first) * fps * (1 + 1e-9)
         if not 1 <= intervals < MOST_FRAMES:
             raise InputError(
-                f"fps is {fps:g} and the input lasts {last - first:g} s; wanted 2 to {MOST_FRAMES} output frames"
+                f"fps is {fps:g}, the input lasts {last - first:g} s; wanted 2 to {MOST_FRAMES} output frames"
             )
-        return first + np.arange(int(intervals) + 1) / fps
+        return np.asarray(first + np.arange(int(intervals) + 1) / fps)
     return times
 
 
@@ -241,8 +244,8 @@ def _resample(inputs: NDArray[np.float32], times: NDArray[np.float64]) -> NDArra
         return inputs
     after = np.searchsorted(times, even).clip(1, len(times) - 1)  # [T]
     share = (even - times[after - 1]) / (times[after] - times[after - 1])
-    even_inputs = inputs[after - 1] + share[:, None, None] * (inputs[after] - inputs[after - 1])
-    return even_inputs.astype(np.float32)
+    steps = share[:, None, None] * (inputs[after] - inputs[after - 1])
+    return np.asarray(inputs[after - 1] + steps, dtype=np.float32)
 
 
 def _fit_report(
