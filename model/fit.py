@@ -60,7 +60,7 @@ def surface_distances(
 
 def _by_size(radii: NDArray[np.float64]) -> list[NDArray[np.int64]]:
     """Indices of triangles of like size, so that a few large ones do not widen the search among the small."""
-    octave = np.floor(np.log2(radii.max() / np.maximum(radii, radii.max() / 16)))  # [F]
+    _, octave = np.frexp(np.maximum(radii, radii.max() / 16))  # [F]
     return [np.flatnonzero(octave == value) for value in np.unique(octave)]
 
 

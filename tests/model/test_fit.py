@@ -67,6 +67,13 @@ def test_dense_clouds_are_sampled_the_same_way_every_time():
     assert result == pytest.approx((heights.mean(), np.percentile(heights, 95)), rel=0.06)
 
 
+def test_a_mesh_crushed_to_points_has_a_distance_too():
+    vertices, faces = np.zeros((6, 3)), np.array([[0, 1, 2], [3, 4, 5]])
+    vertices[3:, 0] = 1
+    points = np.array([[0.25, 0, 0], [0.5, 0, 2]])
+    np.testing.assert_allclose(surface_distances(points, vertices, faces), [0.25, np.sqrt(4.25)])
+
+
 def test_vertices_that_no_face_uses_do_not_count():
     vertices = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [5, 5, 5]], float)
     assert fit(np.array([[5.0, 5.0, 5.0]]), vertices, np.array([[0, 1, 2]]))[0] > 6

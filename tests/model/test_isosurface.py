@@ -8,7 +8,14 @@ import torch
 import trimesh
 
 from model.errors import EmptySurfaceError, InputError, ModelError
-from model.isosurface import dense_isosurface, extract_isosurface
+from model.isosurface import (
+    _Evaluation,
+    _fill_unknown,
+    _logit,
+    _refine,
+    dense_isosurface,
+    extract_isosurface,
+)
 
 PARITY = Path(__file__).parents[1] / "data" / "isosurface.npz"
 
@@ -143,6 +150,21 @@ def test_values_that_are_not_finite_are_an_error():
         extract_isosurface(field, 0.5)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("field", FIELDS[1:4])
+def test_a_gpu_gives_the_surface_of_the_cpu(field):
+    def occupancy(points):
+        assert points.device.type == "cuda"
+        return 20 * field(points.cpu()).cuda()
+
+    vertices, faces = extract_isosurface(occupancy, 0.5, resolution_0=8, device="cuda")
+    expected = extract_isosurface(Counting(field), 0.5, resolution_0=8)
+    # Both evaluate on the CPU, at points that the two devices may round differently.
+    np.testing.assert_allclose(vertices, expected[0], atol=1e-6)
+    np.testing.assert_array_equal(faces, expected[1])
+
+
 @pytest.mark.parametrize("threshold", [0.0, 1.0, -3.0, math.nan])
 def test_threshold_is_a_probability(threshold):
     with pytest.raises(InputError, match="between 0 and 1"):
@@ -172,8 +194,6 @@ def test_parity_with_the_published_extraction():
 
 
 def test_parity_of_the_dense_grid():
-    from model.isosurface import _Evaluation, _fill_unknown, _logit, _refine
-
     data = np.load(PARITY)
     known = np.full((33, 33, 33), np.nan, np.float32)
     for i in range(5):
