@@ -54,12 +54,19 @@ class Camera:
         rotation = rise @ turn
         seen = flat @ rotation.T
         middle = (seen.min(axis=0) + seen.max(axis=0)) / 2
-        x, y, z = (seen - middle).T
-        x, y = np.abs(x), np.abs(y)
         if aspect is None:
-            aspect = float(np.clip(x.max() / max(y.max(), 1e-9), 0.5, 2.0))
+            extent = np.abs(seen - middle).max(axis=0)
+            aspect = float(np.clip(extent[0] / max(extent[1], 1e-9), 0.5, 2.0))
         reach = cls.focal / 0.9  # a twentieth of the height stays free above and below
-        distance = max((y * reach + z).max(), (x * reach / aspect + z).max(), 1e-6)
+        for _ in range(
+            5
+        ):  # what is near looks larger, so the middle of the box is not the middle of the view
+            x, y, z = (seen - middle).T
+            distance = max((np.abs(y) * reach + z).max(), (np.abs(x) * reach / aspect + z).max(), 1e-6)
+            across = np.stack([x, y]) / (distance - z)
+            middle[:2] += distance * (across.max(axis=1) + across.min(axis=1)) / 2
+        x, y, z = (seen - middle).T
+        distance = max((np.abs(y) * reach + z).max(), (np.abs(x) * reach / aspect + z).max(), 1e-6)
         return cls(rotation, middle @ rotation, float(distance), float(flat[:, 1].min()), aspect)
 
     def project(self, points: Floats, size: tuple[int, int]) -> Floats:
@@ -127,8 +134,8 @@ def contact_sheet(
     faces: NDArray[np.integer],
     colors: NDArray[np.generic] | None = None,
     *,
-    times: Sequence[float] | None = None,
-    mesh_times: Sequence[float] | None = None,
+    times: ArrayLike | None = None,
+    mesh_times: ArrayLike | None = None,
     title: str = "",
     caption: str = "",
     height: int = 420,
