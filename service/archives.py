@@ -268,7 +268,7 @@ def _find_directory(file: BinaryIO, max_entries: int, key: str) -> tuple[int, in
         tail[-_END.size :].rjust(22)
     )
     if signature != b"PK\x05\x06" or comment:
-        if b"PK\x05\x06" in tail:
+        if b"PK\x05\x06" in tail[: 4 - _END.size]:  # where a whole end record may begin
             raise damaged("has a comment or other bytes after its end", "extra bytes", "the end record last")
         raise damaged("is cut short", f"no end record in {size} bytes", "the whole file")
     if tail[-_END.size - 20 :].startswith(b"PK\x06\x07") or disk or first_disk or on_disk != count:
