@@ -155,7 +155,7 @@ class JobStore:
         return cast(int | None, self.redis.zrank(self._waiting(job.model), job.id))
 
     def claim(self, job_id: str, max_attempts: int) -> Job | None:
-        """Start an attempt. None: the job is unknown, has ended, or ends now, as too many workers died on it."""
+        """Start an attempt. None: the job is unknown, has ended, or ends now: it killed too many workers."""
 
         def change(job: Job) -> Job | None:
             if not job.state.open:

@@ -38,6 +38,7 @@ CODES: dict[str, tuple[int, str]] = {
     "queue_unavailable": (503, "The job queue does not answer"),
     "storage_unavailable": (503, "The object store does not answer"),
 }
+REF = "#/components/schemas/{model}"
 BY_STATUS = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
 
@@ -97,7 +98,12 @@ def responses(*codes: str) -> dict[int | str, dict[str, Any]]:
             status,
             {
                 "description": "",
-                "content": {"application/problem+json": {"schema": PROBLEM_SCHEMA, "examples": {}}},
+                "content": {
+                    "application/problem+json": {
+                        "schema": {"$ref": REF.format(model="ProblemDetails")},
+                        "examples": {},
+                    }
+                },
             },
         )
         entry["description"] = "; ".join(filter(None, [entry["description"], f"`{code}`: {title}"]))
@@ -106,11 +112,6 @@ def responses(*codes: str) -> dict[int | str, dict[str, Any]]:
         )
         entry["content"]["application/problem+json"]["examples"][code] = {"value": example}
     return out
-
-
-PROBLEM_SCHEMA = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
-PROBLEM_SCHEMA.pop("$defs")
-FAULT_SCHEMA = FaultDetails.model_json_schema()
 
 
 def answer(problem: Problem) -> JSONResponse:
@@ -171,3 +172,19 @@ def install(app: FastAPI) -> None:
     handle(BotoCoreError, unavailable("storage_unavailable"))
     handle(ClientError, unavailable("storage_unavailable"))
     app.add_exception_handler(Exception, unforeseen)
+    _describe(app)
+
+
+def _describe(app: FastAPI) -> None:
+    """Put the schemas that `responses` refers to into the OpenAPI document."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        for model in (ProblemDetails, FaultDetails):
+            schema = model.model_json_schema(ref_template=REF)
+            schema.pop("$defs", None)
+            document["components"]["schemas"][model.__name__] = schema
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI wants it

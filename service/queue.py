@@ -6,6 +6,7 @@ from service.jobs import Job
 from service.settings import Settings
 
 TASK = "reconstruct"
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def queue_name(model: str) -> str:
@@ -31,6 +32,8 @@ def celery_app(settings: Settings) -> Celery:
         worker_pool_start_method="spawn",  # a forked child of a process that ran torch hangs
         worker_proc_alive_timeout=120,  # loading the model happens in the child's start
         worker_hijack_root_logger=False,
+        worker_log_format=LOG_FORMAT,
+        worker_task_log_format=LOG_FORMAT,
         worker_enable_remote_control=False,
     )
     return app

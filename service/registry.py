@@ -51,6 +51,10 @@ class Registry:
             for name, text in self.redis.hgetall(self.models_key).items()
         }
 
+    def is_served(self) -> bool:
+        """Whether a live worker holds a loaded model."""
+        return not self.workers().keys().isdisjoint(self.models())
+
     def workers(self) -> dict[str, int]:
         """Live workers by model."""
         counts: dict[str, int] = {}

@@ -81,12 +81,14 @@ def models() -> None:
 
 @data.command()
 def sample(
-    name: Annotated[str, typer.Argument(help="One of the samples; see service/samples.")],
+    name: Annotated[str, typer.Argument(help="jumping_jacks, knees, or large (20,000 points a frame).")],
     target: Annotated[Path, typer.Argument(metavar="OUT.npz")],
 ) -> None:
     """Write a sample sequence: a moving body, made from scratch."""
-    from worker.samples import write_sample
+    from worker.samples import RECIPES, write_sample
 
+    if name not in RECIPES:
+        raise typer.BadParameter(f"there is no sample {name!r}: wants one of {', '.join(RECIPES)}")
     write_sample(name, target)
     typer.echo(f"{name} written to {target}")
 

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 # boto3 repeats single requests; this outlasts an object store that is away for a while.
 through_outages = retry(
     retry=retry_if_exception_type((BotoCoreError, ClientError, OSError)),
-    wait=wait_exponential_jitter(initial=0.5, max=8),
+    wait=wait_exponential_jitter(multiplier=0.5, max=8),
     stop=stop_after_delay(90),
     reraise=True,
 )

@@ -39,18 +39,18 @@ def alive() -> Alive:
     responses={503: {"model": Ready, "description": "A part is not ready; the body says which"}},
 )
 def ready(parts: PartsDep, response: Response) -> Ready:
-    """Redis answers, the bucket is there, and at least one worker is alive."""
+    """Redis answers, the bucket is there, and a live worker has loaded its model."""
 
     def check(probe: Callable[[], object]) -> str:
         try:
-            return "ok" if probe() is not False else "no worker is alive"
+            return "ok" if probe() is not False else "no worker with a loaded model is alive"
         except Exception as error:  # a probe reports every failure, whatever its kind
             return type(error).__name__
 
     parts_ready = Ready(
         redis=check(parts.redis.ping),
         object_store=check(parts.store.ping),
-        worker=check(lambda: bool(parts.registry.workers())),
+        worker=check(parts.registry.is_served),
     )
     if set(parts_ready.model_dump().values()) != {"ok"}:
         response.status_code = 503

@@ -19,7 +19,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
     "/{job_id}",
     summary="The state of a job",
     response_model_exclude_none=True,
-    responses=responses("not_found", "queue_unavailable"),
+    responses=responses("not_found", "invalid_request", "queue_unavailable"),
 )
 def read_job(job: JobDep, parts: PartsDep, response: Response) -> JobView:
     """Poll this until `state` is `succeeded`, `failed` or `canceled`; `Retry-After` says how soon."""
@@ -42,7 +42,14 @@ def read_job(job: JobDep, parts: PartsDep, response: Response) -> JobView:
         },
         206: {"description": "The part of the file that `Range` asked for", "content": {}},
         307: {"description": "`Location` is a URL that downloads the file, without credentials, for a while"},
-        **responses("not_found", "job_not_done", "job_has_no_result", "job_expired", "storage_unavailable"),
+        **responses(
+            "not_found",
+            "invalid_request",
+            "job_not_done",
+            "job_has_no_result",
+            "job_expired",
+            "storage_unavailable",
+        ),
     },
 )
 def read_result(

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from service.deps import Parts, PartsDep
 from service.jobs import Input, Job
 from service.options import Options, parse_options
-from service.problems import Problem, responses
+from service.problems import REF, Problem, responses
 from service.registry import ModelInfo
 from service.sequences import Fault, SequenceInfo, inspect_sequence
 from service.uploads import measure, receive
@@ -22,7 +22,7 @@ POLL_SECONDS = "1"
 
 def _request_body() -> dict[str, Any]:
     """Both bodies, spelled out: the route reads the request by itself."""
-    options = Options.model_json_schema()["properties"]
+    options = Options.model_json_schema(ref_template=REF)["properties"]
     sequence = {"type": "string", "format": "binary", "description": "The sequence: .npz, or .zip of frames."}
     form = {"type": "object", "required": ["file"], "properties": {"file": sequence, **options}}
     return {

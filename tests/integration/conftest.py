@@ -9,6 +9,8 @@ from service.local.log import MergedLog
 from service.local.object_store import ObjectStore
 from service.local.redis_server import RedisServer
 from service.local.stack import service_environment
+from service.samples import SAMPLES
+from tests.integration.service_processes import Gateway, Worker
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +41,33 @@ def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectSto
 def server_env(redis_server: RedisServer, object_store: ObjectStore) -> dict[str, str]:
     """The environment for a gateway or a worker process that is to use these two servers."""
     return service_environment(redis_server.url, object_store)
+
+
+@pytest.fixture(scope="module")
+def gateway(server_env: dict[str, str]) -> Iterator[Gateway]:
+    """A running gateway on these servers."""
+    process = Gateway(server_env)
+    try:
+        process.start()
+        process.wait_until_ready(60)
+        yield process
+    finally:
+        process.stop()
+
+
+@pytest.fixture(scope="module")
+def worker(server_env: dict[str, str]) -> Iterator[Worker]:
+    """A running worker that has loaded the default model."""
+    process = Worker(server_env)
+    try:
+        process.start()
+        process.wait_until_ready(120)
+        yield process
+    finally:
+        process.stop()
+
+
+@pytest.fixture(scope="session")
+def sample() -> bytes:
+    """A shipped sequence, as a caller would upload it."""
+    return SAMPLES["knees"].path.read_bytes()

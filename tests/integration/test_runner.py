@@ -1,0 +1,140 @@
+"""An attempt at a job, on real records and files: the ends that a good job never sees."""
+
+import io
+import os
+from typing import Any
+
+import pytest
+from celery.exceptions import TimeLimitExceeded
+
+from service.jobs import Input, Job, JobError, Progress, State
+from service.options import Options
+from service.sequences import inspect_sequence
+from service.settings import Settings
+from worker.parts import Parts
+from worker.runner import Runner
+
+
+@pytest.fixture(scope="module")
+def settings(server_env: dict[str, str]) -> Settings:
+    fields = {k.removeprefix("OFLOW_").lower(): v for k, v in server_env.items() if k.startswith("OFLOW_")}
+    return Settings(**{k: v for k, v in fields.items() if k in Settings.model_fields})
+
+
+@pytest.fixture(scope="module")
+def runner(settings: Settings) -> Runner:
+    return Runner(Parts(settings))
+
+
+@pytest.fixture
+def job(runner: Runner, sample: bytes) -> Job:
+    """A queued job whose input is stored."""
+    return queue(runner, sample, sample)
+
+
+def queue(runner: Runner, announced: bytes, stored: bytes, **options: Any) -> Job:
+    import hashlib
+
+    info = inspect_sequence(io.BytesIO(announced))
+    source = Input(
+        frames=info.frames,
+        points=info.points,
+        bytes=len(announced),
+        sha256=hashlib.sha256(announced).hexdigest(),
+    )
+    job = Job.new("bodies", Options(resolution=32, **options), source, 600)
+    runner.parts.store.put(job.input_key, io.BytesIO(stored), "application/octet-stream")
+    runner.parts.jobs.create(job)
+    return job
+
+
+def ended(runner: Runner, job: Job) -> Job:
+    record = runner.parts.jobs.get(job.id)
+    assert record is not None
+    return record
+
+
+def test_a_job_that_kills_every_worker_fails_at_last(runner: Runner, job: Job) -> None:
+    for attempt in (1, 2, 3):  # each attempt begins, and its worker is gone
+        claimed = runner.parts.jobs.claim(job.id, 3)
+        assert claimed is not None
+        assert claimed.attempt == attempt
+    runner.run(job.id)
+    record = ended(runner, job)
+    assert record.state is State.FAILED
+    assert record.error is not None
+    assert record.error.code == "worker_lost"
+    assert "3 times" in record.error.message
+
+
+def test_a_second_finisher_changes_nothing(runner: Runner, job: Job) -> None:
+    jobs = runner.parts.jobs
+    first = jobs.claim(job.id, 3)
+    second = jobs.claim(job.id, 3)
+    assert first is not None
+    assert second is not None
+    assert not jobs.report(first, Progress(stage="extract", percent=50))
+    assert jobs.fail(second, JobError(code="canceled", message="first"))
+    assert not jobs.fail(second, JobError(code="canceled", message="second"))
+    assert not jobs.fail(first, JobError(code="canceled", message="third"))
+    assert ended(runner, job).error == JobError(code="canceled", message="first")
+    runner.run(job.id)  # delivered once more: the job has ended, so nothing runs
+    assert ended(runner, job).attempt == 2
+
+
+def test_an_attempt_that_was_taken_over_stops_and_writes_nothing(
+    runner: Runner, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = runner.parts.jobs.claim
+
+    def claim_twice(job_id: str, most: int) -> Job | None:
+        mine = claim(job_id, most)
+        claim(job_id, most)  # another worker, right after
+        return mine
+
+    monkeypatch.setattr(runner.parts.jobs, "claim", claim_twice)
+    runner.run(job.id)
+    record = ended(runner, job)
+    assert (record.state, record.attempt, record.result) == (State.RUNNING, 2, None)
+    listed = runner.parts.store.client.list_objects_v2(
+        Bucket=runner.parts.store.bucket, Prefix=f"jobs/{job.id}/attempt"
+    )
+    assert listed["KeyCount"] == 0
+
+
+def test_an_input_that_is_not_the_uploaded_one_is_not_reconstructed(runner: Runner, sample: bytes) -> None:
+    job = queue(runner, announced=sample, stored=sample + b"x")
+    runner.run(job.id)
+    record = ended(runner, job)
+    assert record.error is not None
+    assert record.error.code == "input_altered"
+
+
+def test_what_nobody_foresaw_is_told_without_its_insides(
+    runner: Runner, job: Job, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("/secret/path")
+
+    monkeypatch.setattr(runner, "reconstructor", broken)
+    runner.run(job.id)
+    record = ended(runner, job)
+    assert record.error is not None
+    assert record.error.code == "internal_error"
+    assert "secret" not in record.error.message
+    assert "/secret/path" in caplog.text  # the trace is in the log
+
+
+def test_a_job_killed_at_its_deadline_is_failed_by_the_parent(
+    runner: Runner, job: Job, server_env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OFLOW_REDIS_URL", *(k for k in server_env if k.startswith("OFLOW_S3"))):
+        monkeypatch.setitem(os.environ, name, server_env[name])
+    from worker.app import reconstruct
+
+    runner.parts.jobs.claim(job.id, 3)
+    reconstruct.on_failure(TimeLimitExceeded(900), job.id)
+    record = ended(runner, job)
+    assert record.error is not None
+    assert record.error.code == "deadline_exceeded"
+    assert "900 s" in record.error.message
