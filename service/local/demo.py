@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
-from rich.table import Table
+from rich.text import Text
 
 from service.local.directories import data_directory
 from service.local.errors import LocalStackError
@@ -44,15 +44,14 @@ def run_demo(sample: str | None, out: Path, log: MergedLog) -> None:
                 base_url=stack.address, trust_env=False, follow_redirects=True, timeout=30
             ) as client,
         ):
-            job = _follow(client, _submit(client, SAMPLES[name]), stack, bar, task)
+            job = _follow(client, _submit(client, SAMPLES[name].path), stack, bar, task)
             for file in job["result"]["files"]:
                 _download(client, file, files[file["format"]])
             bar.update(task, description="drawing", eta="")
-            _draw(SAMPLES[name], files["obj"], picture, job)
+            _draw(SAMPLES[name].path, files["obj"], picture, job)
             bar.update(task, description="stopping the servers")
-    seconds = {"servers started": stack.timings["worker"]} | job["result"]["timings"]
-    seconds["demo, start to end"] = time.monotonic() - began
-    console.print(_report(name, job, [*files.values(), picture], seconds, stack.address))
+    seconds = {"start": stack.timings["worker"], "all": time.monotonic() - began}
+    console.print(_report(name, job, [*files.values(), picture], seconds, stack.address), soft_wrap=True)
 
 
 def _progress(console: Console) -> Progress:
@@ -124,15 +123,19 @@ def _draw(source: Path, obj_archive: Path, target: Path, job: Job) -> None:
     ).save(target)
 
 
-def _report(name: str, job: Job, files: list[Path], seconds: dict[str, float], address: str) -> Table:
-    table = Table(title=f"Sample {name!r}, reconstructed", title_justify="left", show_header=False, box=None)
-    table.add_column(style="bold")
-    table.add_row("files", "\n".join(str(file) for file in files))
-    table.add_row("mesh", _size(job))
-    table.add_row("fit", _fit(job))
-    table.add_row("seconds", ", ".join(f"{stage} {value:.2f}" for stage, value in seconds.items()))
-    table.add_row("address", f"{address}, stopped now; `make up` keeps one running")
-    return table
+def _report(name: str, job: Job, files: list[Path], seconds: dict[str, float], address: str) -> Text:
+    stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in job["result"]["timings"].items())
+    rows = [(f"sample {name!r}", SAMPLES[name].description)]
+    rows += [("file", str(file)) for file in files]
+    rows += [
+        ("mesh", _size(job)),
+        ("fit", _fit(job)),
+        ("seconds", f"servers up after {seconds['start']:.1f}, everything {seconds['all']:.1f}"),
+        ("job", f"{stages} (seconds)"),
+        ("address", f"{address}, stopped now; `make up` keeps one running"),
+    ]
+    lines = [Text.assemble((f"{label:>22}  ", "bold"), text) for label, text in rows]
+    return Text("\n").join(lines)
 
 
 def _size(job: Job) -> str:

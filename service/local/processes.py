@@ -123,7 +123,8 @@ class ManagedProcess:
         with process.stdout as output:
             for raw in output:
                 line = raw.decode(errors="replace").rstrip()
-                self.log.write(self.name, line, shown=self.is_worth_showing(line))
+                if line:
+                    self.log.write(self.name, line, shown=self.is_worth_showing(line))
 
     def is_worth_showing(self, line: str) -> bool:  # noqa: ARG002
         """Whether a line of its output goes to the merged log; what does not is still in `error`."""

@@ -117,24 +117,24 @@ class LocalStack:
         self.store.wait_until_ready()
         self.timings["store"] = time.monotonic() - began
         self.gateway.start()
-        self._supervisor.start()
         self._wait_for("/livez", began)
         self.timings["gateway"] = time.monotonic() - began
         self._wait_for("/readyz", began)
-        self._wait_for("/models", began)  # a worker has loaded one
         self.timings["worker"] = time.monotonic() - began
+        self._supervisor.start()  # from here on; a worker that dies before has something wrong with it
 
     def _wait_for(self, path: str, began: float) -> None:
-        """Ask the gateway until it answers with something: an error or an empty list is not yet it."""
         answer = "no answer"
         while time.monotonic() - began < START_SECONDS:
-            self.check()
+            for part in self._parts:
+                if not part.is_running:
+                    raise part.error(f"{part.name} {part.exit_status} before it was ready")
             try:
                 response = self._client.get(path)
             except httpx.TransportError:
                 pass
             else:
-                if response.is_success and response.json():
+                if response.is_success:
                     return
                 answer = f"{response.status_code} {response.text}"
             time.sleep(0.1)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from service.local.errors import LocalStackError
 from service.local.processes import ManagedProcess
 
-QUICK_DEATH = 10.0  # seconds
+QUICK_DEATH = 30.0  # seconds
 # In a row. More than a job has attempts: one that kills its workers must not end the stack.
 MOST_QUICK_DEATHS = 4
 LONGEST_PAUSE = 8.0  # seconds

@@ -1,0 +1,132 @@
+"""`python -m service.local demo`, whole: what it leaves behind, and that it leaves nothing running."""
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from service.local.errors import LocalStackError
+from service.local.obj_archive import read_obj_archive
+from service.samples import SAMPLES
+
+NAME = next(iter(SAMPLES))
+DEMO = [sys.executable, "-m", "service.local", "demo"]
+
+
+def start(out: Path, *arguments: str, **environment: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [*DEMO, "--out", str(out), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | environment,
+    )
+
+
+def wait_for_family(demo: subprocess.Popen, words: str) -> list[psutil.Process]:
+    """All processes of the demo, once one of them has these words in its command."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end and demo.poll() is None:
+        family = psutil.Process(demo.pid).children(recursive=True)
+        if any(words in " ".join(process.cmdline()) for process in family if process.is_running()):
+            return family
+        time.sleep(0.1)
+    raise AssertionError(f"no {words!r} was started: {demo.communicate()[0]}")
+
+
+def test_the_demo_writes_files_that_agree_and_stops_what_it_started(tmp_path: Path):
+    demo = start(tmp_path)
+    family = wait_for_family(demo, "-m service")
+    output, _ = demo.communicate(timeout=240)
+    assert demo.returncode == 0, output
+    assert psutil.wait_procs(family, timeout=2)[1] == []
+
+    frames = read_obj_archive(tmp_path / f"{NAME}.obj.zip")
+    count, vertices, _ = frames.vertices.shape  # [T, V, 3]
+    document = glb_document((tmp_path / f"{NAME}.glb").read_bytes())
+    [primitive] = document["meshes"][0]["primitives"]
+    assert document["accessors"][primitive["attributes"]["POSITION"]]["count"] == vertices
+    assert len(primitive["targets"]) == count - 1
+    assert len(document["animations"]) == 1
+
+    with Image.open(tmp_path / f"{NAME}.png") as picture:
+        colours = np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)
+    assert len(colours) > 1000  # shaded and coloured, not a blank sheet
+    for told in (
+        f"{NAME}.glb",
+        f"{NAME}.obj.zip",
+        f"{NAME}.png",
+        f"{vertices} vertices",
+        "http://127.0.0.1:",
+    ):
+        assert told in output
+
+
+def glb_document(content: bytes) -> dict:
+    """The JSON chunk of a binary glTF."""
+    magic, _, length, json_length, kind = struct.unpack_from("<4sIII4s", content)
+    assert (magic, length, kind) == (b"glTF", len(content), b"JSON")
+    document: dict = json.loads(content[20 : 20 + json_length])
+    return document
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
+def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path, name: str):
+    demo = start(tmp_path)
+    family = wait_for_family(demo, "-m service")  # the last part to be started
+    number = getattr(signal, name)
+    demo.send_signal(number)
+    output, _ = demo.communicate(timeout=30)
+    assert demo.returncode == (-number if name == "SIGKILL" else 128 + number), output
+    assert "Traceback" not in output
+    assert psutil.wait_procs(family, timeout=5)[1] == []
+
+
+def test_a_failing_demo_says_why_and_where_the_log_is(tmp_path: Path):
+    demo = start(tmp_path, OFLOW_DEVICE="cuda:99")
+    family = wait_for_family(demo, "worker serve")
+    output, _ = demo.communicate(timeout=240)
+    assert demo.returncode == 1
+    assert "cuda:99" in output
+    assert str(tmp_path / "demo.log") in output.replace("\n", "")
+    assert "cuda:99" in (tmp_path / "demo.log").read_text()
+    assert "Traceback" not in output
+    assert psutil.wait_procs(family, timeout=5)[1] == []
+
+
+def test_an_unknown_sample_is_refused_with_the_known_ones(tmp_path: Path):
+    demo = start(tmp_path, "--sample", "walrus")
+    output, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 1
+    assert "no sample 'walrus'" in output
+    assert all(name in output for name in SAMPLES)
+
+
+def test_an_obj_archive_that_contradicts_its_manifest_is_refused(tmp_path: Path):
+    path = tmp_path / "mesh.obj.zip"
+    manifest = {"frames": 2, "vertices": 3, "faces": 1, "times": [0.0, 0.5], "fps": 2.0}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("manifest.json", json.dumps(manifest))
+        archive.writestr("00000.obj", "v 0 0 0 1 0 0\nv 1 0 0 1 0 0\nv 0 1.5 0 0 0 1\nf 1 2 3\n")
+    with pytest.raises(LocalStackError, match="'frames': 1"):
+        read_obj_archive(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("00001.obj", "v 0 0 1 1 0 0\nv 1 0 1 1 0 0\nv 0 1.5 1 0 0 1\nf 1 2 3\n")
+    read = read_obj_archive(path)
+    assert read.vertices.tolist() == [
+        [[0, 0, 0], [1, 0, 0], [0, 1.5, 0]],
+        [[0, 0, 1], [1, 0, 1], [0, 1.5, 1]],
+    ]
+    assert read.faces.tolist() == [[0, 1, 2]]
+    assert read.colors is not None
+    assert read.colors.tolist() == [[1, 0, 0], [1, 0, 0], [0, 0, 1]]
