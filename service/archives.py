@@ -10,11 +10,10 @@ import re
 import struct
 import zipfile
 import zlib
-from dataclasses import dataclass
 from io import SEEK_END
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
-Code = Literal["invalid_sequence", "too_large", "unsupported_media"]
+from service.sequence_errors import Code, Fault, Limits, SequenceError, megabytes, quoted, refusal
 
 _INFLATE_STEP = 1 << 16  # compressed bytes fed to zlib at a time
 _SMALL = 16 << 20  # below this the ratio says nothing: a short clip at rest packs better than 200 to 1
@@ -25,59 +24,6 @@ _LOCAL = struct.Struct("<4s5H3L2H")  # local file header
 _STREAMED = 0x0008  # sizes follow the data in a descriptor
 _HARMLESS_FLAGS = 0x0006 | _STREAMED | 0x0800  # deflate level, descriptor, UTF-8 names
 _UNSET_32 = 0xFFFFFFFF  # "see the Zip64 extra field"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One thing wrong with an upload: the array or entry it is in, what was found, what is wanted."""
-
-    key: str
-    message: str
-    found: str
-    wanted: str
-
-    def __str__(self) -> str:
-        return f"{self.key}: {self.message} (found {self.found}; wanted {self.wanted})"
-
-
-class SequenceError(Exception):
-    """A sequence that cannot be taken, with every fault found; `str` gives one line a fault."""
-
-    def __init__(self, code: Code, faults: list[Fault]) -> None:
-        super().__init__(code, faults)
-        self.code: Code = code
-        self.faults = faults
-
-    def __str__(self) -> str:
-        return "\n".join(map(str, self.faults))
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one upload may cost. Sizes in bytes; `max_points` counts all frames together."""
-
-    max_bytes: int = 256 << 20
-    max_unpacked_bytes: int = 1 << 30
-    max_ratio: int = 200
-    max_entries: int = 8
-    max_frames: int = 1000
-    max_points: int = 20_000_000
-
-
-DEFAULT_LIMITS = Limits()
-
-
-def refusal(code: Code, key: str, message: str, found: object, wanted: object) -> SequenceError:
-    return SequenceError(code, [Fault(key, message, str(found), str(wanted))])
-
-
-def quoted(text: str) -> str:
-    """Text of a stranger, safe to print: ASCII on one line, at most 60 characters."""
-    return ascii(text if len(text) <= 60 else text[:57] + "...")
-
-
-def megabytes(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB"
 
 
 class Budget:
@@ -117,13 +63,12 @@ class Archive:
             with zipfile.ZipFile(file) as archive:
                 infos = archive.infolist()
         except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-            raise self._damaged(
-                "its directory is damaged", quoted(str(error)), "a sound zip archive"
-            ) from error
+            found = quoted(str(error))
+            raise self._damaged("its directory is damaged", found, "a sound zip archive") from error
         if len(infos) != count:
             raise self._damaged("its directory and its end record disagree", f"{len(infos)} entries", count)
         budget.spend(sum(info.file_size for info in infos))
-        faults = [fault for info in infos for fault in _entry_faults(info, key)]
+        faults = [fault for info in infos for fault in self._entry_faults(info)]
         self._entries = {info.orig_filename: info for info in infos}
         if len(self._entries) != count:
             faults.append(Fault(key, "two entries have one name", f"{count} entries", "each name once"))
@@ -142,6 +87,24 @@ class Archive:
         """How faults name an entry, or an array in it."""
         return name if self.key == "file" else f"{self.key}:{name}"
 
+    def _entry_faults(self, info: zipfile.ZipInfo) -> list[Fault]:
+        name, faults = info.orig_filename, []
+        key = self.key_of(name)
+        if not _NAME.fullmatch(name):
+            wanted = "a plain file name: letters, digits, '_', '-', '.', and no folder"
+            faults.append(Fault(self.key, "an entry has a name that is not accepted", quoted(name), wanted))
+            key = self.key_of(quoted(name))
+        if info.flag_bits & ~_HARMLESS_FLAGS:
+            found = f"flags {info.flag_bits:#06x}"
+            faults.append(Fault(key, "is encrypted or patched", found, "an entry in the clear"))
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            found = f"method {info.compress_type}"
+            faults.append(Fault(key, "is packed in a way that is not accepted", found, "stored or deflated"))
+        elif info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size:
+            found = f"{info.compress_size} bytes for {info.file_size}"
+            faults.append(Fault(key, "is stored, but in another size", found, "one size"))
+        return faults
+
     def _lay_out(self, directory: int) -> None:
         """Find each entry's data; entries must tile the file from byte 0 to the directory.
 
@@ -157,33 +120,27 @@ class Archive:
             # A data descriptor has 32- or 64-bit sizes, with or without a signature.
             gaps = (12, 16, 20, 24) if info.flag_bits & _STREAMED else (0,)
         if len(self._starts) != len(self._entries) or directory - end not in gaps:
-            raise self._damaged(
-                "its entries overlap or leave bytes between them", "a gap or overlap", "neither"
-            )
+            message = "its entries overlap or leave bytes between them"
+            raise self._damaged(message, "a gap or overlap", "entries that fill the file")
 
     def _data_start(self, info: zipfile.ZipInfo) -> int:
         """Where the data begins, from a local header that must say what the directory says."""
         self._file.seek(info.header_offset)
         head = self._file.read(_LOCAL.size)
         if len(head) < _LOCAL.size or head[:4] != b"PK\x03\x04":
-            raise self._damaged(
-                "no entry stands where the directory says", quoted(info.filename), "its header"
-            )
+            found = quoted(info.filename)
+            raise self._damaged("no entry stands where the directory says", found, "its header")
         fields = _LOCAL.unpack(head)
         flags, method, (crc, packed, size, name_length, extra_length) = fields[2], fields[3], fields[6:]
         name, extra = self._file.read(name_length), self._file.read(extra_length)
         if _UNSET_32 in (packed, size):
             size, packed = _zip64_sizes(extra)
-        agreed = (info.CRC, info.compress_size, info.file_size)
-        same = (crc, packed, size) == agreed or (flags & _STREAMED and not (crc or packed or size))
-        if (flags, method, name) != (
-            info.flag_bits,
-            info.compress_type,
-            info.orig_filename.encode(),
-        ) or not same:
-            raise self._damaged(
-                "an entry contradicts the directory", quoted(info.filename), "one account of it"
-            )
+        same = (flags, method, name) == (info.flag_bits, info.compress_type, info.orig_filename.encode())
+        if (crc, packed, size) != (info.CRC, info.compress_size, info.file_size):
+            same &= bool(flags & _STREAMED) and not (crc or packed or size)
+        if not same:
+            found = quoted(info.filename)
+            raise self._damaged("an entry contradicts the directory", found, "one account of it")
         return info.header_offset + _LOCAL.size + len(name) + len(extra)
 
     def _damaged(self, message: str, found: object, wanted: object) -> SequenceError:
@@ -199,9 +156,8 @@ class EntryReader:
         self._file = file
         self._position = start
         self._packed_left = info.compress_size
-        self._inflate = (
-            zlib.decompressobj(-zlib.MAX_WBITS) if info.compress_type == zipfile.ZIP_DEFLATED else None
-        )
+        deflated = info.compress_type == zipfile.ZIP_DEFLATED
+        self._inflate = zlib.decompressobj(-zlib.MAX_WBITS) if deflated else None
         self._wanted_crc = info.CRC
         self._crc = 0
 
@@ -264,47 +220,23 @@ def _find_directory(file: BinaryIO, max_entries: int, key: str) -> tuple[int, in
     tail_start = max(0, size - _END.size - (1 << 16))
     file.seek(tail_start)
     tail = file.read()
-    signature, disk, first_disk, on_disk, count, length, offset, comment = _END.unpack(
-        tail[-_END.size :].rjust(22)
-    )
+    end = _END.unpack(tail[-_END.size :].rjust(_END.size))
+    signature, disk, first_disk, on_disk, count, length, offset, comment = end
     if signature != b"PK\x05\x06" or comment:
         if b"PK\x05\x06" in tail[: 4 - _END.size]:  # where a whole end record may begin
             raise damaged("has a comment or other bytes after its end", "extra bytes", "the end record last")
         raise damaged("is cut short", f"no end record in {size} bytes", "the whole file")
     if tail[-_END.size - 20 :].startswith(b"PK\x06\x07") or disk or first_disk or on_disk != count:
-        raise damaged(
-            "uses Zip64 end records or several disks", "a special end record", "a plain zip archive"
-        )
+        raise damaged("has a Zip64 end record or several disks", "a special archive", "a plain zip archive")
     if count > max_entries:
         raise refusal("too_large", key, "has too many entries", f"{count:,}", f"at most {max_entries:,}")
     if length > count * _RECORD_BYTES:
-        raise damaged(
-            "its directory is too long", f"{length:,} bytes for {count} entries", "short names, no comments"
-        )
+        found = f"{length:,} bytes for {count} entries"
+        raise damaged("its directory is too long", found, "short names, no comments")
     if offset + length != size - _END.size:
-        raise damaged(
-            "has bytes in front of it or missing from it", f"a directory at {offset:,}", "a whole archive"
-        )
+        found = f"a directory said to stand at {offset:,}"
+        raise damaged("has bytes in front of it or missing from it", found, "a whole archive")
     return offset, count
-
-
-def _entry_faults(info: zipfile.ZipInfo, key: str) -> list[Fault]:
-    name, faults = info.orig_filename, []
-    if not _NAME.fullmatch(name):
-        wanted = "a plain file name: letters, digits, '_', '-', '.', and no folder"
-        faults.append(Fault(key, "an entry has a name that is not accepted", quoted(name), wanted))
-        name = quoted(name)
-    if info.flag_bits & ~_HARMLESS_FLAGS:
-        faults.append(
-            Fault(name, "is encrypted or patched", f"flags {info.flag_bits:#06x}", "an entry in the clear")
-        )
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        found = f"method {info.compress_type}"
-        faults.append(Fault(name, "is packed in a way that is not accepted", found, "stored or deflated"))
-    elif info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size:
-        found = f"{info.compress_size} bytes for {info.file_size}"
-        faults.append(Fault(name, "is stored, but in another size", found, "one size"))
-    return faults
 
 
 def _zip64_sizes(extra: bytes) -> tuple[int, int]:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.archives import EntryReader, SequenceError, quoted, refusal
+from service.archives import EntryReader
+from service.sequence_errors import SequenceError, quoted, refusal
 
 CHUNK_VALUES = 3 << 15  # values read at a time: whole rows of three, 786 kB of float64
 _HEADER_BYTES = 4096

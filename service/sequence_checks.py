@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.archives import Fault
 from service.arrays import CHUNK_VALUES, ArrayStream
+from service.sequence_errors import Fault
 
 MIN_FRAMES = 2
 MIN_POINTS = 32

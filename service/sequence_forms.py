@@ -16,10 +16,11 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from service.archives import (
+from service.archives import Archive, Budget
+from service.arrays import CHUNK_VALUES, ArrayStream
+from service.sequence_checks import LARGEST, PointScan, length_faults, time_faults
+from service.sequence_errors import (
     DEFAULT_LIMITS,
-    Archive,
-    Budget,
     Fault,
     Limits,
     SequenceError,
@@ -27,8 +28,6 @@ from service.archives import (
     quoted,
     refusal,
 )
-from service.arrays import CHUNK_VALUES, ArrayStream
-from service.sequence_checks import LARGEST, PointScan, length_faults, time_faults
 
 Points = NDArray[np.float32] | NDArray[np.float64]
 

@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from service.archives import DEFAULT_LIMITS, Fault, Limits, SequenceError
 from service.sequence_checks import PointScan, length_faults, time_faults
+from service.sequence_errors import DEFAULT_LIMITS, Fault, Limits, SequenceError
 from service.sequence_forms import Points, SequenceInfo, Upload, evenly_spaced, pack_frames
 
 __all__ = [

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from service.archives import Archive, Budget, Limits, SequenceError
-from service.sequences import inspect_sequence, read_sequence
+from service.archives import Archive, Budget
+from service.sequences import Limits, SequenceError, inspect_sequence, read_sequence
 
 POINTS = np.random.default_rng(0).normal(size=(3, 40, 3)).astype(np.float32)  # [T, N, 3]
 
@@ -167,7 +167,7 @@ DAMAGED = {
         "has bytes in front of it or missing from it",
     ),
     "wrong count": (raw_zip(GOOD, count=2), "file", "its directory and its end record disagree"),
-    "Zip64 end record": (raw_zip(GOOD, locator=b"PK\6\7" + bytes(16)), "file", "uses Zip64 end records"),
+    "Zip64 end record": (raw_zip(GOOD, locator=b"PK\6\7" + bytes(16)), "file", "has a Zip64 end record"),
     "entry comments": (
         raw_zip(Entry(b"points.npy", npy(POINTS), comment=b"x" * 5000)),
         "file",

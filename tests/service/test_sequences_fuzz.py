@@ -165,7 +165,7 @@ def hostile_header(random, data):
         text = text.replace("False", random.choice(["True", "0", "None", "False"]))
     elif kind == "text":
         text = random.choice(HEADERS)
-    elif kind == "letter":
+    elif kind == "letter" and text:
         place = random.randrange(len(text))
         text = text[:place] + chr(random.randrange(128)) + text[place + 1 :]
     elif kind == "version":

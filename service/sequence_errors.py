@@ -1,0 +1,59 @@
+"""How an upload is refused: the limits it is held to, and the faults that are found in it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Code = Literal["invalid_sequence", "too_large", "unsupported_media"]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with an upload: the array or entry it is in, what was found, what is wanted."""
+
+    key: str
+    message: str
+    found: str
+    wanted: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.message} (found {self.found}; wanted {self.wanted})"
+
+
+class SequenceError(Exception):
+    """A sequence that cannot be taken, with every fault found; `str` gives one line a fault."""
+
+    def __init__(self, code: Code, faults: list[Fault]) -> None:
+        super().__init__(code, faults)
+        self.code: Code = code
+        self.faults = faults
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.faults))
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one upload may cost. Sizes in bytes; `max_points` counts all frames together."""
+
+    max_bytes: int = 256 << 20
+    max_unpacked_bytes: int = 1 << 30
+    max_ratio: int = 200
+    max_entries: int = 8
+    max_frames: int = 1000
+    max_points: int = 20_000_000
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def refusal(code: Code, key: str, message: str, found: object, wanted: object) -> SequenceError:
+    return SequenceError(code, [Fault(key, message, str(found), str(wanted))])
+
+
+def quoted(text: str) -> str:
+    """Text of a stranger, safe to print: ASCII on one line, at most 60 characters."""
+    return ascii(text if len(text) <= 60 else text[:57] + "...")
+
+
+def megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"
