@@ -67,7 +67,7 @@ class OccupancyFlow(nn.Module):
         return logits
 
     def occupancy(self, z: Tensor | None, c: Tensor) -> Occupancy:
-        """`decode` for one sequence, z [1, z_dim] or None, c [1, c_dim], as a fast function of points [P, 3]."""
+        """`decode` for one sequence, z [1, z_dim] or None, c [1, c_dim]: a fast function of points [P, 3]."""
         return self._existing_decoder().bind(z, c)
 
     def _existing_decoder(self) -> Decoder:
