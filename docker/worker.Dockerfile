@@ -1,0 +1,52 @@
+# The worker: model/, worker/, the weights in configs/, and the part of service/ that both sides share.
+#   docker build -f docker/worker.Dockerfile --target cpu  -t oflow-worker .
+#   docker build -f docker/worker.Dockerfile --target cuda -t oflow-worker-gpu .
+# TORCH_INDEX is the wheel index of a torch build; empty takes the default build of the platform, which on
+# Linux x86-64 carries CUDA and runs on a CPU as well. The CPU builds' own index makes an image gigabytes smaller.
+ARG BASE=python:3.11-slim
+
+FROM ${BASE} AS build
+# Before the code, so that a change of the code installs nothing anew.
+COPY docker/worker.lock /tmp/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python -m venv --without-pip /opt/venv && \
+    pip --python /opt/venv install --no-deps --require-hashes --only-binary :all: -r /tmp/worker.lock
+ARG TORCH_VERSION=2.13.0
+ARG TORCH_INDEX=
+RUN --mount=type=cache,target=/root/.cache/pip \
+    PIP_INDEX_URL=${TORCH_INDEX} pip --python /opt/venv install --only-binary :all: torch==${TORCH_VERSION}
+
+FROM ${BASE} AS worker
+# Home is /tmp: the only place that can be written to when the file system is read-only.
+RUN useradd --system --uid 10001 --home-dir /tmp --shell /usr/sbin/nologin oflow
+RUN printf '#!/bin/sh\nexec python -m worker "$@"\n' > /usr/local/bin/worker && chmod 755 /usr/local/bin/worker
+COPY --from=build /opt/venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONPATH=/app \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+WORKDIR /app
+COPY LICENSE NOTICE ./
+COPY configs/ configs/
+COPY model/ model/
+COPY service/ service/
+COPY worker/ worker/
+RUN python -m compileall -q model service worker
+USER 10001
+# Hands the running job back to the queue at once, and ends.
+STOPSIGNAL SIGTERM
+# This container's worker beats in the registry; the first beat comes when its model is loaded.
+HEALTHCHECK --interval=15s --timeout=10s --start-period=120s CMD ["python", "-m", "worker.health"]
+CMD ["worker", "serve"]
+
+# torch's CUDA wheels bring cuBLAS, cuDNN and the rest along; the host's NVIDIA runtime adds the driver. So the
+# base stays the slim one: a CUDA base image would hold all of it a second time.
+FROM worker AS cuda
+RUN python -c "import sys, torch; torch.version.cuda or sys.exit(f'torch {torch.__version__} has no CUDA: give TORCH_INDEX a CUDA build')"
+# Rather no worker than a slow one that nobody notices: without a GPU it refuses to start.
+ENV OFLOW_DEVICE=cuda \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+
+FROM worker AS cpu
+ENV OFLOW_DEVICE=cpu
