@@ -1,0 +1,215 @@
+"""The Dockerfiles held against the packages, the lock files and the commands; images put together by hand."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from service.local.ports import free_ports
+from tests.docker.compose import ROOT
+from tests.docker.dockerfile import Dockerfile, files, is_sent
+from worker.cli import app as worker_command
+
+IMAGES = {"gateway": Dockerfile("gateway.Dockerfile"), "worker": Dockerfile("worker.Dockerfile")}
+PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"][
+    "packages"
+]
+
+# Runs first in a process: what the lock file does not name cannot be imported, as in the image.
+ONLY_LOCKED = """
+import importlib, importlib.metadata, json, os, pkgutil, re, sys
+locked, packages = json.loads(sys.argv[1]), sys.argv[2:]
+
+def plain(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+class OnlyLocked:
+    owners = importlib.metadata.packages_distributions()
+    def find_spec(self, name, path=None, target=None):
+        owners = self.owners.get(name.partition(".")[0], [])
+        if owners and not any(plain(owner) in locked for owner in owners):
+            raise ModuleNotFoundError(f"No module named {name!r} in this image", name=name)
+
+sys.meta_path.insert(0, OnlyLocked())
+loaded = []
+for package in packages:
+    module = importlib.import_module(package)
+    assert module.__file__.startswith(os.environ["PYTHONPATH"]), module.__file__
+    for found in pkgutil.walk_packages(module.__path__, package + "."):
+        if not found.name.endswith("__main__"):
+            importlib.import_module(found.name)
+            loaded.append(found.name)
+print(json.dumps({"loaded": loaded, "torch": "torch" in sys.modules, "fastapi": "fastapi" in sys.modules}))
+"""
+
+
+def locked(name: str) -> list[str]:
+    return re.findall(r"^([a-z0-9-]+)==", (ROOT / "docker" / f"{name}.lock").read_text(), re.MULTILINE)
+
+
+def environment(image: str, app: Path, **settings: str) -> dict[str, str]:
+    """What a process of the image finds: the image's own settings and those given, and this Python."""
+    declared = IMAGES[image].environment().items()
+    own = {name: value.replace("/app", str(app)) for name, value in declared if name != "PATH"}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return (
+        own | {"PATH": path, "PYTHONPATH": str(app), "PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1"} | settings
+    )
+
+
+@pytest.fixture
+def app(image: str, tmp_path: Path) -> Path:
+    """The working directory of an image, as its Dockerfile fills it."""
+    IMAGES[image].assemble(tmp_path / "app")
+    return tmp_path / "app"
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_images_run_as_a_user_of_their_own(name: str):
+    image = IMAGES[name]
+    user = image.last("USER")
+    assert int(user) > 1000
+    assert any(f"--uid {user} " in text for text in image.all("RUN"))
+    keywords = [entry.keyword for entry in image.instructions]
+    assert "ADD" not in keywords
+    copied = max(number for number, keyword in enumerate(keywords) if keyword == "COPY")
+    assert keywords.index("USER") > copied, "the code is root's: the process cannot write to it"
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_images_install_the_lock_before_the_code_and_by_hash(name: str):
+    image = IMAGES[name]
+    assert image.copies()[0] == ([f"docker/{name}.lock"], "/tmp/")
+    [install] = [text for text in image.all("RUN") if f"-r /tmp/{name}.lock" in text]
+    assert {"--no-deps", "--require-hashes", "--only-binary"} <= set(install.split())
+    assert image.position("RUN", install) < min(image.position("COPY", f"{part}/") for part in parts(name))
+
+
+def parts(name: str) -> set[str]:
+    return {
+        source.rstrip("/")
+        for sources, _ in IMAGES[name].copies()
+        for source in sources
+        if source.endswith("/")
+    }
+
+
+def test_images_hold_their_packages_and_no_other():
+    assert parts("gateway") == {"service"}
+    assert parts("worker") == set(PACKAGES)
+    for name in IMAGES:
+        for sources, target in IMAGES[name].copies():
+            assert all(files(source) for source in sources), f"{sources} leave nothing to copy"
+            assert target in {"/tmp/", "./", *sources}
+
+
+def test_torch_is_the_version_of_the_makefile():
+    wanted = re.search(r"^TORCH_VERSION := (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert wanted is not None
+    assert IMAGES["worker"].arguments()["TORCH_VERSION"] == wanted[1]
+    assert "torch" not in locked("worker")
+    assert not {"torch", "torchdiffeq", "scipy"} & set(locked("gateway"))
+
+
+def test_context_is_what_the_images_need():
+    kept = [
+        "service/app.py",
+        "worker/cli.py",
+        "configs/default.yaml",
+        "configs/checkpoints/bodies_128.pt",
+        "worker/bodies/rig_8k.npz",
+    ]
+    assert all((ROOT / path).exists() and is_sent(path) for path in kept)
+    left = [
+        ".git/HEAD",
+        ".venv/bin/python",
+        ".env",
+        ".env.example",
+        "data/real/x.npz",
+        "tests/docker/compose.py",
+    ]
+    left += [
+        "README.md",
+        "demo-out/mesh.glb",
+        "service/local/stack.py",
+        "worker/__pycache__/cli.cpython-311.pyc",
+    ]
+    assert not [path for path in left if is_sent(path)]
+    size = sum((ROOT / path).stat().st_size for part in PACKAGES for path in files(part))
+    assert size < 60 * 2**20
+
+
+@pytest.mark.parametrize(("image", "packages"), [("gateway", ["service"]), ("worker", ["model", "worker"])])
+def test_every_module_imports_with_what_the_lock_names(image: str, packages: list[str], app: Path):
+    names = [*locked(image), "torch"] if image == "worker" else locked(image)
+    answer = subprocess.run(
+        [sys.executable, "-c", ONLY_LOCKED, json.dumps(names), *packages],
+        env=environment(image, app, OFLOW_REDIS_URL="redis://127.0.0.1:1/0"),
+        cwd=app,
+        capture_output=True,
+        text=True,
+    )
+    assert answer.returncode == 0, answer.stderr
+    found = json.loads(answer.stdout)
+    assert not [name for name in found["loaded"] if name.startswith("service.local")]
+    assert {"gateway": "service.app", "worker": "worker.runner"}[image] in found["loaded"]
+    assert found["torch"] is (image == "worker")
+    assert found["fastapi"] is (image == "gateway")
+
+
+@pytest.mark.parametrize("image", ["gateway"])
+def test_gateway_image_answers_its_health_check(image: str, app: Path):
+    gateway = IMAGES["gateway"]
+    [port] = free_ports(1)
+    settings = environment(
+        image,
+        app,
+        OFLOW_HOST="127.0.0.1",
+        OFLOW_PORT=str(port),
+        OFLOW_REDIS_URL="redis://127.0.0.1:1/0",
+        OFLOW_S3_ENDPOINT_URL="http://127.0.0.1:1",
+        OFLOW_S3_ACCESS_KEY_ID="nobody",
+        OFLOW_S3_SECRET_ACCESS_KEY="nothing",
+    )
+
+    def is_healthy() -> bool:
+        return (
+            subprocess.run(gateway.command("HEALTHCHECK"), env=settings, stderr=subprocess.DEVNULL).returncode
+            == 0
+        )
+
+    assert gateway.command("CMD") == ["python", "-m", "service"]
+    assert not is_healthy()
+    process = subprocess.Popen(gateway.command("CMD"), env=settings, cwd=app)
+    try:
+        began = time.monotonic()
+        while not is_healthy():
+            assert process.poll() is None
+            assert time.monotonic() - began < 60
+    finally:
+        process.terminate()
+        process.wait(20)
+    assert not is_healthy()
+
+
+@pytest.mark.parametrize("image", ["worker"])
+def test_worker_is_a_command(image: str, app: Path, tmp_path: Path):
+    worker = IMAGES["worker"]
+    command, argument = worker.command("CMD")
+    assert argument in typer.main.get_command(worker_command).commands
+    [script] = [text for text in worker.all("RUN") if text.startswith("printf")]
+    launcher = tmp_path / command
+    subprocess.run(["sh", "-c", script.replace(f"/usr/local/bin/{command}", str(launcher))], check=True)
+    settings = environment(image, app)
+    answer = subprocess.run([launcher, argument], env=settings, cwd=app, capture_output=True, text=True)
+    assert answer.returncode == 1, "no settings are given"
+    assert "OFLOW_REDIS_URL: Field required" in answer.stderr
+    assert worker.last("STOPSIGNAL") == "SIGTERM"
+    assert worker.command("HEALTHCHECK") == ["python", "-m", "worker.health"]
