@@ -27,7 +27,7 @@ def find_server(names: Sequence[str], *, package: str, otherwise: str) -> Path:
     )
 
 
-def server_environment(**variables: str) -> dict[str, str]:
+def bare_environment(**variables: str) -> dict[str, str]:
     """A bare environment for a server, so that no setting or key of the person's own shell reaches it."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
     return kept | variables

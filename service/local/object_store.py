@@ -9,7 +9,7 @@ import boto3
 import botocore.config
 import botocore.exceptions
 
-from service.local.binaries import find_server, server_environment
+from service.local.binaries import bare_environment, find_server
 from service.local.log import MergedLog
 from service.local.ports import LOOPBACK, free_ports
 from service.local.processes import ManagedProcess
@@ -42,7 +42,7 @@ class ObjectStore(ManagedProcess):
             "store",
             [str(binary), *_flags(http_ports, metrics)],
             # Without the two keys it would be open to everyone on this machine.
-            environment=server_environment(
+            environment=bare_environment(
                 AWS_ACCESS_KEY_ID=self.access_key_id,
                 AWS_SECRET_ACCESS_KEY=self.secret_access_key,
                 GOMEMLIMIT="256MiB",

@@ -75,6 +75,7 @@ class ManagedProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
         self.started_at = 0.0  # time.monotonic()
+        self._asked = False  # to stop
 
     @property
     def pid(self) -> int:
@@ -112,6 +113,7 @@ class ManagedProcess:
             raise LocalStackError(f"{self.name} cannot be started: {error}") from error
         _tell_reaper(f"+{self._process.pid}")
         self.started_at = time.monotonic()
+        self._asked = False
         self._reader = threading.Thread(target=self._forward, args=[self._process], daemon=True)
         self._reader.start()
         assert self._process.stdin is not None  # noqa: S101
@@ -150,16 +152,19 @@ class ManagedProcess:
             self._reader.join(1.0)  # the last words may still be in the pipe
         return LocalStackError(message, self.log.tail(self.name) or ["(it wrote nothing)"])
 
+    def ask_to_stop(self) -> None:
+        """SIGTERM to the leader alone, which knows how to end its own children; returns at once."""
+        if self._process is not None and not self._asked and self._process.poll() is None:
+            self._asked = True  # a second SIGTERM would cut short what the first one began
+            self.resume()  # a paused process cannot hear it
+            self._process.terminate()
+
     def stop(self) -> None:
         """End the process and everything in its group; does nothing if it never ran."""
-        process = self._process
-        if process is None:
-            return
-        if process.poll() is None:
-            process.send_signal(signal.SIGCONT)  # a paused process cannot hear SIGTERM
-            process.terminate()  # the leader only: it knows how to end its own children
+        self.ask_to_stop()
+        if self._process is not None:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(self.grace)
+                self._process.wait(self.grace)
         self.kill()
 
     def kill(self) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import redis
 
-from service.local.binaries import find_server, server_environment
+from service.local.binaries import bare_environment, find_server
 from service.local.log import MergedLog
 from service.local.ports import LOOPBACK, free_ports
 from service.local.processes import ManagedProcess
@@ -44,7 +44,7 @@ class RedisServer(ManagedProcess):
                 "-",
             ],  # "-": the settings come by standard input, so the password is in no argv and no file
             standard_input=_CONFIG.format(host=LOOPBACK, port=port, password=password),
-            environment=server_environment(),
+            environment=bare_environment(),
             directory=directory,
             log=log,
         )

@@ -27,7 +27,7 @@ def service_environment(redis_url: str, store: ObjectStore) -> dict[str, str]:
 
     The rest of our own environment is handed on, with loopback kept out of any HTTP proxy.
     """
-    no_proxy = ",".join(filter(None, [os.environ.get("NO_PROXY"), LOOPBACK]))
+    no_proxy = ",".join(filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), LOOPBACK]))
     return os.environ | {
         "NO_PROXY": no_proxy,
         "no_proxy": no_proxy,
@@ -108,13 +108,13 @@ class LocalStack:
         self.store.start()
         if self.redis is not None:
             self.redis.start()
-            self.redis.wait_until_ready()
+            self.redis.wait_until_ready(START_SECONDS)  # it reads all its data first
         else:
             _require_redis(self.environment["OFLOW_REDIS_URL"])
         self.timings["redis"] = time.monotonic() - began
         for worker in self.workers:  # they import torch while the object store gets ready
             worker.start()
-        self.store.wait_until_ready()
+        self.store.wait_until_ready(START_SECONDS)
         self.timings["store"] = time.monotonic() - began
         self.gateway.start()
         self._wait_for("/livez", began)
@@ -143,6 +143,9 @@ class LocalStack:
 
     def _stop(self) -> None:
         self._supervisor.stop()
+        self.gateway.stop()
+        for worker in self.workers:
+            worker.ask_to_stop()  # all at once: each takes a second or two
         for part in reversed(self._parts):
             part.stop()
         self._client.close()

@@ -11,9 +11,14 @@ from pathlib import Path
 
 import httpx
 import psutil
+import pytest
 import redis
 
+from service.local.errors import LocalStackError
+from service.local.log import MergedLog
 from service.local.ports import LOOPBACK, free_ports
+from service.local.redis_server import RedisServer
+from service.local.stack import LocalStack
 
 UP = [sys.executable, "-m", "service.local", "up"]
 
@@ -122,6 +127,37 @@ def test_up_keeps_its_data_and_dies_whole_when_killed(tmp_path: Path):
         assert psutil.wait_procs(family, timeout=5)[1] == []
     with running(tmp_path) as stack, redis_of(stack) as client:
         assert client.get("mark") == mark.encode()
+
+
+def test_a_stack_uses_the_redis_it_is_given_and_stops_the_rest_on_an_exception(
+    redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("OFLOW_REDIS_URL", redis_server.url)
+    family: list[psutil.Process] = []
+
+    def fail_amid(stack: LocalStack) -> None:
+        with stack:
+            assert stack.redis is None
+            assert stack.environment["OFLOW_REDIS_URL"] == redis_server.url
+            for part in (stack.store, stack.gateway, *stack.workers):
+                process = psutil.Process(part.pid)
+                family.extend([process, *process.children(recursive=True)])
+            raise ZeroDivisionError
+
+    stack = LocalStack(tmp_path, MergedLog(sys.stdout), workers=2)
+    with pytest.raises(ZeroDivisionError):
+        fail_amid(stack)
+    assert len(family) >= 6  # the two workers have children
+    assert psutil.wait_procs(family, timeout=2)[1] == []
+    assert redis_server.is_ready()
+
+
+def test_a_given_redis_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OFLOW_REDIS_URL", f"redis://{LOOPBACK}:{free_ports(1)[0]}/0")
+    stack = LocalStack(tmp_path, MergedLog(sys.stdout))
+    with pytest.raises(LocalStackError, match="named in OFLOW_REDIS_URL cannot be used"), stack:
+        pass
+    assert not stack.store.is_running
 
 
 def redis_of(stack: Stack) -> redis.Redis:
