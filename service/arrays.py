@@ -53,18 +53,15 @@ class ArrayStream:
             )
 
     def chunks(self) -> Iterator[tuple[int, NDArray[Any]]]:
-        """The data as flat pieces in file order and native byte order, each with its first index."""
+        """The data as flat pieces in file order and stored type, each with the index of its first value."""
         for start in range(0, self.size, CHUNK_VALUES):
             count = min(CHUNK_VALUES, self.size - start)
-            values = np.frombuffer(self._reader.read(count * self.dtype.itemsize), self.dtype)
-            yield start, values.astype(self.dtype.newbyteorder("="), copy=False)
+            yield start, np.frombuffer(self._reader.read(count * self.dtype.itemsize), self.dtype)
         self._reader.finish()
 
     def read(self) -> NDArray[Any]:
         """The whole array; for those whose size has been checked."""
-        flat = np.concatenate(
-            [np.empty(0, self.dtype.newbyteorder("=")), *(values for _, values in self.chunks())]
-        )
+        flat = np.concatenate([np.empty(0, self.dtype), *(values for _, values in self.chunks())])
         return flat.reshape(self.shape, order=self.order)
 
     def rows_and_columns(self, flat: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -124,6 +124,7 @@ def test_other_files_are_called_by_name(head, words):
 
 
 PLAIN = npz(points=POINTS)
+FRAME = npz(points=POINTS[0], loc=np.zeros(3), scale=1.0)
 DAMAGED = {
     "cut short": (PLAIN[:-1], "file", "is cut short"),
     "cut in half": (PLAIN[: len(PLAIN) // 2], "file", "is cut short"),
@@ -228,6 +229,21 @@ DAMAGED = {
         raw_zip(Entry(b"points.npy", deflated(npy(POINTS) + b"more"), method=8, size=len(npy(POINTS)))),
         "points.npy",
         "goes on after its end",
+    ),
+    "many bytes after deflate": (
+        raw_zip(Entry(b"points.npy", PACKED + bytes(1 << 18), method=8, size=len(npy(POINTS)))),
+        "points.npy",
+        "goes on after its end",
+    ),
+    "a damaged frame": (
+        raw_zip(*(Entry(b"%08d.npz" % index, FRAME, crc=index) for index in range(2))),
+        "00000000.npz",
+        "is damaged",
+    ),
+    "for a later zip": (
+        raw_zip(GOOD).replace(b"PK\1\2\x14\0\x14", b"PK\1\2\x14\0\x63"),
+        "file",
+        "its directory is damaged",
     ),
     "bytes after deflate": (
         raw_zip(Entry(b"points.npy", PACKED + b"more", method=8, size=len(npy(POINTS)))),

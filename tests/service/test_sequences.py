@@ -411,6 +411,7 @@ def test_faults_of_many_frames_are_cut_off_and_say_so():
         (npz(points=np.zeros((10**9, 0, 3))), Limits(), "points", "has too many frames"),
         (npz(points=ROWS, frame=FRAME), Limits(max_frames=4), "frame", "has too many frames"),
         (npz(points=ROWS, lengths=[40] * 5), Limits(max_frames=4), "lengths", "has too many frames"),
+        (npz(points=ROWS, times=np.arange(2000.0)), Limits(), "times", "has too many frames"),
         (npz(points=POINTS), Limits(max_points=199), "points", "has too many points in all frames"),
         (
             npz(points=ROWS, frame=FRAME),
@@ -439,6 +440,17 @@ def test_limits(upload, limits, key, message):
             reader(upload, limits)
         assert caught.value.code == "too_large"
         assert (caught.value.faults[0].key, caught.value.faults[0].message) == (key, message)
+
+
+def test_fortran_order_is_checked_across_pieces():
+    points = np.zeros(
+        (2, 40_000, 3), np.float32, order="F"
+    )  # coordinates lie 80,000 values apart in the file
+    points[..., 2] = np.arange(40_000)
+    assert inspect_sequence(npz(points=points)).total_points == 80_000, "all of the extent is in z"
+    points[0, 3, 0] = points[1, 39_999, 2] = np.nan
+    with pytest.raises(SequenceError, match="nan in frame 0, row 3, and 1 more"):
+        inspect_sequence(npz(points=points))
 
 
 def test_a_false_shape_in_a_tiny_file_is_refused():
