@@ -136,8 +136,8 @@ class Archive:
         if _UNSET_32 in (packed, size):
             size, packed = _zip64_sizes(extra)
         same = (flags, method, name) == (info.flag_bits, info.compress_type, info.orig_filename.encode())
-        if (crc, packed, size) != (info.CRC, info.compress_size, info.file_size):
-            same &= bool(flags & _STREAMED) and not (crc or packed or size)
+        for value, agreed in ((crc, info.CRC), (packed, info.compress_size), (size, info.file_size)):
+            same &= value == agreed or (value == 0 and bool(flags & _STREAMED))  # not known yet when written
         if not same:
             found = quoted(info.filename)
             raise self._damaged("an entry contradicts the directory", found, "one account of it")

@@ -264,6 +264,26 @@ def test_damage_and_tricks_are_refused(case):
     assert str(error).isprintable(), "one fault is one line that any terminal shows"
 
 
+def test_a_streamed_entry_may_know_its_size_beforehand():
+    descriptor = struct.pack("<4s3L", b"PK\7\10", zlib.crc32(npy(POINTS)), len(PACKED), len(npy(POINTS)))
+    data = bytearray(raw_zip(Entry(b"points.npy", PACKED, method=8, flags=8, after=descriptor)))
+    data[14:22] = bytes(8)  # as Info-ZIP writes to a pipe: the size, but neither checksum nor packed size
+    assert inspect_sequence(io.BytesIO(data)).frames == 3
+    data[22:26] = b"\1\0\0\0"
+    assert refused(data).faults[0].message == "an entry contradicts the directory"
+
+
+def test_bytes_that_begin_where_a_read_ends_are_seen():
+    header = b"{'descr': '<f2', 'fortran_order': False, 'shape': (2, 5400, 3)}".ljust(721)
+    points = np.random.default_rng(0).normal(size=(2, 5400, 3)).astype("<f2")
+    entry = b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + points.tobytes()
+    stream = b"\1" + struct.pack("<2H", len(entry), 0xFFFF - len(entry)) + entry  # one stored block, the last
+    assert len(stream) == 1 << 16, "as many packed bytes as are read at a time"
+    assert inspect_sequence(io.BytesIO(raw_zip(Entry(b"points.npy", stream, method=8)))).points == 5400
+    longer = Entry(b"points.npy", stream + b"more", method=8, size=len(entry), crc=zlib.crc32(entry))
+    assert refused(raw_zip(longer)).faults[0].message == "goes on after its end"
+
+
 def test_every_fault_of_the_directory_is_told():
     error = refused(
         raw_zip(Entry(b"a/b", b""), Entry(b"c.npy", b"", flags=1), Entry(b"d.npy", b"", method=99))

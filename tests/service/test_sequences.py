@@ -443,12 +443,10 @@ def test_limits(upload, limits, key, message):
 
 
 def test_fortran_order_is_checked_across_pieces():
-    points = np.zeros(
-        (2, 40_000, 3), np.float32, order="F"
-    )  # coordinates lie 80,000 values apart in the file
-    points[..., 2] = np.arange(40_000)
-    assert inspect_sequence(npz(points=points)).total_points == 80_000, "all of the extent is in z"
-    points[0, 3, 0] = points[1, 39_999, 2] = np.nan
+    points = np.zeros((2, 32_768, 3), np.float32, order="F")  # a coordinate lies 65,536 values after another
+    points[..., 2] = np.arange(32_768)
+    assert inspect_sequence(npz(points=points)).total_points == 65_536, "all of the extent is in z"
+    points[0, 3, 0] = points[1, 32_767, 2] = np.nan
     with pytest.raises(SequenceError, match="nan in frame 0, row 3, and 1 more"):
         inspect_sequence(npz(points=points))
 
