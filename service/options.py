@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from service.sequences import Fault
 
-RETENTION_LIMIT = 7 * 24 * 3600
+RETENTION_LIMIT = 7 * 24 * 3600  # seconds
+MAX_FRAMES = 1000  # in one result
+MAX_GLB_FRAMES = 200  # morph targets that viewers are known to play
 
 
 class OptionsError(Exception):
@@ -38,7 +40,9 @@ class Options(BaseModel):
     formats: Annotated[
         tuple[Format, ...], Field(min_length=1, description="Files to write, comma-separated or repeated.")
     ] = (Format.GLB,)
-    frames: Annotated[int | None, Field(ge=2, le=1000, description="Output frames, evenly spaced.")] = None
+    frames: Annotated[int | None, Field(ge=2, le=MAX_FRAMES, description="Output frames, evenly spaced.")] = (
+        None
+    )
     fps: Annotated[float | None, Field(gt=0, le=1000, description="Output frames a second.")] = None
     resolution: Annotated[int | None, Field(ge=32, le=512, description="Grid cells a side.")] = None
     threshold: Annotated[float | None, Field(gt=0, lt=1, description="Occupancy of the surface.")] = None
@@ -81,6 +85,22 @@ class Options(BaseModel):
         if self.frames is not None and self.fps is not None:
             raise ValueError("frames and fps exclude each other: send one of them")
         return self
+
+    def check_length(self, seconds: float, frames: int) -> None:
+        """Raise OptionsError when the result would have more frames than its files can hold.
+
+        `seconds` and `frames` are the input's.
+        """
+        key = "fps" if self.fps is not None else "frames"
+        wanted = self.frames or (int(seconds * self.fps * (1 + 1e-9)) + 1 if self.fps else frames)
+        limit = MAX_GLB_FRAMES if Format.GLB in self.formats else MAX_FRAMES
+        if wanted > limit:
+            what = "a glb holds" if limit == MAX_GLB_FRAMES else "a result has"
+            message = f"{key}: found {wanted} output frames, {what} at most {limit}"
+            raise OptionsError([Fault(key, message, f"{wanted} frames", f"at most {limit} frames")])
+        if wanted < 2:
+            message = f"fps: found 1 output frame in {seconds:g} s, wanted 2 or more"
+            raise OptionsError([Fault(key, message, "1 frame", "at least 2 frames")])
 
 
 def parse_options(fields: Iterable[tuple[str, str]]) -> Options:

@@ -56,6 +56,7 @@ class SequenceInfo:
     frames: int
     points: int | tuple[int, int]
     total_points: int
+    duration: float  # seconds, from the first frame to the last
     corresponding: bool
     dtype: str
     bytes: int
@@ -94,6 +95,7 @@ class Upload:
             frames=len(self.lengths),
             points=most if least == most else (least, most),
             total_points=sum(self.lengths),
+            duration=float(self.times[-1] - self.times[0]),
             corresponding=least == most if self._corresponding is None else self._corresponding,
             dtype=self.dtype.name,
             bytes=size,

@@ -66,6 +66,11 @@ class PointCloudSequence:
         return len(self.points)
 
     @property
+    def duration(self) -> float:
+        """Seconds from the first frame to the last."""
+        return float(self.times[-1] - self.times[0])
+
+    @property
     def points_per_frame(self) -> tuple[int, ...]:
         return tuple(len(cloud) for cloud in self.points)
 

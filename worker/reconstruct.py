@@ -27,6 +27,7 @@ def reconstruct_file(
         options = parse_options(fields)
         with source.open("rb") as file:
             sequence = read_sequence(file)
+        options.check_length(sequence.duration, sequence.frames)
         began = time.perf_counter()
         reconstructor = Reconstructor.from_config(model, checkpoint, device=pick_device(device))
         load_seconds = time.perf_counter() - began

@@ -17,7 +17,7 @@ from model import MeshSequence, Reconstructor
 from model.errors import Canceled, ModelError
 from model.meshes import WRITERS
 from service.jobs import Fit, Job, JobError, Mesh, Result, ResultFile
-from service.options import Format
+from service.options import Format, OptionsError
 from service.registry import ModelInfo
 from service.sequences import PointCloudSequence, SequenceError, read_sequence
 from worker.device import pick_device
@@ -101,6 +101,7 @@ class Runner:
         report = ProgressReport(self.parts.jobs, job)
         with timed("fetch"):
             sequence = self._fetch(job)
+        options.check_length(sequence.duration, sequence.frames)
         meshes = self.reconstructor(
             sequence.points,
             sequence.times,
@@ -145,7 +146,7 @@ class Runner:
         """What the caller reads: a code and a sentence, no path and no trace."""
         kinds: dict[type[Exception] | tuple[type[Exception], ...], Callable[[], JobError]] = {
             JobFailure: lambda: error.error,  # type: ignore[attr-defined]
-            (ModelError, SequenceError): lambda: JobError(code=error.code, message=str(error)),  # type: ignore[attr-defined]
+            (ModelError, SequenceError, OptionsError): lambda: JobError(code=error.code, message=str(error)),  # type: ignore[attr-defined]
             SoftTimeLimitExceeded: self.parts.deadline_error,
             (MemoryError, torch.OutOfMemoryError): lambda: JobError(
                 code="out_of_memory",

@@ -70,6 +70,7 @@ def _accept(parts: Parts, file: BinaryIO, options: Options) -> Job:
     size, digest = measure(file)
     info = inspect_sequence(file, parts.limits)
     _check_input(model, info)
+    options.check_length(info.duration, info.frames)
     source = Input(frames=info.frames, points=info.points, bytes=size, sha256=digest)
     job = Job.new(model.name, options, source, options.expires_in or parts.settings.retention_seconds)
     file.seek(0)

@@ -29,7 +29,7 @@ def start(out: Path, *arguments: str, **environment: str) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=os.environ | environment,
+        env=os.environ | {"TMPDIR": str(out)} | environment,
     )
 
 
@@ -90,6 +90,8 @@ def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path, name: str):
     assert demo.returncode == (-number if name == "SIGKILL" else 128 + number), output
     assert "Traceback" not in output
     assert psutil.wait_procs(family, timeout=5)[1] == []
+    if name == "SIGINT":
+        assert [path.name for path in tmp_path.iterdir()] == ["demo.log"]  # the servers' data went with them
 
 
 def test_a_failing_demo_says_why_and_where_the_log_is(tmp_path: Path):

@@ -11,7 +11,9 @@ from tests.integration.service_processes import Gateway, Worker
 
 ROOT = Path(__file__).parent.parent.parent
 CURL_BLOCKS = [
-    block for block in re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S) if "curl" in block
+    block
+    for block in re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    if "curl" in block
 ]
 
 

@@ -97,6 +97,14 @@ def test_faults_of_the_options_come_together(gateway: Gateway, worker: Worker, s
     assert {fault["key"] for fault in body["errors"]} == {"resolution", "colour", "formats"}
 
 
+@pytest.mark.parametrize("option", [{"frames": "300"}, {"fps": "1000"}])
+def test_more_frames_than_a_glb_holds(
+    gateway: Gateway, worker: Worker, sample: bytes, option: dict[str, str]
+) -> None:
+    answer = gateway.client.post("/reconstruct", files={"file": ("a.npz", sample)}, data=option)
+    assert "a glb holds at most 200" in problem(answer, 422, "invalid_options")["detail"]
+
+
 def test_an_unknown_model_is_told_the_known_ones(gateway: Gateway, worker: Worker, sample: bytes) -> None:
     answer = gateway.client.post("/reconstruct", files={"file": ("a.npz", sample)}, data={"model": "cats"})
     assert "bodies" in problem(answer, 422, "unknown_model")["detail"]

@@ -1,6 +1,6 @@
 import pytest
 
-from service.options import Format, Options, OptionsError, parse_options
+from service.options import MAX_GLB_FRAMES, Format, Options, OptionsError, parse_options
 
 
 def test_defaults() -> None:
@@ -47,3 +47,29 @@ def test_all_faults_at_once() -> None:
     with pytest.raises(OptionsError) as refusal:
         parse_options([("frames", "1"), ("colour", "none"), ("threshold", "2")])
     assert {fault.key for fault in refusal.value.faults} == {"frames", "colour", "threshold"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (Options(frames=201), "a glb holds at most 200"),
+        (Options(fps=1000), "fps: found 501 output frames, a glb holds at most 200"),
+        (Options(fps=1000, formats=(Format.OBJ,)), None),
+        (Options(frames=201, formats=(Format.PLY, Format.NPZ)), None),
+        (Options(fps=1), "found 1 output frame in 0.5 s"),
+        (Options(fps=2), None),
+        (Options(), None),
+    ],
+)
+def test_a_result_longer_than_its_files_can_hold_is_refused(options: Options, words: str | None) -> None:
+    if words is None:
+        options.check_length(seconds=0.5, frames=17)
+    else:
+        with pytest.raises(OptionsError, match=words):
+            options.check_length(seconds=0.5, frames=17)
+
+
+def test_the_limit_is_the_writers() -> None:
+    from model.glb import MAX_FRAMES
+
+    assert MAX_GLB_FRAMES == MAX_FRAMES
