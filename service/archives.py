@@ -16,7 +16,7 @@ from typing import BinaryIO
 from service.sequence_errors import Code, Fault, Limits, SequenceError, megabytes, quoted, refusal
 
 _INFLATE_STEP = 1 << 16  # compressed bytes fed to zlib at a time
-_SMALL = 16 << 20  # below this the ratio says nothing: a short clip at rest packs better than 200 to 1
+_SMALL = 16 << 20  # unpacking this much costs too little to look at the ratio (a clip at rest packs 160 to 1)
 _RECORD_BYTES = 256  # most that one entry may take in the directory: 46 fixed, the name, a few extra fields
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _END = struct.Struct("<4s4H2LH")  # end of central directory

@@ -338,9 +338,10 @@ def test_too_many_bytes():
 
 
 def test_ratio_counts_only_where_it_costs():
-    limits = Limits(max_unpacked_bytes=1 << 40)
+    limits = Limits(max_unpacked_bytes=1 << 40, max_ratio=100)
     still = io.BytesIO()
     np.savez_compressed(still, points=np.broadcast_to(POINTS[0], (1000, 40, 3)))
+    assert 1000 * POINTS[0].nbytes > 100 * len(still.getvalue())
     assert inspect_sequence(still, limits).frames == 1000
     error = refused(raw_zip(Entry(b"points.npy", b"", method=8, size=200 << 20, crc=0)), limits=limits)
     assert (error.code, error.faults[0].message) == ("too_large", "unpacks out of proportion")
@@ -396,7 +397,8 @@ BOMBS = {
     ),
     "false shape": lambda: raw_zip(
         Entry(
-            b"points.npy", npy(np.zeros((0, 0, 3))).replace(b"(0, 0, 3), }        ", b"(17, 6250000, 3), }")
+            b"points.npy",
+            npy(np.zeros((0, 0, 3))).replace(b"(0, 0, 3), }" + 7 * b" ", b"(17, 6250000, 3), }"),
         )
     ),
 }
@@ -446,6 +448,7 @@ def test_bombs_are_refused_at_flat_memory(bomb, tmp_path):
     assert [line.split()[0] for line in lines] == 2 * [
         "invalid_sequence" if bomb in ("says it is small", "false shape") else "too_large"
     ]
+    assert ("has a shape that does not fit its data" in lines[0]) == (bomb == "false shape")
     assert growth < 8
 
 
