@@ -35,7 +35,7 @@ RUN python -m compileall -q model service worker
 USER 10001
 # Hands the running job back to the queue at once, and ends.
 STOPSIGNAL SIGTERM
-# This container's worker beats in the registry; the first beat comes when its model is loaded.
+# This container's worker is up, reaches Redis and beats in the registry. The start takes an import of torch.
 HEALTHCHECK --interval=15s --timeout=10s --start-period=120s CMD ["python", "-m", "worker.health"]
 CMD ["worker", "serve"]
 

@@ -46,6 +46,9 @@ for package in packages:
         if not found.name.endswith("__main__"):
             importlib.import_module(found.name)
             loaded.append(found.name)
+from service.queue import celery_app
+from service.settings import get_settings
+celery_app(get_settings()).connection_for_write().transport  # imported by name, when a job is first sent
 print(json.dumps({"loaded": loaded, "torch": "torch" in sys.modules, "fastapi": "fastapi" in sys.modules}))
 """
 
@@ -151,7 +154,7 @@ def test_every_module_imports_with_what_the_lock_names(image: str, packages: lis
     names = [*locked(image), "torch"] if image == "worker" else locked(image)
     answer = subprocess.run(
         [sys.executable, "-c", ONLY_LOCKED, json.dumps(names), *packages],
-        env=environment(image, app, OFLOW_REDIS_URL="redis://127.0.0.1:1/0"),
+        env=environment(image, app, OFLOW_HOST="127.0.0.1", OFLOW_REDIS_URL="redis://127.0.0.1:1/0"),
         cwd=app,
         capture_output=True,
         text=True,
