@@ -156,7 +156,8 @@ class ManagedProcess:
         """SIGTERM to the leader alone, which knows how to end its own children; returns at once."""
         if self._process is not None and not self._asked and self._process.poll() is None:
             self._asked = True  # a second SIGTERM would cut short what the first one began
-            self.resume()  # a paused process cannot hear it
+            with suppress(ProcessLookupError, PermissionError):  # it may end this moment
+                self.resume()  # a paused process cannot hear it
             self._process.terminate()
 
     def stop(self) -> None:
