@@ -38,11 +38,12 @@ test: setup ## Run every test that needs no GPU
 bench: setup ## Measure each stage of a job, and the service's overhead
 	$(BIN)/python -m tests.bench
 
-lint: setup ## ruff, mypy strict, the rule about imports
+lint: setup ## ruff, mypy strict, the rule about imports, hadolint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint docker/*.Dockerfile
 
 format: setup ## Let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
