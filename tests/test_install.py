@@ -8,7 +8,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = "Settings(redis_url='redis://127.0.0.1:1/0')"
-GATEWAY = f"from service.app import create_app; from service.settings import Settings; create_app({SETTINGS}).openapi()"
+GATEWAY = f"""
+from service.app import create_app
+from service.settings import Settings
+create_app({SETTINGS}).openapi()
+"""
 SERVERS = """
 import sys
 from pathlib import Path

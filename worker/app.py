@@ -17,6 +17,7 @@ from service.settings import get_settings
 from worker.parts import Parts
 
 log = logging.getLogger(__name__)
+MODEL_FAILED = signal.SIGUSR2  # from the child to its parent
 HARD_LIMIT_GRACE = 15  # seconds between asking a late job to stop and killing its process
 
 settings = get_settings()
@@ -38,8 +39,8 @@ def load_model(**_: object) -> None:
         _runner = Runner(Parts(settings))
     except Exception as error:
         log.critical("the model cannot be loaded: %s", error, exc_info=not hasattr(error, "code"))
-        os.kill(os.getppid(), signal.SIGTERM)
-        raise SystemExit(78) from None
+        os.kill(os.getppid(), MODEL_FAILED)
+        raise SystemExit(1) from None
 
 
 class ReconstructTask(Task[..., None]):

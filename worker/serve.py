@@ -2,18 +2,25 @@
 
 import logging
 import os
+import signal
 import sys
 
 # Before billiard is imported: SIGTERM hands the running job back to the queue at once.
 os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
 
 
+BAD_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
+
+
 def serve() -> int:
-    """Run the worker in this process; returns its exit code. Settings come from the environment."""
+    """Run the worker in this process; returns its exit code, 78 where the model cannot be loaded.
+
+    Settings come from the environment.
+    """
     from celery.signals import worker_ready, worker_shutting_down
 
     from service.queue import queue_name
-    from worker.app import app, settings
+    from worker.app import MODEL_FAILED, app, settings
     from worker.liveness import Liveness
     from worker.parts import Parts
 
@@ -32,5 +39,13 @@ def serve() -> int:
         without_mingle=True,
         quiet=True,
     )
+    failed = False
+
+    def end(*_: object) -> None:
+        nonlocal failed
+        failed = True
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    signal.signal(MODEL_FAILED, end)
     worker.start()
-    return int(worker.exitcode or 0)
+    return BAD_CONFIGURATION if failed else int(worker.exitcode or 0)

@@ -2,6 +2,7 @@
 
 import io
 import os
+import subprocess
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from service.jobs import Input, Job, JobError, Progress, State
 from service.options import Options
 from service.sequences import inspect_sequence
 from service.settings import Settings
+from tests.integration.service_processes import WORKER
 from worker.parts import Parts
 from worker.runner import Runner
 
@@ -138,3 +140,18 @@ def test_a_job_killed_at_its_deadline_is_failed_by_the_parent(
     assert record.error is not None
     assert record.error.code == "deadline_exceeded"
     assert "900 s" in record.error.message
+
+
+def test_a_worker_without_its_model_ends_with_words_and_a_code(server_env: dict[str, str]) -> None:
+    done = subprocess.run(
+        [WORKER, "serve", "--model", "pointcloud/oflow"],
+        env=server_env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 78
+    told = done.stdout + done.stderr
+    assert "the model cannot be loaded" in told
+    assert "no checkpoint" in told
+    assert "Traceback" not in told
