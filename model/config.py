@@ -99,7 +99,7 @@ class ModelConfig(Section):
 
 
 class TrainingConfig(Section):
-    """The run's folder, batch sizes, intervals in iterations, and how the best model is chosen."""
+    """The run's folder, batch sizes, intervals in iterations, how the best model is chosen, and the recipe."""
 
     out_dir: str
     model_selection_metric: Literal["iou", "l2", "chamfer", "loss"]
@@ -115,6 +115,20 @@ class TrainingConfig(Section):
     backup_every: Count
     eval_sample: bool
     learning_rate: PositiveFloat
+    parts: Literal["joint", "shape", "flow"]
+    gradient: Literal["fixed_step", "adjoint"]
+    solver_method: Literal["midpoint", "rk4"]
+    solver_steps: Positive
+    recompute: bool
+    schedule: Literal["constant", "cosine"]
+    warmup_iterations: Count
+    max_iterations: Positive | None
+    clip_gradient_norm: PositiveFloat | None
+    precision: Literal["fp32", "tf32", "bf16"]
+    compile: bool
+    seed: Count
+    n_val_items: Positive | None
+    num_workers: Count
 
 
 class TestConfig(Section):
@@ -199,13 +213,25 @@ def load_config(path: str | Path, overrides: dict[str, Any] | None = None) -> Co
         config = Config.model_validate(values)
     except ValidationError as error:
         raise ConfigError(f"{file}: " + "; ".join(map(_explain, error.errors()))) from None
-    if config.model.ode_step_size is None and config.model.ode_solver in get_args(FixedStepSolver):
-        raise ConfigError(
-            f"{file}: model.ode_solver {config.model.ode_solver} takes fixed steps and "
-            "model.ode_step_size is null; wanted a step size in (0, 1], such as 0.05"
-        )
+    if fault := _contradiction(config):
+        raise ConfigError(f"{file}: {fault}")
     config._path = file
     return config
+
+
+def _contradiction(config: Config) -> str | None:
+    """What two keys say that cannot both hold."""
+    model, training = config.model, config.training
+    if model.ode_step_size is None and model.ode_solver in get_args(FixedStepSolver):
+        return (
+            f"model.ode_solver {model.ode_solver} takes fixed steps and model.ode_step_size is null; "
+            "wanted a step size in (0, 1], such as 0.05"
+        )
+    if training.gradient == "adjoint" and not model.use_adjoint:
+        return "training.gradient is adjoint and model.use_adjoint is false; wanted true, or fixed_step"
+    if training.schedule == "cosine" and training.max_iterations is None:
+        return "training.schedule cosine ends at training.max_iterations, which is null; wanted a number"
+    return None
 
 
 _SECTIONS: dict[str, type[Section]] = {
