@@ -35,11 +35,23 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+class BodiesConfig(Section):
+    """How bodies are drawn for `data.dataset: bodies`; lengths in longest sides of the first frame's box."""
+
+    variety: Annotated[float, Field(ge=0, le=1)]
+    turn: Annotated[float, Field(ge=0, le=180)]
+    near_surface_share: Annotated[float, Field(ge=0, le=1)]
+    near_surface_offset: PositiveFloat
+    scan_noise: Annotated[float, Field(ge=0)]
+    partial_view_share: Annotated[float, Field(ge=0, le=1)]
+    held_out_windows: Positive
+
+
 class DataConfig(Section):
-    """Where sequences lie on disk and how windows of them are drawn."""
+    """Where sequences lie on disk, or how they are made, and how windows of them are drawn."""
 
     path: str
-    dataset: Literal["Humans"]
+    dataset: Literal["Humans", "bodies"]
     input_type: Literal["pcl_seq", "end_pointclouds", "img_seq", "idx"] | None
     classes: list[str] | None
     train_split: str | None
@@ -64,6 +76,7 @@ class DataConfig(Section):
     points_iou_seq_folder: str
     pointcloud_seq_folder: str
     img_seq_folder: str
+    bodies: BodiesConfig
 
 
 class ModelConfig(Section):
@@ -99,7 +112,7 @@ class ModelConfig(Section):
 
 
 class TrainingConfig(Section):
-    """The run's folder, batch sizes, intervals in iterations, how the best model is chosen, and the recipe."""
+    """The run's folder, batch sizes, intervals in iterations, how the best is chosen, and the recipe."""
 
     out_dir: str
     model_selection_metric: Literal["iou", "l2", "chamfer", "loss"]
@@ -236,6 +249,7 @@ def _contradiction(config: Config) -> str | None:
 
 _SECTIONS: dict[str, type[Section]] = {
     "data": DataConfig,
+    "data.bodies": BodiesConfig,
     "model": ModelConfig,
     "training": TrainingConfig,
     "test": TestConfig,
