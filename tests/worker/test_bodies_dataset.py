@@ -1,0 +1,160 @@
+"""Bodies drawn while training: the items are complete, true, and the same again for the same seed."""
+
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+
+from model import load_config
+from model.errors import ConfigError
+from worker.bodies import ACTIONS, load_rig
+from worker.bodies.scenes import HELD_OUT_ADULTS, TRAINING_ADULTS, Scenes
+from worker.data.bodies_dataset import SPLITS, BodiesDataset
+
+SMALL = {"n_training_points": 200, "n_training_pcl_points": 40, "input_pointcloud_n": 60}
+
+
+def dataset(split="train", bodies=None, **data):
+    overrides = {"data": {"dataset": "bodies", **SMALL, **data}, "training": {"n_eval_points": 300}}
+    if bodies:
+        overrides["data"]["bodies"] = bodies
+    return BodiesDataset(load_config("pointcloud/oflow_w_correspond", overrides), split)
+
+
+def shapes(item):
+    return {key: (value.shape, str(value.dtype)) for key, value in item.items()}
+
+
+def test_training_item_has_the_fields_of_the_published_data():
+    item = dataset().sample((0, 5, 2))
+    assert shapes(item) == {
+        "inputs": ((17, 60, 3), "float32"),
+        "inputs.time": ((17,), "float32"),
+        "points": ((200, 3), "float32"),
+        "points.occ": ((200,), "float32"),
+        "points.time": ((), "float32"),
+        "points_t": ((200, 3), "float32"),
+        "points_t.occ": ((200,), "float32"),
+        "points_t.time": ((), "float32"),
+        "pointcloud": ((17, 40, 3), "float32"),
+        "pointcloud.time": ((17,), "float32"),
+        "idx": ((), "int64"),
+    }
+    assert item["points.time"] == 0
+    assert item["points_t.time"] * 16 in range(1, 17)
+    np.testing.assert_array_equal(item["pointcloud.time"], np.arange(17, dtype=np.float32) / 16)
+
+
+def test_held_out_item_has_the_fields_of_the_published_validation():
+    item = dataset("val")[3]
+    assert shapes(item) == {
+        "inputs": ((17, 60, 3), "float32"),
+        "inputs.time": ((17,), "float32"),
+        "points": ((17, 300, 3), "float32"),
+        "points.occ": ((17, 300), "float32"),
+        "points.time": ((17,), "float32"),
+        "points_mesh": ((17, 300, 3), "float32"),
+        "points_mesh.time": ((17,), "float32"),
+        "idx": ((), "int64"),
+    }
+    assert item["idx"] == 3
+
+
+def test_equal_seeds_give_equal_items_and_others_do_not():
+    first, again, other = (
+        dataset().sample((1, 2, 3)),
+        dataset().sample((1, 2, 3)),
+        dataset().sample((1, 2, 4)),
+    )
+    for key in first:
+        np.testing.assert_array_equal(first[key], again[key])
+    assert np.abs(first["inputs"] - other["inputs"]).max() > 0.01
+    held_out = dataset("val")
+    np.testing.assert_array_equal(held_out[4]["points_mesh"], held_out[4]["points_mesh"])
+    assert np.abs(held_out[4]["inputs"] - dataset("test")[4]["inputs"]).max() > 0.01, "streams lie apart"
+    assert len({stream for stream, _ in SPLITS.values()}) == len(SPLITS)
+
+
+def test_occupied_points_lie_within_the_surface():
+    """Independent of the mesh: a dense cloud of the same window is around the points called inside."""
+    item = dataset(n_training_points=1500, n_training_pcl_points=20_000).sample((0, 0, 7))
+    cloud = item["pointcloud"][0]
+    occupied = item["points"][item["points.occ"] == 1]
+    empty = item["points"][item["points.occ"] == 0]
+    assert len(occupied) > 200
+    low, high = cloud.min(0), cloud.max(0)
+    assert ((occupied > low) & (occupied < high)).all()
+    assert (high - low).max() == pytest.approx(1, abs=0.01), "the unit box of the first frame"
+    assert cKDTree(cloud).query(occupied)[0].max() < 0.15, "nowhere is a body thicker than that"
+    far = cKDTree(cloud).query(empty)[0]
+    assert far.max() > 0.3, "the uniform share reaches the corners"
+
+
+def test_inputs_are_noisy_particles_of_the_surface():
+    quiet = dataset(bodies={"scan_noise": 0.0}, input_pointcloud_noise=0.0, n_training_pcl_points=20_000)
+    item = quiet.sample((3,))
+    for frame in (0, 16):
+        distance = cKDTree(item["pointcloud"][frame]).query(item["inputs"][frame])[0]
+        assert distance.max() < 0.02
+    steps = np.linalg.norm(np.diff(item["inputs"], axis=0), axis=2)
+    assert steps.max() < 0.15, "row j is one particle"
+    noisy = dataset(bodies={"scan_noise": 0.0}, input_pointcloud_noise=0.05, n_training_pcl_points=20_000)
+    difference = noisy.sample((3,))["inputs"] - item["inputs"]
+    assert difference.std() == pytest.approx(0.05, rel=0.05)
+
+    loose = dataset(input_pointcloud_corresponding=False).sample((3,))
+    assert np.linalg.norm(np.diff(loose["inputs"], axis=0), axis=2).max() > 0.5
+
+
+def test_near_surface_share_is_near_the_surface():
+    for share, low, high in ((0.0, 0.0, 0.1), (0.5, 0.45, 0.6), (1.0, 0.95, 1.0)):
+        drawn = dataset(
+            bodies={"near_surface_share": share, "near_surface_offset": 0.005}, n_training_pcl_points=20_000
+        ).sample((0, 1))
+        distance = cKDTree(drawn["pointcloud"][0]).query(drawn["points"])[0]
+        assert low <= (distance < 0.02).mean() <= high
+
+
+def test_partial_view_hides_the_far_side():
+    item = dataset(bodies={"partial_view_share": 1.0}, n_training_pcl_points=5000).sample((2, 2))
+    gaps = cKDTree(item["inputs"][0]).query(item["pointcloud"][0])[0]
+    whole = dataset(n_training_pcl_points=5000).sample((2, 2))
+    assert np.quantile(gaps, 0.9) > 1.2 * np.quantile(
+        cKDTree(whole["inputs"][0]).query(whole["pointcloud"][0])[0], 0.9
+    )
+
+
+def test_end_pointclouds_are_the_first_and_last_frame():
+    assert dataset(input_type="end_pointclouds").sample((0,))["inputs"].shape == (2, 60, 3)
+
+
+def test_settings_that_do_not_fit_are_named():
+    with pytest.raises(ConfigError, match=r"data\.input_type: found img_seq, wanted pcl_seq"):
+        dataset(input_type="img_seq")
+    with pytest.raises(ConfigError, match=r"data\.val_split: found validation, wanted one of train, val"):
+        dataset("val", val_split="validation")
+    with pytest.raises(IndexError):
+        dataset("val")[100]
+
+
+def test_unseen_people_are_nobody_that_training_mixes():
+    assert not set(HELD_OUT_ADULTS) & set(TRAINING_ADULTS)
+    assert set(HELD_OUT_ADULTS) | set(TRAINING_ADULTS) == set(range(len(load_rig().adults)))
+    assert SPLITS["test_new_individual"][1] == HELD_OUT_ADULTS
+    assert SPLITS["train"][1] == SPLITS["test"][1] == TRAINING_ADULTS
+    rig, plain = load_rig(), Scenes(HELD_OUT_ADULTS, variety=0.0, turn=0.0)
+    known = np.stack([rig.body(rig.adults[i]).vertices for i in HELD_OUT_ADULTS])
+    for seed in range(5):
+        body = plain.draw_body(np.random.default_rng(seed))
+        assert np.abs(known - body.vertices).max(axis=(1, 2)).min() < 1e-9
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_varied_bodies_move_smoothly_and_stand_on_the_floor(action):
+    scenes = Scenes(TRAINING_ADULTS, variety=1.0, turn=30.0)
+    for seed in range(3):
+        vertices = scenes.draw(np.random.default_rng(seed), 17, action).vertices
+        assert vertices.shape == (17, 4002, 3)
+        assert np.isfinite(vertices).all()
+        assert 1.0 < np.ptp(vertices[0, :, 1]) < 2.6
+        assert np.linalg.norm(np.diff(vertices, axis=0), axis=2).max() < 0.35, "metres in 1/60 s"
+        assert -0.02 < vertices[..., 1].min() < 0.3

@@ -1,0 +1,53 @@
+"""Somebody doing something: endless moving bodies to learn from, and people who are kept for testing."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from worker.bodies.animation import FRAMES_PER_SECOND, pose_body
+from worker.bodies.flesh import GIRTHS, LAG, Flesh
+from worker.bodies.motions import ACTIONS
+from worker.bodies.rig import Body, Floats, load_rig
+from worker.bodies.variety import draw_pose
+
+# Every fourth of the rig's adults is held out: neither drawn nor mixed in for training.
+HELD_OUT_ADULTS = tuple(range(3, 64, 4))
+TRAINING_ADULTS = tuple(sorted(set(range(64)) - set(HELD_OUT_ADULTS)))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A moving mesh and what it shows."""
+
+    action: str
+    vertices: Floats  # [T, V, 3], metres, y up
+
+
+class Scenes:
+    """Draws people (near the `adults` of these numbers) and motions.
+
+    With a variety of 0, people are the adults themselves and do one of `ACTIONS`. With 1, they are mixed and
+    exaggerated, motions are varied as `draw_pose` describes, and flesh trails.
+    """
+
+    def __init__(self, adults: tuple[int, ...], variety: float, turn: float) -> None:
+        self.rig = load_rig()
+        self._adults, self._variety, self._turn = adults, variety, turn
+        self._flesh = Flesh(self.rig)
+
+    def draw(self, rng: np.random.Generator, frames: int, action: str | None = None) -> Scene:
+        """One scene of `frames` frames, 60 a second; of any action where none is given."""
+        action = action or str(rng.choice(list(ACTIONS)))
+        body = self.draw_body(rng)
+        seconds = np.arange(-LAG, frames) / FRAMES_PER_SECOND
+        pose = draw_pose(rng, seconds, action, self._variety, self._turn)
+        vertices = pose_body(self.rig, body, pose)  # [LAG + T, V, 3]
+        return Scene(action, self._flesh.trail(vertices, self._variety * rng.uniform(0, 0.5)))
+
+    def draw_body(self, rng: np.random.Generator) -> Body:
+        """A person between two adults, moved towards or away from the average, with flesh put on or off."""
+        first, second = self.rig.adults[rng.choice(self._adults, 2)].astype(np.float64)  # [K] each
+        between, away = rng.uniform(0, 1), rng.uniform(-0.2, 0.5)
+        coefficients = (first + self._variety * between * (second - first)) * (1 + self._variety * away)
+        girths = rng.normal(0.3, 0.8) + rng.normal(0, 1, len(GIRTHS))  # common to all parts, and of each
+        return self._flesh.put_on(self.rig.body(coefficients), self._variety * girths)

@@ -1,0 +1,164 @@
+"""Moving bodies drawn while training: no files, no end, and the same items again for the same seeds."""
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from model.config import Config
+from model.errors import ConfigError
+from worker.bodies import ACTIONS, draw_surface_points
+from worker.bodies.scenes import HELD_OUT_ADULTS, TRAINING_ADULTS, Scenes
+from worker.data.inside import inside
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+Item = dict[str, Array]
+Split = Literal["train", "val", "test"]
+
+# Name of a split → (a number that keeps its random streams apart from all others, the people in it).
+# As in the published data, `test` is unseen motions of seen people, `test_new_individual` unseen people.
+SPLITS: dict[str, tuple[int, tuple[int, ...]]] = {
+    "train": (1, TRAINING_ADULTS),
+    "val": (2, TRAINING_ADULTS),
+    "test": (3, TRAINING_ADULTS),
+    "val_new_individual": (4, HELD_OUT_ADULTS),
+    "test_new_individual": (5, HELD_OUT_ADULTS),
+}
+BOX = 1.1  # side of the cube in which occupancy is known, in longest sides of the frame's bounding box
+EPOCH = 10_000  # items; only a way of counting, since training data has no end
+
+
+class BodiesDataset(Dataset[Item]):
+    """Items of `data.dataset: bodies`; the settings are `data.bodies` and the sizes of `data`.
+
+    `data.train_split`, `val_split` and `test_split` name one of `SPLITS`. The held-out ones go through the
+    ten actions in turn, with uniform occupancy points in all frames, and Gaussian noise alone on the inputs.
+    """
+
+    def __init__(self, config: Config, split: Split) -> None:
+        name = {
+            "train": config.data.train_split,
+            "val": config.data.val_split,
+            "test": config.data.test_split,
+        }
+        if (chosen := name[split]) not in SPLITS:
+            raise ConfigError(f"data.{split}_split: found {chosen}, wanted one of {', '.join(SPLITS)}")
+        if config.data.input_type not in ("pcl_seq", "end_pointclouds"):
+            raise ConfigError(
+                f"data.input_type: found {config.data.input_type}, wanted pcl_seq or end_pointclouds"
+            )
+        self._data, self._bodies = config.data, config.data.bodies
+        self._evaluated_points = config.training.n_eval_points
+        self._stream, adults = SPLITS[chosen]
+        self._training = split == "train"
+        self._scenes = Scenes(adults, self._bodies.variety, self._bodies.turn)
+        self._times = np.linspace(0, 1, self._data.length_sequence, dtype=np.float32)  # [T]
+
+    def __len__(self) -> int:
+        return EPOCH if self._training else self._bodies.held_out_windows
+
+    def __getitem__(self, index: int) -> Item:
+        if not 0 <= index < len(self):
+            raise IndexError(f"item {index} of {len(self)}")
+        return self.sample((index,))
+
+    def sample(self, seed: tuple[int, ...]) -> Item:
+        """The window that belongs to this seed, with all that is drawn in it."""
+        rng = np.random.default_rng([self._stream, len(seed), *seed])
+        action = None if self._training else list(ACTIONS)[seed[-1] % len(ACTIONS)]
+        vertices = self._scenes.draw(rng, self._data.length_sequence, action).vertices  # [T, V, 3]
+        vertices = _in_unit_box_of_first(vertices)
+        item: Item = {"inputs": self._draw_inputs(rng, vertices), "inputs.time": self._times}
+        item |= (
+            self._training_fields(rng, vertices) if self._training else self._held_out_fields(rng, vertices)
+        )
+        item = {key: np.asarray(array, dtype=np.float32) for key, array in item.items()}
+        return item | {"idx": np.asarray(seed[-1], dtype=np.int64)}
+
+    def _draw_inputs(self, rng: np.random.Generator, vertices: Floats) -> Floats:
+        """Noisy points [T, N, 3] on the surface, or [2, N, 3] of its first and last frame."""
+        count, faces = self._data.input_pointcloud_n, self._scenes.rig.faces
+        if self._data.input_type == "end_pointclouds":
+            vertices = vertices[[0, -1]]
+        if self._training and rng.uniform() < self._bodies.partial_view_share:
+            faces = _facing(vertices[0], faces, rng)
+        if self._data.input_pointcloud_corresponding:
+            points = draw_surface_points(vertices[0], faces, count, rng).on(vertices)
+        else:
+            points = np.stack([draw_surface_points(v, faces, count, rng).on(v) for v in vertices])
+        if self._training:
+            points = points + _scan_noise(rng, points.shape, self._bodies.scan_noise)
+        noisy: Floats = points + rng.normal(0, self._data.input_pointcloud_noise, points.shape)
+        return noisy
+
+    def _training_fields(self, rng: np.random.Generator, vertices: Floats) -> Item:
+        later = int(rng.integers(1, len(vertices)))
+        item: Item = {}
+        for key, frame in (("points", 0), ("points_t", later)):
+            points = self._draw_occupancy_points(rng, vertices[frame])
+            occupied = inside(vertices[frame], self._scenes.rig.faces, points)
+            item |= {key: points, f"{key}.occ": occupied, f"{key}.time": self._times[frame]}
+        particles = draw_surface_points(
+            vertices[0], self._scenes.rig.faces, self._data.n_training_pcl_points, rng
+        )
+        return item | {"pointcloud": particles.on(vertices), "pointcloud.time": self._times}
+
+    def _held_out_fields(self, rng: np.random.Generator, vertices: Floats) -> Item:
+        faces, count = self._scenes.rig.faces, self._evaluated_points
+        points = np.stack([_draw_in_box(rng, frame, count) for frame in vertices])  # [T, P, 3]
+        occupied = [inside(frame, faces, p) for frame, p in zip(vertices, points, strict=True)]
+        particles = draw_surface_points(vertices[0], faces, count, rng).on(vertices)
+        return {
+            "points": points,
+            "points.occ": np.stack(occupied),
+            "points.time": self._times,
+            "points_mesh": particles,
+            "points_mesh.time": self._times,
+        }
+
+    def _draw_occupancy_points(self, rng: np.random.Generator, vertices: Floats) -> Floats:
+        """Points [P, 3] around one frame: a share of them near the surface, the others anywhere in its box.
+
+        A body fills 1 to 2 % of the box, so few of the uniform ones say where the surface is.
+        """
+        count = self._data.n_training_points
+        near = round(count * self._bodies.near_surface_share)
+        close = draw_surface_points(vertices, self._scenes.rig.faces, near, rng).on(vertices)
+        close += rng.normal(0, self._bodies.near_surface_offset, close.shape)
+        return np.concatenate([close, _draw_in_box(rng, vertices, count - near)])
+
+
+def _in_unit_box_of_first(vertices: Floats) -> Floats:
+    """Vertices [T, V, 3] moved and scaled so that the first frame's bounding box has a longest side of 1."""
+    low, high = vertices[0].min(axis=0), vertices[0].max(axis=0)
+    scaled: Floats = (vertices - (low + high) / 2) / (high - low).max()
+    return scaled
+
+
+def _draw_in_box(rng: np.random.Generator, vertices: Floats, count: int) -> Floats:
+    """Points [count, 3], uniform in the padded cube around one frame, as on disk."""
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
+    points: Floats = (low + high) / 2 + BOX * (high - low).max() * rng.uniform(-0.5, 0.5, (count, 3))
+    return points
+
+
+def _facing(vertices: Floats, faces: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.int32]:
+    """The faces that are turned to a viewer who stands anywhere around the body, at eye level or so."""
+    azimuth, elevation = rng.uniform(0, 2 * np.pi), rng.uniform(-0.1, 0.4)
+    flat = np.cos(elevation)
+    towards = np.array([flat * np.sin(azimuth), np.sin(elevation), flat * np.cos(azimuth)])
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    visible: NDArray[np.int32] = faces[np.cross(b - a, c - a) @ towards > 0]
+    return visible
+
+
+def _scan_noise(rng: np.random.Generator, shape: tuple[int, ...], largest: float) -> Floats:
+    """What a scanner and a tracker add to points [T, N, 3]: jitter in time, and particles that sit wrongly.
+
+    Each window has its own level of both, up to `largest` (standard deviations, in longest sides of the box).
+    """
+    jitter, misplaced = rng.uniform(0, largest, 2)
+    noise: Floats = rng.normal(0, jitter, shape) + rng.normal(0, misplaced, (1, *shape[1:]))
+    return noise
