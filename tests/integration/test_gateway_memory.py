@@ -27,7 +27,8 @@ def test_memory_stays_low_while_100_mb_arrive(
     server_env: dict[str, str], tmp_path: Path, gateway: Gateway
 ) -> None:
     # No worker is needed to take a job in, only a model to take it for.
-    Registry(Redis.from_url(server_env["OFLOW_REDIS_URL"], decode_responses=True)).announce(ANY_INPUT)
+    registry = Registry(Redis.from_url(server_env["OFLOW_REDIS_URL"], decode_responses=True))
+    registry.announce(ANY_INPUT)
     file = tmp_path / "large.npz"
     np.savez(file, points=np.random.default_rng(0).random((17, 490_000, 3), dtype=np.float32))
     assert file.stat().st_size > 99e6
@@ -51,6 +52,7 @@ def test_memory_stays_low_while_100_mb_arrive(
     finally:
         done.set()
         watcher.join()
+        registry.redis.hdel(registry.models_key, ANY_INPUT.name)  # other tests share this Redis
     assert answer.status_code == 202, answer.text
     assert answer.json()["input"]["points"] == 490_000
     print(f"gateway: {largest / 1e6:.0f} MB at most")
