@@ -12,7 +12,6 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
@@ -20,14 +19,18 @@ from model.config import Config
 from model.decoders import DECODERS, Decoder, Occupancy
 from model.encoders import SPATIAL, TEMPORAL
 from model.errors import ConfigError
-from model.ode import Solver, advect, advect_back
+from model.fixed_step import FixedSteps
+from model.ode import Solver, advect, advect_back, advect_to_0, training_solver
 from model.velocity_field import VELOCITY_FIELDS, VelocityField
 
 Part = TypeVar("Part", bound=nn.Module)
 
 
 class OccupancyFlow(nn.Module):
-    """Encoders, decoder and velocity field under the published names; a part that is None does not exist."""
+    """Encoders, decoder and velocity field under the published names; a part that is None does not exist.
+
+    In training mode the flow goes through `training_solver`, else through `solver`.
+    """
 
     def __init__(
         self,
@@ -36,6 +39,7 @@ class OccupancyFlow(nn.Module):
         encoder_temporal: nn.Module | None,
         vector_field: VelocityField,
         solver: Solver,
+        training_solver: Solver | FixedSteps,
     ) -> None:
         super().__init__()
         self.decoder = decoder
@@ -43,13 +47,22 @@ class OccupancyFlow(nn.Module):
         self.encoder_temporal = encoder_temporal
         self.vector_field = vector_field
         self.solver = solver
+        self.training_solver = training_solver
 
     def encode_inputs(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Shape code and motion code of [B, T, N, 3]: each [B, c_dim], or [B, 0] without that encoder."""
-        empty = inputs.new_empty(len(inputs), 0)
-        c_s = self.encoder(inputs) if self.encoder is not None else empty
-        c_t = self.encoder_temporal(inputs) if self.encoder_temporal is not None else empty
-        return c_s, c_t
+        return self.encode_shape(inputs), self.encode_motion(inputs)
+
+    def encode_shape(self, inputs: Tensor) -> Tensor:
+        """The shape code alone."""
+        code: Tensor
+        code = self.encoder(inputs) if self.encoder is not None else inputs.new_empty(len(inputs), 0)
+        return code
+
+    def encode_motion(self, inputs: Tensor) -> Tensor:
+        """The motion code alone."""
+        encoder, code = self.encoder_temporal, inputs.new_empty(len(inputs), 0)
+        return encoder(inputs) if encoder is not None else code
 
     def infer_z(
         self,
@@ -89,21 +102,28 @@ class OccupancyFlow(nn.Module):
         on_evaluation: Callable[[float], None] | None = None,
     ) -> Tensor:
         """Where points [B, P, 3] of t = 0 are at times t [K] (any order, repeats allowed): [B, K, P, 3]."""
-        field = self.vector_field.bind(z_t, c_t)
-        return advect(field, points, t, self.solver, on_evaluation).transpose(0, 1)
+        return advect(points=points, times=t, on_evaluation=on_evaluation, **self._flow(z_t, c_t)).transpose(
+            0, 1
+        )
 
     def transform_to_t0(self, t: Tensor, points: Tensor, z_t: Tensor | None, c_t: Tensor) -> Tensor:
         """Where points [B, P, 3], those of item b seen at t[b], were at t = 0: [B, P, 3]. One solve."""
-        field = self.vector_field.bind(z_t, c_t)
-        paths = advect_back(field, points, t, t, self.solver)  # [B, B, P, 3]: item b after going back t[k]
-        items = torch.arange(len(t), device=points.device)
-        return paths[items, items]
+        return advect_to_0(points=points, t_item=t, **self._flow(z_t, c_t))
 
     def transform_to_t_backward(self, t: Tensor, points: Tensor, z_t: Tensor | None, c_t: Tensor) -> Tensor:
         """Where points [B, P, 3] of t = 1 were a time t [K] before, that is at 1 - t: [B, K, P, 3]."""
-        field = self.vector_field.bind(z_t, c_t)
-        last = points.new_ones(len(points))
-        return advect_back(field, points, last, t, self.solver).transpose(0, 1)
+        return advect_back(points=points, times=t, **self._flow(z_t, c_t)).transpose(0, 1)
+
+    def _flow(self, z_t: Tensor | None, c_t: Tensor) -> dict[str, Any]:
+        """The field of given codes, how it is solved, and what gradients are wanted of."""
+        return {
+            "velocity": self.vector_field.bind(z_t, c_t),
+            "solver": self.training_solver if self.training else self.solver,
+            "parameters": [
+                *self.vector_field.parameters(),
+                *(code for code in (z_t, c_t) if code is not None),
+            ],
+        }
 
 
 def build_model(config: Config) -> OccupancyFlow:
@@ -130,6 +150,7 @@ def build_model(config: Config) -> OccupancyFlow:
         encoder_temporal=part("encoder_temporal", TEMPORAL, code),
         vector_field=vector_field,
         solver=Solver.from_config(settings),
+        training_solver=training_solver(config),
     )
 
 
