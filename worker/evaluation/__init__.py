@@ -1,0 +1,1 @@
+"""Generating the meshes of a data set, and measuring how good they are."""

@@ -1,0 +1,178 @@
+"""`worker generate`, `worker evaluate` and `worker score`."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from model.config import Config
+    from worker.evaluation.scores import Row
+
+console = Console(soft_wrap=True)
+
+ConfigName = Annotated[str, typer.Argument(metavar="CONFIG", help="A name under configs/, or a YAML file.")]
+Checkpoint = Annotated[str | None, typer.Option(help="A .pt file instead of the one that the config names.")]
+Split = Annotated[str | None, typer.Option(help="Instead of data.test_split.")]
+Out = Annotated[Path | None, typer.Option(help="Instead of training.out_dir / generation.generation_dir.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …; auto takes the GPU where there is one.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="How many windows of the split; all by default.")]
+
+
+def generate(
+    config: ConfigName,
+    checkpoint: Checkpoint = None,
+    split: Split = None,
+    out: Out = None,
+    device: Device = "auto",
+    limit: Limit = None,
+) -> None:
+    """Write the meshes of a test split, in the published folders. Call it again to go on after a stop."""
+    with refusals():
+        from model import Reconstructor
+        from worker.data import build_dataset
+        from worker.device import pick_device
+        from worker.evaluation.generation import generate as run
+        from worker.evaluation.layout import GenerationFolder, chosen
+        from worker.evaluation.report import save_timings
+
+        settings = _load(config, split)
+        dataset = build_dataset(settings, "test")
+        reconstructor = Reconstructor.from_config(settings, checkpoint, pick_device(device))
+        folder = GenerationFolder.of(settings, out)
+        indices = chosen(settings, len(dataset), limit)
+        with _bar("generate", len(indices)) as advance:
+            done = run(reconstructor, dataset, indices, folder, lambda _: advance())
+        if done.timings:
+            save_timings(done.timings, folder.root)
+        console.print(f"{folder.root}: {done.made} windows generated, {done.kept} kept from before")
+        for window, reason in done.failed.items():
+            console.print(
+                f"[yellow]no mesh[/] of {window.category}/{window.name}/{window.start:05d}: {reason}"
+            )
+
+
+def evaluate(
+    config: ConfigName,
+    eval_input: Annotated[
+        bool, typer.Option("--eval-input", help="Measure the input points instead of the meshes.")
+    ] = False,
+    split: Split = None,
+    out: Out = None,
+    limit: Limit = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+) -> None:
+    """Measure the generated meshes of a test split against the truth; tables and a plot beside the meshes."""
+    with refusals():
+        from worker.data import build_dataset
+        from worker.data.errors import DataError
+        from worker.evaluation.evaluation import Evaluation
+        from worker.evaluation.evaluation import evaluate as run
+        from worker.evaluation.layout import GenerationFolder, chosen
+
+        settings = _load(config, split)
+        folder = GenerationFolder.of(settings, out)
+        indices = chosen(settings, len(build_dataset(settings, "test")), limit)
+        with _bar("evaluate", len(indices)) as advance:
+            scored = []
+            for one in run(Evaluation(settings, folder, eval_input), indices, min(workers, len(indices))):
+                scored.append(one)
+                advance()
+        missing, failed = [one for one in scored if one.missing], [one for one in scored if one.failed]
+        if len(missing) == len(scored):
+            raise DataError(
+                f"{folder.root} holds none of the {len(scored)} windows; run `worker generate` first"
+            )
+        if missing:
+            console.print(
+                f"[yellow]{len(missing)} of {len(scored)} windows have no meshes[/] and do not count"
+            )
+        if failed:
+            console.print(f"{len(failed)} of {len(scored)} windows gave no mesh and score the worst")
+        rows = [one.row for one in scored if not one.missing]
+        _report(rows, settings, folder.root, "eval_input" if eval_input else "eval_meshes")
+
+
+def score(
+    config: ConfigName,
+    checkpoint: Checkpoint = None,
+    split: Split = None,
+    sequence: Annotated[
+        Path | None,
+        typer.Option(help="A sequence in the published layout, instead of the data set."),
+    ] = None,
+    device: Device = "auto",
+    limit: Limit = None,
+) -> None:
+    """Measure a checkpoint on windows it has not seen, by the published protocol, without writing a file."""
+    with refusals():
+        from model import Reconstructor
+        from worker.device import pick_device
+        from worker.evaluation.evaluation import open_test_split
+        from worker.evaluation.held_out import score_windows, sequence_overrides, sequence_windows
+        from worker.evaluation.layout import chosen
+        from worker.evaluation.report import score_table
+
+        settings = _load(config, split, sequence_overrides(sequence) if sequence else {})
+        dataset = open_test_split(settings)
+        reconstructor = Reconstructor.from_config(settings, checkpoint, pick_device(device))
+        windows = sequence_windows(dataset, sequence) if sequence else chosen(settings, len(dataset), limit)
+        with _bar("score", len(windows[:limit])) as advance:
+            rows = score_windows(reconstructor, dataset, windows[:limit], lambda _: advance())
+        console.print(score_table(rows, "mesh", _title(settings)))
+
+
+def _load(config: str, split: str | None, overrides: dict[str, Any] | None = None) -> "Config":
+    from model.config import load_config
+
+    given: dict[str, Any] = {"data": {"test_split": split}} if split else {}
+    return load_config(config, given | (overrides or {}))
+
+
+def _title(config: "Config") -> str:
+    return f"{config.name}, {config.data.dataset}, split {config.data.test_split}"
+
+
+def _report(rows: "list[Row]", config: "Config", folder: Path, stem: str) -> None:
+    from worker.evaluation.plots import plot_over_time
+    from worker.evaluation.report import save_scores, score_table
+
+    kind = "pcl" if stem == "eval_input" else "mesh"
+    frames = 2 if config.test.eval_only_end_time_steps and kind == "mesh" else config.data.length_sequence
+    save_scores(rows, folder, stem)
+    plot_over_time(rows, frames, kind, _title(config), folder / f"{stem}.png")
+    console.print(score_table(rows, kind, _title(config)))
+    console.print(f"all scores in {folder}/{stem}_full.pkl, means in {stem}.csv, over time in {stem}.png")
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """One message and exit code 2 for what cannot be done."""
+    from model.errors import ModelError
+
+    try:
+        yield
+    except (ModelError, OSError) as error:
+        console.print(f"[red]refused[/]: {error}", highlight=False)
+        raise typer.Exit(2) from None
+
+
+@contextmanager
+def _bar(word: str, total: int) -> Iterator[Callable[[], None]]:
+    """A progress bar with the time that is left; the callable moves it on by one."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import TimeRemainingColumn as Left
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        Left(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(word, total=total)
+        yield lambda: bar.advance(task)

@@ -1,0 +1,73 @@
+"""How good a loaded model is on windows that it has not seen, without writing a mesh."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.errors import ModelError
+from model.reconstruct import Reconstructor
+from worker.evaluation.layout import Windows, identity, window_of
+from worker.evaluation.report import headline
+from worker.evaluation.scores import Row, Truth, read_window, score_meshes, worst_scores
+
+
+def score(reconstructor: Reconstructor, dataset: Windows, count: int | None = None) -> dict[str, float]:
+    """IoU, Chamfer × 10 and correspondence × 10 over the first `count` windows of a data set, all by default.
+
+    Means over all frames and windows, and of frame 0 as `… at 0`. The data set is one of `open_test_split`.
+    """
+    rows = score_windows(reconstructor, dataset, range(len(dataset) if count is None else count))
+    return headline(rows) | {f"{key} at 0": value for key, value in headline(rows, frame=0).items()}
+
+
+def score_windows(
+    reconstructor: Reconstructor,
+    dataset: Windows,
+    indices: Iterable[int],
+    told: Callable[[Row], None] = lambda _: None,
+) -> list[Row]:
+    """The rows that generating and evaluating these windows would give; the worst where there is no mesh."""
+    rows = []
+    for index in indices:
+        inputs, truth = read_window(dataset, index, reconstructor.config.test.eval_mesh_iou)
+        row = identity(window_of(dataset, index), index) | _score(reconstructor, inputs, truth, index)
+        rows.append(row)
+        told(row)
+    return rows
+
+
+def _score(reconstructor: Reconstructor, inputs: NDArray[np.float32], truth: Truth, index: int) -> Row:
+    corresponding = reconstructor.config.data.input_pointcloud_corresponding
+    frames = len(truth.particles)
+    try:
+        meshes = reconstructor(list(inputs), corresponding=corresponding, frames=frames)
+    except ModelError:
+        return worst_scores(frames, with_iou=truth.points is not None)
+    vertices = meshes.vertices.astype(np.float32)  # [T, V, 3]
+    return score_meshes([(frame, meshes.faces) for frame in vertices], truth, [index])
+
+
+def sequence_overrides(folder: Path) -> dict[str, Any]:
+    """Config values that read the data set around one sequence, such as data/Humans/D-FAUST/50002_knees.
+
+    IoU is measured where there are occupancy samples.
+    """
+    place = folder.resolve()
+    data = {
+        "dataset": "Humans",
+        "path": str(place.parent.parent),
+        "classes": [place.parent.name],
+        "test_split": None,
+        "offset_sequence": 0,
+        "n_files_per_sequence": -1,
+    }
+    return {"data": data, "test": {"eval_mesh_iou": (place / "points_seq").is_dir()}}
+
+
+def sequence_windows(dataset: Windows, folder: Path) -> list[int]:
+    """The windows of one sequence of a data set."""
+    place = folder.resolve()
+    return [index for index in range(len(dataset)) if window_of(dataset, index).sequence == place]

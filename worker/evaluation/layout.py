@@ -1,0 +1,101 @@
+"""Where the files of a generated test split lie: the folders and names of the published code.
+
+<generation_dir>/meshes/<class>/<sequence>/<start>/<sequence>_<start>_0001.off … and <sequence>_<start>.glb
+<generation_dir>/input/<class>/<sequence>/<start>/0000.ply …
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from model.config import Config
+from worker.data.errors import DataError
+from worker.data.windows import Window
+from worker.evaluation.mesh_files import Mesh, read_off
+
+RECORD = "generation.json"  # beside the meshes, written with them: how they came about, or why there are none
+
+
+class Windows(Protocol):
+    """What generation and evaluation ask of a data set."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Any: ...
+
+
+def window_of(dataset: Windows, index: int) -> Window:
+    """The window of an item; drawn bodies have no names and are told apart by their number."""
+    windows: Sequence[Window] | None = getattr(dataset, "windows", None)
+    return windows[index] if windows is not None else Window(Path("bodies", f"{index:05d}"), 0, 0)
+
+
+def chosen(config: Config, count: int, limit: int | None) -> list[int]:
+    """The items to work on; a limit takes a random sample, always the same one, where
+    `generation.shuffle_generation` says so, else the first.
+    """
+    order = np.arange(count)
+    if config.generation.shuffle_generation:
+        order = np.random.default_rng(config.generation.rand_seed).permutation(count)
+    return sorted(order[:limit].tolist())
+
+
+@dataclass(frozen=True)
+class GenerationFolder:
+    """The files under one `generation_dir`."""
+
+    root: Path
+
+    @classmethod
+    def of(cls, config: Config, out: Path | None = None) -> "GenerationFolder":
+        return cls(out or Path(config.training.out_dir) / config.generation.generation_dir)
+
+    def meshes(self, window: Window) -> Path:
+        return self._place("meshes", window)
+
+    def inputs(self, window: Window) -> Path:
+        return self._place("input", window)
+
+    def record(self, window: Window) -> dict[str, Any] | None:
+        """What was noted when the window was generated; None where it was not, or not to the end."""
+        file = self.meshes(window) / RECORD
+        try:
+            record = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise DataError(
+                f"{file} cannot be read: {error}; delete it to generate its meshes again"
+            ) from None
+        return record if isinstance(record, dict) else None
+
+    def read_meshes(self, window: Window) -> list[Mesh]:
+        """The mesh of every frame; none where nothing was generated."""
+        return [read_off(file) for file in sorted(self.meshes(window).glob("*.off"))]
+
+    def _place(self, kind: str, window: Window) -> Path:
+        return self.root / kind / window.category / window.name / f"{window.start:05d}"
+
+
+def mesh_stem(window: Window) -> str:
+    return f"{window.name}_{window.start:04d}"
+
+
+def mesh_name(window: Window, frame: int) -> str:
+    """Frames count from 1 in the names of meshes, and from 0 in those of inputs."""
+    return f"{mesh_stem(window)}_{frame + 1:04d}.off"
+
+
+def identity(window: Window, index: int) -> dict[str, Any]:
+    """The first columns of the window's row in every table, under their published names."""
+    return {
+        "idx": index,
+        "class id": window.category,
+        "class name": window.category,
+        "modelname": window.name,
+        "start_idx": window.start,
+    }
