@@ -3,6 +3,7 @@
 import io
 import re
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -54,6 +55,12 @@ def bare(reconstructor: Reconstructor, sequence: PointCloudSequence) -> dict[str
     return dict(meshes.timings) | {"all": time.perf_counter() - began}
 
 
+def gateway_import() -> float:
+    code = "import time; t = time.perf_counter(); import service.app; print(time.perf_counter() - t)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
 def medians(runs: list[dict[str, float]]) -> dict[str, float]:
     return {stage: statistics.median(run[stage] for run in runs) for stage in runs[0]}
 
@@ -62,6 +69,10 @@ def main() -> None:
     file = SAMPLES["jumping_jacks"].path.read_bytes()
     sequence = read_sequence(io.BytesIO(file))
     log = MergedLog(io.StringIO())
+    imports = [gateway_import() for _ in range(ROUNDS)]
+    console.print(
+        f"The gateway's modules are imported in {statistics.median(imports):.2f} s. Wanted: under 1."
+    )
     with tempfile.TemporaryDirectory() as directory, LocalStack(Path(directory), log) as stack:
         loads = [re.search(r"loaded in ([\d.]+) s", line) for line in log.tail("worker", 500)]
         reconstructor = Reconstructor.from_config("bodies")

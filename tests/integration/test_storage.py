@@ -1,0 +1,68 @@
+"""Files in a real S3 server."""
+
+import hashlib
+import io
+
+import httpx
+import pytest
+from botocore.exceptions import ClientError
+
+from service.settings import Settings
+from service.storage import PART, ObjectStore
+
+
+@pytest.fixture
+def settings(server_env: dict[str, str]) -> Settings:
+    values = {k.removeprefix("OFLOW_").lower(): v for k, v in server_env.items() if k.startswith("OFLOW_")}
+    return Settings(**{k: v for k, v in values.items() if k in Settings.model_fields})
+
+
+@pytest.fixture
+def store(settings: Settings) -> ObjectStore:
+    return ObjectStore(settings)
+
+
+def test_a_missing_bucket_is_made_and_old_files_will_go(settings: Settings) -> None:
+    fresh = settings.model_copy(update={"s3_bucket": "made-anew", "retention_seconds": 2 * 86_400})
+    store = ObjectStore(fresh)
+    with pytest.raises(ClientError):
+        store.ping()
+    for _ in range(2):  # a second gateway finds it made
+        store.prepare()
+        store.ping()
+    rules = store.client.get_bucket_lifecycle_configuration(Bucket="made-anew")["Rules"]
+    (rule,) = [rule for rule in rules if rule["Status"] == "Enabled" and "Expiration" in rule]
+    assert rule["Filter"]["Prefix"] == "jobs/"
+    assert rule["Expiration"]["Days"] == 3
+
+
+@pytest.mark.parametrize("size", [0, 1, PART + 1, 3 * PART])
+def test_what_is_stored_comes_back(store: ObjectStore, size: int) -> None:
+    data = bytes(range(256)) * (size // 256 + 1)
+    store.put("jobs/t/file", io.BytesIO(data[:size]), "application/x-npz")
+    back = io.BytesIO()
+    assert store.get("jobs/t/file", back) == hashlib.sha256(data[:size]).hexdigest()
+    assert back.getvalue() == data[:size]
+    headers, status, chunks = store.open("jobs/t/file", None)
+    assert (status, headers["Content-Type"]) == (200, "application/x-npz")
+    assert b"".join(chunks) == data[:size]
+
+
+def test_a_presigned_url_opens_one_file_and_no_other(store: ObjectStore) -> None:
+    store.put("jobs/t/mine", io.BytesIO(b"mine"), "text/plain")
+    store.put("jobs/t/other", io.BytesIO(b"other"), "text/plain")
+    url = store.presign("jobs/t/mine", "mine.txt", 60)
+    answer = httpx.get(url, trust_env=False)
+    assert answer.content == b"mine"
+    assert answer.headers["content-disposition"] == 'attachment; filename="mine.txt"'
+    assert httpx.get(url.replace("/mine?", "/other?"), trust_env=False).status_code == 403
+    assert httpx.get(url.partition("?")[0], trust_env=False).status_code == 403
+
+
+def test_urls_for_callers_are_signed_for_the_address_that_callers_use(settings: Settings) -> None:
+    public = settings.model_copy(update={"s3_public_endpoint_url": "https://files.example"})
+    assert (
+        ObjectStore(public)
+        .presign("jobs/t/mine", "m", 60)
+        .startswith("https://files.example/oflow/jobs/t/mine?")
+    )
