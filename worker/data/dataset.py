@@ -1,0 +1,133 @@
+"""Data sets in the published layout, as torch's DataLoader and the trainer read them."""
+
+from typing import Any, Literal
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from model.config import Config
+from worker.data.errors import DataError
+from worker.data.fields import (
+    EndMeshesField,
+    Field,
+    Item,
+    OccupancyField,
+    OccupancySequenceField,
+    SurfaceField,
+)
+from worker.data.windows import Window, WindowFrames, list_windows
+
+Split = Literal["train", "val", "test"]
+
+
+class HumansDataset(Dataset[Item]):
+    """Items of the windows of a split, read from disk when they are asked for.
+
+    `dataset[i]` is the window i, its random draws seeded by i; `sample(seed)` draws a window and all in it
+    from the seed. Raises DataError for what is missing on disk, when it is made or when it is read.
+    """
+
+    def __init__(self, config: Config, split: Split) -> None:
+        data = config.data
+        self.fields = item_fields(config, split)
+        self.index_is_input = data.input_type == "idx"
+        name = {"train": data.train_split, "val": data.val_split, "test": data.test_split}[split]
+        used = {getattr(field, "folder", None) for field in self.fields.values()}
+        folders = [data.pointcloud_seq_folder]  # always: it says how many frames a sequence has
+        if data.points_iou_seq_folder in used:
+            folders.append(data.points_iou_seq_folder)
+        self.windows: list[Window] = list_windows(data, name, tuple(folders))
+        self.truth_fields: dict[str, Field] = {
+            "points": OccupancySequenceField(data.points_iou_seq_folder, data.points_unpackbits, None),
+            "pointcloud": SurfaceField(data.pointcloud_seq_folder, None),
+        }
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, index: int) -> Item:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"item {index} of {len(self)}")
+        index %= len(self)
+        return self.read(index, np.random.default_rng(index))
+
+    def sample(self, seed: tuple[int, ...]) -> Item:
+        """A random item that depends on nothing but the seed."""
+        rng = np.random.default_rng(seed)
+        return self.read(int(rng.integers(len(self))), rng)
+
+    def read(self, index: int, rng: np.random.Generator) -> Item:
+        """The item of a window, its draws taken from `rng`."""
+        item = _read(self.fields, self.windows[index], rng) | {"idx": np.array(index, np.int64)}
+        return item | {"inputs": item["idx"]} if self.index_is_input else item
+
+    def truth(self, index: int) -> Item:
+        """All there is of a window, to evaluate against: `pointcloud` [T, N, 3]; `points` [T, P, 3],
+        `points.occ` [T, P]; their times.
+        """
+        return _read(self.truth_fields, self.windows[index], np.random.default_rng(index))
+
+
+def _read(fields: dict[str, Field], window: Window, rng: np.random.Generator) -> Item:
+    frames = WindowFrames(window)
+    item: Item = {}
+    for name, field in fields.items():
+        item |= {name + ending: array for ending, array in field.read(frames, rng).items()}
+    return item
+
+
+def item_fields(config: Config, split: Split) -> dict[str, Field]:
+    """What an item of a method and a split holds, by name, in the order of the published code."""
+    fields = _task_fields(config, split)
+    if inputs := _inputs_field(config):
+        fields["inputs"] = inputs
+    return fields
+
+
+def _task_fields(config: Config, split: Split) -> dict[str, Field]:
+    data = config.data
+    samples: dict[str, Any] = {"folder": data.points_iou_seq_folder, "unpackbits": data.points_unpackbits}
+    start = OccupancyField(**samples, count=data.n_training_points, step=0)
+    any_step = OccupancyField(**samples, count=data.n_training_points)
+    all_steps = OccupancySequenceField(**samples, count=config.training.n_eval_points)
+    surface = data.pointcloud_seq_folder
+    trajectories = SurfaceField(surface, data.n_training_pcl_points, "shared")
+    eval_trajectories = SurfaceField(surface, config.training.n_eval_points)
+    if config.method == "onet4d":
+        by_split: dict[Split, dict[str, Field]] = {
+            "train": {"points_t": any_step},
+            "val": {"points_iou": all_steps},
+            "test": {},
+        }
+        return by_split[split]
+    if config.method == "psgn4d":
+        return {"points_mesh": trajectories if split == "train" else eval_trajectories}
+    if split == "val":
+        return {"points": all_steps, "points_mesh": eval_trajectories}
+    fields: dict[str, Field] = {}
+    if split == "train":
+        if config.model.loss_recon:
+            fields |= {"points": start, "points_t": any_step}
+        if config.model.loss_corr:
+            fields["pointcloud"] = trajectories
+    elif config.generation.interpolate or config.generation.correspondence:
+        fields["mesh"] = EndMeshesField(data.mesh_seq_folder)
+    return fields
+
+
+def _inputs_field(config: Config) -> Field | None:
+    data = config.data
+    rows: Literal["shared", "independent"] = (
+        "shared" if data.input_pointcloud_corresponding else "independent"
+    )
+    match data.input_type:
+        case "pcl_seq":
+            noise = data.input_pointcloud_noise
+            return SurfaceField(data.pointcloud_seq_folder, data.input_pointcloud_n, rows, noise)
+        case "end_pointclouds":  # without noise, as published
+            return SurfaceField(data.pointcloud_seq_folder, data.input_pointcloud_n, rows, ends_only=True)
+        case "img_seq":
+            raise DataError(
+                "data.input_type img_seq: images are not read yet; wanted pcl_seq or end_pointclouds"
+            )
+    return None  # idx: the dataset knows it

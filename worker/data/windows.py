@@ -1,0 +1,159 @@
+"""The sequences of a data set, and the windows of successive frames that are learnt from."""
+
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.config import DataConfig
+from worker.data.errors import DataError
+from worker.data.frames import Frame, Frames, NpzFrames
+from worker.data.packed import AGAIN, PackedFrames, packed_folder
+
+OPEN_FOLDERS = 128  # kept open in each process; a packed one holds one file handle or two
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Window:
+    """`length` successive frames of one sequence, from frame `start` on."""
+
+    sequence: Path  # data/Humans/D-FAUST/50002_knees
+    start: int
+    length: int
+
+    @property
+    def category(self) -> str:
+        """The class, such as D-FAUST."""
+        return self.sequence.parent.name
+
+    @property
+    def name(self) -> str:
+        """The sequence, such as 50002_knees."""
+        return self.sequence.name
+
+    @property
+    def times(self) -> NDArray[np.float32]:
+        """0 at the first frame, 1 at the last [T]."""
+        return np.linspace(0, 1, self.length, dtype=np.float32)
+
+
+class WindowFrames:
+    """The frames of one window, each read once, however many fields take from it."""
+
+    def __init__(self, window: Window) -> None:
+        self.window = window
+        self._read: dict[tuple[str, int], Frame] = {}
+
+    def __call__(self, folder: str, step: int) -> Frame:
+        """The frame `step` after the window's first one, of a folder such as pcl_seq."""
+        if (folder, step) not in self._read:
+            frames = open_frames(self.window.sequence / folder)
+            self._read[folder, step] = frames[self.window.start + step]
+        return self._read[folder, step]
+
+
+@lru_cache(maxsize=OPEN_FOLDERS)
+def open_frames(folder: Path) -> Frames:
+    """The frames of a folder such as pcl_seq; packed ones where they exist, with equal values."""
+    packed = packed_folder(folder)
+    if not packed.is_dir():
+        return NpzFrames(folder)
+    frames = PackedFrames(packed)
+    if folder.is_dir() and frames.numbers != (unpacked := NpzFrames(folder).numbers):
+        raise DataError(
+            f"{packed} holds {len(frames.numbers)} frames, {folder} {len(unpacked)} others; {AGAIN}"
+        )
+    return frames
+
+
+def list_windows(data: DataConfig, split: str | None, folders: tuple[str, ...]) -> list[Window]:
+    """All windows of a split, in order of the list, then of the start.
+
+    `split` names `<class>/<split>.lst`; with None, or where there is no such file, it is every sequence,
+    sorted. All `folders` of a sequence must hold the same frames. Raises DataError where something is missing
+    or every sequence is too short.
+    """
+    open_frames.cache_clear()  # what lies on the disk now, not when it was opened before
+    windows, lengths = [], {}
+    for sequence in list_sequences(data, split):
+        end = lengths[sequence.name] = count_frames(sequence, folders)
+        if data.n_files_per_sequence > 0:  # counted from the offset on
+            end = min(end, data.offset_sequence + data.n_files_per_sequence)
+        starts = range(data.offset_sequence, end - data.length_sequence + 1)
+        windows += [Window(sequence, start, data.length_sequence) for start in starts]
+    if not windows:
+        raise DataError(_too_short(data, split, lengths))
+    return windows
+
+
+def list_sequences(data: DataConfig, split: str | None) -> list[Path]:
+    """The folders of the sequences of a split."""
+    root = Path(data.path)
+    if not root.is_dir():
+        raise DataError(f"there is no folder {root.absolute()}; set data.path to the data set's")
+    classes = [root / name for name in data.classes] if data.classes else _folders(root)
+    sequences = []
+    for folder in classes:
+        if not folder.is_dir():
+            raise DataError(
+                f"there is no folder {folder}; data.classes names {', '.join(data.classes or [])}"
+            )
+        sequences += _listed(folder, split) or _folders(folder)
+    if not sequences:
+        raise DataError(f"{root} holds no sequences; wanted {root}/<class>/<sequence>/pcl_seq/00000000.npz")
+    return sequences
+
+
+def _listed(folder: Path, split: str | None) -> list[Path]:
+    """The sequences that a split's list names, or none where there is no list."""
+    if split is None:
+        return []
+    file = folder / f"{split}.lst"
+    if not file.is_file():
+        log.warning("there is no %s: every sequence in %s is taken", file, folder)
+        return []
+    names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    sequences = [folder / name for name in names if name]
+    if missing := [sequence.name for sequence in sequences if not sequence.is_dir()]:
+        raise DataError(f"{file} names {', '.join(missing)}, which {folder} does not hold")
+    if not sequences:
+        raise DataError(f"{file} is empty; wanted the name of one sequence a line")
+    return sequences
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(
+        child for child in folder.iterdir() if child.is_dir() and not child.name.startswith((".", "_"))
+    )
+
+
+def count_frames(sequence: Path, folders: tuple[str, ...]) -> int:
+    """How many frames a sequence has; its folders must hold the same ones."""
+    first, *others = folders
+    numbers = open_frames(sequence / first).numbers
+    for other in others:
+        if missing := sorted(set(numbers) - set(open_frames(sequence / other).numbers)):
+            raise DataError(
+                f"{sequence / other} lacks frame {missing[0]:08d}, which {sequence / first} holds"
+            )
+        if extra := sorted(set(open_frames(sequence / other).numbers) - set(numbers)):
+            raise DataError(f"{sequence / first} lacks frame {extra[0]:08d}, which {sequence / other} holds")
+    return len(numbers)
+
+
+def _too_short(data: DataConfig, split: str | None, lengths: dict[str, int]) -> str:
+    offset, length, limit = data.offset_sequence, data.length_sequence, data.n_files_per_sequence
+    longest = sorted(lengths.items(), key=lambda entry: -entry[1])[:5]
+    found = ", ".join(f"{name} {frames}" for name, frames in longest) + (", …" if len(lengths) > 5 else "")
+    fault = (
+        f"no window fits in {data.path}, split {split or 'null'}: frames {found}; data.offset_sequence "
+        f"{offset} and data.length_sequence {length} want {offset + length} at least"
+    )
+    if 0 < limit < length:
+        fault += f", and data.n_files_per_sequence {limit} leaves no room for {length}"
+    return fault
