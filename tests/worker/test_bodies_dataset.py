@@ -6,8 +6,6 @@ from scipy.spatial import cKDTree
 
 from model import load_config
 from model.errors import ConfigError
-from worker.bodies import ACTIONS, load_rig
-from worker.bodies.scenes import HELD_OUT_ADULTS, TRAINING_ADULTS, Scenes
 from worker.data.bodies_dataset import SPLITS, BodiesDataset
 
 SMALL = {"n_training_points": 200, "n_training_pcl_points": 40, "input_pointcloud_n": 60}
@@ -115,12 +113,16 @@ def test_near_surface_share_is_near_the_surface():
 
 
 def test_partial_view_hides_the_far_side():
-    item = dataset(bodies={"partial_view_share": 1.0}, n_training_pcl_points=5000).sample((2, 2))
-    gaps = cKDTree(item["inputs"][0]).query(item["pointcloud"][0])[0]
-    whole = dataset(n_training_pcl_points=5000).sample((2, 2))
-    assert np.quantile(gaps, 0.9) > 1.2 * np.quantile(
-        cKDTree(whole["inputs"][0]).query(whole["pointcloud"][0])[0], 0.9
-    )
+    gaps = []
+    for share in (0.0, 1.0):
+        seen = dataset(
+            bodies={"partial_view_share": share, "scan_noise": 0.0},
+            input_pointcloud_n=3000,
+            n_training_pcl_points=3000,
+        ).sample((2, 2))
+        gaps.append(cKDTree(seen["inputs"][0]).query(seen["pointcloud"][0])[0])
+    assert np.quantile(gaps[0], 0.9) < 0.03
+    assert np.quantile(gaps[1], 0.9) > 0.04, "a good part of the surface is far from all inputs"
 
 
 def test_end_pointclouds_are_the_first_and_last_frame():
@@ -134,27 +136,3 @@ def test_settings_that_do_not_fit_are_named():
         dataset("val", val_split="validation")
     with pytest.raises(IndexError):
         dataset("val")[100]
-
-
-def test_unseen_people_are_nobody_that_training_mixes():
-    assert not set(HELD_OUT_ADULTS) & set(TRAINING_ADULTS)
-    assert set(HELD_OUT_ADULTS) | set(TRAINING_ADULTS) == set(range(len(load_rig().adults)))
-    assert SPLITS["test_new_individual"][1] == HELD_OUT_ADULTS
-    assert SPLITS["train"][1] == SPLITS["test"][1] == TRAINING_ADULTS
-    rig, plain = load_rig(), Scenes(HELD_OUT_ADULTS, variety=0.0, turn=0.0)
-    known = np.stack([rig.body(rig.adults[i]).vertices for i in HELD_OUT_ADULTS])
-    for seed in range(5):
-        body = plain.draw_body(np.random.default_rng(seed))
-        assert np.abs(known - body.vertices).max(axis=(1, 2)).min() < 1e-9
-
-
-@pytest.mark.parametrize("action", ACTIONS)
-def test_varied_bodies_move_smoothly_and_stand_on_the_floor(action):
-    scenes = Scenes(TRAINING_ADULTS, variety=1.0, turn=30.0)
-    for seed in range(3):
-        vertices = scenes.draw(np.random.default_rng(seed), 17, action).vertices
-        assert vertices.shape == (17, 4002, 3)
-        assert np.isfinite(vertices).all()
-        assert 1.0 < np.ptp(vertices[0, :, 1]) < 2.6
-        assert np.linalg.norm(np.diff(vertices, axis=0), axis=2).max() < 0.35, "metres in 1/60 s"
-        assert -0.02 < vertices[..., 1].min() < 0.3

@@ -31,7 +31,14 @@ def landing(phase: Floats, share: float) -> Floats:
 
 def sway(rng: np.random.Generator, seconds: Floats, degrees: float) -> Floats:
     """Slow wandering of nobody's intention: four sines of falling amplitude and random phase."""
-    track = np.zeros_like(seconds)
-    for k in range(4):
-        track += degrees / (k + 1) * wave(0.8 * (k + 0.6) * seconds + rng.uniform())
-    return track / 1.6
+    swayed: Floats = sways(rng, seconds, np.array([degrees]))[0]
+    return swayed
+
+
+def sways(rng: np.random.Generator, seconds: Floats, degrees: Floats) -> Floats:
+    """`sway` of each of these sizes [K], at the times [T]: [K, T]."""
+    k = np.arange(4)[:, None]
+    phases = rng.uniform(size=(len(degrees), 4, 1))
+    tracks = degrees[:, None, None] / (k + 1) * wave(0.8 * (k + 0.6) * seconds + phases)  # [K, 4, T]
+    swayed: Floats = tracks.sum(axis=1) / 1.6
+    return swayed

@@ -58,6 +58,25 @@ class Flesh:
         return trailed
 
 
+def corpulence(rig: Rig) -> Floats:
+    """The least shape coefficients [K] that add 1 kg/m² to a body mass index and nothing to the height.
+
+    Fitted to the rig's adults; both are all but linear in the coefficients.
+    """
+    sizes = [_body_mass_index_and_height(rig.body(c).vertices, rig.faces) for c in rig.adults]
+    known = np.column_stack([np.ones(len(sizes)), rig.adults])
+    slopes = np.linalg.lstsq(known, np.array(sizes))[0][1:].T  # [2, K], change a unit of each coefficient
+    direction: Floats = np.linalg.pinv(slopes)[:, 0]
+    return direction
+
+
+def _body_mass_index_and_height(vertices: Floats, faces: NDArray[np.int32]) -> tuple[float, float]:
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    kilograms = 1000 * float(np.einsum("fx,fx->", a, np.cross(b, c))) / 6  # a litre weighs about 1 kg
+    height = float(np.ptp(vertices[:, 1]))
+    return kilograms / height**2, height
+
+
 def _weights(rig: Rig, bones: tuple[str, ...]) -> Floats:
     """How much each vertex [V] hangs on the bones whose names begin so."""
     columns = [i for name, i in rig.bones.items() if name.startswith(bones)]

@@ -21,14 +21,27 @@ class SurfacePoints:
         return points
 
 
+class Surface:
+    """A mesh of vertices [V, 3] and faces [F, 3] to draw particles from, more than once."""
+
+    def __init__(self, vertices: Floats, faces: NDArray[np.int32]) -> None:
+        self.faces = faces
+        a, b, c = (vertices[faces[:, k]] for k in range(3))
+        self.normals = np.cross(b - a, c - a)  # [F, 3], as long as twice the area
+        areas = np.linalg.norm(self.normals, axis=1)
+        self._cumulative = np.cumsum(areas / areas.sum())
+
+    def draw(self, count: int, rng: np.random.Generator) -> SurfacePoints:
+        """`count` particles, uniform by area."""
+        chosen = np.searchsorted(self._cumulative / self._cumulative[-1], rng.random(count), side="right")
+        # Folding the unit square onto the triangle below its diagonal keeps the density uniform.
+        u, v = rng.random((2, count))
+        u, v = np.where(u + v > 1, (1 - u, 1 - v), (u, v))
+        return SurfacePoints(corners=self.faces[chosen], weights=np.stack([1 - u - v, u, v], axis=1))
+
+
 def draw_surface_points(
     vertices: Floats, faces: NDArray[np.int32], count: int, rng: np.random.Generator
 ) -> SurfacePoints:
     """`count` particles, uniform by area on the mesh of these vertices [V, 3] and faces [F, 3]."""
-    first, second, third = np.moveaxis(vertices[faces], 1, 0)  # [F, 3] each
-    areas = np.linalg.norm(np.cross(second - first, third - first), axis=1)  # [F], doubled
-    chosen = rng.choice(len(faces), size=count, p=areas / areas.sum())  # [N]
-    # Folding the unit square onto the triangle below its diagonal keeps the density uniform.
-    u, v = rng.random((2, count))
-    u, v = np.where(u + v > 1, (1 - u, 1 - v), (u, v))
-    return SurfacePoints(corners=faces[chosen], weights=np.stack([1 - u - v, u, v], axis=1))
+    return Surface(vertices, faces).draw(count, rng)

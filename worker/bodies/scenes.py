@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.signal import savgol_filter
 
 from worker.bodies.animation import FRAMES_PER_SECOND, pose_body
-from worker.bodies.flesh import GIRTHS, LAG, Flesh
+from worker.bodies.flesh import GIRTHS, LAG, Flesh, corpulence
 from worker.bodies.motions import ACTIONS
 from worker.bodies.rig import Body, Floats, load_rig
 from worker.bodies.variety import draw_pose
@@ -34,6 +35,7 @@ class Scenes:
         self.rig = load_rig()
         self._adults, self._variety, self._turn = adults, variety, turn
         self._flesh = Flesh(self.rig)
+        self._heavier = corpulence(self.rig)  # [K], coefficients of one kg/m² more
 
     def draw(self, rng: np.random.Generator, frames: int, action: str | None = None) -> Scene:
         """One scene of `frames` frames, 60 a second; of any action where none is given."""
@@ -42,12 +44,29 @@ class Scenes:
         seconds = np.arange(-LAG, frames) / FRAMES_PER_SECOND
         pose = draw_pose(rng, seconds, action, self._variety, self._turn)
         vertices = pose_body(self.rig, body, pose)  # [LAG + T, V, 3]
+        if self._variety:
+            vertices[..., 1] += _ease(vertices[..., 1].mean(axis=1))[:, None]
         return Scene(action, self._flesh.trail(vertices, self._variety * rng.uniform(0, 0.5)))
 
     def draw_body(self, rng: np.random.Generator) -> Body:
-        """A person between two adults, moved towards or away from the average, with flesh put on or off."""
+        """A person between two adults, moved towards or away from the average, with flesh put on or off.
+
+        Few of the rig's adults are heavy (body mass index over 30), and none over 36; here two in five are
+        made heavier, by up to 20 kg/m².
+        """
         first, second = self.rig.adults[rng.choice(self._adults, 2)].astype(np.float64)  # [K] each
         between, away = rng.uniform(0, 1), rng.uniform(-0.2, 0.5)
         coefficients = (first + self._variety * between * (second - first)) * (1 + self._variety * away)
+        if rng.uniform() < 0.4:
+            coefficients += self._variety * rng.uniform(0, 20) * self._heavier
         girths = rng.normal(0.3, 0.8) + rng.normal(0, 1, len(GIRTHS))  # common to all parts, and of each
         return self._flesh.put_on(self.rig.body(coefficients), self._variety * girths)
+
+
+def _ease(height: Floats) -> Floats:
+    """What takes the jerks out of a body's mean height [T] over time, which only forces change: [T].
+
+    A motion says when the feet leave the floor, not how legs push a body off. A parabola (free flight) stays.
+    """
+    eased: Floats = savgol_filter(height, window_length=7, polyorder=2) - height
+    return eased

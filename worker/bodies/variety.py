@@ -1,10 +1,10 @@
 """Poses beyond the ten motions: mixed, mirrored, quicker or slower, and each joint with a will of its own."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 
-from worker.bodies.curves import sway
+from worker.bodies.curves import sway, sways
 from worker.bodies.motions import ACTIONS, stand
 from worker.bodies.pose import Pose, Side
 from worker.bodies.rig import Floats
@@ -26,13 +26,16 @@ def draw_pose(
 
     `turn` is the largest angle, in degrees, by which the whole person is turned from facing +z.
     """
-    pose = ACTIONS[action](rng, seconds * np.exp(rng.normal(0, 0.25 * variety)))
-    _mix(rng, pose, seconds, variety)
-    _stretch(rng, pose, variety)
-    _loosen(rng, pose, seconds, variety)
-    if variety and rng.uniform() < 0.5:
-        pose = mirrored(pose)
-    pose.pelvis_turn = pose.pelvis_turn + rng.uniform(-turn, turn) + rng.normal(0, turn) * 0.5 * seconds
+    varying = rng.spawn(1)[0]  # a stream of its own, so that the motion is the same with and without variety
+    pose = ACTIONS[action](rng, seconds * np.exp(varying.normal(0, 0.25 * variety)))
+    if variety:
+        _mix(varying, pose, seconds, variety)
+        _stretch(varying, pose, variety)
+        _loosen(varying, pose, seconds, variety)
+        if varying.uniform() < 0.5:
+            pose = mirrored(pose)
+    facing = varying.uniform(-turn, turn) + 0.5 * varying.normal(0, turn) * seconds
+    pose.pelvis_turn = pose.pelvis_turn + facing
     return pose
 
 
@@ -107,19 +110,14 @@ def _stretch(rng: np.random.Generator, pose: Pose, variety: float) -> None:
 
 def _loosen(rng: np.random.Generator, pose: Pose, seconds: Floats, variety: float) -> None:
     """A constant and a slow error of every joint, other on the left than on the right; a wandering root."""
-    if not variety:
-        return
+    joints: list[tuple[Pose | Side, str, float]] = []
     for side in pose.sides:
-        for entry in fields(Side):
-            _add(rng, side, entry.name, seconds, variety * (5.0 if entry.name in ARM else 2.0))
-    for names, degrees in ((TRUNK, 2.5), (HEAD, 6.0)):
-        for name in names:
-            _add(rng, pose, name, seconds, variety * degrees)
+        joints += [(side, name, 5.0) for name in ARM] + [(side, name, 2.0) for name in LEG]
+    joints += [(pose, name, 2.5) for name in TRUNK] + [(pose, name, 6.0) for name in HEAD]
+    degrees = variety * np.array([size for *_, size in joints])  # [K]
+    errors = rng.normal(0, degrees)[:, None] + sways(rng, seconds, 0.5 * degrees)  # [K, T]
+    for (holder, name, _), error in zip(joints, errors, strict=True):
+        setattr(holder, name, getattr(holder, name) + error)
     for name in ("shift_x", "shift_z"):
         drift = rng.normal(0, 0.08) * seconds + sway(rng, seconds, 0.02)  # metres
         setattr(pose, name, getattr(pose, name) + variety * drift)
-
-
-def _add(rng: np.random.Generator, holder: Pose | Side, name: str, seconds: Floats, degrees: float) -> None:
-    error = rng.normal(0, degrees) + sway(rng, seconds, 0.5 * degrees)
-    setattr(holder, name, getattr(holder, name) + error)

@@ -8,7 +8,8 @@ from torch.utils.data import Dataset
 
 from model.config import Config
 from model.errors import ConfigError
-from worker.bodies import ACTIONS, draw_surface_points
+from worker.bodies import ACTIONS
+from worker.bodies.sampling import Surface
 from worker.bodies.scenes import HELD_OUT_ADULTS, TRAINING_ADULTS, Scenes
 from worker.data.inside import inside
 
@@ -70,62 +71,61 @@ class BodiesDataset(Dataset[Item]):
         action = None if self._training else list(ACTIONS)[seed[-1] % len(ACTIONS)]
         vertices = self._scenes.draw(rng, self._data.length_sequence, action).vertices  # [T, V, 3]
         vertices = _in_unit_box_of_first(vertices)
-        item: Item = {"inputs": self._draw_inputs(rng, vertices), "inputs.time": self._times}
-        item |= (
-            self._training_fields(rng, vertices) if self._training else self._held_out_fields(rng, vertices)
-        )
+        first = Surface(vertices[0], self._scenes.rig.faces)
+        draw_fields = self._training_fields if self._training else self._held_out_fields
+        item: Item = {"inputs": self._draw_inputs(rng, vertices, first), "inputs.time": self._times}
+        item |= draw_fields(rng, vertices, first)
         item = {key: np.asarray(array, dtype=np.float32) for key, array in item.items()}
         return item | {"idx": np.asarray(seed[-1], dtype=np.int64)}
 
-    def _draw_inputs(self, rng: np.random.Generator, vertices: Floats) -> Floats:
+    def _draw_inputs(self, rng: np.random.Generator, vertices: Floats, first: Surface) -> Floats:
         """Noisy points [T, N, 3] on the surface, or [2, N, 3] of its first and last frame."""
-        count, faces = self._data.input_pointcloud_n, self._scenes.rig.faces
+        count, faces = self._data.input_pointcloud_n, first.faces
         if self._data.input_type == "end_pointclouds":
             vertices = vertices[[0, -1]]
         if self._training and rng.uniform() < self._bodies.partial_view_share:
-            faces = _facing(vertices[0], faces, rng)
+            faces = faces[_facing(first.normals, rng)]
+            first = Surface(vertices[0], faces)
         if self._data.input_pointcloud_corresponding:
-            points = draw_surface_points(vertices[0], faces, count, rng).on(vertices)
+            points = first.draw(count, rng).on(vertices)
         else:
-            points = np.stack([draw_surface_points(v, faces, count, rng).on(v) for v in vertices])
+            points = np.stack([Surface(frame, faces).draw(count, rng).on(frame) for frame in vertices])
         if self._training:
             points = points + _scan_noise(rng, points.shape, self._bodies.scan_noise)
         noisy: Floats = points + rng.normal(0, self._data.input_pointcloud_noise, points.shape)
         return noisy
 
-    def _training_fields(self, rng: np.random.Generator, vertices: Floats) -> Item:
+    def _training_fields(self, rng: np.random.Generator, vertices: Floats, first: Surface) -> Item:
         later = int(rng.integers(1, len(vertices)))
+        surfaces = {0: first, later: Surface(vertices[later], first.faces)}
         item: Item = {}
-        for key, frame in (("points", 0), ("points_t", later)):
-            points = self._draw_occupancy_points(rng, vertices[frame])
-            occupied = inside(vertices[frame], self._scenes.rig.faces, points)
+        for key, (frame, surface) in zip(("points", "points_t"), surfaces.items(), strict=True):
+            points = self._draw_occupancy_points(rng, vertices[frame], surface)
+            occupied = inside(vertices[frame], first.faces, points)
             item |= {key: points, f"{key}.occ": occupied, f"{key}.time": self._times[frame]}
-        particles = draw_surface_points(
-            vertices[0], self._scenes.rig.faces, self._data.n_training_pcl_points, rng
-        )
+        particles = first.draw(self._data.n_training_pcl_points, rng)
         return item | {"pointcloud": particles.on(vertices), "pointcloud.time": self._times}
 
-    def _held_out_fields(self, rng: np.random.Generator, vertices: Floats) -> Item:
-        faces, count = self._scenes.rig.faces, self._evaluated_points
+    def _held_out_fields(self, rng: np.random.Generator, vertices: Floats, first: Surface) -> Item:
+        count = self._evaluated_points
         points = np.stack([_draw_in_box(rng, frame, count) for frame in vertices])  # [T, P, 3]
-        occupied = [inside(frame, faces, p) for frame, p in zip(vertices, points, strict=True)]
-        particles = draw_surface_points(vertices[0], faces, count, rng).on(vertices)
+        occupied = [inside(frame, first.faces, p) for frame, p in zip(vertices, points, strict=True)]
         return {
             "points": points,
             "points.occ": np.stack(occupied),
             "points.time": self._times,
-            "points_mesh": particles,
+            "points_mesh": first.draw(count, rng).on(vertices),
             "points_mesh.time": self._times,
         }
 
-    def _draw_occupancy_points(self, rng: np.random.Generator, vertices: Floats) -> Floats:
+    def _draw_occupancy_points(self, rng: np.random.Generator, vertices: Floats, surface: Surface) -> Floats:
         """Points [P, 3] around one frame: a share of them near the surface, the others anywhere in its box.
 
         A body fills 1 to 2 % of the box, so few of the uniform ones say where the surface is.
         """
         count = self._data.n_training_points
         near = round(count * self._bodies.near_surface_share)
-        close = draw_surface_points(vertices, self._scenes.rig.faces, near, rng).on(vertices)
+        close = surface.draw(near, rng).on(vertices)
         close += rng.normal(0, self._bodies.near_surface_offset, close.shape)
         return np.concatenate([close, _draw_in_box(rng, vertices, count - near)])
 
@@ -144,14 +144,14 @@ def _draw_in_box(rng: np.random.Generator, vertices: Floats, count: int) -> Floa
     return points
 
 
-def _facing(vertices: Floats, faces: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.int32]:
-    """The faces that are turned to a viewer who stands anywhere around the body, at eye level or so."""
+def _facing(normals: Floats, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Which faces [F] are turned to a viewer who stands anywhere around the body, at eye level or so."""
     azimuth, elevation = rng.uniform(0, 2 * np.pi), rng.uniform(-0.1, 0.4)
     flat = np.cos(elevation)
-    towards = np.array([flat * np.sin(azimuth), np.sin(elevation), flat * np.cos(azimuth)])
-    a, b, c = (vertices[faces[:, k]] for k in range(3))
-    visible: NDArray[np.int32] = faces[np.cross(b - a, c - a) @ towards > 0]
-    return visible
+    turned: NDArray[np.bool_] = (
+        normals @ [flat * np.sin(azimuth), np.sin(elevation), flat * np.cos(azimuth)] > 0
+    )
+    return turned
 
 
 def _scan_noise(rng: np.random.Generator, shape: tuple[int, ...], largest: float) -> Floats:
