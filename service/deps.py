@@ -9,7 +9,6 @@ from service.jobs import Job, JobStore
 from service.problems import Problem
 from service.queue import JobQueue
 from service.registry import Registry
-from service.sequences import Limits
 from service.settings import Settings
 from service.storage import ObjectStore
 
@@ -29,11 +28,7 @@ class Parts:
         self.registry = Registry(self.redis)
         self.store = ObjectStore(settings)
         self.queue = JobQueue(settings)
-        self.limits = Limits(
-            max_bytes=settings.max_upload_bytes,
-            max_frames=settings.max_frames,
-            max_points=settings.max_points,
-        )
+        self.limits = settings.limits
 
 
 def get_parts(request: Request) -> Parts:

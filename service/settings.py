@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.sequences import Limits
+
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 MIB = 1024**2
 
@@ -57,6 +59,10 @@ class Settings(BaseSettings):
     def model_name(self) -> str:
         """What callers ask for: the config's name, or the file name of a config that lies elsewhere."""
         return Path(self.model).stem if self.model.endswith((".yaml", ".yml")) else self.model
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(max_bytes=self.max_upload_bytes, max_frames=self.max_frames, max_points=self.max_points)
 
     @field_validator("s3_access_key_id", "s3_bucket", "redis_url", "default_model", "model")
     @classmethod

@@ -11,7 +11,6 @@ from redis.retry import Retry
 
 from service.jobs import JobError, JobStore
 from service.registry import Registry
-from service.sequences import Limits
 from service.settings import Settings
 from service.storage import ObjectStore
 
@@ -30,11 +29,7 @@ class Parts:
         self.jobs = JobStore(self.redis)
         self.registry = Registry(self.redis)
         self.store = ObjectStore(settings)
-        self.limits = Limits(
-            max_bytes=settings.max_upload_bytes,
-            max_frames=settings.max_frames,
-            max_points=settings.max_points,
-        )
+        self.limits = settings.limits
 
     def deadline_error(self) -> JobError:
         seconds = self.settings.job_deadline_seconds

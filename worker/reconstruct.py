@@ -15,6 +15,7 @@ from model.meshes import WRITERS, MeshSequence
 from service.options import OptionsError, parse_options
 from service.sequences import SequenceError, read_sequence
 from worker.device import pick_device
+from worker.one_path import reconstruct_sequence
 
 console = Console(soft_wrap=True)
 
@@ -27,7 +28,6 @@ def reconstruct_file(
         options = parse_options(fields)
         with source.open("rb") as file:
             sequence = read_sequence(file)
-        options.check_length(sequence.duration, sequence.frames)
         began = time.perf_counter()
         reconstructor = Reconstructor.from_config(model, checkpoint, device=pick_device(device))
         load_seconds = time.perf_counter() - began
@@ -39,17 +39,11 @@ def reconstruct_file(
         )
         with Progress(*columns, console=console) as bar:
             task = bar.add_task("encode", total=1.0)
-            meshes = reconstructor(
-                sequence.points,
-                sequence.times,
-                sequence.corresponding,
-                frames=options.frames,
-                fps=options.fps,
-                resolution=options.resolution,
-                threshold=options.threshold,
-                simplify=options.simplify,
-                color=options.color,
-                progress=lambda stage, fraction: bar.update(task, description=stage, completed=fraction),
+            meshes = reconstruct_sequence(
+                reconstructor,
+                sequence,
+                options,
+                lambda stage, fraction: bar.update(task, description=stage, completed=fraction),
             )
             bar.update(task, description="write", completed=1.0)
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,7 @@ from service.options import Format, OptionsError
 from service.registry import ModelInfo
 from service.sequences import PointCloudSequence, SequenceError, read_sequence
 from worker.device import pick_device
+from worker.one_path import reconstruct_sequence
 from worker.parts import Parts
 from worker.progress import ProgressReport
 
@@ -101,19 +102,8 @@ class Runner:
         report = ProgressReport(self.parts.jobs, job)
         with timed("fetch"):
             sequence = self._fetch(job)
-        options.check_length(sequence.duration, sequence.frames)
-        meshes = self.reconstructor(
-            sequence.points,
-            sequence.times,
-            sequence.corresponding,
-            frames=options.frames,
-            fps=options.fps,
-            resolution=options.resolution,
-            threshold=options.threshold,
-            simplify=options.simplify,
-            color=options.color,
-            progress=report.within(0.02, 0.95),
-            is_canceled=report.is_superseded,
+        meshes = reconstruct_sequence(
+            self.reconstructor, sequence, options, report.within(0.02, 0.95), report.is_superseded
         )
         timings |= meshes.timings
         files = []
@@ -131,7 +121,10 @@ class Runner:
     @through_outages
     def _fetch(self, job: Job) -> PointCloudSequence:
         with tempfile.TemporaryFile() as file:
-            digest = self.parts.store.get(job.input_key, file)
+            try:
+                digest = self.parts.store.get(job.input_key, file)
+            except self.parts.store.client.exceptions.NoSuchKey:
+                raise JobFailure("input_missing", "The stored input is gone. Send it again.") from None
             if digest != job.input.sha256:
                 raise JobFailure(
                     "input_altered", "The stored input is not the one that was uploaded. Send it again."

@@ -112,6 +112,14 @@ def test_an_input_that_is_not_the_uploaded_one_is_not_reconstructed(runner: Runn
     assert record.error.code == "input_altered"
 
 
+def test_a_missing_input_ends_the_job_at_once(runner: Runner, job: Job) -> None:
+    runner.parts.store.delete(job.input_key)
+    runner.run(job.id)
+    record = ended(runner, job)
+    assert record.error is not None
+    assert record.error.code == "input_missing"
+
+
 def test_what_nobody_foresaw_is_told_without_its_insides(
     runner: Runner, job: Job, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
