@@ -7,14 +7,18 @@ from typing import Annotated
 import typer
 
 from service.options import Format
+from worker.data.commands import app as data
+from worker.evaluation.commands import evaluate, generate, score
 
 app = typer.Typer(
     help="Turn moving point clouds into animated meshes.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-data = typer.Typer(help="Data to reconstruct and to learn from.", no_args_is_help=True)
 app.add_typer(data, name="data")
+app.command()(generate)
+app.command()(evaluate)
+app.command()(score)
 
 Model = Annotated[str, typer.Option(help="A name under configs/, or a YAML file.")]
 Checkpoint = Annotated[str | None, typer.Option(help="A .pt file instead of the one that the config names.")]
