@@ -18,6 +18,7 @@ from worker.data import DataError, build_dataset
 from worker.data.commands import app
 from worker.data.dataset import HumansDataset
 from worker.data.frames import NpzFrames
+from worker.data.pack import Source
 from worker.data.packed import packed_folder, write_packed
 
 command = Typer()
@@ -59,6 +60,7 @@ def test_packed_items_are_the_unpacked_ones(humans: Path, packed_bits: bool) -> 
     assert done.exit_code == 0, done.output
     assert "6 folders packed" in done.output
     delete_frames(humans)
+    assert "0 folders packed (0.00 GB), 6 were packed before" in pack(humans).output
     for split, items in unpacked.items():
         dataset = humans_dataset(humans, split, points_unpackbits=packed_bits)
         assert len(dataset) == len(items)
@@ -111,6 +113,20 @@ def test_a_killed_run_leaves_nothing_half_done_and_is_taken_up_again(humans: Pat
     assert "4 folders packed" in pack(humans).output
     assert not list(humans.rglob(".*.part"))
     assert len(list(humans.rglob("*.packed"))) == 6
+
+
+def test_a_frame_that_changes_while_it_is_packed_is_packed_again(humans: Path) -> None:
+    folder = humans / SEQUENCE / "points_seq"
+    file = folder / "00000000.npz"
+
+    def rewrite(size: int) -> None:
+        time.sleep(0.001)
+        file.write_bytes(file.read_bytes())
+
+    write_packed(folder, NpzFrames(folder), rewrite)
+    assert not Source.of(folder).is_packed()
+    write_packed(folder, NpzFrames(folder), lambda size: None)
+    assert Source.of(folder).is_packed()
 
 
 def test_frames_that_differ_are_refused_and_leave_nothing(humans: Path) -> None:

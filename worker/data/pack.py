@@ -50,7 +50,7 @@ def find_sources(root: Path) -> list[Source]:
         for folder in (root, *root.rglob("*"))
         if folder.is_dir() and next(folder.glob("[0-9]*.npz"), None) is not None
     )
-    if not folders:
+    if not folders and not any(root.rglob("*.packed")):
         raise DataError(f"{root} holds no frames; wanted <class>/<sequence>/pcl_seq/00000000.npz")
     return [Source.of(folder) for folder in folders]
 
@@ -59,22 +59,23 @@ def pack(root: Path) -> int:
     """Pack all below `root` that is not packed yet. Returns the exit code: 0, or 2 for a refusal."""
     try:
         sources = find_sources(root)
-        open_sources = [source for source in sources if not source.is_packed()]
-        wanted, free = sum(source.size for source in open_sources), shutil.disk_usage(root).free
+        left = [source for source in sources if not source.is_packed()]
+        wanted, free = sum(source.size for source in left), shutil.disk_usage(root).free
         if wanted > free:
             raise DataError(f"{root} has {_gigabytes(free)} free; packing wants {_gigabytes(wanted)}")
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as bar:
             task = bar.add_task("pack", total=wanted)
-            for source in open_sources:
+            for source in left:
                 bar.update(task, description=f"{source.folder.parent.name}/{source.folder.name}")
                 write_packed(source.folder, source.frames, lambda size: bar.advance(task, size))
             bar.update(task, completed=wanted, description="packed")
     except (DataError, OSError) as error:
         console.print(f"[red]not packed[/]: {error}", highlight=False)
         return 2
-    done = len(sources) - len(open_sources)
-    console.print(f"{len(open_sources)} folders packed ({_gigabytes(wanted)}), {done} were packed before")
+    packed = {*root.rglob("*.packed"), *(packed_folder(source.folder) for source in sources)}
+    before = len(packed) - len(left)
+    console.print(f"{len(left)} folders packed ({_gigabytes(wanted)}), {before} were packed before")
     console.print("The .npz files are no longer read for training; they may be deleted.")
     return 0
 

@@ -8,6 +8,7 @@ half as fast from the disk.
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -55,12 +56,14 @@ def write_packed(folder: Path, frames: Frames, told: Callable[[int], None]) -> N
 
     `told` is given the bytes of each frame. Raises DataError where frames differ in points or types.
     """
+    began = time.time()
     target = packed_folder(folder)
     part = target.with_name(f".{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
     part.mkdir()
     try:
         _write_arrays(part, frames, told)
+        os.utime(part, (began, began))  # so that a frame that changed meanwhile is younger
         shutil.rmtree(target, ignore_errors=True)  # one that is out of date
         part.rename(target)
     finally:
