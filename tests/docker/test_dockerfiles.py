@@ -43,7 +43,8 @@ for package in packages:
     module = importlib.import_module(package)
     assert module.__file__.startswith(os.environ["PYTHONPATH"]), module.__file__
     for found in pkgutil.walk_packages(module.__path__, package + "."):
-        trains = found.name.startswith(("worker.training.", "worker.evaluation."))  # extra train, not in images
+        # What only training needs is in the extra `train`, and not in the images.
+        trains = found.name.startswith(("worker.training.", "worker.evaluation."))
         if not found.name.endswith("__main__") and (not trains or "command" in found.name):
             importlib.import_module(found.name)
             loaded.append(found.name)
