@@ -1,9 +1,11 @@
 """Checkpoints in the published format: a pickle of `model` (a state_dict), `optimizer` and a few scalars."""
 
 import hashlib
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
@@ -31,15 +33,49 @@ def load_checkpoint(path: str | Path, net: nn.Module) -> dict[str, bool | int | 
     Nothing in the file is executed. Raises CheckpointError where it is not a checkpoint, or where its tensors
     are not exactly those of the network; `net` is then unchanged.
     """
+    content = read_checkpoint(path)
+    _compare(Path(path), content["model"], net.state_dict())
+    net.load_state_dict(content["model"])
+    others = {key: value.item() if isinstance(value, np.generic) else value for key, value in content.items()}
+    return {key: value for key, value in others.items() if isinstance(value, bool | int | float | str)}
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """All that a checkpoint holds, on the CPU; `model` is a state_dict. Nothing in the file is executed."""
     content = _read(Path(path))
     state = content.get("model") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         keys = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise CheckpointError(f"{path}: found {keys}; wanted an entry 'model' that holds tensors by name")
-    _compare(Path(path), state, net.state_dict())
-    net.load_state_dict(state)
-    others = {key: value.item() if isinstance(value, np.generic) else value for key, value in content.items()}
-    return {key: value for key, value in others.items() if isinstance(value, bool | int | float | str)}
+    return dict(content)
+
+
+def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
+    """Write tensors and plain values whole or not at all: after a crash the old file is still there."""
+    path = Path(path)
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        try:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).chmod(0o666 & ~_umask())
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def copy_fitting(state: dict[str, Tensor], net: nn.Module) -> tuple[list[str], list[str]]:
+    """Copy the tensors whose names and shapes fit into `net`: the names copied, and those of `net` left."""
+    own = net.state_dict()
+    fits = [name for name in own if name in state and state[name].shape == own[name].shape]
+    net.load_state_dict({name: state[name] for name in fits}, strict=False)
+    return fits, [name for name in own if name not in set(fits)]
 
 
 def checkpoint_hash(path: str | Path) -> str:
@@ -75,6 +111,12 @@ def _read(path: Path) -> Any:
         raise CheckpointError(
             f"{path} is not a readable checkpoint (damaged, cut short, or no file of torch.save): {reason}"
         ) from None
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _compare(path: Path, found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:

@@ -138,7 +138,6 @@ class TrainingConfig(Section):
     max_iterations: Positive | None
     clip_gradient_norm: PositiveFloat | None
     precision: Literal["fp32", "tf32", "bf16"]
-    compile: bool
     seed: Count
     n_val_items: Positive | None
     num_workers: Count
@@ -214,6 +213,16 @@ class Config(Section):
         found = (place / self.test.model_file for place in places if (place / self.test.model_file).is_file())
         return next((file.resolve() for file in found), None)
 
+    def initialization_path(self) -> Path | None:
+        """The checkpoint of `model.initialize_from`, which names a file, or a folder that holds
+        `model.initialization_file_name`; from here or from beside the config. None where it is null.
+        """
+        if (given := self.model.initialize_from) is None:
+            return None
+        named = (Path(given), self._path.parent / given)
+        found = [place / self.model.initialization_file_name if place.is_dir() else place for place in named]
+        return next((file for file in found if file.is_file()), found[0])
+
 
 def load_config(path: str | Path, overrides: dict[str, Any] | None = None) -> Config:
     """Read a config by file path or by name (`bodies`, `pointcloud/oflow`); `overrides` win over the file.
@@ -242,6 +251,12 @@ def _contradiction(config: Config) -> str | None:
         )
     if training.gradient == "adjoint" and not model.use_adjoint:
         return "training.gradient is adjoint and model.use_adjoint is false; wanted true, or fixed_step"
+    if training.parts == "shape" and not model.loss_recon:
+        return "training.parts shape learns by model.loss_recon alone, which is false; wanted true"
+    if training.parts == "flow" and not model.loss_corr:
+        return "training.parts flow learns by model.loss_corr alone, which is false; wanted true"
+    if not model.loss_recon and not model.loss_corr:
+        return "model.loss_recon and model.loss_corr are both false; wanted one of them true"
     if training.schedule == "cosine" and training.max_iterations is None:
         return "training.schedule cosine ends at training.max_iterations, which is null; wanted a number"
     return None

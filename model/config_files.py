@@ -65,7 +65,7 @@ def _parent(file: Path, inherit_from: object) -> Path | None:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        values = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+        values = parse_yaml(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{file} cannot be read as YAML: {error}") from None
     if values is None:
@@ -73,6 +73,11 @@ def _read(file: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{file}: found {type(values).__name__}, wanted sections of keys")
     return values
+
+
+def parse_yaml(text: str) -> Any:
+    """Safe YAML that reads 1e-4 as a number and refuses a key given twice. Raises yaml.YAMLError."""
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
 
 
 def merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
@@ -85,7 +90,7 @@ def merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads 1e-4 as a number and refuses a key given twice."""
+    """What `parse_yaml` reads with."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]

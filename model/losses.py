@@ -15,13 +15,19 @@ from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
 from model.config import Config
-from model.errors import ConfigError, InputError
+from model.errors import InputError
 from model.occupancy_flow import OccupancyFlow
 
 Batch = dict[str, Tensor]
 Terms = dict[str, Tensor]
 Parts = Literal["joint", "shape", "flow"]
 
+FIELDS: dict[str, tuple[str, ...]] = {  # that each term reads, besides the inputs
+    "kl": (),
+    "recon_t0": ("points", "points.occ"),
+    "recon_t": ("points_t", "points_t.occ", "points_t.time"),
+    "corr": ("pointcloud", "pointcloud.time"),
+}
 HALVES: dict[str, tuple[str, ...]] = {
     "shape": ("encoder", "decoder"),
     "flow": ("encoder_temporal", "vector_field"),
@@ -34,28 +40,24 @@ def losses(net: OccupancyFlow, batch: Batch, config: Config) -> Terms:
     Batch: inputs [B, T, N, 3]; points [B, P, 3] with points.occ [B, P] at t = 0; points_t, points_t.occ and
     points_t.time [B]; pointcloud [B, T, M, 3] with pointcloud.time [B, T]. What no term needs may be absent.
     """
-    settings, parts = config.model, config.training.parts
+    wanted = loss_terms(config)
     _require(batch, needed_fields(config))
     inputs = batch["inputs"]
-    if parts == "shape":
-        c_s = net.encode_shape(inputs)
-        terms = {"recon_t0": _reconstruction(net, batch["points"], batch["points.occ"], None, c_s)}
-    else:
-        if parts == "flow":
-            c_s, c_t = inputs.new_empty(len(inputs), 0), net.encode_motion(inputs)
-        else:
-            c_s, c_t = net.encode_inputs(inputs)
-        q_z, q_zt = net.infer_z(inputs, c_t, batch)
-        z, z_t = q_z.rsample(), q_zt.rsample()  # [B, z_dim] each
-        terms = {}
-        if settings.z_dim:
-            terms["kl"] = settings.vae_beta * (_divergence(q_z) + _divergence(q_zt))
-        if settings.loss_recon and parts == "joint":
-            terms["recon_t0"] = _reconstruction(net, batch["points"], batch["points.occ"], z, c_s)
-            back = net.transform_to_t0(batch["points_t.time"], batch["points_t"], z_t, c_t)
-            terms["recon_t"] = _reconstruction(net, back, batch["points_t.occ"], z, c_s)
-        if settings.loss_corr or parts == "flow":
-            terms["corr"] = correspondence_loss(net, batch, z_t, c_t, settings.loss_corr_bw)
+    none = inputs.new_empty(len(inputs), 0)
+    c_s = net.encode_shape(inputs) if config.training.parts != "flow" else none
+    c_t = net.encode_motion(inputs) if config.training.parts != "shape" else none
+    q_z, q_zt = net.infer_z(inputs, c_t, batch)
+    z, z_t = q_z.rsample(), q_zt.rsample()  # [B, z_dim] each
+    terms: Terms = {}
+    if "kl" in wanted:
+        terms["kl"] = config.model.vae_beta * (_divergence(q_z) + _divergence(q_zt))
+    if "recon_t0" in wanted:
+        terms["recon_t0"] = _reconstruction(net, batch["points"], batch["points.occ"], z, c_s)
+    if "recon_t" in wanted:
+        back = net.transform_to_t0(batch["points_t.time"], batch["points_t"], z_t, c_t)
+        terms["recon_t"] = _reconstruction(net, back, batch["points_t.occ"], z, c_s)
+    if "corr" in wanted:
+        terms["corr"] = correspondence_loss(net, batch, z_t, c_t, config.model.loss_corr_bw)
     return terms | {"loss": torch.stack(list(terms.values())).sum()}
 
 
@@ -75,21 +77,21 @@ def correspondence_loss(
     return _distance(there, clouds) + _distance(back, clouds.flip(1))
 
 
+def loss_terms(config: Config) -> list[str]:
+    """The terms that a config asks for: those of `model.loss_…`, as far as they concern `training.parts`."""
+    model, parts = config.model, config.training.parts
+    asked = {
+        "kl": model.z_dim > 0,
+        "recon_t0": model.loss_recon and parts != "flow",
+        "recon_t": model.loss_recon and parts == "joint",
+        "corr": model.loss_corr and parts != "shape",
+    }
+    return [term for term, is_asked in asked.items() if is_asked]
+
+
 def needed_fields(config: Config) -> list[str]:
     """The fields of a training batch that the losses of a config read."""
-    settings, parts = config.model, config.training.parts
-    fields = ["inputs"]
-    if parts == "shape" or (parts == "joint" and settings.loss_recon):
-        fields += ["points", "points.occ"]
-    if parts == "joint" and settings.loss_recon:
-        fields += ["points_t", "points_t.occ", "points_t.time"]
-    if parts == "flow" or (parts == "joint" and settings.loss_corr):
-        fields += ["pointcloud", "pointcloud.time"]
-    if len(fields) == 1:
-        raise ConfigError(
-            "model.loss_recon and model.loss_corr are both false; wanted at least one of them true"
-        )
-    return fields
+    return ["inputs"] + [field for term in loss_terms(config) for field in FIELDS[term]]
 
 
 def choose_parts(net: nn.Module, parts: Parts) -> None:
@@ -106,7 +108,8 @@ def _reconstruction(
 
 
 def _distance(moved: Tensor, true: Tensor) -> Tensor:
-    return (moved - true).norm(dim=-1).mean()
+    apart: Tensor = torch.linalg.vector_norm(moved - true, dim=-1)  # [B, T, M]
+    return apart.mean()
 
 
 def _divergence(posterior: Normal) -> Tensor:

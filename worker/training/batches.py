@@ -1,0 +1,67 @@
+"""Batches of training data as a pure function of the step: a resumed run sees what it would have seen."""
+
+import itertools
+import signal
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from model.errors import ConfigError
+
+Item = dict[str, Any]
+
+
+class Source(Protocol):
+    """A data set of `worker.data`: items by seed for training, by number for validation."""
+
+    def sample(self, seed: tuple[int, ...]) -> Item: ...
+
+    def __getitem__(self, index: int) -> Item: ...
+
+    def __len__(self) -> int: ...
+
+
+class Batches(Dataset[dict[str, Tensor]]):
+    """`batches[step]`: the items of (seed, step, i) for the i of `rows`, stacked; only `fields` of them."""
+
+    def __init__(self, source: Source, seed: int, rows: range, fields: Sequence[str]) -> None:
+        self.source, self.seed, self.rows, self.fields = source, seed, rows, fields
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        items = [self.source.sample((self.seed, step, i)) for i in self.rows]
+        if missing := [field for field in self.fields if field not in items[0]]:
+            raise ConfigError(
+                f"the training data has no {', '.join(missing)}, which the losses read; "
+                f"it has {', '.join(items[0])}"
+            )
+        batch: dict[str, Tensor] = default_collate(
+            [{field: item[field] for field in self.fields} for item in items]
+        )
+        return batch
+
+
+def stream(batches: Batches, first_step: int, num_workers: int, device: str) -> Iterator[dict[str, Tensor]]:
+    """The batches of `first_step` and all later steps, prepared by `num_workers` processes."""
+    loader: DataLoader[dict[str, Tensor]] = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=itertools.count(first_step),
+        num_workers=num_workers,
+        worker_init_fn=leave_signals_to_the_parent,
+        pin_memory=device.startswith("cuda"),
+    )
+    for batch in loader:
+        yield to_device(batch, device)
+
+
+def leave_signals_to_the_parent(_: int) -> None:
+    """Ctrl-C reaches the whole group: the parent still wants the batches until it has saved."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def to_device(batch: dict[str, Tensor], device: str) -> dict[str, Tensor]:
+    return {name: value.to(torch.device(device), non_blocking=True) for name, value in batch.items()}
