@@ -90,6 +90,8 @@ def evaluate(
             console.print(
                 f"[yellow]{len(missing)} of {len(scored)} windows have no meshes[/] and do not count"
             )
+        if len(made_by := {one.checkpoint for one in scored if one.checkpoint}) > 1:
+            console.print(f"[yellow]the meshes come from {len(made_by)} checkpoints[/]; generate all again")
         if failed:
             console.print(f"{len(failed)} of {len(scored)} windows gave no mesh and score the worst")
         rows = [one.row for one in scored if not one.missing]
@@ -121,7 +123,7 @@ def score(
         reconstructor = Reconstructor.from_config(settings, checkpoint, pick_device(device))
         windows = sequence_windows(dataset, sequence) if sequence else chosen(settings, len(dataset), limit)
         with _bar("score", len(windows[:limit])) as advance:
-            rows = score_windows(reconstructor, dataset, windows[:limit], lambda _: advance())
+            rows = score_windows(reconstructor, dataset, windows[:limit], told=lambda _: advance())
         console.print(score_table(rows, "mesh", _title(settings)))
 
 

@@ -3,10 +3,11 @@
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 from model.config import Config
-from worker.data import build_dataset
+from worker.data import DataError, build_dataset
 from worker.data.windows import Window
 from worker.evaluation.layout import GenerationFolder, Windows, identity, window_of
 from worker.evaluation.scores import (
@@ -27,6 +28,7 @@ class Scored:
     row: Row
     missing: bool = False  # nothing was generated
     failed: bool = False  # it was tried, and gave no mesh: scores the worst
+    checkpoint: str | None = None  # hash of the one that made the meshes, where it was noted
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Evaluation:
     config: Config
     folder: GenerationFolder
     of_inputs: bool = False
+    samples: int = SURFACE_SAMPLES
 
     def score(self, dataset: Windows, index: int) -> Scored:
         """The row of one window. Raises DataError where files are damaged or do not go together."""
@@ -45,11 +48,12 @@ class Evaluation:
             inputs, truth = read_window(dataset, index, with_occupancy=False)
             tracked = self.config.data.input_pointcloud_corresponding
             return Scored(window, row | score_points(inputs, truth, tracked))
-        record = self.folder.record(window)
-        if record is not None and record.get("error") is not None:
+        record = self.folder.record(window) or {}
+        checkpoint = record.get("made with", {}).get("checkpoint")
+        if record.get("error") is not None:
             frames = 2 if test.eval_only_end_time_steps else self.config.data.length_sequence
             worst = worst_scores(frames, test.eval_mesh_iou, test.eval_mesh_correspondences)
-            return Scored(window, row | worst, failed=True)
+            return Scored(window, row | worst, failed=True, checkpoint=checkpoint)
         meshes = self.folder.read_meshes(window)
         if not meshes:
             return Scored(window, row, missing=True)
@@ -62,8 +66,9 @@ class Evaluation:
             seed=[index],
             with_correspondence=test.eval_mesh_correspondences,
             project_last=test.project_to_final_mesh,
+            samples=self.samples,
         )
-        return Scored(window, row | scores)
+        return Scored(window, row | scores, checkpoint=checkpoint)
 
 
 def open_test_split(config: Config, samples: int = SURFACE_SAMPLES) -> Windows:
@@ -75,7 +80,7 @@ def open_test_split(config: Config, samples: int = SURFACE_SAMPLES) -> Windows:
 def evaluate(evaluation: Evaluation, indices: Sequence[int], workers: int) -> Iterator[Scored]:
     """The rows of these items of the test split, as they get done."""
     if workers <= 1:
-        dataset = open_test_split(evaluation.config)
+        dataset = open_test_split(evaluation.config, evaluation.samples)
         yield from (evaluation.score(dataset, index) for index in indices)
         return
     # Started afresh: forking a process that runs threads may hang.
@@ -84,6 +89,10 @@ def evaluate(evaluation: Evaluation, indices: Sequence[int], workers: int) -> It
         try:
             for future in as_completed([pool.submit(_score, index) for index in indices]):
                 yield future.result()
+        except BrokenProcessPool:
+            raise DataError(
+                f"one of {workers} processes died, often for want of memory; use fewer: --workers 1"
+            ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -94,7 +103,7 @@ _opened: tuple[Evaluation, Windows]  # of this process
 
 def _open(evaluation: Evaluation) -> None:
     global _opened
-    _opened = evaluation, open_test_split(evaluation.config)
+    _opened = evaluation, open_test_split(evaluation.config, evaluation.samples)
 
 
 def _score(index: int) -> Scored:

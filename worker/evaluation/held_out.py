@@ -11,15 +11,20 @@ from model.errors import ModelError
 from model.reconstruct import Reconstructor
 from worker.evaluation.layout import Windows, identity, window_of
 from worker.evaluation.report import headline
-from worker.evaluation.scores import Row, Truth, read_window, score_meshes, worst_scores
+from worker.evaluation.scores import SURFACE_SAMPLES, Row, Truth, read_window, score_meshes, worst_scores
 
 
-def score(reconstructor: Reconstructor, dataset: Windows, count: int | None = None) -> dict[str, float]:
+def score(
+    reconstructor: Reconstructor,
+    dataset: Windows,
+    count: int | None = None,
+    samples: int = SURFACE_SAMPLES,
+) -> dict[str, float]:
     """IoU, Chamfer × 10 and correspondence × 10 over the first `count` windows of a data set, all by default.
 
     Means over all frames and windows, and of frame 0 as `… at 0`. The data set is one of `open_test_split`.
     """
-    rows = score_windows(reconstructor, dataset, range(len(dataset) if count is None else count))
+    rows = score_windows(reconstructor, dataset, range(len(dataset) if count is None else count), samples)
     return headline(rows) | {f"{key} at 0": value for key, value in headline(rows, frame=0).items()}
 
 
@@ -27,19 +32,24 @@ def score_windows(
     reconstructor: Reconstructor,
     dataset: Windows,
     indices: Iterable[int],
+    samples: int = SURFACE_SAMPLES,
     told: Callable[[Row], None] = lambda _: None,
 ) -> list[Row]:
     """The rows that generating and evaluating these windows would give; the worst where there is no mesh."""
     rows = []
     for index in indices:
         inputs, truth = read_window(dataset, index, reconstructor.config.test.eval_mesh_iou)
-        row = identity(window_of(dataset, index), index) | _score(reconstructor, inputs, truth, index)
+        row = identity(window_of(dataset, index), index) | _score(
+            reconstructor, inputs, truth, index, samples
+        )
         rows.append(row)
         told(row)
     return rows
 
 
-def _score(reconstructor: Reconstructor, inputs: NDArray[np.float32], truth: Truth, index: int) -> Row:
+def _score(
+    reconstructor: Reconstructor, inputs: NDArray[np.float32], truth: Truth, index: int, samples: int
+) -> Row:
     corresponding = reconstructor.config.data.input_pointcloud_corresponding
     frames = len(truth.particles)
     try:
@@ -47,7 +57,7 @@ def _score(reconstructor: Reconstructor, inputs: NDArray[np.float32], truth: Tru
     except ModelError:
         return worst_scores(frames, with_iou=truth.points is not None)
     vertices = meshes.vertices.astype(np.float32)  # [T, V, 3]
-    return score_meshes([(frame, meshes.faces) for frame in vertices], truth, [index])
+    return score_meshes([(frame, meshes.faces) for frame in vertices], truth, [index], samples=samples)
 
 
 def sequence_overrides(folder: Path) -> dict[str, Any]:

@@ -45,12 +45,14 @@ def read_window(dataset: Windows, index: int, with_occupancy: bool) -> tuple[NDA
     """
     item = dataset[index]
     if not isinstance(dataset, HumansDataset):  # drawn bodies: an item holds everything
-        return item["inputs"], Truth(item["points_mesh"], item["points"], item["points.occ"] >= 0.5)
-    if with_occupancy:
+        known = item | {"pointcloud": item["points_mesh"]}
+    elif with_occupancy:
         known = dataset.truth(index)
-        return item["inputs"], Truth(known["pointcloud"], known["points"], known["points.occ"] >= 0.5)
-    frames, rng = WindowFrames(dataset.windows[index]), np.random.default_rng(index)
-    return item["inputs"], Truth(dataset.truth_fields["pointcloud"].read(frames, rng)[""])
+    else:
+        frames, rng = WindowFrames(dataset.windows[index]), np.random.default_rng(index)
+        known = {"pointcloud": dataset.truth_fields["pointcloud"].read(frames, rng)[""]}
+    occupancy = (known["points"], known["points.occ"] >= 0.5) if with_occupancy else ()
+    return item["inputs"], Truth(known["pointcloud"], *occupancy)
 
 
 def score_meshes(
