@@ -33,7 +33,8 @@ def test_the_model_needs_no_server() -> None:
 
 def test_the_parent_of_a_worker_keeps_torch_out() -> None:
     """A child forked or spawned from a process that ran torch may hang; only the child loads it."""
-    code = "import os\nos.environ['OFLOW_REDIS_URL']='redis://127.0.0.1:1/0'\nimport worker.cli, worker.app, worker.liveness"
+    settings = "import os; os.environ['OFLOW_REDIS_URL'] = 'redis://127.0.0.1:1/0'"
+    code = f"{settings}\nimport worker.cli, worker.app, worker.liveness"
     loaded = loaded_by(code)
     assert "torch" not in loaded
     assert "fastapi" not in loaded

@@ -9,6 +9,7 @@ import typer
 from service.options import Format
 from worker.data.commands import app as data
 from worker.evaluation.commands import evaluate, generate, score
+from worker.training.command import join, train
 
 app = typer.Typer(
     help="Turn moving point clouds into animated meshes.",
@@ -16,6 +17,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data, name="data")
+app.command()(train)
+app.command()(join)
 app.command()(generate)
 app.command()(evaluate)
 app.command()(score)
