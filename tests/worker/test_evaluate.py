@@ -291,7 +291,8 @@ def test_one_sequence_without_occupancies_is_scored(humans: Path, tmp_path: Path
         shutil.rmtree(folder)
     config = str(tiny_config(humans, tmp_path))
     place = humans / "D-FAUST" / "50003_gamma"
-    done = CliRunner().invoke(app(), ["score", config, "--sequence", str(place), "--limit", "2"])
+    arguments = ["score", config, "data.input_pointcloud_n=100", "--sequence", str(place)]
+    done = CliRunner().invoke(app(), [*arguments, "--limit", "2", "--samples", "2000"])
     assert done.exit_code == 0, done.output
     cells = next(line for line in done.output.splitlines() if "D-FAUST" in line).split("│")
     assert [cell.strip() for cell in cells[2:5]] == ["2", "-", "-"], "windows, and no IoU"

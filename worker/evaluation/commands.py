@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 console = Console(soft_wrap=True)
 
 ConfigName = Annotated[str, typer.Argument(metavar="CONFIG", help="A name under configs/, or a YAML file.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[key.sub=value]…", help="Settings instead of the file's.")
+]
 Checkpoint = Annotated[str | None, typer.Option(help="A .pt file instead of the one that the config names.")]
 Split = Annotated[str | None, typer.Option(help="Instead of data.test_split.")]
 Out = Annotated[Path | None, typer.Option(help="Instead of training.out_dir / generation.generation_dir.")]
@@ -24,6 +27,7 @@ Limit = Annotated[int | None, typer.Option(min=1, help="How many windows of the 
 
 def generate(
     config: ConfigName,
+    overrides: Overrides = None,
     checkpoint: Checkpoint = None,
     split: Split = None,
     out: Out = None,
@@ -39,7 +43,7 @@ def generate(
         from worker.evaluation.layout import GenerationFolder, chosen
         from worker.evaluation.report import save_timings
 
-        settings = _load(config, split)
+        settings = _load(config, overrides, split)
         dataset = build_dataset(settings, "test")
         reconstructor = Reconstructor.from_config(settings, checkpoint, pick_device(device))
         folder = GenerationFolder.of(settings, out)
@@ -57,6 +61,7 @@ def generate(
 
 def evaluate(
     config: ConfigName,
+    overrides: Overrides = None,
     eval_input: Annotated[
         bool, typer.Option("--eval-input", help="Measure the input points instead of the meshes.")
     ] = False,
@@ -73,7 +78,7 @@ def evaluate(
         from worker.evaluation.evaluation import evaluate as run
         from worker.evaluation.layout import GenerationFolder, chosen
 
-        settings = _load(config, split)
+        settings = _load(config, overrides, split)
         folder = GenerationFolder.of(settings, out)
         indices = chosen(settings, len(build_dataset(settings, "test")), limit)
         with _bar("evaluate", len(indices)) as advance:
@@ -100,6 +105,7 @@ def evaluate(
 
 def score(
     config: ConfigName,
+    overrides: Overrides = None,
     checkpoint: Checkpoint = None,
     split: Split = None,
     sequence: Annotated[
@@ -108,6 +114,9 @@ def score(
     ] = None,
     device: Device = "auto",
     limit: Limit = None,
+    samples: Annotated[
+        int, typer.Option(min=1, help="Of each mesh's surface; published numbers take 100,000.")
+    ] = 100_000,
 ) -> None:
     """Measure a checkpoint on windows it has not seen, by the published protocol, without writing a file."""
     with refusals():
@@ -118,20 +127,27 @@ def score(
         from worker.evaluation.layout import chosen
         from worker.evaluation.report import score_table
 
-        settings = _load(config, split, sequence_overrides(sequence) if sequence else {})
-        dataset = open_test_split(settings)
+        settings = _load(config, overrides, split, sequence_overrides(sequence) if sequence else {})
+        dataset = open_test_split(settings, samples)
         reconstructor = Reconstructor.from_config(settings, checkpoint, pick_device(device))
-        windows = sequence_windows(dataset, sequence) if sequence else chosen(settings, len(dataset), limit)
-        with _bar("score", len(windows[:limit])) as advance:
-            rows = score_windows(reconstructor, dataset, windows[:limit], told=lambda _: advance())
+        windows = chosen(settings, len(dataset), limit)
+        if sequence:
+            windows = sequence_windows(dataset, sequence)[:limit]
+        with _bar("score", len(windows)) as advance:
+            rows = score_windows(reconstructor, dataset, windows, samples, told=lambda _: advance())
         console.print(score_table(rows, "mesh", _title(settings)))
 
 
-def _load(config: str, split: str | None, overrides: dict[str, Any] | None = None) -> "Config":
+def _load(
+    config: str, overrides: list[str] | None, split: str | None, reading: dict[str, Any] | None = None
+) -> "Config":
+    """The config with what the command line says instead; `reading` says where the data lies."""
     from model.config import load_config
+    from model.config_files import merge
+    from worker.training.command import parse_overrides
 
-    given: dict[str, Any] = {"data": {"test_split": split}} if split else {}
-    return load_config(config, given | (overrides or {}))
+    given = merge(parse_overrides(overrides or []), {"data": {"test_split": split}} if split else {})
+    return load_config(config, merge(given, reading or {}))
 
 
 def _title(config: "Config") -> str:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from model.errors import ModelError
 from model.reconstruct import Reconstructor
+from worker.data import DataError
 from worker.evaluation.layout import Windows, identity, window_of
 from worker.evaluation.report import headline
 from worker.evaluation.scores import SURFACE_SAMPLES, Row, Truth, read_window, score_meshes, worst_scores
@@ -78,6 +79,9 @@ def sequence_overrides(folder: Path) -> dict[str, Any]:
 
 
 def sequence_windows(dataset: Windows, folder: Path) -> list[int]:
-    """The windows of one sequence of a data set."""
+    """The windows of one sequence of a data set. Raises DataError where it has none."""
     place = folder.resolve()
-    return [index for index in range(len(dataset)) if window_of(dataset, index).sequence == place]
+    windows = [index for index in range(len(dataset)) if window_of(dataset, index).sequence == place]
+    if not windows:
+        raise DataError(f"{place} has no window; wanted a sequence with data.length_sequence frames or more")
+    return windows
