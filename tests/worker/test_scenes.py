@@ -99,6 +99,12 @@ def test_mirrored_pose_is_the_mirror_image(motion):
         assert cKDTree(vertices[frame]).query(mirror[frame])[0].mean() > 0.03, "and the pose is lopsided"
 
 
+@pytest.mark.parametrize("frames", [1, 2, 3, 4, 5, 60])
+def test_scenes_may_be_of_any_length(frames):
+    scene = Scenes(TRAINING_ADULTS, variety=1.0, turn=0.0).draw(np.random.default_rng(0), frames)
+    assert scene.vertices.shape == (frames, 4002, 3)
+
+
 def test_no_variety_is_the_motion_itself():
     plain = draw_pose(np.random.default_rng(4), SECONDS, "punching", 0.0)
     expected = punching(np.random.default_rng(4), SECONDS)

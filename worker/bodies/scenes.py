@@ -37,10 +37,12 @@ class Scenes:
         self._flesh = Flesh(self.rig)
         self._heavier = corpulence(self.rig)  # [K], coefficients of one kg/m² more
 
-    def draw(self, rng: np.random.Generator, frames: int, action: str | None = None) -> Scene:
-        """One scene of `frames` frames, 60 a second; of any action where none is given."""
+    def draw(
+        self, rng: np.random.Generator, frames: int, action: str | None = None, body: Body | None = None
+    ) -> Scene:
+        """One scene of `frames` frames, 60 a second; of any action and person where none is given."""
         action = action or str(rng.choice(list(ACTIONS)))
-        body = self.draw_body(rng)
+        body = body or self.draw_body(rng)
         seconds = np.arange(-LAG, frames) / FRAMES_PER_SECOND
         pose = draw_pose(rng, seconds, action, self._variety, self._turn)
         vertices = pose_body(self.rig, body, pose)  # [LAG + T, V, 3]
@@ -68,5 +70,6 @@ def _ease(height: Floats) -> Floats:
 
     A motion says when the feet leave the floor, not how legs push a body off. A parabola (free flight) stays.
     """
-    eased: Floats = savgol_filter(height, window_length=7, polyorder=2) - height
+    window = min(7, len(height) - 1 + len(height) % 2)  # an odd number
+    eased: Floats = savgol_filter(height, window, polyorder=2) - height
     return eased

@@ -1,0 +1,67 @@
+"""The commands `worker data bodies` and `worker data build`, which make data sets."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Points = Annotated[int, typer.Option(min=1, help="On the surface, and as many in the box, a frame.")]
+Seed = Annotated[int, typer.Option(min=0, help="Everything drawn follows from it.")]
+Meshes = Annotated[bool, typer.Option(help="Write each frame as OBJ as well.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; one a core by default.")]
+
+
+def bodies(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Gets a folder `bodies` of sequences.")],
+    people: Annotated[
+        int,
+        typer.Option(min=1, help="Each does ten motions: eight to train on, one each to validate and test."),
+    ] = 10,
+    new_people: Annotated[int, typer.Option(min=0, help="Kept for the split test_new_individual.")] = 2,
+    frames: Annotated[int, typer.Option(min=2, help="Of each sequence, 60 a second.")] = 50,
+    points: Points = 20_000,
+    variety: Annotated[float, typer.Option(min=0, max=1, help="As data.bodies.variety.")] = 1.0,
+    turn: Annotated[float, typer.Option(min=0, max=180, help="As data.bodies.turn, in degrees.")] = 30.0,
+    seed: Seed = 0,
+    meshes: Meshes = False,
+    workers: Workers = None,
+) -> None:
+    """Write moving bodies in the published layout, with a contact sheet and the recipe.
+
+    Call it again after an interruption: what is done is kept.
+    """
+    from worker.data.bodies_writer import BodiesRecipe, write_bodies
+    from worker.data.frame_writer import Sampling
+    from worker.data.sequence_writer import available_cores
+
+    recipe, sampling = BodiesRecipe(people, new_people, frames, variety, turn), Sampling(points, seed, meshes)
+    raise typer.Exit(write_bodies(out, recipe, sampling, workers or available_cores()))
+
+
+def build(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="MESHES... OUT", help="Folders of OBJ, PLY or OFF files; the data set last."),
+    ],
+    category: Annotated[
+        str, typer.Option("--class", help="The folder of OUT that gets the sequences.")
+    ] = "D-FAUST",
+    points: Points = 100_000,
+    seed: Seed = 0,
+    meshes: Meshes = False,
+    workers: Workers = None,
+) -> None:
+    """Make a data set in the published layout from registered mesh sequences, one closed mesh a frame.
+
+    Call it again after an interruption: what is done is kept.
+    """
+    from worker.data.build import build as run
+    from worker.data.frame_writer import Sampling
+    from worker.data.sequence_writer import available_cores
+
+    *sources, out = folders
+    if not sources:
+        raise typer.BadParameter("wants one folder of meshes at least, and then the folder of the data set")
+    raise typer.Exit(
+        run(sources, out, category, Sampling(points, seed, meshes), workers or available_cores())
+    )
