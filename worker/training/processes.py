@@ -6,10 +6,10 @@ several processes compute what one would.
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional as dist_functional
 from torch import Tensor, nn
 
 from model.errors import ConfigError
@@ -48,7 +48,7 @@ class Processes:
         if self.count == 1:
             return step
         ids = [torch.device(device).index] if device.startswith("cuda") else None
-        return nn.parallel.DistributedDataParallel(step, device_ids=ids, broadcast_buffers=False)
+        return nn.parallel.DistributedDataParallel(step, device_ids=ids)
 
 
 def join_processes(device: str) -> tuple[Processes, str]:
@@ -66,6 +66,29 @@ def join_processes(device: str) -> tuple[Processes, str]:
 def leave_processes(processes: Processes) -> None:
     if processes.count > 1:
         dist.destroy_process_group()
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum of a tensor over all processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:  # noqa: ARG004 - as autograd calls it
+        return _summed(values)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
+        return _summed(gradient)
+
+
+def _sum_over_processes(values: Tensor) -> Tensor:
+    total: Tensor = _SumOverProcesses.apply(values)  # type: ignore[no-untyped-call]
+    return total
+
+
+def _summed(values: Tensor) -> Tensor:
+    total = values.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total)
+    return total
 
 
 class JointBatchNorm1d(nn.BatchNorm1d):
@@ -88,12 +111,6 @@ class JointBatchNorm1d(nn.BatchNorm1d):
         for name, value in (("running_mean", mean), ("running_var", variance)):
             self.get_buffer(name).lerp_(value, self.momentum or 0.0)
         self.get_buffer("num_batches_tracked").add_(1)
-
-
-def _sum_over_processes(values: Tensor) -> Tensor:
-    """The sum, through which gradients go back to every process."""
-    total: Tensor = dist_functional.all_reduce(values)  # type: ignore[no-untyped-call]
-    return total
 
 
 def join_batch_norms(net: nn.Module, processes: Processes) -> None:

@@ -6,7 +6,7 @@ from model.config import TrainingConfig
 
 
 def learning_rate(step: int, training: TrainingConfig) -> float:
-    """Rises over `warmup_iterations`, then is constant, or a cosine to 0 at `max_iterations`; steps from 0."""
+    """Rises over `warmup_iterations`, then is constant, or a cosine to 0 at `max_iterations`."""
     warmup = training.warmup_iterations
     if step < warmup:
         return training.learning_rate * (step + 1) / warmup
