@@ -9,12 +9,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from fastapi import FastAPI
 
 from service import problems
+from service.body_limit import BodyLimit
 from service.deps import Parts
 from service.routes import health, jobs, models, reconstruct
 from service.settings import Settings, get_settings
 
 log = logging.getLogger(__name__)
-MULTIPART_OVERHEAD = 2**20  # boundaries and option fields beside the file
+FORM_OVERHEAD = 2**20  # boundaries and option fields beside the file
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -37,8 +38,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         summary="Post a moving point cloud, download an animated mesh.",
         version="0.1.0",
         lifespan=lifespan,
-        max_body_size=settings.max_upload_bytes + MULTIPART_OVERHEAD,
     )
+    app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes + FORM_OVERHEAD)
     problems.install(app)
     for routes in (reconstruct, jobs, models, health):
         app.include_router(routes.router)

@@ -12,7 +12,18 @@ import httpx
 from service.local.log import MergedLog
 from service.local.ports import LOOPBACK, free_ports
 from service.local.processes import ManagedProcess
+from service.registry import ModelInfo, ModelInput
 
+# For tests of the gateway alone: a model that no worker holds and that reads anything.
+ANY_INPUT = ModelInfo(
+    name="any",
+    task="completion",
+    input=ModelInput(frames=None, corresponding=False),
+    checkpoint_sha256="0" * 64,
+    parameters=1,
+    resolution=32,
+    threshold=0.5,
+)
 WORKER = str(Path(sysconfig.get_path("scripts")) / "worker")
 
 

@@ -8,19 +8,10 @@ import numpy as np
 import psutil
 from redis import Redis
 
-from service.registry import ModelInfo, ModelInput, Registry
-from tests.integration.service_processes import Gateway
+from service.registry import Registry
+from tests.integration.service_processes import ANY_INPUT, Gateway
 
 LIMIT = 120e6  # bytes
-ANY_INPUT = ModelInfo(
-    name="any",
-    task="completion",
-    input=ModelInput(frames=None, corresponding=False),
-    checkpoint_sha256="0" * 64,
-    parameters=1,
-    resolution=32,
-    threshold=0.5,
-)
 
 
 def test_memory_stays_low_while_100_mb_arrive(
