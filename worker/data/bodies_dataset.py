@@ -79,9 +79,10 @@ class BodiesDataset(Dataset[Item]):
         return item | {"idx": np.asarray(seed[-1], dtype=np.int64)}
 
     def _draw_inputs(self, rng: np.random.Generator, vertices: Floats, first: Surface) -> Floats:
-        """Noisy points [T, N, 3] on the surface, or [2, N, 3] of its first and last frame."""
+        """Points [T, N, 3] on the surface, noisy; or [2, N, 3] of its first and last frame, which are not."""
         count, faces = self._data.input_pointcloud_n, first.faces
-        if self._data.input_type == "end_pointclouds":
+        ends = self._data.input_type == "end_pointclouds"
+        if ends:
             vertices = vertices[[0, -1]]
         if self._training and rng.uniform() < self._bodies.partial_view_share:
             faces = faces[_facing(first.normals, rng)]
@@ -90,6 +91,8 @@ class BodiesDataset(Dataset[Item]):
             points = first.draw(count, rng).on(vertices)
         else:
             points = np.stack([Surface(frame, faces).draw(count, rng).on(frame) for frame in vertices])
+        if ends:
+            return points
         if self._training:
             points = points + _scan_noise(rng, points.shape, self._bodies.scan_noise)
         noisy: Floats = points + rng.normal(0, self._data.input_pointcloud_noise, points.shape)

@@ -1,4 +1,4 @@
-"""The commands `worker data bodies` and `worker data build`, which make data sets."""
+"""The commands that make data sets: `worker data bodies`, `build`, `download` and `migrate`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -65,3 +65,36 @@ def build(
     raise typer.Exit(
         run(sources, out, category, Sampling(points, seed, meshes), workers or available_cores())
     )
+
+
+def download(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Gets the folder `Humans`.")] = Path("data"),
+    url: Annotated[str | None, typer.Option(help="A zip archive elsewhere.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="What the archive's checksum has to be.")] = None,
+    keep: Annotated[bool, typer.Option(help="Do not delete the archive when it is unpacked.")] = False,
+) -> None:
+    """Fetch the published point data of D-FAUST (42 GB, and as much again while it is unpacked).
+
+    Call it again after an interruption: it goes on where it was.
+    """
+    from worker.data.download import PUBLISHED
+    from worker.data.download import download as run
+
+    raise typer.Exit(run(url or PUBLISHED, out, sha256, keep))
+
+
+def migrate(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="MESHES... CLASS", help="Folders of meshes; last, the likes of data/Humans/D-FAUST."
+        ),
+    ],
+) -> None:
+    """Copy the meshes of D-FAUST, as OBJ, PLY or OFF, to the sequences of an existing data set."""
+    from worker.data.migrate import migrate as run
+
+    *sources, target = folders
+    if not sources:
+        raise typer.BadParameter("wants one folder of meshes at least, and then the data set's class")
+    raise typer.Exit(run(sources, target))
