@@ -82,5 +82,6 @@ def _check_same_body(file: Path, frames: NpzFrames, index: int) -> None:
     if max(away, larger) > TOLERANCE:
         raise DataError(
             f"{file} is not the mesh of {frame.source}: its box is {away:.0%} of a side away and "
-            f"{larger:.0%} off in size; wanted the registrations that the data set was made from, in their units and place"
+            f"{larger:.0%} off in size; wanted the registrations that the data set was made from, in their "
+            "units and place"
         )
