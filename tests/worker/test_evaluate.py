@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import typer
 from numpy.typing import NDArray
 from PIL import Image
@@ -21,7 +22,7 @@ from worker.data.inside import inside, winding_numbers
 from worker.evaluation import commands
 from worker.evaluation.evaluation import Evaluation, Scored, evaluate, open_test_split
 from worker.evaluation.generation import generate
-from worker.evaluation.held_out import score, score_windows
+from worker.evaluation.held_out import score, score_network, score_windows
 from worker.evaluation.layout import GenerationFolder
 from worker.evaluation.mesh_files import Mesh
 from worker.evaluation.report import headline, save_scores
@@ -165,6 +166,29 @@ def test_scoring_without_files_gives_the_same_rows(generated: Evaluation, scored
     (row,) = score_windows(Reconstructor.from_config(generated.config), dataset, [1], SAMPLES)
     assert row.keys() == scored[1].row.keys()
     assert numbers(row) == pytest.approx(numbers(scored[1].row), rel=1e-4, nan_ok=True)
+
+
+def test_the_network_alone_is_scored_at_true_points(
+    generated: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.evaluation.held_out.VALIDATION_POINTS", 600)
+    config = people(training={"num_workers": 0})
+    reconstructor = Reconstructor.from_config(config)
+    means = score_network(reconstructor, [1, 2])
+    overlaps, distances = [], []
+    for index in (1, 2):
+        item = {key: torch.from_numpy(array) for key, array in open_test_split(config, 600)[index].items()}
+        c_s, c_t = reconstructor.net.encode_inputs(item["inputs"][None])
+        probability = reconstructor.net.decode(item["points"][:1], None, c_s).sigmoid()[0]  # [P]
+        inside, truly = probability >= 0.5, item["points.occ"][0] >= 0.5
+        overlaps.append(float((inside & truly).sum() / (inside | truly).sum()))
+        carried = reconstructor.net.transform_to_t(
+            item["points_mesh.time"], item["points_mesh"][:1], None, c_t
+        )[0]
+        distances.append(float((carried - item["points_mesh"]).norm(dim=-1).mean()))
+    assert means["iou_t0"] == pytest.approx(np.mean(overlaps), abs=1e-6)
+    assert means["l2"] == pytest.approx(np.mean(distances), rel=1e-3)
+    assert 0.3 < means["iou"] < 1
 
 
 def test_a_window_that_gave_no_mesh_scores_the_worst(generated: Evaluation, tmp_path: Path) -> None:

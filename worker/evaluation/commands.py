@@ -117,13 +117,21 @@ def score(
     samples: Annotated[
         int, typer.Option(min=1, help="Of each mesh's surface; published numbers take 100,000.")
     ] = 100_000,
+    network: Annotated[
+        bool, typer.Option("--network", help="Measure occupancy and flow alone as well, as training does.")
+    ] = False,
 ) -> None:
     """Measure a checkpoint on windows it has not seen, by the published protocol, without writing a file."""
     with refusals():
         from model import Reconstructor
         from worker.device import pick_device
         from worker.evaluation.evaluation import open_test_split
-        from worker.evaluation.held_out import score_windows, sequence_overrides, sequence_windows
+        from worker.evaluation.held_out import (
+            score_network,
+            score_windows,
+            sequence_overrides,
+            sequence_windows,
+        )
         from worker.evaluation.layout import chosen
         from worker.evaluation.report import score_table
 
@@ -136,6 +144,12 @@ def score(
         with _bar("score", len(windows)) as advance:
             rows = score_windows(reconstructor, dataset, windows, samples, told=lambda _: advance())
         console.print(score_table(rows, "mesh", _title(settings)))
+        if network:
+            means = score_network(reconstructor, windows)
+            console.print(
+                f"the network alone: IoU {means['iou_t0']:.4f} at t = 0, {means['iou']:.4f} over all frames; "
+                f"true particles carried: correspondence x 10 {10 * means['l2']:.4f}"
+            )
 
 
 def _load(
