@@ -103,6 +103,7 @@ class Reconstructor:
         threshold: float | None = None,
         simplify: int | None = None,
         color: Literal["none", "correspondence"] = "none",
+        box: UnitBox | None = None,
         progress: Progress | None = None,
         is_canceled: IsCanceled | None = None,
     ) -> MeshSequence:
@@ -110,13 +111,13 @@ class Reconstructor:
 
         `times` increase; left out, they are spread over one second. The mesh comes at these times, or at
         `frames` even ones, or at `fps` a second. `resolution` is cells per side, `simplify` a number of
-        faces. `progress` gets the stage and the fraction of the whole; Canceled is raised once `is_canceled`
-        says so.
+        faces. `box` is the first frame's, where more of it is known than these points. `progress` gets the
+        stage and the fraction of the whole; Canceled is raised once `is_canceled` says so.
 
         Raises InputError for what this model does not read, EmptySurfaceError where no surface is found.
         """
         config = self.config
-        box, inputs = self._normalize(points, corresponding)  # [T, N, 3]
+        box, inputs = self._normalize(points, corresponding, box)  # [T, N, 3]
         times = _input_times(times, len(inputs))  # [T]
         output_times = _output_times(times, frames, fps)  # [K]
         resolution_0, steps = self._levels(resolution)
@@ -159,7 +160,7 @@ class Reconstructor:
         )
 
     def _normalize(
-        self, points: Sequence[ArrayLike], corresponding: bool
+        self, points: Sequence[ArrayLike], corresponding: bool, box: UnitBox | None
     ) -> tuple[UnitBox, NDArray[np.float32]]:
         """The box of the first frame, and all frames in it, [T, N, 3]."""
         reads = (
@@ -176,7 +177,7 @@ class Reconstructor:
                 raise InputError(f"{reads}, each an array [N, 3]; found {shapes}")
             if not np.isfinite(cloud).all():
                 raise InputError(f"frame {index} holds NaN or infinity; wanted finite coordinates")
-        box = UnitBox.around(clouds[0])
+        box = box or UnitBox.around(clouds[0])
         return box, np.stack([box.normalize(cloud) for cloud in clouds])
 
     def _levels(self, resolution: int | None) -> tuple[int, int]:

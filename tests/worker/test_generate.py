@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import worker.evaluation.generation as generation
 from model import Reconstructor
 from model.errors import ConfigError
+from model.normalization import UnitBox
 from tests.worker.evaluation_data import people
 from worker.data import DataError, build_dataset
 from worker.evaluation.commands import generate as command
@@ -86,7 +87,7 @@ def test_meshes_are_those_of_the_reconstructor(
 ) -> None:
     """One topology, the coordinates of the data set, the published colours, and a GLB beside."""
     window = window_of(dataset, 0)
-    meshes = reconstructor(list(dataset[0]["inputs"]))
+    meshes = reconstructor(list(dataset[0]["inputs"]), box=UnitBox(np.zeros(3), 1.0))
     read = generated.read_meshes(window)
     assert len(read) == 17
     for (vertices, faces), expected in zip(read, meshes.vertices, strict=True):
@@ -105,6 +106,14 @@ def test_meshes_are_those_of_the_reconstructor(
         )
         == 16
     )
+
+
+def test_a_box_may_be_given(reconstructor: Reconstructor, dataset: Windows) -> None:
+    points = list(dataset[0]["inputs"])
+    own = reconstructor(points)
+    assert np.array_equal(reconstructor(points, box=UnitBox.around(points[0])).vertices, own.vertices)
+    larger = UnitBox(np.zeros(3), 2.0)
+    assert reconstructor(points, box=larger).vertices.shape != own.vertices.shape
 
 
 def test_inputs_are_copied_as_point_clouds(generated: GenerationFolder, dataset: Windows) -> None:

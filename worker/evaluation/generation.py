@@ -16,6 +16,7 @@ from model.meshes import MeshSequence
 from model.reconstruct import Reconstructor
 from worker.data.windows import Window
 from worker.evaluation.layout import (
+    DATA_BOX,
     RECORD,
     GenerationFolder,
     Windows,
@@ -112,6 +113,7 @@ def _generate_window(
             corresponding=config.data.input_pointcloud_corresponding,
             frames=made_with["frames"],
             color="correspondence" if config.generation.mesh_color else "none",
+            box=DATA_BOX,
         )
         stages = {STAGES[stage]: seconds for stage, seconds in meshes.timings.items()}
         record["seconds"] = {"mesh": time.perf_counter() - began, **stages}

@@ -11,7 +11,7 @@ from torch.utils.data import Subset
 from model.errors import ModelError
 from model.reconstruct import Reconstructor
 from worker.data import DataError, build_dataset
-from worker.evaluation.layout import Windows, identity, window_of
+from worker.evaluation.layout import DATA_BOX, Windows, identity, window_of
 from worker.evaluation.report import headline
 from worker.evaluation.scores import SURFACE_SAMPLES, Row, Truth, read_window, score_meshes, worst_scores
 from worker.training.validation import validate
@@ -76,7 +76,7 @@ def _score(
     corresponding = reconstructor.config.data.input_pointcloud_corresponding
     frames = len(truth.particles)
     try:
-        meshes = reconstructor(list(inputs), corresponding=corresponding, frames=frames)
+        meshes = reconstructor(list(inputs), corresponding=corresponding, frames=frames, box=DATA_BOX)
     except ModelError:
         return worst_scores(frames, with_iou=truth.points is not None)
     vertices = meshes.vertices.astype(np.float32)  # [T, V, 3]

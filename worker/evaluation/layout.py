@@ -13,10 +13,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from model.config import Config
+from model.normalization import UnitBox
 from worker.data.errors import DataError
 from worker.data.windows import Window
 from worker.evaluation.mesh_files import Mesh, read_off
 
+# Items stand in the box of all that the data set knows of the first frame, not of the few points drawn of it.
+DATA_BOX = UnitBox(np.zeros(3), 1.0)
 RECORD = "generation.json"  # beside the meshes, written with them: how they came about, or why there are none
 
 
