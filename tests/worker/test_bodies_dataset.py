@@ -42,6 +42,30 @@ def test_training_item_has_the_fields_of_the_published_data():
     np.testing.assert_array_equal(item["pointcloud.time"], np.arange(17, dtype=np.float32) / 16)
 
 
+def test_halves_of_a_training_get_what_they_read_and_no_more():
+    """And the shape half sees the very bodies that joint training sees."""
+    fields = {}
+    for parts, model in (
+        ("shape", {"loss_corr": False}),
+        ("flow", {"loss_recon": False}),
+        ("joint", {}),
+    ):
+        settings = {"data": {"dataset": "bodies", **SMALL}, "training": {"parts": parts}, "model": model}
+        config = load_config("pointcloud/oflow_w_correspond", settings)
+        fields[parts] = BodiesDataset(config, "train").sample((4, 4))
+    assert shapes(fields["shape"]) == {
+        "inputs": ((1, 60, 3), "float32"),
+        "inputs.time": ((1,), "float32"),
+        "points": ((200, 3), "float32"),
+        "points.occ": ((200,), "float32"),
+        "points.time": ((), "float32"),
+        "idx": ((), "int64"),
+    }
+    assert set(fields["flow"]) == {"inputs", "inputs.time", "pointcloud", "pointcloud.time", "idx"}
+    # The noise is drawn by frames, so the particles agree to within it.
+    np.testing.assert_allclose(fields["shape"]["inputs"][0], fields["joint"]["inputs"][0], atol=0.03)
+
+
 def test_held_out_item_has_the_fields_of_the_published_validation():
     item = dataset("val")[3]
     assert shapes(item) == {

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from worker.bodies.motions import ACTIONS
-from worker.bodies.pose import Angle, Pose, bone_rotations
+from worker.bodies.pose import Pose, bone_rotations
 from worker.bodies.rig import Body, Floats, Rig
+from worker.bodies.rotations import Angle
 
 FRAMES_PER_SECOND = 60.0
 SOFTNESS = 6.0  # degrees over which the arms come to rest against the torso

@@ -9,8 +9,9 @@ from collections.abc import Callable
 import numpy as np
 
 from worker.bodies.curves import bump, flight, landing, sway, wave
-from worker.bodies.pose import Angle, Pose, Side
+from worker.bodies.pose import Pose, Side
 from worker.bodies.rig import Floats
+from worker.bodies.rotations import Angle
 
 Motion = Callable[[np.random.Generator, Floats], Pose]
 

@@ -3,11 +3,10 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from worker.bodies.rig import Body, Floats, Rig
+from worker.bodies.rotations import Angle, about, euler, from_vector, inverse, shortest_turn, to_vector
 
-Angle = float | Floats  # one number, or one a frame [T]
 DOWN = np.array([0.0, -1.0, 0.0])
 
 
@@ -72,11 +71,11 @@ def bone_rotations(pose: Pose, rig: Rig, body: Body) -> dict[str, Floats]:
     shortest turn that does it; equal angles then look alike on all bodies.
     """
     turns = _trunk(pose)
-    turns |= _arm(pose.left, _Skeleton(rig, body, "L", pose.frames))
-    turns |= _arm(pose.right, _Skeleton(rig, body, "R", pose.frames))
-    turns |= _leg(pose.left, _Skeleton(rig, body, "L", pose.frames))
-    turns |= _leg(pose.right, _Skeleton(rig, body, "R", pose.frames))
-    return {bone: turn.as_matrix().reshape(-1, 3, 3) for bone, turn in turns.items()}
+    for side, name in ((pose.left, "L"), (pose.right, "R")):
+        rest = _Skeleton(rig, body, name)
+        turns |= _arm(side, rest) | _leg(side, rest)
+    shape = (pose.frames, 3, 3)
+    return {bone: np.broadcast_to(turn, shape) for bone, turn in turns.items()}
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,6 @@ class _Skeleton:
     rig: Rig
     body: Body
     side: str  # "L" or "R"
-    frames: int
 
     @property
     def outwards(self) -> float:
@@ -101,92 +99,72 @@ class _Skeleton:
         vector: Floats = joints[bones[self.name(end)]] - joints[bones[self.name(start)]]
         return vector
 
-    def euler(self, axes: str, *angles: Angle) -> Rotation:
-        return _euler(axes, self.frames, *angles)
 
-
-def _trunk(pose: Pose) -> dict[str, Rotation]:
-    turns = {"root": _euler("YXZ", pose.frames, pose.pelvis_turn, pose.pelvis_bend, pose.pelvis_tilt)}
+def _trunk(pose: Pose) -> dict[str, Floats]:
+    turns = {"root": euler("YXZ", pose.pelvis_turn, pose.pelvis_bend, pose.pelvis_tilt)}
     for bone, share in (("05", 0.15), ("04", 0.25), ("03", 0.25), ("02", 0.2), ("01", 0.15)):
         angles = (share * pose.spine_turn, share * pose.spine_bend, share * pose.spine_tilt)
-        turns[f"spine{bone}"] = _euler("YXZ", pose.frames, *angles)
-    for bone in ("neck01", "neck02", "neck03", "head"):
-        turns[bone] = _euler("YXZ", pose.frames, pose.head_turn / 4, pose.head_bend / 4, pose.head_tilt / 4)
-    return turns
+        turns[f"spine{bone}"] = euler("YXZ", *angles)
+    neck = euler("YXZ", pose.head_turn / 4, pose.head_bend / 4, pose.head_tilt / 4)
+    return turns | dict.fromkeys(("neck01", "neck02", "neck03", "head"), neck)
 
 
-def _arm(angles: Side, rest: _Skeleton) -> dict[str, Rotation]:
+def _arm(angles: Side, rest: _Skeleton) -> dict[str, Floats]:
     out, name = rest.outwards, rest.name
     upper, fore = rest.between("upperarm01", "lowerarm01"), rest.between("lowerarm01", "wrist")
     knuckles = rest.between("finger2-1", "finger5-1")  # index → little finger
-    hang_upper = _shortest_turn(upper, DOWN)
-    hang_fore = _shortest_turn(hang_upper.apply(fore), DOWN) * hang_upper
+    hang_upper = shortest_turn(upper, DOWN)
+    hang_fore = shortest_turn(hang_upper @ fore, DOWN) @ hang_upper
 
     # The collarbone and the shoulder take a share of every raise, as they do in people.
     raised = (
-        rest.euler("ZXY", out * angles.arm_abduction, -angles.arm_flexion, -out * angles.arm_twist)
-        * hang_upper
+        euler("ZXY", out * angles.arm_abduction, -angles.arm_flexion, -out * angles.arm_twist) @ hang_upper
     )
-    collar = raised**0.12 * rest.euler("ZY", out * angles.shrug, -out * angles.shoulder_forward)
-    shoulder = raised**0.22
+    turn = to_vector(raised)
+    collar = from_vector(0.12 * turn) @ euler("ZY", out * angles.shrug, -out * angles.shoulder_forward)
+    shoulder = from_vector(0.22 * turn)
 
     # Palms face the thighs at zero: the knuckles point backwards. The twist is spread from forearm to wrist.
-    forwards = hang_fore.apply(knuckles)
+    forwards = hang_fore @ knuckles
     yaw = np.arctan2(-forwards[0], -forwards[2])
-    twist = (yaw + np.radians(out * angles.pronation))[..., None] * hang_fore.inv().apply(DOWN)  # [(T,) 3]
+    twist = (yaw + np.radians(out * angles.pronation))[..., None] * (inverse(hang_fore) @ DOWN)  # [(T,) 3]
 
     unit = knuckles / np.linalg.norm(knuckles)
-    align_hand = _shortest_turn(rest.between("wrist", "finger3-1"), fore) ** 0.8
+    align_hand = from_vector(0.8 * to_vector(shortest_turn(rest.between("wrist", "finger3-1"), fore)))
     turns = {
         name("clavicle"): collar,
         name("shoulder01"): shoulder,
-        name("upperarm01"): (collar * shoulder).inv() * raised,
-        name("lowerarm01"): hang_upper.inv() * rest.euler("X", -angles.elbow) * hang_fore,
-        name("lowerarm02"): Rotation.from_rotvec(0.6 * twist),
-        name("wrist"): Rotation.from_rotvec(0.4 * twist) * align_hand * _about(unit, out * angles.wrist),
+        name("upperarm01"): inverse(collar @ shoulder) @ raised,
+        name("lowerarm01"): inverse(hang_upper) @ euler("X", -angles.elbow) @ hang_fore,
+        name("lowerarm02"): from_vector(0.6 * twist),
+        name("wrist"): from_vector(0.4 * twist) @ align_hand @ about(unit, out * angles.wrist),
     }
     curl = -out * angles.fingers
-    turns |= {name(f"finger1-{joint}"): _about(unit, share * curl) for joint, share in ((2, 0.5), (3, 0.7))}
+    turns |= {name(f"finger1-{joint}"): about(unit, share * curl) for joint, share in ((2, 0.5), (3, 0.7))}
     for joint, share in ((1, 1.0), (2, 1.1), (3, 0.7)):
-        bend = _about(unit, share * curl)
+        bend = about(unit, share * curl)
         turns |= {name(f"finger{finger}-{joint}"): bend for finger in (2, 3, 4, 5)}
     return turns
 
 
-def _leg(angles: Side, rest: _Skeleton) -> dict[str, Rotation]:
+def _leg(angles: Side, rest: _Skeleton) -> dict[str, Floats]:
     out, name = rest.outwards, rest.name
-    hang_thigh = _shortest_turn(rest.between("upperleg01", "lowerleg01"), DOWN)
-    shin = hang_thigh.apply(rest.between("lowerleg01", "foot"))
-    hang_shin = _shortest_turn(shin, DOWN) * hang_thigh
+    hang_thigh = shortest_turn(rest.between("upperleg01", "lowerleg01"), DOWN)
+    shin = hang_thigh @ rest.between("lowerleg01", "foot")
+    hang_shin = shortest_turn(shin, DOWN) @ hang_thigh
 
     raised = (
-        rest.euler("ZXY", out * angles.hip_abduction, -angles.hip_flexion, -out * angles.hip_twist)
-        * hang_thigh
+        euler("ZXY", out * angles.hip_abduction, -angles.hip_flexion, -out * angles.hip_twist) @ hang_thigh
     )
-    pelvis, upper = raised**0.08, raised**0.72  # spread along the thigh, so that the groin folds softly
+    turn = to_vector(raised)
+    pelvis, upper = (
+        from_vector(0.08 * turn),
+        from_vector(0.72 * turn),
+    )  # spread along the thigh, so that the groin folds softly
     return {
         name("pelvis"): pelvis,
         name("upperleg01"): upper,
-        name("upperleg02"): (pelvis * upper).inv() * raised,
-        name("lowerleg01"): hang_thigh.inv() * rest.euler("X", angles.knee) * hang_shin,
-        name("foot"): hang_shin.inv() * rest.euler("X", angles.ankle),  # at rest the sole is level
+        name("upperleg02"): inverse(pelvis @ upper) @ raised,
+        name("lowerleg01"): inverse(hang_thigh) @ euler("X", angles.knee) @ hang_shin,
+        name("foot"): inverse(hang_shin) @ euler("X", angles.ankle),  # at rest the sole is level
     }
-
-
-def _euler(axes: str, frames: int, *angles: Angle) -> Rotation:
-    """T rotations about moving axes, in degrees."""
-    columns = np.stack([np.broadcast_to(a, frames) for a in angles], axis=-1)  # [T, len(axes)]
-    return Rotation.from_euler(axes.upper(), columns, degrees=True)
-
-
-def _about(axis: Floats, degrees: Angle) -> Rotation:
-    return Rotation.from_rotvec(np.radians(degrees)[..., None] * axis)
-
-
-def _shortest_turn(start: Floats, end: Floats) -> Rotation:
-    """The smallest rotation that takes one direction to the other (which is not its opposite)."""
-    axis = np.cross(start, end)
-    sine, cosine = np.linalg.norm(axis), np.dot(start, end)
-    if sine < 1e-12:
-        return Rotation.identity()
-    return Rotation.from_rotvec(axis / sine * np.arctan2(sine, cosine))

@@ -1,6 +1,7 @@
 """Somebody doing something: endless moving bodies to learn from, and people who are kept for testing."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy.signal import savgol_filter
@@ -14,6 +15,7 @@ from worker.bodies.variety import draw_pose
 # Every fourth of the rig's adults is held out: neither drawn nor mixed in for training.
 HELD_OUT_ADULTS = tuple(range(3, 64, 4))
 TRAINING_ADULTS = tuple(sorted(set(range(64)) - set(HELD_OUT_ADULTS)))
+EASING = 3  # frames to either side over which a body's height is smoothed
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,13 @@ def _ease(height: Floats) -> Floats:
 
     A motion says when the feet leave the floor, not how legs push a body off. A parabola (free flight) stays.
     """
-    window = min(7, len(height) - 1 + len(height) % 2)  # an odd number
-    eased: Floats = savgol_filter(height, window, polyorder=2) - height
+    eased: Floats = _easing(len(height)) @ height - height
     return eased
+
+
+@cache
+def _easing(frames: int) -> Floats:
+    """The filter as a matrix [T, T]; applying it costs a hundredth of calling it."""
+    window = min(2 * EASING + 1, frames - 1 + frames % 2)  # an odd number
+    matrix: Floats = savgol_filter(np.eye(frames), window, polyorder=2, axis=0)
+    return matrix

@@ -8,9 +8,10 @@ from torch.utils.data import Dataset
 
 from model.config import Config
 from model.errors import ConfigError
+from model.losses import needed_fields
 from worker.bodies import ACTIONS
 from worker.bodies.sampling import Surface
-from worker.bodies.scenes import HELD_OUT_ADULTS, TRAINING_ADULTS, Scenes
+from worker.bodies.scenes import EASING, HELD_OUT_ADULTS, TRAINING_ADULTS, Scenes
 from worker.data.inside import inside
 
 Array = NDArray[Any]
@@ -36,6 +37,7 @@ class BodiesDataset(Dataset[Item]):
 
     `data.train_split`, `val_split` and `test_split` name one of `SPLITS`. The held-out ones go through the
     ten actions in turn, with uniform occupancy points in all frames, and Gaussian noise alone on the inputs.
+    Training items hold what the losses of the config read: for `training.parts: shape`, one frame.
     """
 
     def __init__(self, config: Config, split: Split) -> None:
@@ -55,7 +57,12 @@ class BodiesDataset(Dataset[Item]):
         self._stream, adults = SPLITS[chosen]
         self._training = split == "train"
         self._scenes = Scenes(adults, self._bodies.variety, self._bodies.turn)
+        self._fields = set(needed_fields(config)) if self._training else set()
         self._times = np.linspace(0, 1, self._data.length_sequence, dtype=np.float32)  # [T]
+        self._drawn_frames = len(self._times)
+        if self._training and config.training.parts == "shape":
+            # As many as the first frame depends on; drawing takes most of the time of such a training.
+            self._times, self._drawn_frames = self._times[:1], 1 + EASING
 
     def __len__(self) -> int:
         return EPOCH if self._training else self._bodies.held_out_windows
@@ -69,8 +76,8 @@ class BodiesDataset(Dataset[Item]):
         """The window that belongs to this seed, with all that is drawn in it."""
         rng = np.random.default_rng([self._stream, len(seed), *seed])
         action = None if self._training else list(ACTIONS)[seed[-1] % len(ACTIONS)]
-        vertices = self._scenes.draw(rng, self._data.length_sequence, action).vertices  # [T, V, 3]
-        vertices = _in_unit_box_of_first(vertices)
+        vertices = self._scenes.draw(rng, self._drawn_frames, action).vertices  # [T, V, 3]
+        vertices = _in_unit_box_of_first(vertices[: len(self._times)])
         first = Surface(vertices[0], self._scenes.rig.faces)
         draw_fields = self._training_fields if self._training else self._held_out_fields
         item: Item = {"inputs": self._draw_inputs(rng, vertices, first), "inputs.time": self._times}
@@ -99,15 +106,24 @@ class BodiesDataset(Dataset[Item]):
         return noisy
 
     def _training_fields(self, rng: np.random.Generator, vertices: Floats, first: Surface) -> Item:
-        later = int(rng.integers(1, len(vertices)))
-        surfaces = {0: first, later: Surface(vertices[later], first.faces)}
         item: Item = {}
-        for key, (frame, surface) in zip(("points", "points_t"), surfaces.items(), strict=True):
-            points = self._draw_occupancy_points(rng, vertices[frame], surface)
-            occupied = inside(vertices[frame], first.faces, points)
-            item |= {key: points, f"{key}.occ": occupied, f"{key}.time": self._times[frame]}
-        particles = first.draw(self._data.n_training_pcl_points, rng)
-        return item | {"pointcloud": particles.on(vertices), "pointcloud.time": self._times}
+        if "points" in self._fields:
+            item |= self._occupancy_fields(rng, "points", vertices, 0, first)
+        if "points_t" in self._fields:
+            later = int(rng.integers(1, len(vertices)))
+            surface = Surface(vertices[later], first.faces)
+            item |= self._occupancy_fields(rng, "points_t", vertices, later, surface)
+        if "pointcloud" in self._fields:
+            particles = first.draw(self._data.n_training_pcl_points, rng)
+            item |= {"pointcloud": particles.on(vertices), "pointcloud.time": self._times}
+        return item
+
+    def _occupancy_fields(
+        self, rng: np.random.Generator, key: str, vertices: Floats, frame: int, surface: Surface
+    ) -> Item:
+        points = self._draw_occupancy_points(rng, vertices[frame], surface)
+        occupied = inside(vertices[frame], surface.faces, points)
+        return {key: points, f"{key}.occ": occupied, f"{key}.time": self._times[frame]}
 
     def _held_out_fields(self, rng: np.random.Generator, vertices: Floats, first: Surface) -> Item:
         count = self._evaluated_points
