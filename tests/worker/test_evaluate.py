@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -305,6 +306,14 @@ def test_a_data_set_on_disk_from_meshes_to_tables(tiny_humans: Path, tmp_path: P
     assert pixels.shape[1] > 2 * pixels.shape[0], "three panels"
     assert (pixels < 128).sum() > 1000
 
+    assert run(app(), ["generate", config, "--limit", "2", "--device", "cpu"]).exit_code == 0
+    record = next(folder.rglob("generation.json"))
+    noted = json.loads(record.read_text())
+    noted["made with"]["checkpoint"] = "another"
+    record.write_text(json.dumps(noted))
+    mixed = run(app(), ["evaluate", config, "--limit", "2", "--workers", "1"])
+    assert "2 checkpoints" in mixed.output
+
     inputs = run(app(), ["evaluate", config, "--eval-input", "--limit", "2", "--workers", "1"])
     assert inputs.exit_code == 0, inputs.output
     assert pd.read_csv(folder / "eval_input.csv")["accuracy 0 (pcl)"][0] < 0.01
@@ -323,3 +332,15 @@ def test_one_sequence_without_occupancies_is_scored(humans: Path, tmp_path: Path
     assert float(cells[5]) > 0
     missing = CliRunner().invoke(app(), ["score", config, "--sequence", str(tmp_path / "none" / "such")])
     assert missing.exit_code == 2
+
+
+def test_a_missing_library_names_the_extra_that_brings_it(
+    tiny_humans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = str(tiny_config(tiny_humans, tmp_path))
+    monkeypatch.delitem(sys.modules, "worker.evaluation.report")
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    done = CliRunner().invoke(app(), ["generate", config, "--limit", "1"])
+    assert done.exit_code == 2
+    assert "pandas" in done.output
+    assert "train" in done.output

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 if TYPE_CHECKING:
     from model.config import Config
@@ -55,7 +56,7 @@ def generate(
         console.print(f"{folder.root}: {done.made} windows generated, {done.kept} kept from before")
         for window, reason in done.failed.items():
             console.print(
-                f"[yellow]no mesh[/] of {window.category}/{window.name}/{window.start:05d}: {reason}"
+                f"[yellow]no mesh[/] of {window.category}/{window.name}/{window.start:05d}: {escape(reason)}"
             )
 
 
@@ -188,7 +189,12 @@ def refusals() -> Iterator[None]:
     try:
         yield
     except (ModelError, OSError) as error:
-        console.print(f"[red]refused[/]: {error}", highlight=False)
+        console.print(f"[red]refused[/]: {escape(str(error))}", highlight=False)
+        raise typer.Exit(2) from None
+    except ModuleNotFoundError as error:
+        console.print(
+            f"[red]refused[/]: {error.name} is not installed; it comes with the extra [bold]train[/]"
+        )
         raise typer.Exit(2) from None
 
 
