@@ -169,6 +169,13 @@ def test_scoring_without_files_gives_the_same_rows(generated: Evaluation, scored
     assert numbers(row) == pytest.approx(numbers(scored[1].row), rel=1e-4, nan_ok=True)
 
 
+def test_how_much_truth_is_asked_for_does_not_change_the_window() -> None:
+    """Meshes are generated with one number of samples and measured with another."""
+    few, many = (open_test_split(people(), samples)[1] for samples in (10, 500))
+    assert np.array_equal(few["inputs"], many["inputs"])
+    assert many["points"].shape == many["points_mesh"].shape == (17, 500, 3)
+
+
 def test_the_network_alone_is_scored_at_true_points(
     generated: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
