@@ -35,8 +35,10 @@ up: setup ## Run the stack in the foreground on PORT (8000)
 test: setup ## Run every test that needs no GPU
 	$(BIN)/pytest
 
-bench: setup ## Measure each stage of a job, and the service's overhead
+bench: setup ## Measure a job's stages and the service's overhead, a training step, reading data
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench_training
+	$(BIN)/python -m tests.bench_data
 
 lint: setup ## ruff, mypy strict, the rule about imports, hadolint
 	$(BIN)/ruff check .

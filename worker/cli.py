@@ -8,6 +8,7 @@ import typer
 
 from service.options import Format
 from worker.data.commands import app as data
+from worker.data.creation_commands import bodies, build, download, migrate
 from worker.evaluation.commands import evaluate, generate, score
 from worker.training.command import join, train
 
@@ -17,6 +18,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data, name="data")
+for make in (bodies, build, download, migrate):
+    data.command()(make)
 app.command()(train)
 app.command()(join)
 app.command()(generate)

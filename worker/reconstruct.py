@@ -71,6 +71,8 @@ def print_models() -> None:
     """A table of the configs, and whether each one has a checkpoint here."""
     table = Table("name", "reads", "threshold", "checkpoint")
     for name in config_names():
+        if name.startswith("training/"):
+            continue  # recipes: what they make is loaded by another config
         config = load_config(name)
         checkpoint = config.checkpoint_path()
         table.add_row(
