@@ -1,13 +1,16 @@
 """Data sets made here: labels as of the brute-force twin, particles that stay, files that are read again."""
 
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from model import load_config
@@ -18,6 +21,7 @@ from worker.data.creation_commands import bodies, build
 from worker.data.errors import DataError
 from worker.data.frame_writer import Sampling, write_frames
 from worker.data.mesh_sequences import find_mesh_sequences
+from worker.data.sequence_writer import write_sequences
 
 RIG = load_rig()
 POINTS = 400
@@ -250,3 +254,25 @@ def edge_difference(one, other):
         for sequence in (one, other)
     ]
     return float(np.median(np.abs(lengths[0] - lengths[1])))
+
+
+class Killed:
+    """A mesh whose reading kills the process, as the kernel does where memory runs out."""
+
+    name, numbers = "killed", (0,)
+    faces = np.zeros((1, 3), dtype=np.int32)
+
+    def vertices(self, index):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_process_is_told_and_leaves_no_sequence(tmp_path):
+    with pytest.raises(DataError, match="one of 1 processes was killed, most likely for want of memory"):
+        write_sequences([Killed()], tmp_path, Sampling(10, 0, False), 1, Console(quiet=True))
+    assert not (tmp_path / "killed").exists()
+
+
+def test_a_disk_that_is_too_small_is_told_at_once(tmp_path):
+    sequences = split_bodies(people=1, new_people=0, frames=2, seed=0, variety=1.0, turn=0.0)["val"]
+    with pytest.raises(DataError, match=r"GB free; 2 frames of 1000000000000 points want 24250\.0 GB"):
+        write_sequences(sequences, tmp_path, Sampling(10**12, 0, False), 1, Console(quiet=True))

@@ -3,9 +3,11 @@
 import multiprocessing
 import os
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,9 +59,16 @@ def available_cores() -> int:
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Processes that stop, with what has not begun dropped, as soon as something is raised."""
     # Not forked: threads of the parent (progress bars, BLAS) do not survive a fork.
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    spawn = multiprocessing.get_context("spawn")
+    # An interruption is for the parent: children finish what they are at.
+    pool = ProcessPoolExecutor(workers, spawn, signal.signal, (signal.SIGINT, signal.SIG_IGN))
     try:
         yield pool
+    except BrokenProcessPool:
+        raise DataError(
+            f"one of {workers} processes was killed, most likely for want of memory; run it again to go on, "
+            "with fewer --workers"
+        ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
