@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.checkpoints import load_checkpoint, read_checkpoint
+from model.checkpoints import load_checkpoint, read_checkpoint, save_checkpoint
 from model.errors import CheckpointError, ConfigError
 from model.occupancy_flow import build_model
 from tests.worker.training_data import Balls, tiny_config
@@ -95,7 +95,24 @@ def test_files_of_a_run(tmp_path: Path) -> None:
         assert torch.equal(tensor, trainer.net.state_dict()[name])
 
 
-def test_scalars_and_pictures_for_tensorboard(tmp_path: Path) -> None:
+def test_a_save_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "model.pt"
+    save_checkpoint(file, {"model": {"a": torch.ones(3)}, "it": 1})
+    written: list[int] = []
+
+    def cut_short(content: object, target: Any) -> None:
+        written.append(target.write(b"half of a checkpoint"))
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(torch, "save", cut_short)
+    with pytest.raises(OSError, match="no space"):
+        save_checkpoint(file, {"model": {"a": torch.zeros(3)}, "it": 2})
+    assert written
+    assert read_checkpoint(file)["it"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]
+
+
+def test_scalars_for_tensorboard(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     trained(tmp_path)
@@ -104,7 +121,7 @@ def test_scalars_and_pictures_for_tensorboard(tmp_path: Path) -> None:
     tags = set(log.Tags()["scalars"])
     assert {"train/loss", "train/recon_t0", "train/corr", "train/learning_rate", "val/iou", "val/l2"} <= tags
     assert [event.step for event in log.Scalars("train/loss")] == list(range(1, 9))
-    assert [event.step for event in log.Scalars("val/iou")] == [5, 8]
+    assert [event.step for event in log.Scalars("val/iou")] == [0, 5, 8]
 
 
 def test_it_learns(tmp_path: Path) -> None:

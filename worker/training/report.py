@@ -28,7 +28,7 @@ class Report:
         self.console = Console(soft_wrap=True, quiet=quiet)
         self.first_step, self.last_step = first_step, last_step
         self.began = self.said = time.monotonic()
-        self.warm: float | None = None
+        self.warm = (0.0, 0.0)  # when the measured steps began, and the seconds waited until then
         self.writer = None if quiet else SummaryWriter(str(folder / "logs"), purge_step=first_step)
         columns = (
             BarColumn(),
@@ -61,9 +61,10 @@ class Report:
         text = f"loss {smoothed_loss:.4f}, {rate:.2f} it/s"
         self.bar.update(self.task, completed=it, description=text)
         if done == MEASURED_STEPS:
-            self.warm = now
-        elif done == 2 * MEASURED_STEPS and self.warm is not None:
-            self.say(self._cost((now - self.warm) / MEASURED_STEPS, seconds_waited / done))
+            self.warm = (now, seconds_waited)
+        elif done == 2 * MEASURED_STEPS:
+            began, waited = self.warm
+            self.say(self._cost((now - began) / MEASURED_STEPS, (seconds_waited - waited) / MEASURED_STEPS))
         if not self.console.is_terminal and now - self.said >= LINE_EVERY:
             self.said = now
             self.say(f"it {it}: {text}")

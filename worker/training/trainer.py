@@ -79,6 +79,8 @@ class Trainer:
         quiet = not self.processes.is_first
         with Report(self.folder.path, reached.it, training.max_iterations, quiet) as report:
             self._introduce(report)
+            if reached.it == 0 and training.validate_every:
+                self._validate(report)  # what learning starts from; and data that cannot be read says so now
             feed = stream(batches, reached.it, training.num_workers, self.device)
             stopped = False
             while not stopped and not self.is_done:
@@ -132,18 +134,20 @@ class Trainer:
         training, reached, first = self.config.training, self.reached, self.processes.is_first
         finished = self.is_done and training.validate_every > 0
         if finished or _due(reached.it, training.validate_every):
-            metrics = validate(self.net, self.val_source, self.config, self.device, self.processes)
-            report.scalars(reached.it, metrics, "val")
-            report.say(
-                f"it {reached.it}: " + ", ".join(f"{key} {value:.4f}" for key, value in metrics.items())
-            )
-            self._select(metrics, report)
+            self._select(self._validate(report), report)
         if first and _due(reached.it, training.visualize_every):
             self._draw(report)
         if first and _due(reached.it, training.backup_every):
             self.folder.save(self.folder.backup(reached.it), self.net, self.optimizer, reached)
         if first and (leaving or _due(reached.it, training.checkpoint_every)):
             self.folder.save(self.folder.last, self.net, self.optimizer, reached)
+
+    def _validate(self, report: Report) -> Metrics:
+        metrics = validate(self.net, self.val_source, self.config, self.device, self.processes)
+        report.scalars(self.reached.it, metrics, "val")
+        values = ", ".join(f"{key} {value:.4f}" for key, value in metrics.items())
+        report.say(f"it {self.reached.it}: {values}")
+        return metrics
 
     def _select(self, metrics: Metrics, report: Report) -> None:
         value = selection(metrics, self.config)
