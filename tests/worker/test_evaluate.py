@@ -213,6 +213,12 @@ def test_a_window_that_gave_no_mesh_scores_the_worst(generated: Evaluation, tmp_
     assert score(empty, dataset, 1, samples=10)["IoU"] == 0
 
 
+def test_meshes_of_other_data_are_refused(generated: Evaluation) -> None:
+    other = Evaluation(people(data={"test_split": "test"}), generated.folder, samples=10)
+    with pytest.raises(DataError, match=r"00000/00000 was made from other inputs"):
+        list(evaluate(other, [0], workers=1))
+
+
 def test_only_the_ends_are_compared_where_the_settings_say_so(generated: Evaluation) -> None:
     config = people(test={"eval_only_end_time_steps": True, "eval_mesh_correspondences": False})
     ends = Evaluation(config, generated.folder, samples=SAMPLES)

@@ -159,6 +159,16 @@ def test_finished_windows_are_kept_while_nothing_changes(
     assert record["made with"]["checkpoint"] == reconstructor.checkpoint_sha256
 
 
+def test_other_data_under_the_same_name_is_generated_anew(
+    reconstructor: Reconstructor, dataset: Windows, tmp_path: Path
+) -> None:
+    folder = GenerationFolder(tmp_path)
+    generate(reconstructor, dataset, [0], folder)
+    seen = build_dataset(people(data={"test_split": "test"}), "test")
+    assert generate(reconstructor, seen, [0], folder).made == 1
+    assert generate(reconstructor, seen, [0], folder).kept == 1
+
+
 def test_a_run_that_dies_leaves_whole_windows_only(
     reconstructor: Reconstructor, dataset: Windows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from model.config import Config
 from worker.data import DataError, build_dataset
 from worker.data.windows import Window
-from worker.evaluation.layout import GenerationFolder, Windows, identity, window_of
+from worker.evaluation.layout import GenerationFolder, Windows, identity, is_made_from, window_of
 from worker.evaluation.scores import (
     SURFACE_SAMPLES,
     Row,
@@ -50,6 +50,12 @@ class Evaluation:
             return Scored(window, row | score_points(inputs, truth, tracked))
         record = self.folder.record(window) or {}
         checkpoint = record.get("made with", {}).get("checkpoint")
+        inputs, truth = read_window(dataset, index, test.eval_mesh_iou)
+        if record and not is_made_from(record, inputs):
+            raise DataError(
+                f"{self.folder.meshes(window)} was made from other inputs than the data set gives now; its "
+                "files or settings have changed: run `worker generate` again, or name the folder with --out"
+            )
         if record.get("error") is not None:
             frames = 2 if test.eval_only_end_time_steps else self.config.data.length_sequence
             worst = worst_scores(frames, test.eval_mesh_iou, test.eval_mesh_correspondences)
@@ -57,7 +63,6 @@ class Evaluation:
         meshes = self.folder.read_meshes(window)
         if not meshes:
             return Scored(window, row, missing=True)
-        _, truth = read_window(dataset, index, test.eval_mesh_iou)
         if test.eval_only_end_time_steps:
             meshes, truth = [meshes[0], meshes[-1]], truth.ends()
         scores = score_meshes(

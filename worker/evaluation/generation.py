@@ -20,7 +20,9 @@ from worker.evaluation.layout import (
     RECORD,
     GenerationFolder,
     Windows,
+    first_path,
     identity,
+    is_made_from,
     mesh_name,
     mesh_stem,
     window_of,
@@ -56,8 +58,9 @@ def generate(
 ) -> Generated:
     """Write the meshes of these windows of a data set, in the unit box of their first frame.
 
-    Windows finished before, by the same checkpoint and settings, are kept. One whose surface is empty, or
-    that fails otherwise, is recorded with its reason, and the run goes on. `told` gets each window when done.
+    Windows finished before, from the same inputs by the same checkpoint and settings, are kept. One whose
+    surface is empty, or that fails otherwise, is recorded with its reason, and the run goes on. `told` gets
+    each window when done.
     """
     generation = reconstructor.config.generation
     if generation.generate_pointcloud or not generation.generate_mesh:
@@ -68,10 +71,10 @@ def generate(
     made_with = _made_with(reconstructor)
     done = Generated()
     for index in indices:
-        window = window_of(dataset, index)
+        window, inputs = window_of(dataset, index), np.asarray(dataset[index]["inputs"])  # [T, N, 3]
         record = folder.record(window)
-        if record is None or record.get("made with") != made_with:
-            record = _generate_window(reconstructor, dataset[index], window, folder, made_with)
+        if record is None or record.get("made with") != made_with or not is_made_from(record, inputs):
+            record = _generate_window(reconstructor, inputs, window, folder, made_with)
             done.made += 1
         else:
             done.kept += 1
@@ -97,15 +100,14 @@ def _made_with(reconstructor: Reconstructor) -> dict[str, Any]:
 
 def _generate_window(
     reconstructor: Reconstructor,
-    item: dict[str, Any],
+    inputs: NDArray[np.float32],
     window: Window,
     folder: GenerationFolder,
     made_with: dict[str, Any],
 ) -> dict[str, Any]:
     config = reconstructor.config
-    inputs = np.asarray(item["inputs"])  # [T, N, 3]
     began = time.perf_counter()
-    record: dict[str, Any] = {"made with": made_with, "error": None}
+    record: dict[str, Any] = {"made with": made_with, "first path": first_path(inputs), "error": None}
     meshes = None
     try:
         meshes = reconstructor(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from model.config import Config
 from model.normalization import UnitBox
@@ -82,6 +83,17 @@ class GenerationFolder:
 
     def _place(self, kind: str, window: Window) -> Path:
         return self.root / kind / window.category / window.name / f"{window.start:05d}"
+
+
+def first_path(inputs: ArrayLike) -> list[list[float]]:
+    """The path [T, 3] of the first of the input points [T, N, 3], which tells one window from another."""
+    return [[round(float(value), 6) for value in place] for place in np.asarray(inputs)[:, 0]]
+
+
+def is_made_from(record: dict[str, Any], inputs: ArrayLike) -> bool:
+    """Whether these are the inputs that a record speaks of, up to what differs between processors."""
+    noted, found = np.asarray(record.get("first path"), float), np.asarray(first_path(inputs))
+    return noted.shape == found.shape and np.allclose(noted, found, rtol=0, atol=1e-4, equal_nan=True)
 
 
 def mesh_stem(window: Window) -> str:
