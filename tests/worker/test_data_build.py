@@ -136,6 +136,20 @@ def test_particles_follow_the_mesh(tmp_path):
     np.testing.assert_array_equal(copy.faces, ball.faces)
 
 
+@pytest.mark.parametrize(("unit", "stored"), [(1.0, "float16"), (1000.0, "float16"), (1e5, "float32")])
+def test_boxes_stay_centred_in_any_unit_and_place(tmp_path, unit, stored):
+    ball = trimesh.creation.icosphere(3)
+    write_meshes(tmp_path / "ball", [unit * (ball.vertices + np.array([0.3, 1.0, -2.0]))], ball.faces)
+    (sequence,) = find_mesh_sequences([tmp_path / "ball"])
+    write_frames(sequence, tmp_path / "out", range(1), Sampling(points=3000, seed=1, meshes=False))
+    file = load(tmp_path / "out" / "pcl_seq", 0)
+    assert str(file["loc"].dtype) == stored
+    points = file["points"].astype(float)
+    assert np.abs(points).max() == pytest.approx(0.5, abs=0.01)
+    middle = file["loc"].astype(float) + file["scale"] * (points.min(0) + points.max(0)) / 2
+    np.testing.assert_allclose(middle / unit, [0.3, 1.0, -2.0], atol=0.02)
+
+
 def test_faces_turned_inwards_are_turned_back(tmp_path):
     ball = trimesh.creation.icosphere(2)
     write_meshes(tmp_path / "ball", [ball.vertices], ball.faces[:, ::-1])

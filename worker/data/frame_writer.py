@@ -74,17 +74,26 @@ def _write_frame(
     rng: np.random.Generator,
 ) -> None:
     low, high = vertices.min(axis=0), vertices.max(axis=0)
-    box = {"loc": ((low + high) / 2).astype(np.float16), "scale": np.float64((high - low).max())}
+    scale = np.float64((high - low).max())
+    loc = _stored_centre((low + high) / 2, float(scale))
     # In the box as it is stored, rounded, so that a reader undoes it exactly.
-    boxed = (vertices - box["loc"].astype(np.float64)) / box["scale"]
+    boxed = (vertices - loc.astype(np.float64)) / scale
     surface = particles.on(boxed).astype(np.float16)
     points = rng.uniform(-BOX / 2, BOX / 2, (len(surface), 3)).astype(np.float16)
     occupied = inside(boxed, faces, points)  # of the points as they are stored
-    _save(files["pcl_seq"], points=surface, **box)
-    _save(files["points_seq"], points=points, occupancies=np.packbits(occupied), **box)
+    _save(files["pcl_seq"], points=surface, loc=loc, scale=scale)
+    bits = np.packbits(occupied)
+    _save(files["points_seq"], points=points, occupancies=bits, loc=loc, scale=scale)
     if file := files.get("mesh_seq"):
         mesh = trimesh.Trimesh(vertices, faces, process=False)
         _replace(file, lambda part: mesh.export(part, file_type="obj", include_normals=False))
+
+
+def _stored_centre(centre: Floats, scale: float) -> NDArray[np.floating]:
+    """float16 as in the published data, unless the mesh lies so far away that its box would be off centre."""
+    with np.errstate(over="ignore"):
+        short = centre.astype(np.float16)
+    return short if np.abs(short - centre).max() < 0.005 * scale else centre.astype(np.float32)
 
 
 def _save(file: Path, **arrays: ArrayLike) -> None:
