@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -345,15 +344,3 @@ def test_one_sequence_without_occupancies_is_scored(humans: Path, tmp_path: Path
     assert float(cells[5]) > 0
     missing = CliRunner().invoke(app(), ["score", config, "--sequence", str(tmp_path / "none" / "such")])
     assert missing.exit_code == 2
-
-
-def test_a_missing_library_names_the_extra_that_brings_it(
-    tiny_humans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = str(tiny_config(tiny_humans, tmp_path))
-    monkeypatch.delitem(sys.modules, "worker.evaluation.report")
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    done = CliRunner().invoke(app(), ["generate", config, "--limit", "1"])
-    assert done.exit_code == 2
-    assert "pandas" in done.output
-    assert "train" in done.output

@@ -191,11 +191,6 @@ def refusals() -> Iterator[None]:
     except (ModelError, OSError) as error:
         console.print(f"[red]refused[/]: {escape(str(error))}", highlight=False)
         raise typer.Exit(2) from None
-    except ModuleNotFoundError as error:
-        console.print(
-            f"[red]refused[/]: {error.name} is not installed; it comes with the extra [bold]train[/]"
-        )
-        raise typer.Exit(2) from None
 
 
 @contextmanager
