@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from model.checkpoints import load_checkpoint, read_checkpoint, save_checkpoint
+from model.config import load_config
 from model.errors import CheckpointError, ConfigError
 from model.occupancy_flow import build_model
 from tests.worker.training_data import Balls, tiny_config
@@ -137,6 +138,24 @@ def test_it_learns(tmp_path: Path) -> None:
     assert pixels is not None
     assert pixels.shape == (640, 720, 3)
     assert trainer.net.vector_field.fc_p.weight.requires_grad  # drawing leaves the network as it was
+
+
+def test_the_shape_of_bodies_is_learned(tmp_path: Path) -> None:
+    """The smoke config in a smaller form: forty steps of the shape half."""
+    training = {"parts": "shape", "max_iterations": 40, "n_val_items": 6, "validate_every": 0}
+    config = load_config(
+        "training/smoke",
+        {
+            "data": {"length_sequence": 2},
+            "model": {"loss_corr": False, "encoder_temporal_kwargs": {"dim": 6}},
+            "training": training | {"out_dir": str(tmp_path), "num_workers": 0},
+        },
+    )
+    trainer = Trainer(config)
+    before = validate(trainer.net, trainer.val_source, config, "cpu")
+    assert trainer.run(Stop())
+    after = validate(trainer.net, trainer.val_source, config, "cpu")
+    assert after["iou"] > 0.1 > 3 * before["iou"]
 
 
 @pytest.mark.parametrize("parts", ["shape", "flow"])
