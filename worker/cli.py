@@ -26,6 +26,8 @@ app.command()(generate)
 app.command()(evaluate)
 app.command()(score)
 
+TRAINING_ONLY = {"PIL", "httpx", "matplotlib", "pandas", "tensorboard"}  # packages of the extra `train`
+
 Model = Annotated[str, typer.Option(help="A name under configs/, or a YAML file.")]
 Checkpoint = Annotated[str | None, typer.Option(help="A .pt file instead of the one that the config names.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …; auto takes the GPU where there is one.")]
@@ -108,3 +110,13 @@ def _format_of(target: Path) -> Format:
     if target.suffix not in endings:
         raise typer.BadParameter(f"{target.name} ends in {target.suffix!r}: wants .glb, .npz or .zip")
     return endings[target.suffix]
+
+
+def main() -> None:
+    """The command, which names the extra to install where its packages are missing."""
+    try:
+        app()
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in TRAINING_ONLY:
+            raise
+        raise SystemExit(f"This command needs {error.name}: pip install 'oflow[train]'") from None
