@@ -23,7 +23,8 @@ def validate(
     net: OccupancyFlow, source: Source, config: Config, device: str, processes: Processes | None = None
 ) -> Metrics:
     """Means over the windows: `iou` and `rec_error` over all frames (`iou_t0`, `rec_error_t0` at t = 0, which
-    is all of them for the shape half), `l2`, the mean distance of carried particles, and `loss`, the sum.
+    is all of them for the shape half), `l2`, the mean distance of carried particles, and `loss`, the sum of
+    those that training minimises.
 
     The flow goes through `model.ode_solver`, in one solve for all frames.
     """
@@ -47,7 +48,8 @@ def validate(
         values = [value for batch in scores for value in batch[name] if not math.isnan(value)]
         total, number = processes.mean([sum(values), len(values)], device)
         metrics[name] = total / number if number else math.nan
-    metrics["loss"] = sum(metrics.get(name, 0.0) for name in ("rec_error", "l2"))
+    minimised = {"rec_error": config.model.loss_recon, "l2": config.model.loss_corr}
+    metrics["loss"] = sum(metrics.get(name, 0.0) for name, counts in minimised.items() if counts)
     return metrics
 
 
