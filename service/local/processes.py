@@ -12,6 +12,7 @@ from pathlib import Path
 
 from service.local.errors import LocalStackError
 from service.local.log import MergedLog
+from service.local.signals import signals_held
 
 _REAPER_SCRIPT = Path(__file__).with_name("reaper.py")
 
@@ -99,25 +100,27 @@ class ManagedProcess:
         """Start the command; returns at once (see `wait_until_ready`)."""
         if self.is_running:
             return
-        try:
-            self._process = subprocess.Popen(  # noqa: S603
-                self._command,
-                env=self._environment,
-                cwd=self._directory,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches only us: we stop the parts in order
-            )
-        except OSError as error:
-            raise LocalStackError(f"{self.name} cannot be started: {error}") from error
-        _tell_reaper(f"+{self._process.pid}")
+        with signals_held():
+            try:
+                process = subprocess.Popen(  # noqa: S603
+                    self._command,
+                    env=self._environment,
+                    cwd=self._directory,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # Ctrl-C reaches only us: we stop the parts in order
+                )
+            except OSError as error:
+                raise LocalStackError(f"{self.name} cannot be started: {error}") from error
+            self._process = process
+            _tell_reaper(f"+{process.pid}")
         self.started_at = time.monotonic()
         self._asked = False
-        self._reader = threading.Thread(target=self._forward, args=[self._process], daemon=True)
+        self._reader = threading.Thread(target=self._forward, args=[process], daemon=True)
         self._reader.start()
-        assert self._process.stdin is not None  # noqa: S101
-        with suppress(BrokenPipeError), self._process.stdin as stdin:
+        assert process.stdin is not None  # noqa: S101
+        with suppress(BrokenPipeError), process.stdin as stdin:
             stdin.write(self._standard_input.encode())
 
     def _forward(self, process: subprocess.Popen[bytes]) -> None:

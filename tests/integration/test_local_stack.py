@@ -272,3 +272,31 @@ def test_a_stack_that_cannot_start_says_why_and_leaves_nothing(
         pass
     left = set(psutil.Process().children(recursive=True)) - before
     assert [process.cmdline() for process in left if "reaper.py" not in " ".join(process.cmdline())] == []
+
+
+INTERRUPTED_START = """
+import os, signal, subprocess, sys, threading
+from service.local.log import MergedLog
+from service.local.processes import ManagedProcess
+
+begin = subprocess.Popen.__init__
+def interrupted(self, *arguments, **options):
+    begin(self, *arguments, **options)
+    os.kill(os.getpid(), signal.SIGINT)  # after the fork, before anyone has the object
+
+subprocess.Popen.__init__ = interrupted
+part = ManagedProcess("part", ["sleep", "600"], environment=dict(os.environ), log=MergedLog(sys.stdout))
+try:
+    part.start()
+except KeyboardInterrupt:
+    print("held until the part is known:", part.is_running, flush=True)
+    part.stop()
+    print("stopped:", not part.is_running, flush=True)
+"""
+
+
+def test_a_part_started_while_ctrl_c_arrives_is_stopped_like_any_other() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_START], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.splitlines() == ["held until the part is known: True", "stopped: True"], done.stderr
