@@ -32,7 +32,6 @@ def service_environment(redis_url: str, store: ObjectStore) -> dict[str, str]:
         "NO_PROXY": no_proxy,
         "no_proxy": no_proxy,
         "PYTHONUNBUFFERED": "1",  # each line in the merged log at its time
-        "OFLOW_ENVIRONMENT": "development",
         "OFLOW_AUTH": "open",
         "OFLOW_HOST": LOOPBACK,
         "OFLOW_REDIS_URL": redis_url,

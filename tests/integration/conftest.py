@@ -10,6 +10,7 @@ from service.local.object_store import ObjectStore
 from service.local.redis_server import RedisServer
 from service.local.stack import service_environment
 from service.samples import SAMPLES
+from service.settings import Settings
 from tests.integration.service_processes import Gateway, Worker
 
 
@@ -41,6 +42,13 @@ def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectSto
 def server_env(redis_server: RedisServer, object_store: ObjectStore) -> dict[str, str]:
     """The environment for a gateway or a worker process that is to use these two servers."""
     return service_environment(redis_server.url, object_store)
+
+
+@pytest.fixture(scope="session")
+def settings(server_env: dict[str, str]) -> Settings:
+    """The settings that a process started with `server_env` has, for parts of the service in this one."""
+    names = {f"OFLOW_{field.upper()}": field for field in Settings.model_fields}
+    return Settings(**{field: server_env[name] for name, field in names.items() if name in server_env})
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,8 @@ from worker.parts import Parts
 
 
 @pytest.fixture
-def parts(server_env: dict[str, str]) -> Parts:
-    values = {k.removeprefix("OFLOW_").lower(): v for k, v in server_env.items() if k.startswith("OFLOW_")}
-    settings = Settings(**{k: v for k, v in values.items() if k in Settings.model_fields}, model="watched")
-    return Parts(settings)
+def parts(settings: Settings) -> Parts:
+    return Parts(settings.model_copy(update={"model": "watched"}))
 
 
 @pytest.fixture

@@ -18,12 +18,6 @@ from worker.runner import Runner
 
 
 @pytest.fixture(scope="module")
-def settings(server_env: dict[str, str]) -> Settings:
-    fields = {k.removeprefix("OFLOW_").lower(): v for k, v in server_env.items() if k.startswith("OFLOW_")}
-    return Settings(**{k: v for k, v in fields.items() if k in Settings.model_fields})
-
-
-@pytest.fixture(scope="module")
 def runner(settings: Settings) -> Runner:
     return Runner(Parts(settings))
 

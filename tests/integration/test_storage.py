@@ -12,12 +12,6 @@ from service.storage import PART, ObjectStore
 
 
 @pytest.fixture
-def settings(server_env: dict[str, str]) -> Settings:
-    values = {k.removeprefix("OFLOW_").lower(): v for k, v in server_env.items() if k.startswith("OFLOW_")}
-    return Settings(**{k: v for k, v in values.items() if k in Settings.model_fields})
-
-
-@pytest.fixture
 def store(settings: Settings) -> ObjectStore:
     return ObjectStore(settings)
 
