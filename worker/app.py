@@ -6,6 +6,7 @@ The parent process only watches; it never imports torch. The child loads the mod
 import logging
 import os
 import signal
+import time
 from typing import Any
 
 from celery import Task
@@ -18,6 +19,7 @@ from worker.parts import Parts
 
 log = logging.getLogger(__name__)
 MODEL_FAILED = signal.SIGUSR2  # from the child to its parent
+PARENT_STOPS = 5  # seconds it takes at most
 HARD_LIMIT_GRACE = 15  # seconds between asking a late job to stop and killing its process
 
 settings = get_settings()
@@ -40,6 +42,9 @@ def load_model(**_: object) -> None:
     except Exception as error:
         log.critical("the model cannot be loaded: %s", error, exc_info=not hasattr(error, "code"))
         os.kill(os.getppid(), MODEL_FAILED)
+        time.sleep(
+            PARENT_STOPS
+        )  # ending first, we would be replaced, and the replacement cut off in its start
         raise SystemExit(1) from None
 
 
