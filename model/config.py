@@ -39,6 +39,7 @@ class BodiesConfig(Section):
     """How bodies are drawn for `data.dataset: bodies`; lengths in longest sides of the first frame's box."""
 
     variety: Annotated[float, Field(ge=0, le=1)]
+    windows_per_scene: Positive
     turn: Annotated[float, Field(ge=0, le=180)]
     near_surface_share: Annotated[float, Field(ge=0, le=1)]
     near_surface_offset: PositiveFloat

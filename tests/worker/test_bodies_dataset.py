@@ -96,6 +96,21 @@ def test_equal_seeds_give_equal_items_and_others_do_not():
     assert len({stream for stream, _ in SPLITS.values()}) == len(SPLITS)
 
 
+def test_windows_of_one_scene_are_other_moments_of_it():
+    """Row 2 shows one scene in steps 2 to 5; and a window is the same whatever was drawn before it."""
+    settings = {"variety": 0.0, "turn": 0.0, "scan_noise": 0.0, "windows_per_scene": 4}
+    data = dataset(bodies=settings, input_pointcloud_noise=0.0, input_pointcloud_n=2000)
+    steps = {step: data.sample((7, step, 2)) for step in (2, 3, 4, 5, 6)}
+    heights = {step: np.ptp(item["inputs"][..., 1]) for step, item in steps.items()}
+    trees = {step: cKDTree(item["inputs"][0]) for step, item in steps.items()}
+    apart = {step: trees[step].query(steps[2]["inputs"][0])[0].mean() for step in (3, 6)}
+    assert 0.001 < apart[3] < apart[6]  # the same person a moment later, then another person
+    assert len(set(heights.values())) == len(heights)
+    alone = dataset(bodies=settings, input_pointcloud_noise=0.0, input_pointcloud_n=2000).sample((7, 4, 2))
+    np.testing.assert_array_equal(alone["points"], steps[4]["points"])
+    np.testing.assert_array_equal(alone["inputs"], steps[4]["inputs"])
+
+
 def test_occupied_points_lie_within_the_surface():
     """Independent of the mesh: a dense cloud of the same window is around the points called inside."""
     item = dataset(n_training_points=1500, n_training_pcl_points=20_000).sample((0, 0, 7))

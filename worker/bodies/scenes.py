@@ -1,5 +1,6 @@
 """Somebody doing something: endless moving bodies to learn from, and people who are kept for testing."""
 
+from copy import copy
 from dataclasses import dataclass
 from functools import cache
 
@@ -38,6 +39,12 @@ class Scenes:
         self._adults, self._variety, self._turn = adults, variety, turn
         self._flesh = Flesh(self.rig)
         self._heavier = corpulence(self.rig)  # [K], coefficients of one kg/m² more
+
+    def draw_milder(self, rng: np.random.Generator, frames: int) -> Scene:
+        """A scene whose variety is anything up to that of these scenes: for training, plain ones too."""
+        milder = copy(self)  # the rig and its fields are shared
+        milder._variety = rng.uniform(0, self._variety)
+        return milder.draw(rng, frames)
 
     def draw(
         self, rng: np.random.Generator, frames: int, action: str | None = None, body: Body | None = None

@@ -29,6 +29,8 @@ SPLITS: dict[str, tuple[int, tuple[int, ...]]] = {
     "test_new_individual": (5, HELD_OUT_ADULTS),
 }
 BOX = 1.1  # side of the cube in which occupancy is known, in longest sides of the frame's bounding box
+STRIDE = 12  # frames from one window of a scene to the next, a fifth of a second
+SCENE = 0  # ends the seed of a scene, to tell it from that of a window
 EPOCH = 10_000  # items; only a way of counting, since training data has no end
 
 
@@ -63,6 +65,7 @@ class BodiesDataset(Dataset[Item]):
         if self._training and config.training.parts == "shape":
             # As many as the first frame depends on; drawing takes most of the time of such a training.
             self._times, self._drawn_frames = self._times[:1], 1 + EASING
+        self._recent: dict[int, tuple[tuple[int, ...], Floats]] = {}  # row of the batch → its scene
 
     def __len__(self) -> int:
         return EPOCH if self._training else self._bodies.held_out_windows
@@ -74,9 +77,12 @@ class BodiesDataset(Dataset[Item]):
 
     def sample(self, seed: tuple[int, ...]) -> Item:
         """The window that belongs to this seed, with all that is drawn in it."""
-        rng = np.random.default_rng([self._stream, len(seed), *seed])
-        action = None if self._training else list(ACTIONS)[seed[-1] % len(ACTIONS)]
-        vertices = self._scenes.draw(rng, self._drawn_frames, action).vertices  # [T, V, 3]
+        rng = self._generator(seed)
+        if self._training:
+            vertices = self._training_window(seed)
+        else:
+            action = list(ACTIONS)[seed[-1] % len(ACTIONS)]
+            vertices = self._scenes.draw(rng, self._drawn_frames, action).vertices  # [T, V, 3]
         vertices = _in_unit_box_of_first(vertices[: len(self._times)])
         first = Surface(vertices[0], self._scenes.rig.faces)
         draw_fields = self._training_fields if self._training else self._held_out_fields
@@ -84,6 +90,25 @@ class BodiesDataset(Dataset[Item]):
         item |= draw_fields(rng, vertices, first)
         item = {key: np.asarray(array, dtype=np.float32) for key, array in item.items()}
         return item | {"idx": np.asarray(seed[-1], dtype=np.int64)}
+
+    def _generator(self, seed: tuple[int, ...]) -> np.random.Generator:
+        return np.random.default_rng([self._stream, len(seed), *seed])
+
+    def _training_window(self, seed: tuple[int, ...]) -> Floats:
+        """Vertices [T or more, V, 3]: for the seed (…, step, row), one of the windows of the row's scene.
+
+        A row keeps its scene for `windows_per_scene` steps, and the rows change theirs at different steps.
+        """
+        *others, step, row = (0, *seed)
+        scene_number, window = divmod(step + row, self._bodies.windows_per_scene)
+        scene_seed = (*others, scene_number, row)
+        known, vertices = self._recent.get(row, ((), np.empty(0)))
+        if known != scene_seed:
+            frames = self._drawn_frames + STRIDE * (self._bodies.windows_per_scene - 1)
+            rng = self._generator((*scene_seed, SCENE))
+            vertices = self._scenes.draw_milder(rng, frames).vertices
+            self._recent[row] = scene_seed, vertices
+        return vertices[STRIDE * window :]
 
     def _draw_inputs(self, rng: np.random.Generator, vertices: Floats, first: Surface) -> Floats:
         """Points [T, N, 3] on the surface, noisy; or [2, N, 3] of its first and last frame, which are not."""
