@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.pictures import PAPER, Camera, _rasterise, contact_sheet, draw_mesh, draw_points
+from service.pictures import PAPER, Camera, contact_sheet, draw_mesh, draw_points
+from service.rasteriser import rasterise
 
 
 def slow_rasterise(screen, faces, size):
@@ -59,7 +60,7 @@ def test_rasteriser_agrees_with_its_slow_twin(seed):
     rng = np.random.default_rng(seed)
     screen = np.column_stack([rng.uniform(-4, 20, (18, 2)), rng.uniform(1, 5, 18)])
     faces = np.arange(18).reshape(6, 3)  # no corner in common: no ties
-    pixels, face, weights = _rasterise(screen, faces, (15, 11))
+    pixels, face, weights = rasterise(screen, faces, (15, 11))
     fast = np.full(15 * 11, -1)
     fast[pixels] = face
     np.testing.assert_array_equal(fast.reshape(11, 15), slow_rasterise(screen, faces, (15, 11)))
@@ -73,7 +74,7 @@ def test_batches_do_not_show(monkeypatch):
     vertices, faces = sphere()
     camera = Camera.framing(vertices)
     whole = draw_mesh(vertices, faces, None, camera, (80, 80))
-    monkeypatch.setattr("service.pictures.CANDIDATES", 500)
+    monkeypatch.setattr("service.rasteriser.CANDIDATES", 500)
     np.testing.assert_array_equal(draw_mesh(vertices, faces, None, camera, (80, 80)), whole)
 
 
