@@ -85,11 +85,12 @@ def checkpoint_hash(path: str | Path) -> str:
 
 
 def find_checkpoint(config: Config) -> Path:
-    """The file of `test.model_file`: in `training.out_dir`, else beside the config."""
+    """The file of `test.model_file`: in `training.out_dir`, else beside the config. Fetches nothing."""
     name = config.test.model_file
     if "://" in name:
         raise CheckpointError(
-            f"{config.path}: test.model_file is {name}; fetch it and give the path of the file"
+            f"{config.path}: test.model_file is {name}; all commands fetch and keep it by "
+            "`worker.checkpoints.checkpoint_file`; else fetch it and give the path of the file"
         )
     if file := config.checkpoint_path():
         return file

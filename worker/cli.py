@@ -29,7 +29,9 @@ app.command()(score)
 TRAINING_ONLY = {"PIL", "httpx", "matplotlib", "pandas", "tensorboard"}  # packages of the extra `train`
 
 Model = Annotated[str, typer.Option(help="A name under configs/, or a YAML file.")]
-Checkpoint = Annotated[str | None, typer.Option(help="A .pt file instead of the one that the config names.")]
+Checkpoint = Annotated[
+    str | None, typer.Option(help="A .pt file or its URL instead of the one that the config names.")
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …; auto takes the GPU where there is one.")]
 
 

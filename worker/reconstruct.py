@@ -8,12 +8,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from model import Reconstructor
-from model.config import load_config
+from model.config import Config, load_config
 from model.config_files import config_names
 from model.errors import ModelError
 from model.meshes import WRITERS, MeshSequence
 from service.options import OptionsError, parse_options
 from service.sequences import SequenceError, read_sequence
+from worker.checkpoints import checkpoint_file, is_url, kept_file
 from worker.device import pick_device
 from worker.one_path import reconstruct_sequence
 
@@ -29,7 +30,9 @@ def reconstruct_file(
         with source.open("rb") as file:
             sequence = read_sequence(file)
         began = time.perf_counter()
-        reconstructor = Reconstructor.from_config(model, checkpoint, device=pick_device(device))
+        config = load_config(model)
+        file = checkpoint_file(config, checkpoint)
+        reconstructor = Reconstructor.from_config(config, file, device=pick_device(device))
         load_seconds = time.perf_counter() - began
         columns = (
             TextColumn("{task.description:10}"),
@@ -74,11 +77,20 @@ def print_models() -> None:
         if name.startswith("training/"):
             continue  # recipes: what they make is loaded by another config
         config = load_config(name)
-        checkpoint = config.checkpoint_path()
         table.add_row(
             name,
             f"{config.data.length_sequence} corresponding frames",
             str(config.test.threshold),
-            checkpoint.name if checkpoint else "none here: give --checkpoint",
+            _where(config),
         )
     console.print(table)
+
+
+def _where(config: Config) -> str:
+    """The checkpoint that a config names, and whether it is here."""
+    name = config.test.model_file
+    if is_url(name):
+        file = kept_file(name)
+        return file.name if file.is_file() else f"{file.name}, fetched when it is first used"
+    found = config.checkpoint_path()
+    return found.name if found else "none here: give --checkpoint"

@@ -13,13 +13,14 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from botocore.exceptions import BotoCoreError, ClientError
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
-from model import MeshSequence, Reconstructor
+from model import MeshSequence, Reconstructor, load_config
 from model.errors import Canceled, ModelError
 from model.meshes import WRITERS
 from service.jobs import Fit, Job, JobError, Mesh, Result, ResultFile
 from service.options import Format, OptionsError
 from service.registry import ModelInfo
 from service.sequences import PointCloudSequence, SequenceError, read_sequence
+from worker.checkpoints import checkpoint_file
 from worker.device import pick_device
 from worker.one_path import reconstruct_sequence
 from worker.parts import Parts
@@ -48,8 +49,9 @@ class Runner:
         settings = parts.settings
         self.parts = parts
         started = time.perf_counter()
+        config = load_config(settings.model)
         self.reconstructor = Reconstructor.from_config(
-            settings.model, settings.checkpoint, device=pick_device(settings.device)
+            config, checkpoint_file(config, settings.checkpoint), device=pick_device(settings.device)
         )
         self.load_seconds = time.perf_counter() - started
         parts.registry.announce(ModelInfo(**self.reconstructor.describe() | {"name": settings.model_name}))

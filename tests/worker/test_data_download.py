@@ -1,9 +1,7 @@
 """Downloads survive a line that breaks; meshes go to the sequences that they belong to."""
 
 import hashlib
-import threading
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,8 @@ import trimesh
 import typer
 from typer.testing import CliRunner
 
-from worker.data import download as module
+from tests.worker.file_host import Host
+from worker import fetch as module
 from worker.data.creation_commands import download, migrate
 from worker.data.frame_writer import Sampling, write_frames
 from worker.data.mesh_sequences import find_mesh_sequences
@@ -25,38 +24,6 @@ app.command()(migrate)
 def run(*arguments):
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     return result.exit_code, " ".join(result.output.split())
-
-
-class Host:
-    """A server of one file that breaks the line after so many bytes, and keeps a log of ranges asked for."""
-
-    def __init__(self, content: bytes):
-        self.content, self.breaks, self.ranges, self.tag, self.status = content, [], [], '"first"', None
-        host = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                if host.status:
-                    self.send_error(host.status)
-                    return
-                asked = self.headers.get("Range")
-                host.ranges.append(asked)
-                start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
-                if asked and self.headers.get("If-Range") != host.tag:
-                    asked, start = None, 0
-                self.send_response(206 if asked else 200)
-                self.send_header("Content-Length", str(len(host.content) - start))
-                self.send_header("ETag", host.tag)
-                self.end_headers()
-                end = start + host.breaks.pop(0) if host.breaks else len(host.content)
-                self.wfile.write(host.content[start:end])
-
-            def log_message(self, *arguments):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/files/Humans.zip"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
 @pytest.fixture
@@ -73,7 +40,7 @@ def archive(tmp_path):
 @pytest.fixture
 def host(archive, monkeypatch):
     monkeypatch.setattr(module, "PAUSE", 0.01)
-    served = Host(archive.read_bytes())
+    served = Host(archive.read_bytes(), "Humans.zip")
     yield served
     served.server.shutdown()
 

@@ -19,7 +19,9 @@ ConfigName = Annotated[str, typer.Argument(metavar="CONFIG", help="A name under 
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[key.sub=value]…", help="Settings instead of the file's.")
 ]
-Checkpoint = Annotated[str | None, typer.Option(help="A .pt file instead of the one that the config names.")]
+Checkpoint = Annotated[
+    str | None, typer.Option(help="A .pt file or its URL instead of the one that the config names.")
+]
 Split = Annotated[str | None, typer.Option(help="Instead of data.test_split.")]
 Out = Annotated[Path | None, typer.Option(help="Instead of training.out_dir / generation.generation_dir.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …; auto takes the GPU where there is one.")]

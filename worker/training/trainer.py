@@ -10,10 +10,12 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
+from model.build import build_model
 from model.checkpoints import copy_fitting, read_checkpoint
 from model.config import Config
 from model.losses import choose_parts, losses, needed_fields
-from model.occupancy_flow import OccupancyFlow, build_model
+from model.occupancy_flow import OccupancyFlow
+from worker.checkpoints import initialization_file
 from worker.data import build_dataset
 from worker.training.batches import Batches, Source, stream
 from worker.training.pictures import picture
@@ -181,7 +183,7 @@ class Trainer:
 
 def initialize(net: OccupancyFlow, config: Config) -> str | None:
     """Copy what fits of the checkpoint that `model.initialize_from` names, and say what was copied."""
-    if (file := config.initialization_path()) is None:
+    if (file := initialization_file(config)) is None:
         return None
     copied, left = copy_fitting(read_checkpoint(file)["model"], net)
     parts = sorted({name.split(".")[0] for name in copied})
