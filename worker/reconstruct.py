@@ -31,8 +31,8 @@ def reconstruct_file(
             sequence = read_sequence(file)
         began = time.perf_counter()
         config = load_config(model)
-        file = checkpoint_file(config, checkpoint)
-        reconstructor = Reconstructor.from_config(config, file, device=pick_device(device))
+        weights = checkpoint_file(config, checkpoint)
+        reconstructor = Reconstructor.from_config(config, weights, device=pick_device(device))
         load_seconds = time.perf_counter() - began
         columns = (
             TextColumn("{task.description:10}"),

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner
 
-from model import Reconstructor
 from tests.worker.evaluation_data import SAMPLES, people
 from worker.bodies import animate, draw_surface_points, load_rig
 from worker.data import DataError, build_dataset
@@ -27,6 +26,7 @@ from worker.evaluation.layout import GenerationFolder
 from worker.evaluation.mesh_files import Mesh
 from worker.evaluation.report import headline, save_scores
 from worker.evaluation.scores import Row, Truth, score_meshes, score_points, worst_scores
+from worker.tasks.registry import load_task
 
 DATA = Path(__file__).parents[1] / "data"
 CHECKPOINT = DATA.parents[1] / "configs" / "checkpoints" / "bodies_128.pt"
@@ -37,7 +37,7 @@ METRICS = ("iou", "l2", "chamfer", "completeness", "accuracy", "completeness2", 
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     """Meshes of windows 0 and 1 of people; nothing of window 2."""
     config, folder = people(), GenerationFolder(tmp_path_factory.mktemp("generation"))
-    generate(Reconstructor.from_config(config), build_dataset(config, "test"), [0, 1], folder)
+    generate(load_task(config), build_dataset(config, "test"), [0, 1], folder)
     return Evaluation(config, folder, samples=SAMPLES)
 
 
@@ -163,7 +163,7 @@ def test_several_processes_give_the_same_rows(generated: Evaluation, scored: lis
 
 def test_scoring_without_files_gives_the_same_rows(generated: Evaluation, scored: list[Scored]) -> None:
     dataset = open_test_split(generated.config, SAMPLES)
-    (row,) = score_windows(Reconstructor.from_config(generated.config), dataset, [1], SAMPLES)
+    (row,) = score_windows(load_task(generated.config), dataset, [1], SAMPLES)
     assert row.keys() == scored[1].row.keys()
     assert numbers(row) == pytest.approx(numbers(scored[1].row), rel=1e-4, nan_ok=True)
 
@@ -180,18 +180,17 @@ def test_the_network_alone_is_scored_at_true_points(
 ) -> None:
     monkeypatch.setattr("worker.evaluation.held_out.VALIDATION_POINTS", 600)
     config = people(training={"num_workers": 0})
-    reconstructor = Reconstructor.from_config(config)
-    means = score_network(reconstructor, [1, 2])
+    task = load_task(config)
+    net = task.model.occupancy_flow
+    means = score_network(task, [1, 2])
     overlaps, distances = [], []
     for index in (1, 2):
         item = {key: torch.from_numpy(array) for key, array in open_test_split(config, 600)[index].items()}
-        c_s, c_t = reconstructor.net.encode_inputs(item["inputs"][None])
-        probability = reconstructor.net.decode(item["points"][:1], None, c_s).sigmoid()[0]  # [P]
+        c_s, c_t = net.encode_inputs(item["inputs"][None])
+        probability = net.decode(item["points"][:1], None, c_s).sigmoid()[0]  # [P]
         inside, truly = probability >= 0.5, item["points.occ"][0] >= 0.5
         overlaps.append(float((inside & truly).sum() / (inside | truly).sum()))
-        carried = reconstructor.net.transform_to_t(
-            item["points_mesh.time"], item["points_mesh"][:1], None, c_t
-        )[0]
+        carried = net.transform_to_t(item["points_mesh.time"], item["points_mesh"][:1], None, c_t)[0]
         distances.append(float((carried - item["points_mesh"]).norm(dim=-1).mean()))
     assert means["iou_t0"] == pytest.approx(np.mean(overlaps), abs=1e-6)
     assert means["l2"] == pytest.approx(np.mean(distances), rel=1e-3)
@@ -201,7 +200,7 @@ def test_the_network_alone_is_scored_at_true_points(
 def test_a_window_that_gave_no_mesh_scores_the_worst(generated: Evaluation, tmp_path: Path) -> None:
     config = people(test={"threshold": 0.9999999})
     folder, dataset = GenerationFolder(tmp_path), build_dataset(config, "test")
-    empty = Reconstructor.from_config(config)
+    empty = load_task(config)
     generate(empty, dataset, [0], folder)
     (one,) = evaluate(Evaluation(config, folder), [0], workers=1)
     assert one.failed
@@ -308,7 +307,7 @@ def test_a_data_set_on_disk_from_meshes_to_tables(tiny_humans: Path, tmp_path: P
     assert run(app(), ["generate", config, "--limit", "1", "--device", "cpu"]).exit_code == 0
     done = run(app(), ["evaluate", config, "--limit", "2", "--workers", "1"])
     assert done.exit_code == 0, done.output
-    assert "1 of 2 windows have no meshes" in done.output
+    assert "1 of 2 windows were not generated" in done.output
     assert "D-FAUST" in done.output
     folder = tmp_path / "out" / "generation"
     assert len(pd.read_pickle(folder / "eval_meshes_full.pkl")) == 1

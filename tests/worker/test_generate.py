@@ -23,8 +23,15 @@ from worker.evaluation.generation import generate
 from worker.evaluation.layout import GenerationFolder, Windows, chosen, window_of
 from worker.evaluation.mesh_files import read_off, write_off, write_ply
 from worker.evaluation.report import save_timings
+from worker.tasks.registry import load_task
+from worker.tasks.task import Task
 
 PARITY = Path(__file__).parents[1] / "data" / "evaluator.npz"
+
+
+@pytest.fixture(scope="module")
+def task() -> Task:
+    return load_task(people())
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +45,9 @@ def dataset() -> Windows:
 
 
 @pytest.fixture(scope="module")
-def generated(
-    reconstructor: Reconstructor, dataset: Windows, tmp_path_factory: pytest.TempPathFactory
-) -> GenerationFolder:
+def generated(task: Task, dataset: Windows, tmp_path_factory: pytest.TempPathFactory) -> GenerationFolder:
     folder = GenerationFolder(tmp_path_factory.mktemp("generation"))
-    done = generate(reconstructor, dataset, [0, 1], folder)
+    done = generate(task, dataset, [0, 1], folder)
     assert (done.made, done.kept, done.failed) == (2, 0, {})
     save_timings(done.timings, folder.root)
     return folder
@@ -93,10 +98,10 @@ def test_meshes_are_those_of_the_reconstructor(
     for (vertices, faces), expected in zip(read, meshes.vertices, strict=True):
         assert np.allclose(vertices, expected, atol=1e-6)
         assert np.array_equal(faces, meshes.faces)
-    last = (generated.meshes(window) / "00000_0000_0017.off").read_text().splitlines()
+    last = (generated.results(window) / "00000_0000_0017.off").read_text().splitlines()
     assert last[2 + len(meshes.vertices[0])].split()[4:] == ["255", "25", "0"], "the first face is red"
     assert last[-1].split()[4:] == ["0", "25", "254"], "the last one is blue"
-    glb = (generated.meshes(window) / "00000_0000.glb").read_bytes()
+    glb = (generated.results(window) / "00000_0000.glb").read_bytes()
     assert glb[:4] == b"glTF"
     assert (
         len(
@@ -139,38 +144,38 @@ def test_timings_are_a_table_a_window_and_its_means(generated: GenerationFolder)
 
 
 def test_finished_windows_are_kept_while_nothing_changes(
-    reconstructor: Reconstructor, dataset: Windows, tmp_path: Path
+    task: Task, dataset: Windows, tmp_path: Path
 ) -> None:
     folder = GenerationFolder(tmp_path)
-    generate(reconstructor, dataset, [0], folder)
-    mesh = folder.meshes(window_of(dataset, 0)) / "00000_0000_0001.off"
+    generate(task, dataset, [0], folder)
+    mesh = folder.results(window_of(dataset, 0)) / "00000_0000_0001.off"
     before = mesh.stat().st_mtime_ns
-    again = generate(reconstructor, dataset, [0, 2], folder)
+    again = generate(task, dataset, [0, 2], folder)
     assert (again.made, again.kept) == (1, 1)
     assert mesh.stat().st_mtime_ns == before
     assert [row["idx"] for row in again.timings] == [0, 2], "kept ones keep their timings"
 
-    other = Reconstructor.from_config(people(test={"threshold": 0.4}))
+    other = load_task(people(test={"threshold": 0.4}))
     assert generate(other, dataset, [0], folder).made == 1
     assert mesh.stat().st_mtime_ns != before
     record = folder.record(window_of(dataset, 0))
     assert record is not None
     assert record["made with"]["threshold"] == 0.4
-    assert record["made with"]["checkpoint"] == reconstructor.checkpoint_sha256
+    assert record["made with"]["checkpoint"] == task.model.checkpoint_sha256
 
 
 def test_other_data_under_the_same_name_is_generated_anew(
-    reconstructor: Reconstructor, dataset: Windows, tmp_path: Path
+    task: Task, dataset: Windows, tmp_path: Path
 ) -> None:
     folder = GenerationFolder(tmp_path)
-    generate(reconstructor, dataset, [0], folder)
+    generate(task, dataset, [0], folder)
     seen = build_dataset(people(data={"test_split": "test"}), "test")
-    assert generate(reconstructor, seen, [0], folder).made == 1
-    assert generate(reconstructor, seen, [0], folder).kept == 1
+    assert generate(task, seen, [0], folder).made == 1
+    assert generate(task, seen, [0], folder).kept == 1
 
 
 def test_a_run_that_dies_leaves_whole_windows_only(
-    reconstructor: Reconstructor, dataset: Windows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    task: Task, dataset: Windows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, written = GenerationFolder(tmp_path), []
 
@@ -182,49 +187,48 @@ def test_a_run_that_dies_leaves_whole_windows_only(
 
     monkeypatch.setattr(generation, "write_off", dies_at_the_20th_file)
     with pytest.raises(KeyboardInterrupt):
-        generate(reconstructor, dataset, [0, 1, 2], folder)
+        generate(task, dataset, [0, 1, 2], folder)
     assert len(folder.read_meshes(window_of(dataset, 0))) == 17
-    assert not folder.meshes(window_of(dataset, 1)).exists()
+    assert not folder.results(window_of(dataset, 1)).exists()
 
     monkeypatch.setattr(generation, "write_off", write_off)
-    done = generate(reconstructor, dataset, [0, 1, 2], folder)
+    done = generate(task, dataset, [0, 1, 2], folder)
     assert (done.made, done.kept) == (2, 1)
     assert [len(folder.read_meshes(window_of(dataset, index))) for index in range(3)] == [17, 17, 17]
     assert not list(tmp_path.rglob("*.part"))
 
 
 def test_a_window_without_a_mesh_is_recorded_and_the_others_go_on(
-    reconstructor: Reconstructor, dataset: Windows, tmp_path: Path
+    task: Task, dataset: Windows, tmp_path: Path
 ) -> None:
     folder = GenerationFolder(tmp_path)
     damaged = Damaged(dataset)
-    done = generate(reconstructor, damaged, [0, 1, 2], folder)
+    done = generate(task, damaged, [0, 1, 2], folder)
     assert done.made == 3
     assert [row["idx"] for row in done.timings] == [0, 2]
     window = window_of(dataset, 1)
     assert "NaN" in done.failed[window]
-    assert names(folder.meshes(window)) == ["generation.json"]
+    assert names(folder.results(window)) == ["generation.json"]
     assert "NaN" in (folder.record(window) or {})["error"]
-    again = generate(reconstructor, damaged, [0, 1, 2], folder)
+    again = generate(task, damaged, [0, 1, 2], folder)
     assert (again.made, again.kept) == (0, 3)
     assert again.failed == done.failed, "told again"
 
 
 def test_an_empty_surface_is_such_a_window(dataset: Windows, tmp_path: Path) -> None:
-    empty = Reconstructor.from_config(people(test={"threshold": 0.9999999}))
+    empty = load_task(people(test={"threshold": 0.9999999}))
     done = generate(empty, dataset, [0], GenerationFolder(tmp_path))
     assert "threshold" in next(iter(done.failed.values()))
 
 
-def test_what_this_model_cannot_generate_is_refused(dataset: Windows, tmp_path: Path) -> None:
-    points = Reconstructor.from_config(people(generation={"generate_pointcloud": True}))
+def test_what_this_model_cannot_generate_is_refused() -> None:
     with pytest.raises(ConfigError, match="meshes only"):
-        generate(points, dataset, [0], GenerationFolder(tmp_path))
+        load_task(people(generation={"generate_pointcloud": True}))
 
 
 def test_a_damaged_record_names_its_file(dataset: Windows, tmp_path: Path) -> None:
     folder = GenerationFolder(tmp_path)
-    place = folder.meshes(window_of(dataset, 0))
+    place = folder.results(window_of(dataset, 0))
     place.mkdir(parents=True)
     (place / "generation.json").write_text("{")
     with pytest.raises(DataError, match=r"generation\.json cannot be read"):

@@ -37,28 +37,28 @@ def generate(
     device: Device = "auto",
     limit: Limit = None,
 ) -> None:
-    """Write the meshes of a test split, in the published folders. Call it again to go on after a stop."""
+    """Write what the model makes of a test split, in the published folders. Call it again after a stop."""
     with refusals():
-        from model import Reconstructor
         from worker.data import build_dataset
         from worker.device import pick_device
         from worker.evaluation.generation import generate as run
         from worker.evaluation.layout import GenerationFolder, chosen
         from worker.evaluation.report import save_timings
+        from worker.tasks.registry import load_task
 
         settings = _load(config, overrides, split)
         dataset = build_dataset(settings, "test")
-        reconstructor = Reconstructor.from_config(settings, checkpoint, pick_device(device))
+        task = load_task(settings, checkpoint, pick_device(device))
         folder = GenerationFolder.of(settings, out)
         indices = chosen(settings, len(dataset), limit)
         with _bar("generate", len(indices)) as advance:
-            done = run(reconstructor, dataset, indices, folder, lambda _: advance())
+            done = run(task, dataset, indices, folder, lambda _: advance())
         if done.timings:
             save_timings(done.timings, folder.root)
         console.print(f"{folder.root}: {done.made} windows generated, {done.kept} kept from before")
         for window, reason in done.failed.items():
             console.print(
-                f"[yellow]no mesh[/] of {window.category}/{window.name}/{window.start:05d}: {escape(reason)}"
+                f"[yellow]nothing[/] of {window.category}/{window.name}/{window.start:05d}: {escape(reason)}"
             )
 
 
@@ -73,7 +73,7 @@ def evaluate(
     limit: Limit = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
-    """Measure the generated meshes of a test split against the truth; tables and a plot beside the meshes."""
+    """Measure what was generated of a test split against the truth; tables and a plot beside it."""
     with refusals():
         from worker.data import build_dataset
         from worker.data.errors import DataError
@@ -96,12 +96,12 @@ def evaluate(
             )
         if missing:
             console.print(
-                f"[yellow]{len(missing)} of {len(scored)} windows have no meshes[/] and do not count"
+                f"[yellow]{len(missing)} of {len(scored)} windows were not generated[/] and do not count"
             )
         if len(made_by := {one.checkpoint for one in scored if one.checkpoint}) > 1:
-            console.print(f"[yellow]the meshes come from {len(made_by)} checkpoints[/]; generate all again")
+            console.print(f"[yellow]the files come from {len(made_by)} checkpoints[/]; generate all again")
         if failed:
-            console.print(f"{len(failed)} of {len(scored)} windows gave no mesh and score the worst")
+            console.print(f"{len(failed)} of {len(scored)} windows gave nothing and score the worst")
         rows = [one.row for one in scored if not one.missing]
         _report(rows, settings, folder.root, "eval_input" if eval_input else "eval_meshes")
 
@@ -126,7 +126,6 @@ def score(
 ) -> None:
     """Measure a checkpoint on windows it has not seen, by the published protocol, without writing a file."""
     with refusals():
-        from model import Reconstructor
         from worker.device import pick_device
         from worker.evaluation.evaluation import open_test_split
         from worker.evaluation.held_out import (
@@ -137,22 +136,23 @@ def score(
         )
         from worker.evaluation.layout import chosen
         from worker.evaluation.report import score_table
+        from worker.tasks.registry import load_task
 
         settings = _load(config, overrides, split, sequence_overrides(sequence) if sequence else {})
         dataset = open_test_split(settings, samples)
-        reconstructor = Reconstructor.from_config(settings, checkpoint, pick_device(device))
+        task = load_task(settings, checkpoint, pick_device(device))
         windows = chosen(settings, len(dataset), limit)
         if sequence:
             windows = sequence_windows(dataset, sequence)[:limit]
         with _bar("score", len(windows)) as advance:
-            rows = score_windows(reconstructor, dataset, windows, samples, told=lambda _: advance())
-        console.print(score_table(rows, "mesh", _title(settings)))
+            rows = score_windows(task, dataset, windows, samples, told=lambda _: advance())
+        console.print(score_table(rows, "mesh" if task.gives == "meshes" else "pcl", _title(settings)))
         if network:
-            means = score_network(reconstructor, windows)
-            console.print(
-                f"the network alone: IoU {means['iou_t0']:.4f} at t = 0, {means['iou']:.4f} over all frames; "
-                f"true particles carried: correspondence x 10 {10 * means['l2']:.4f}"
-            )
+            means = score_network(task, windows)
+            if "iou" in means:
+                overlap = f"{means['iou_t0']:.4f} at t = 0, {means['iou']:.4f} over all frames"
+                console.print(f"the network alone: IoU {overlap}")
+            console.print(f"true particles carried: correspondence x 10 {10 * means['l2']:.4f}")
 
 
 def _load(
@@ -175,8 +175,12 @@ def _report(rows: "list[Row]", config: "Config", folder: Path, stem: str) -> Non
     from worker.evaluation.plots import plot_over_time
     from worker.evaluation.report import save_scores, score_table
 
-    kind = "pcl" if stem == "eval_input" else "mesh"
-    frames = 2 if config.test.eval_only_end_time_steps and kind == "mesh" else config.data.length_sequence
+    of_points = stem == "eval_input" or config.generation.generate_pointcloud
+    kind = "pcl" if of_points else "mesh"
+    only_ends = (
+        config.data.input_type == "end_pointclouds" if of_points else config.test.eval_only_end_time_steps
+    )
+    frames = 2 if only_ends else config.data.length_sequence
     save_scores(rows, folder, stem)
     plot_over_time(rows, frames, kind, _title(config), folder / f"{stem}.png")
     console.print(score_table(rows, kind, _title(config)))

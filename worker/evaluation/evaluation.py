@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from model.config import Config
 from worker.data import DataError, build_dataset
 from worker.data.windows import Window
-from worker.evaluation.layout import GenerationFolder, Windows, identity, is_made_from, window_of
+from worker.evaluation.layout import GenerationFolder, Windows, identity, inputs_of, is_made_from, window_of
 from worker.evaluation.scores import (
     SURFACE_SAMPLES,
     Row,
     read_window,
-    score_meshes,
     score_points,
+    score_results,
     worst_scores,
 )
 
@@ -27,13 +27,13 @@ class Scored:
     window: Window
     row: Row
     missing: bool = False  # nothing was generated
-    failed: bool = False  # it was tried, and gave no mesh: scores the worst
+    failed: bool = False  # it was tried, and gave nothing: scores the worst
     checkpoint: str | None = None  # hash of the one that made the meshes, where it was noted
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What to measure: the meshes in `folder`, or with `of_inputs` the input points themselves."""
+    """What to measure: the meshes or clouds in `folder`, or with `of_inputs` the input points themselves."""
 
     config: Config
     folder: GenerationFolder
@@ -45,35 +45,39 @@ class Evaluation:
         test, window = self.config.test, window_of(dataset, index)
         row: Row = identity(window, index)
         if self.of_inputs:
-            inputs, truth = read_window(dataset, index, with_occupancy=False)
-            tracked = self.config.data.input_pointcloud_corresponding
-            return Scored(window, row | score_points(inputs, truth, tracked))
+            return Scored(window, row | self._score_inputs(dataset, index))
+        of_clouds = self.folder.kind == "pointcloud"
+        correspondence = test.eval_pointcloud_correspondences if of_clouds else test.eval_mesh_correspondences
+        with_iou = test.eval_mesh_iou and not of_clouds
         record = self.folder.record(window) or {}
         checkpoint = record.get("made with", {}).get("checkpoint")
-        inputs, truth = read_window(dataset, index, test.eval_mesh_iou)
-        if record and not is_made_from(record, inputs):
+        item, truth = read_window(dataset, index, with_iou)
+        if record and not is_made_from(record, inputs_of(item)):
             raise DataError(
-                f"{self.folder.meshes(window)} was made from other inputs than the data set gives now; its "
+                f"{self.folder.results(window)} was made from other inputs than the data set gives now; its "
                 "files or settings have changed: run `worker generate` again, or name the folder with --out"
             )
         if record.get("error") is not None:
             frames = 2 if test.eval_only_end_time_steps else self.config.data.length_sequence
-            worst = worst_scores(frames, test.eval_mesh_iou, test.eval_mesh_correspondences)
+            worst = worst_scores(frames, with_iou, correspondence, "pcl" if of_clouds else "mesh")
             return Scored(window, row | worst, failed=True, checkpoint=checkpoint)
-        meshes = self.folder.read_meshes(window)
-        if not meshes:
-            return Scored(window, row, missing=True)
-        if test.eval_only_end_time_steps:
-            meshes, truth = [meshes[0], meshes[-1]], truth.ends()
-        scores = score_meshes(
-            meshes,
-            truth,
-            seed=[index],
-            with_correspondence=test.eval_mesh_correspondences,
-            project_last=test.project_to_final_mesh,
-            samples=self.samples,
-        )
+        if of_clouds:
+            if not (clouds := self.folder.read_clouds(window)):
+                return Scored(window, row, missing=True)
+            scores = score_points(clouds, truth, correspondence)
+        else:
+            if not (meshes := self.folder.read_meshes(window)):
+                return Scored(window, row, missing=True)
+            scores = score_results(meshes, truth, test, index, self.samples)
         return Scored(window, row | scores, checkpoint=checkpoint)
+
+    def _score_inputs(self, dataset: Windows, index: int) -> Row:
+        data = self.config.data
+        if data.input_type not in ("pcl_seq", "end_pointclouds"):
+            raise DataError(f"{self.config.name} reads {data.input_type}; wanted points to measure")
+        item, truth = read_window(dataset, index, with_occupancy=False)
+        truth = truth.ends() if data.input_type == "end_pointclouds" else truth
+        return score_points(item["inputs"], truth, data.input_pointcloud_corresponding)
 
 
 def open_test_split(config: Config, samples: int = SURFACE_SAMPLES) -> Windows:

@@ -1,4 +1,4 @@
-"""A whole test split to meshes: every window through the Reconstructor, resumable, one failure at a time."""
+"""A whole test split to meshes or clouds: every window through the task, resumable, one failure at a time."""
 
 import json
 import shutil
@@ -11,32 +11,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.errors import ConfigError, ModelError
-from model.meshes import MeshSequence
-from model.reconstruct import Reconstructor
+from model.errors import ModelError
 from worker.data.windows import Window
 from worker.evaluation.layout import (
-    DATA_BOX,
     RECORD,
     GenerationFolder,
     Windows,
     first_path,
     identity,
+    inputs_of,
     is_made_from,
     mesh_name,
     mesh_stem,
     window_of,
 )
 from worker.evaluation.mesh_files import write_off, write_ply
-
-# Stages of the Reconstructor under the names of the published timings.
-STAGES = {
-    "encode": "time (encode inputs)",
-    "extract": "time (extract mesh)",
-    "simplify": "time (simplify)",
-    "flow": "time (forward propagation)",
-    "fit": "time (fit)",
-}
+from worker.tasks.registry import task_name
+from worker.tasks.task import Item, Output, Task
 
 
 @dataclass
@@ -50,31 +41,28 @@ class Generated:
 
 
 def generate(
-    reconstructor: Reconstructor,
+    task: Task,
     dataset: Windows,
     indices: Iterable[int],
     folder: GenerationFolder,
     told: Callable[[Window], None] = lambda _: None,
 ) -> Generated:
-    """Write the meshes of these windows of a data set, in the unit box of their first frame.
+    """Write what a task makes of these windows of a data set, in the unit box of their first cloud.
 
     Windows finished before, from the same inputs by the same checkpoint and settings, are kept. One whose
     surface is empty, or that fails otherwise, is recorded with its reason, and the run goes on. `told` gets
     each window when done.
     """
-    generation = reconstructor.config.generation
-    if generation.generate_pointcloud or not generation.generate_mesh:
-        raise ConfigError(
-            f"{reconstructor.name}: found generation.generate_mesh {generation.generate_mesh} and "
-            f"generate_pointcloud {generation.generate_pointcloud}; this model gives meshes only"
-        )
-    made_with = _made_with(reconstructor)
-    done = Generated()
+    made_with, done = _made_with(task), Generated()
     for index in indices:
-        window, inputs = window_of(dataset, index), np.asarray(dataset[index]["inputs"])  # [T, N, 3]
+        window, item = window_of(dataset, index), dataset[index]
         record = folder.record(window)
-        if record is None or record.get("made with") != made_with or not is_made_from(record, inputs):
-            record = _generate_window(reconstructor, inputs, window, folder, made_with)
+        if (
+            record is None
+            or record.get("made with") != made_with
+            or not is_made_from(record, inputs_of(item))
+        ):
+            record = _generate_window(task, item, window, folder, made_with)
             done.made += 1
         else:
             done.kept += 1
@@ -86,63 +74,56 @@ def generate(
     return done
 
 
-def _made_with(reconstructor: Reconstructor) -> dict[str, Any]:
-    """All that the meshes depend on beside the input: what a resumed run compares."""
-    generation = reconstructor.config.generation
-    kept = ("resolution_0", "upsampling_steps", "padding", "simplify_nfaces", "mesh_color", "copy_input")
+def _made_with(task: Task) -> dict[str, Any]:
+    """All that the files depend on beside the input: what a resumed run compares."""
+    generation = task.model.config.generation
     return {
-        "checkpoint": reconstructor.checkpoint_sha256,
-        "threshold": reconstructor.config.test.threshold,
-        "frames": 2 if generation.only_end_time_points else generation.n_time_steps,
-        **{key: getattr(generation, key) for key in kept},
+        "task": task_name(task.model.config),
+        "checkpoint": task.model.checkpoint_sha256,
+        "mesh_color": generation.mesh_color,
+        "copy_input": generation.copy_input,
+        **task.settings,
     }
 
 
 def _generate_window(
-    reconstructor: Reconstructor,
-    inputs: NDArray[np.float32],
-    window: Window,
-    folder: GenerationFolder,
-    made_with: dict[str, Any],
+    task: Task, item: Item, window: Window, folder: GenerationFolder, made_with: dict[str, Any]
 ) -> dict[str, Any]:
-    config = reconstructor.config
+    config, inputs = task.model.config, inputs_of(item)
     began = time.perf_counter()
     record: dict[str, Any] = {"made with": made_with, "first path": first_path(inputs), "error": None}
-    meshes = None
+    output = None
     try:
-        meshes = reconstructor(
-            list(inputs),
-            corresponding=config.data.input_pointcloud_corresponding,
-            frames=made_with["frames"],
-            color="correspondence" if config.generation.mesh_color else "none",
-            box=DATA_BOX,
-        )
-        stages = {STAGES[stage]: seconds for stage, seconds in meshes.timings.items()}
-        record["seconds"] = {"mesh": time.perf_counter() - began, **stages}
-        record["fit"] = meshes.fit.to_dict() if meshes.fit else None
+        output = task(item)
+        kind = "mesh" if task.gives == "meshes" else "pcl"
+        record["seconds"] = {kind: time.perf_counter() - began, **output.seconds}
+        record["fit"] = output.fit.to_dict() if output.fit else None
     except ModelError as error:
         record["error"] = str(error)
-    if config.generation.copy_input:
-        _replace_folder(folder.inputs(window), lambda part: _write_inputs(part, inputs))
+    if config.generation.copy_input and inputs.ndim == 3:  # [T, N, 3]; images are where they are
+        _replace_folder(folder.inputs(window), lambda part: _write_clouds(part, inputs))
     _replace_folder(
-        folder.meshes(window),
-        lambda part: _write_meshes(part, window, meshes, config.generation.mesh_color, record),
+        folder.results(window),
+        lambda part: _write_output(part, window, output, config.generation.mesh_color, record),
     )
     return record
 
 
-def _write_inputs(part: Path, inputs: NDArray[np.float32]) -> None:
-    for frame, points in enumerate(inputs):
+def _write_clouds(part: Path, clouds: Iterable[NDArray[np.floating]]) -> None:
+    for frame, points in enumerate(clouds):
         write_ply(part / f"{frame:04d}.ply", points)
 
 
-def _write_meshes(
-    part: Path, window: Window, meshes: MeshSequence | None, colored: bool, record: dict[str, Any]
+def _write_output(
+    part: Path, window: Window, output: Output | None, colored: bool, record: dict[str, Any]
 ) -> None:
-    if meshes is not None:
-        for frame, vertices in enumerate(meshes.vertices):
-            write_off(part / mesh_name(window, frame), vertices, meshes.faces, colored)
-        (part / f"{mesh_stem(window)}.glb").write_bytes(meshes.to_glb())
+    if output is not None and output.faces is not None:
+        for frame, (vertices, faces) in enumerate(zip(output.vertices, output.faces, strict=True)):
+            write_off(part / mesh_name(window, frame), vertices, faces, colored)
+    elif output is not None:
+        _write_clouds(part, output.vertices)
+    if output is not None and output.animation is not None:
+        (part / f"{mesh_stem(window)}.glb").write_bytes(output.animation.to_glb())
     (part / RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
 
 

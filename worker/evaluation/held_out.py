@@ -5,22 +5,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch.utils.data import Subset
 
 from model.errors import ModelError
-from model.reconstruct import Reconstructor
 from worker.data import DataError, build_dataset
-from worker.evaluation.layout import DATA_BOX, Windows, identity, window_of
+from worker.evaluation.layout import Windows, identity, window_of
 from worker.evaluation.report import headline
-from worker.evaluation.scores import SURFACE_SAMPLES, Row, Truth, read_window, score_meshes, worst_scores
+from worker.evaluation.scores import (
+    SURFACE_SAMPLES,
+    Row,
+    Truth,
+    read_window,
+    score_points,
+    score_results,
+    worst_scores,
+)
+from worker.tasks.task import Item, Task
 from worker.training.validation import validate
 
 VALIDATION_POINTS = 2000  # a frame: carrying them all back costs more than the meshes
 
 
 def score(
-    reconstructor: Reconstructor,
+    task: Task,
     dataset: Windows,
     count: int | None = None,
     samples: int = SURFACE_SAMPLES,
@@ -29,36 +36,37 @@ def score(
 
     Means over all frames and windows, and of frame 0 as `… at 0`. The data set is one of `open_test_split`.
     """
-    rows = score_windows(reconstructor, dataset, range(len(dataset) if count is None else count), samples)
-    return headline(rows) | {f"{key} at 0": value for key, value in headline(rows, frame=0).items()}
+    rows = score_windows(task, dataset, range(len(dataset) if count is None else count), samples)
+    kind = "mesh" if task.gives == "meshes" else "pcl"
+    at_0 = headline(rows, kind, 0)
+    return headline(rows, kind) | {f"{key} at 0": value for key, value in at_0.items()}
 
 
 def score_windows(
-    reconstructor: Reconstructor,
+    task: Task,
     dataset: Windows,
     indices: Iterable[int],
     samples: int = SURFACE_SAMPLES,
     told: Callable[[Row], None] = lambda _: None,
 ) -> list[Row]:
     """The rows that generating and evaluating these windows would give; the worst where there is no mesh."""
+    with_iou = task.model.config.test.eval_mesh_iou and task.gives == "meshes"
     rows = []
     for index in indices:
-        inputs, truth = read_window(dataset, index, reconstructor.config.test.eval_mesh_iou)
-        row = identity(window_of(dataset, index), index) | _score(
-            reconstructor, inputs, truth, index, samples
-        )
+        item, truth = read_window(dataset, index, with_iou)
+        row = identity(window_of(dataset, index), index) | _score(task, item, truth, index, samples)
         rows.append(row)
         told(row)
     return rows
 
 
-def score_network(reconstructor: Reconstructor, indices: Sequence[int]) -> dict[str, float]:
+def score_network(task: Task, indices: Sequence[int]) -> dict[str, float]:
     """What training's validation would measure on these windows of the test split, without any mesh.
 
     `iou_t0` and `iou` are of the occupancy at true points, carried back to t = 0; `l2` is of true particles
     carried from there. A mesh loses a little to its grid, and its vertices lie beside the particles.
     """
-    config = reconstructor.config
+    config = task.model.config
     sections = {
         "data": config.data.model_copy(update={"val_split": config.data.test_split}),
         "training": config.training.model_copy(
@@ -67,20 +75,23 @@ def score_network(reconstructor: Reconstructor, indices: Sequence[int]) -> dict[
     }
     config = config.model_copy(update=sections)
     held_out: Any = Subset(build_dataset(config, "val"), indices)
-    return validate(reconstructor.net, held_out, config, reconstructor.device)
+    return validate(task.model.occupancy_flow, held_out, config, task.model.device)
 
 
-def _score(
-    reconstructor: Reconstructor, inputs: NDArray[np.float32], truth: Truth, index: int, samples: int
-) -> Row:
-    corresponding = reconstructor.config.data.input_pointcloud_corresponding
-    frames = len(truth.particles)
+def _score(task: Task, item: Item, truth: Truth, index: int, samples: int) -> Row:
+    test = task.model.config.test
+    of_clouds = task.gives == "point clouds"
+    correspondence = test.eval_pointcloud_correspondences if of_clouds else test.eval_mesh_correspondences
     try:
-        meshes = reconstructor(list(inputs), corresponding=corresponding, frames=frames, box=DATA_BOX)
+        output = task(item)
     except ModelError:
-        return worst_scores(frames, with_iou=truth.points is not None)
-    vertices = meshes.vertices.astype(np.float32)  # [T, V, 3]
-    return score_meshes([(frame, meshes.faces) for frame in vertices], truth, [index], samples=samples)
+        frames = 2 if test.eval_only_end_time_steps else len(truth.particles)
+        with_iou = truth.points is not None
+        return worst_scores(frames, with_iou, correspondence, "pcl" if of_clouds else "mesh")
+    vertices = [np.asarray(frame, np.float32) for frame in output.vertices]  # T arrays [V, 3]
+    if output.faces is None:
+        return score_points(vertices, truth, correspondence)
+    return score_results(list(zip(vertices, output.faces, strict=True)), truth, test, index, samples)
 
 
 def sequence_overrides(folder: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Where the files of a generated test split lie: the folders and names of the published code.
 
 <generation_dir>/meshes/<class>/<sequence>/<start>/<sequence>_<start>_0001.off … and <sequence>_<start>.glb
+<generation_dir>/pointcloud/<class>/<sequence>/<start>/0000.ply …, of models that give point clouds
 <generation_dir>/input/<class>/<sequence>/<start>/0000.ply …
 """
 
@@ -8,20 +9,22 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from model.config import Config
 from model.normalization import UnitBox
 from worker.data.errors import DataError
 from worker.data.windows import Window
-from worker.evaluation.mesh_files import Mesh, read_off
+from worker.evaluation.mesh_files import Mesh, read_off, read_ply
 
 # Items stand in the box of all that the data set knows of the first frame, not of the few points drawn of it.
 DATA_BOX = UnitBox(np.zeros(3), 1.0)
-RECORD = "generation.json"  # beside the meshes, written with them: how they came about, or why there are none
+RECORD = (
+    "generation.json"  # beside the results, written with them: how they came about, or why there are none
+)
 
 
 class Windows(Protocol):
@@ -53,41 +56,60 @@ class GenerationFolder:
     """The files under one `generation_dir`."""
 
     root: Path
+    kind: Literal["meshes", "pointcloud"] = "meshes"
 
     @classmethod
     def of(cls, config: Config, out: Path | None = None) -> "GenerationFolder":
-        return cls(out or Path(config.training.out_dir) / config.generation.generation_dir)
+        generation = config.generation
+        root = out or Path(config.training.out_dir) / generation.generation_dir
+        return cls(root, "pointcloud" if generation.generate_pointcloud else "meshes")
 
-    def meshes(self, window: Window) -> Path:
-        return self._place("meshes", window)
+    def results(self, window: Window) -> Path:
+        return self._place(self.kind, window)
 
     def inputs(self, window: Window) -> Path:
         return self._place("input", window)
 
     def record(self, window: Window) -> dict[str, Any] | None:
         """What was noted when the window was generated; None where it was not, or not to the end."""
-        file = self.meshes(window) / RECORD
+        file = self.results(window) / RECORD
         try:
             record = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except ValueError as error:
             raise DataError(
-                f"{file} cannot be read: {error}; delete it to generate its meshes again"
+                f"{file} cannot be read: {error}; delete it to generate its window again"
             ) from None
         return record if isinstance(record, dict) else None
 
     def read_meshes(self, window: Window) -> list[Mesh]:
         """The mesh of every frame; none where nothing was generated."""
-        return [read_off(file) for file in sorted(self.meshes(window).glob("*.off"))]
+        return [read_off(file) for file in sorted(self.results(window).glob("*.off"))]
+
+    def read_clouds(self, window: Window) -> list[NDArray[np.float32]]:
+        """The points [N, 3] of every frame; none where nothing was generated."""
+        return [read_ply(file) for file in sorted(self.results(window).glob("*.ply"))]
 
     def _place(self, kind: str, window: Window) -> Path:
         return self.root / kind / window.category / window.name / f"{window.start:05d}"
 
 
+def inputs_of(item: dict[str, Any]) -> NDArray[Any]:
+    """What the model reads: points [T, N, 3], images [T, 3, H, W], or the number of the item []."""
+    return np.asarray(item.get("inputs", item["idx"]))
+
+
 def first_path(inputs: ArrayLike) -> list[list[float]]:
-    """The path [T, 3] of the first of the input points [T, N, 3], which tells one window from another."""
-    return [[round(float(value), 6) for value in place] for place in np.asarray(inputs)[:, 0]]
+    """What tells one window from another: the path [T, 3] of the first of the input points [T, N, 3], the
+    mean colours [T, 3] of images [T, 3, H, W], or its number.
+    """
+    values = np.asarray(inputs, float)
+    if values.ndim == 0:
+        values = values.reshape(1, 1)
+    else:
+        values = values[:, 0] if values.ndim == 3 else values.mean(axis=(2, 3))
+    return [[round(float(value), 6) for value in place] for place in values]
 
 
 def is_made_from(record: dict[str, Any], inputs: ArrayLike) -> bool:

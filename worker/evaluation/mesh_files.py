@@ -44,6 +44,17 @@ def read_off(path: Path) -> Mesh:
     return vertices, faces
 
 
+def read_ply(path: Path) -> NDArray[np.float32]:
+    """Read points [N, 3]. Raises DataError naming the file."""
+    try:
+        points = np.asarray(trimesh.load(path, process=False).vertices, np.float32)
+    except Exception as error:  # trimesh raises whatever its parsing happens to
+        raise DataError(f"{path} cannot be read as a PLY point cloud: {error}") from None
+    if points.ndim != 2 or not len(points) or not np.isfinite(points).all():
+        raise DataError(f"{path} holds points {list(points.shape)}; wanted finite ones [N, 3]")
+    return points
+
+
 def write_ply(path: Path, points: ArrayLike) -> None:
     """Write points [N, 3] as binary PLY, float32."""
     points = np.ascontiguousarray(points, dtype="<f4")

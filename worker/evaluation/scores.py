@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.config import TestConfig
 from model.metrics import WORST_SURFACE, correspondence_l2, iou, surface_scores
 from worker.bodies import draw_surface_points
 from worker.data.dataset import HumansDataset
@@ -38,8 +39,8 @@ class Truth:
         return Truth(self.particles[[0, -1]], points[[0, -1]], occupancies[[0, -1]])
 
 
-def read_window(dataset: Windows, index: int, with_occupancy: bool) -> tuple[NDArray[np.float32], Truth]:
-    """The inputs [T, N, 3] of a window, and all that its data set knows of it.
+def read_window(dataset: Windows, index: int, with_occupancy: bool) -> tuple[dict[str, Any], Truth]:
+    """The item of a window, and all that its data set knows of it.
 
     Without `with_occupancy` the data set need not have any.
     """
@@ -52,7 +53,23 @@ def read_window(dataset: Windows, index: int, with_occupancy: bool) -> tuple[NDA
         frames, rng = WindowFrames(dataset.windows[index]), np.random.default_rng(index)
         known = {"pointcloud": dataset.truth_fields["pointcloud"].read(frames, rng)[""]}
     occupancy = (known["points"], known["points.occ"] >= 0.5) if with_occupancy else ()
-    return item["inputs"], Truth(known["pointcloud"], *occupancy)
+    return item, Truth(known["pointcloud"], *occupancy)
+
+
+def score_results(
+    meshes: Sequence[Mesh], truth: Truth, test: TestConfig, index: int, samples: int = SURFACE_SAMPLES
+) -> Row:
+    """Scores of one mesh a frame as the section `test` of a config asks for, of the window `index`."""
+    if test.eval_only_end_time_steps:
+        meshes, truth = [meshes[0], meshes[-1]], truth.ends()
+    return score_meshes(
+        meshes,
+        truth,
+        seed=[index],
+        with_correspondence=test.eval_mesh_correspondences,
+        project_last=test.project_to_final_mesh,
+        samples=samples,
+    )
 
 
 def score_meshes(
@@ -102,8 +119,12 @@ def _score_mesh(mesh: Mesh, truth: Truth, frame: int, seed: Sequence[int], sampl
     return scores
 
 
-def score_points(clouds: NDArray[np.float32], truth: Truth, with_correspondence: bool = True) -> Row:
-    """Scores of points [T, N, 3] taken as samples of the surface, row j the same particle in every frame."""
+def score_points(
+    clouds: Sequence[NDArray[np.float32]], truth: Truth, with_correspondence: bool = True
+) -> Row:
+    """Scores of points, T arrays [N, 3], taken as samples of the surface, row j the same particle in each."""
+    if len(clouds) != len(truth.particles):
+        raise DataError(f"found {len(clouds)} clouds and {len(truth.particles)} true frames; wanted as many")
     row: Row = {}
     if with_correspondence:
         row |= _columns("l2", correspondence_l2(clouds, truth.particles), "pcl")
@@ -113,13 +134,15 @@ def score_points(clouds: NDArray[np.float32], truth: Truth, with_correspondence:
     return row
 
 
-def worst_scores(frames: int, with_iou: bool = True, with_correspondence: bool = True) -> Row:
-    """The row of a window without meshes: the worst that the unit box allows."""
+def worst_scores(
+    frames: int, with_iou: bool = True, with_correspondence: bool = True, kind: str = "mesh"
+) -> Row:
+    """The row of a window that gave nothing: the worst that the unit box allows."""
     scores = ({"l2": WORST_DISTANCE} if with_correspondence else {}) | WORST_SURFACE
     scores |= {"iou": 0.0} if with_iou else {}
     row: Row = {}
     for key, value in scores.items():
-        row |= _columns(key, [value] * frames, "mesh")
+        row |= _columns(key, [value] * frames, kind)
     return row
 
 

@@ -1,0 +1,57 @@
+"""4D point-cloud completion: tracked, sparse points in, one mesh that moves through all frames out."""
+
+from typing import Any
+
+from model.config import Config
+from model.reconstruct import Reconstructor
+from worker.evaluation.layout import DATA_BOX
+from worker.tasks.loaded import LoadedModel
+from worker.tasks.task import Gives, Item, Output
+
+# Stages of the Reconstructor under the names of the published timings.
+STAGES = {
+    "encode": "time (encode inputs)",
+    "extract": "time (extract mesh)",
+    "simplify": "time (simplify)",
+    "flow": "time (forward propagation)",
+    "fit": "time (fit)",
+}
+
+
+class Completion:
+    """Every window through the Reconstructor."""
+
+    gives: Gives = "meshes"
+
+    def __init__(self, model: LoadedModel) -> None:
+        self.model = model
+        self._reconstructor = Reconstructor(
+            model.config, model.occupancy_flow, model.checkpoint_sha256, model.device
+        )
+        generation = model.config.generation
+        self._frames = 2 if generation.only_end_time_points else generation.n_time_steps
+
+    @staticmethod
+    def check(config: Config) -> None:
+        """The Reconstructor refuses what it cannot use."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        config = self.model.config
+        kept = ("resolution_0", "upsampling_steps", "padding", "simplify_nfaces")
+        return {
+            "threshold": config.test.threshold,
+            "frames": self._frames,
+            **{key: getattr(config.generation, key) for key in kept},
+        }
+
+    def __call__(self, item: Item) -> Output:
+        config = self.model.config
+        meshes = self._reconstructor(
+            list(item["inputs"]),
+            corresponding=config.data.input_pointcloud_corresponding,
+            frames=self._frames,
+            color="correspondence" if config.generation.mesh_color else "none",
+            box=DATA_BOX,
+        )
+        return Output.moving(meshes, {STAGES[stage]: seconds for stage, seconds in meshes.timings.items()})

@@ -1,0 +1,42 @@
+"""A network with its weights, on a device."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.build import Network, build_model
+from model.checkpoints import checkpoint_hash, load_checkpoint
+from model.config import Config
+from model.errors import ConfigError
+from model.occupancy_flow import OccupancyFlow
+from worker.checkpoints import checkpoint_file
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """Ready to be used, not to be trained."""
+
+    config: Config
+    net: Network
+    checkpoint_sha256: str
+    device: str
+
+    @property
+    def occupancy_flow(self) -> OccupancyFlow:
+        """The network, as one that has a flow. Raises ConfigError for the other methods."""
+        if not isinstance(self.net, OccupancyFlow):
+            raise ConfigError(
+                f"{self.config.name} has no flow (method {self.config.method}); wanted method oflow"
+            )
+        return self.net
+
+
+def load_model(config: Config, checkpoint: str | Path | None = None, device: str = "cpu") -> LoadedModel:
+    """`checkpoint`, a path or a URL, stands in for `test.model_file`. Raises ModelError for what is wrong."""
+    net = build_model(config)
+    file = checkpoint_file(config, checkpoint)
+    load_checkpoint(file, net)
+    try:
+        net = net.to(device).eval().requires_grad_(False)
+    except (RuntimeError, AssertionError) as error:  # torch's words for a device it cannot use
+        raise ConfigError(f"device {device} cannot be used here: {str(error).splitlines()[0]}") from None
+    return LoadedModel(config, net, checkpoint_hash(file), device)
