@@ -19,41 +19,45 @@ def rasterise(
     `screen` [V, 3] are pixel position and depth. Each face is tested at all pixels of its bounding box.
     """
     width, height = size
-    corner = screen[faces]  # [F, 3, 3]
-    position = np.concatenate([corner[..., :2], np.ones((len(faces), 3, 1))], axis=2)  # (x, y, 1)
-    area = doubled_area(screen, faces)
-    # A corner's weight at (x, y) is plane · (x, y, 1); plane is the cross product of the other two corners.
-    plane = np.cross(np.roll(position, -1, axis=1), np.roll(position, -2, axis=1))
-    plane = np.moveaxis(plane / np.where(area == 0, np.inf, area)[:, None, None], 0, 2)  # [3, 3, F]
+    x, y, depth = screen.T[:, faces.T]  # [3, F] each, a row a corner
     # Pixel centres lie at halves. A face behind the viewer is not drawn.
-    low = np.clip(np.ceil(corner[..., :2].min(axis=1) - 0.5), 0, size).astype(np.intp)  # [F, 2]
-    high = np.clip(np.floor(corner[..., :2].max(axis=1) - 0.5) + 1, 0, size).astype(np.intp)
-    box = np.maximum(high - low, 0)
-    box[(area == 0) | (corner[..., 2].min(axis=1) <= 0)] = 0
-    count = box.prod(axis=1)  # [F]
-    # One over the depth, unlike the depth, is linear on the screen.
-    closeness = (plane * (1 / np.maximum(corner[..., 2].T, 1e-9))[:, None]).sum(axis=0)  # [3, F]
+    low = np.ceil(np.stack([x.min(axis=0), y.min(axis=0)]) - 0.5)  # [2, F]
+    high = np.floor(np.stack([x.max(axis=0), y.max(axis=0)]) - 0.5) + 1
+    low, high = (np.clip(edge, 0, np.array(size)[:, None]) for edge in (low, high))
+    area = doubled_area(screen, faces)
+    # [D]: of a fine mesh, few faces hold the centre of a pixel
+    drawn = np.flatnonzero((high > low).all(axis=0) & (area != 0) & (depth.min(axis=0) > 0))
+    x, y, depth, area = x[:, drawn], y[:, drawn], depth[:, drawn], area[drawn]
+    left, top = low[:, drawn].astype(np.intp)
+    across, down = (high - low)[:, drawn].astype(np.intp)
+    count = across * down
+    # A corner's weight at (x, y) is plane · (x, y, 1): the cross product of the other two corners' (x, y, 1).
+    second, third = [1, 2, 0], [2, 0, 1]
+    normal = (y[second] - y[third], x[third] - x[second], x[second] * y[third] - x[third] * y[second])
+    plane = np.stack(normal, axis=1) / area  # [3 corners, 3, D]
+    closeness = (plane / depth[:, None]).sum(
+        axis=0
+    )  # [3, D]; 1 / depth is linear on the screen, depth is not
 
     nearest = np.zeros(width * height)
-    face_at = np.full(width * height, -1, dtype=np.intp)
-    drawn = np.flatnonzero(count)
-    batch = np.cumsum(count[drawn]) // CANDIDATES
-    for rows in np.split(drawn, np.flatnonzero(np.diff(batch)) + 1):
-        face = np.repeat(rows, count[rows])  # [C]
-        within = np.arange(len(face)) - np.repeat(np.cumsum(count[rows]) - count[rows], count[rows])
-        down, across = np.divmod(within, box[face, 0])
-        x, y = low[face, 0] + across, low[face, 1] + down
-        first, second, third = (_linear_at(weight, face, x, y) for weight in plane)
-        inside = np.flatnonzero((first >= 0) & (second >= 0) & (third >= 0))
-        x, y, face = x[inside], y[inside], face[inside]
-        pixel, close = y * width + x, _linear_at(closeness, face, x, y)
+    row_at = np.full(width * height, -1, dtype=np.intp)
+    batch = np.cumsum(count) // CANDIDATES
+    for rows in np.split(np.arange(len(drawn)), np.flatnonzero(np.diff(batch)) + 1):
+        row = np.repeat(rows, count[rows])  # [C]
+        within = np.arange(len(row)) - np.repeat(np.cumsum(count[rows]) - count[rows], count[rows])
+        rows_down, columns = np.divmod(within, across[row])
+        px, py = left[row] + columns, top[row] + rows_down
+        weights = [_linear_at(weight, row, px, py) for weight in plane]
+        inside = np.flatnonzero((weights[0] >= 0) & (weights[1] >= 0) & (weights[2] >= 0))
+        px, py, row = px[inside], py[inside], row[inside]
+        pixel, close = py * width + px, _linear_at(closeness, row, px, py)
         np.maximum.at(nearest, pixel, close)
         wins = close == nearest[pixel]
-        face_at[pixel[wins]] = face[wins]
-    covered = np.flatnonzero(face_at >= 0)
-    face = face_at[covered]
-    y, x = np.divmod(covered, width)
-    return covered, face, np.stack([_linear_at(weight, face, x, y) for weight in plane], axis=1)
+        row_at[pixel[wins]] = row[wins]
+    covered = np.flatnonzero(row_at >= 0)
+    row = row_at[covered]
+    py, px = np.divmod(covered, width)
+    return covered, drawn[row], np.stack([_linear_at(weight, row, px, py) for weight in plane], axis=1)
 
 
 def doubled_area(screen: Floats, faces: NDArray[np.integer]) -> Floats:
@@ -75,6 +79,6 @@ def vertex_normals(vertices: Floats, faces: NDArray[np.integer]) -> Floats:
 
 
 def _linear_at(plane: Floats, face: NDArray[np.intp], x: NDArray[np.intp], y: NDArray[np.intp]) -> Floats:
-    """Values [C] of linear functions, one a face ([3, F]), at the centres of pixels (x, y)."""
+    """Values [C] of linear functions, one a face ([3, D]), at the centres of pixels (x, y)."""
     value: Floats = plane[0, face] * (x + 0.5) + plane[1, face] * (y + 0.5) + plane[2, face]
     return value
