@@ -169,8 +169,8 @@ def test_end_pointclouds_are_the_first_and_last_frame():
 
 
 def test_settings_that_do_not_fit_are_named():
-    with pytest.raises(ConfigError, match=r"data\.input_type: found img_seq, wanted pcl_seq"):
-        dataset(input_type="img_seq")
+    with pytest.raises(ConfigError, match=r"data\.input_type: found idx, wanted pcl_seq"):
+        dataset(input_type="idx")
     with pytest.raises(ConfigError, match=r"data\.val_split: found validation, wanted one of train, val"):
         dataset("val", val_split="validation")
     with pytest.raises(IndexError):

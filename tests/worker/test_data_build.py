@@ -288,5 +288,6 @@ def test_a_killed_process_is_told_and_leaves_no_sequence(tmp_path):
 
 def test_a_disk_that_is_too_small_is_told_at_once(tmp_path):
     sequences = split_bodies(people=1, new_people=0, frames=2, seed=0, variety=1.0, turn=0.0)["val"]
-    with pytest.raises(DataError, match=r"GB free; 2 frames of 1000000000000 points want 24250\.0 GB"):
+    told = r"GB free; 2 frames of 1000000000000 points and 0 images want 24250\.0 GB"
+    with pytest.raises(DataError, match=told):
         write_sequences(sequences, tmp_path, Sampling(10**12, 0, False), 1, Console(quiet=True))

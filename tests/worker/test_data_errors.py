@@ -107,7 +107,3 @@ def test_without_a_list_every_sequence_is_taken_and_said_so(
     names = [window.name for window in dataset.windows]
     assert list(dict.fromkeys(names)) == ["50001_alpha", "50002_beta", "50003_gamma"]
     assert "train.lst" in caplog.text
-
-
-def test_images_are_refused(humans: Path) -> None:
-    refuses(config_of(humans, input_type="img_seq"), "img_seq", "pcl_seq")

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from torch.utils.data import Dataset
 
 from model.config import Config
@@ -12,7 +13,9 @@ from model.losses import needed_fields
 from worker.bodies import ACTIONS
 from worker.bodies.sampling import Surface
 from worker.bodies.scenes import EASING, HELD_OUT_ADULTS, TRAINING_ADULTS, Scenes
+from worker.data.images import as_inputs, check_settings
 from worker.data.inside import inside
+from worker.data.rendering import View, render
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -50,10 +53,12 @@ class BodiesDataset(Dataset[Item]):
         }
         if (chosen := name[split]) not in SPLITS:
             raise ConfigError(f"data.{split}_split: found {chosen}, wanted one of {', '.join(SPLITS)}")
-        if config.data.input_type not in ("pcl_seq", "end_pointclouds"):
+        if config.data.input_type not in ("pcl_seq", "end_pointclouds", "img_seq"):
             raise ConfigError(
-                f"data.input_type: found {config.data.input_type}, wanted pcl_seq or end_pointclouds"
+                f"data.input_type: found {config.data.input_type}, wanted pcl_seq, end_pointclouds or img_seq"
             )
+        if config.data.input_type == "img_seq":
+            check_settings(config)
         self._data, self._bodies = config.data, config.data.bodies
         self._evaluated_points = config.training.n_eval_points
         self._stream, adults = SPLITS[chosen]
@@ -63,8 +68,10 @@ class BodiesDataset(Dataset[Item]):
         self._times = np.linspace(0, 1, self._data.length_sequence, dtype=np.float32)  # [T]
         self._drawn_frames = len(self._times)
         if self._training and config.training.parts == "shape":
-            # As many as the first frame depends on; drawing takes most of the time of such a training.
-            self._times, self._drawn_frames = self._times[:1], 1 + EASING
+            self._times = self._times[:1]
+            if config.data.input_type != "img_seq":  # whose camera holds the whole window
+                # As many as the first frame depends on; drawing takes most of the time of such a training.
+                self._drawn_frames = 1 + EASING
         self._recent: dict[int, tuple[tuple[int, ...], Floats]] = {}  # row of the batch → its scene
 
     def __len__(self) -> int:
@@ -83,10 +90,13 @@ class BodiesDataset(Dataset[Item]):
         else:
             action = list(ACTIONS)[seed[-1] % len(ACTIONS)]
             vertices = self._scenes.draw(rng, self._drawn_frames, action).vertices  # [T, V, 3]
+        window = vertices[: self._drawn_frames]
         vertices = _in_unit_box_of_first(vertices[: len(self._times)])
         first = Surface(vertices[0], self._scenes.rig.faces)
         draw_fields = self._training_fields if self._training else self._held_out_fields
-        item: Item = {"inputs": self._draw_inputs(rng, vertices, first), "inputs.time": self._times}
+        images = self._data.input_type == "img_seq"
+        inputs = self._draw_images(rng, window) if images else self._draw_inputs(rng, vertices, first)
+        item: Item = {"inputs": inputs, "inputs.time": self._times}
         item |= draw_fields(rng, vertices, first)
         item = {key: np.asarray(array, dtype=np.float32) for key, array in item.items()}
         return item | {"idx": np.asarray(seed[-1], dtype=np.int64)}
@@ -129,6 +139,16 @@ class BodiesDataset(Dataset[Item]):
             points = points + _scan_noise(rng, points.shape, self._bodies.scan_noise)
         noisy: Floats = points + rng.normal(0, self._data.input_pointcloud_noise, points.shape)
         return noisy
+
+    def _draw_images(self, rng: np.random.Generator, window: Floats) -> Array:
+        """Images [T, 3, S, S] of the frames asked for, by a camera that sees the whole window [T, V, 3].
+
+        In training it stands anywhere around the body.
+        """
+        size, faces = self._data.img_size, self._scenes.rig.faces
+        view = View.draw(window, rng, fixed=not self._training)
+        images = [Image.fromarray(render(frame, faces, view, size)) for frame in window[: len(self._times)]]
+        return as_inputs(images, size, rng if self._training and self._data.img_augment else None)
 
     def _training_fields(self, rng: np.random.Generator, vertices: Floats, first: Surface) -> Item:
         item: Item = {}

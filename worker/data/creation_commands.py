@@ -8,6 +8,10 @@ import typer
 Points = Annotated[int, typer.Option(min=1, help="On the surface, and as many in the box, a frame.")]
 Seed = Annotated[int, typer.Option(min=0, help="Everything drawn follows from it.")]
 Meshes = Annotated[bool, typer.Option(help="Write each frame as OBJ as well.")]
+Images = Annotated[
+    int, typer.Option(metavar="N_VIEWS", min=0, help="Render each frame from so many sides (RGB, JPEG).")
+]
+ImageSize = Annotated[int, typer.Option(min=16, help="Pixels a side of the images.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; one a core by default.")]
 
 
@@ -24,6 +28,8 @@ def bodies(
     turn: Annotated[float, typer.Option(min=0, max=180, help="As data.bodies.turn, in degrees.")] = 30.0,
     seed: Seed = 0,
     meshes: Meshes = False,
+    images: Images = 0,
+    image_size: ImageSize = 224,
     workers: Workers = None,
 ) -> None:
     """Write moving bodies in the published layout, with a contact sheet and the recipe.
@@ -34,7 +40,8 @@ def bodies(
     from worker.data.frame_writer import Sampling
     from worker.data.sequence_writer import available_cores
 
-    recipe, sampling = BodiesRecipe(people, new_people, frames, variety, turn), Sampling(points, seed, meshes)
+    recipe = BodiesRecipe(people, new_people, frames, variety, turn)
+    sampling = Sampling(points, seed, meshes, images, image_size)
     raise typer.Exit(write_bodies(out, recipe, sampling, workers or available_cores()))
 
 
@@ -49,6 +56,8 @@ def build(
     points: Points = 100_000,
     seed: Seed = 0,
     meshes: Meshes = False,
+    images: Images = 0,
+    image_size: ImageSize = 224,
     workers: Workers = None,
 ) -> None:
     """Make a data set in the published layout from registered mesh sequences, one closed mesh a frame.
@@ -62,9 +71,8 @@ def build(
     *sources, out = folders
     if not sources:
         raise typer.BadParameter("wants one folder of meshes at least, and then the folder of the data set")
-    raise typer.Exit(
-        run(sources, out, category, Sampling(points, seed, meshes), workers or available_cores())
-    )
+    sampling = Sampling(points, seed, meshes, images, image_size)
+    raise typer.Exit(run(sources, out, category, sampling, workers or available_cores()))
 
 
 def download(

@@ -6,7 +6,6 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from model.config import Config
-from worker.data.errors import DataError
 from worker.data.fields import (
     EndMeshesField,
     Field,
@@ -15,6 +14,7 @@ from worker.data.fields import (
     OccupancySequenceField,
     SurfaceField,
 )
+from worker.data.images import ImagesField, check_settings
 from worker.data.windows import Window, WindowFrames, list_windows
 
 Split = Literal["train", "val", "test"]
@@ -37,6 +37,8 @@ class HumansDataset(Dataset[Item]):
         if data.points_iou_seq_folder in used:
             folders.append(data.points_iou_seq_folder)
         self.windows: list[Window] = list_windows(data, name, tuple(folders))
+        if data.input_type == "img_seq":
+            _images_field(config, split).check(self.windows)
         self.truth_fields: dict[str, Field] = {
             "points": OccupancySequenceField(data.points_iou_seq_folder, data.points_unpackbits, None),
             "pointcloud": SurfaceField(data.pointcloud_seq_folder, None),
@@ -79,7 +81,7 @@ def _read(fields: dict[str, Field], window: Window, rng: np.random.Generator) ->
 def item_fields(config: Config, split: Split) -> dict[str, Field]:
     """What an item of a method and a split holds, by name, in the order of the published code."""
     fields = _task_fields(config, split)
-    if inputs := _inputs_field(config):
+    if inputs := _inputs_field(config, split):
         fields["inputs"] = inputs
     return fields
 
@@ -115,7 +117,7 @@ def _task_fields(config: Config, split: Split) -> dict[str, Field]:
     return fields
 
 
-def _inputs_field(config: Config) -> Field | None:
+def _inputs_field(config: Config, split: Split) -> Field | None:
     data = config.data
     rows: Literal["shared", "independent"] = (
         "shared" if data.input_pointcloud_corresponding else "independent"
@@ -127,7 +129,17 @@ def _inputs_field(config: Config) -> Field | None:
         case "end_pointclouds":  # without noise, as published
             return SurfaceField(data.pointcloud_seq_folder, data.input_pointcloud_n, rows, ends_only=True)
         case "img_seq":
-            raise DataError(
-                "data.input_type img_seq: images are not read yet; wanted pcl_seq or end_pointclouds"
-            )
+            return _images_field(config, split)
     return None  # idx: the dataset knows it
+
+
+def _images_field(config: Config, split: Split) -> ImagesField:
+    """Any view and, where `data.img_augment` says so, any crop in training; else the first view, whole."""
+    check_settings(config)
+    data, training = config.data, split == "train"
+    return ImagesField(
+        data.img_seq_folder,
+        data.img_size,
+        views=data.n_views if training else 1,
+        augment=training and data.img_augment,
+    )

@@ -9,11 +9,15 @@ from typing import Protocol
 import numpy as np
 import trimesh
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
+from service.pictures import Pixels
 from worker.bodies.rig import Floats
 from worker.bodies.sampling import Surface, SurfacePoints
 from worker.data.inside import inside
+from worker.data.rendering import View, render
 
+JPEG_QUALITY = 92
 BOX = (
     1.1  # side of the cube around a frame in which occupancy is sampled, in longest sides of its bounding box
 )
@@ -30,6 +34,8 @@ class MovingMesh(Protocol):
 
     @property
     def faces(self) -> NDArray[np.int32]: ...  # [F, 3]
+    @property
+    def all_vertices(self) -> Floats: ...  # [T, V, 3]
     def vertices(self, index: int) -> Floats: ...  # [V, 3] of the frame at this place in `numbers`
 
 
@@ -40,6 +46,8 @@ class Sampling:
     points: int  # on the surface, and as many in the box
     seed: int
     meshes: bool  # as well, as OBJ
+    images: int = 0  # views of it, rendered
+    image_size: int = 224  # pixels a side
 
 
 def write_frames(mesh: MovingMesh, folder: Path, indices: range, sampling: Sampling) -> None:
@@ -49,21 +57,34 @@ def write_frames(mesh: MovingMesh, folder: Path, indices: range, sampling: Sampl
     however many processes they are written.
     """
     identity = [sampling.seed, zlib.crc32(mesh.name.encode())]
-    particles = None
+    particles, views = None, list[View]()
     for index in indices:
-        files = _files(folder, mesh.numbers[index], sampling.meshes)
+        files = _files(folder, mesh.numbers[index], sampling)
         if all(file.exists() for file in files.values()):
             continue
         if particles is None:  # drawn on the first frame, whichever frames are written here
             first = Surface(mesh.vertices(0), mesh.faces)
             particles = first.draw(sampling.points, np.random.default_rng(identity))
+            views = _draw_views(mesh, sampling.images, identity)
         rng = np.random.default_rng([*identity, index])
-        _write_frame(files, mesh.vertices(index), mesh.faces, particles, rng)
+        vertices = mesh.vertices(index)
+        _write_frame(files, vertices, mesh.faces, particles, rng)
+        for number, view in enumerate(views):
+            _write_image(files[f"img/{number:03d}"], render(vertices, mesh.faces, view, sampling.image_size))
 
 
-def _files(folder: Path, number: int, meshes: bool) -> dict[str, Path]:
+def _files(folder: Path, number: int, sampling: Sampling) -> dict[str, Path]:
     files = {name: folder / name / f"{number:08d}.npz" for name in ("pcl_seq", "points_seq")}
-    return files | ({"mesh_seq": folder / "mesh_seq" / f"{number:05d}.obj"} if meshes else {})
+    if sampling.meshes:
+        files["mesh_seq"] = folder / "mesh_seq" / f"{number:05d}.obj"
+    views = [f"img/{view:03d}" for view in range(sampling.images)]
+    return files | {name: folder / name / f"{number:08d}.jpg" for name in views}
+
+
+def _draw_views(mesh: MovingMesh, count: int, identity: list[int]) -> list[View]:
+    """Cameras of the whole sequence; that of view 0, which validation sees, stands at a fixed place."""
+    draws = [np.random.default_rng([*identity, 0, 1 + view]) for view in range(count)]
+    return [View.draw(mesh.all_vertices, rng, fixed=view == 0) for view, rng in enumerate(draws)]
 
 
 def _write_frame(
@@ -87,6 +108,11 @@ def _write_frame(
     if file := files.get("mesh_seq"):
         mesh = trimesh.Trimesh(vertices, faces, process=False)
         _replace(file, lambda part: mesh.export(part, file_type="obj", include_normals=False))
+
+
+def _write_image(file: Path, pixels: Pixels) -> None:
+    image = Image.fromarray(pixels)
+    _replace(file, lambda part: image.save(part, format="JPEG", quality=JPEG_QUALITY))
 
 
 def _stored_centre(centre: Floats, scale: float) -> NDArray[np.floating]:

@@ -43,6 +43,11 @@ class MeshSequence:
         faces = np.asarray(mesh.faces, dtype=np.int32)
         return faces if mesh.volume > 0 else np.ascontiguousarray(faces[:, ::-1])
 
+    @cached_property
+    def all_vertices(self) -> Floats:
+        """Vertices [T, V, 3]."""
+        return np.stack([self.vertices(index) for index in range(len(self.files))])
+
     def vertices(self, index: int) -> Floats:
         """Vertices [V, 3] of a frame, whose faces must be those of the first."""
         file = self.files[index]
@@ -87,6 +92,11 @@ def read_mesh(file: Path) -> trimesh.Trimesh:
     return mesh
 
 
+def natural_order(stem: str) -> list[tuple[int, str]]:
+    """Sorts frame2 before frame10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", stem)]
+
+
 def check_closed(mesh: trimesh.Trimesh, file: Path) -> None:
     """Raise DataError where inside and outside are not defined."""
     _, uses = np.unique(mesh.edges_sorted, axis=0, return_counts=True)
@@ -104,12 +114,7 @@ def _mesh_files(folder: Path) -> tuple[Path, ...]:
     kinds = sorted({file.suffix.lower() for file in files})
     if len(kinds) > 1:
         raise DataError(f"{folder} holds {' and '.join(kinds)} files; wanted one kind a sequence")
-    return tuple(sorted(files, key=lambda file: _natural(file.stem)))
-
-
-def _natural(stem: str) -> list[tuple[int, str]]:
-    """frame2 before frame10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", stem)]
+    return tuple(sorted(files, key=lambda file: natural_order(file.stem)))
 
 
 def _name(folder: Path, root: Path) -> str:

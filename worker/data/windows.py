@@ -64,7 +64,8 @@ def open_frames(folder: Path) -> Frames:
     if not packed.is_dir():
         return NpzFrames(folder)
     frames = PackedFrames(packed)
-    if folder.is_dir() and frames.numbers != (unpacked := NpzFrames(folder).numbers):
+    unpacked_left = next(folder.glob("*.npz"), None) is not None
+    if unpacked_left and frames.numbers != (unpacked := NpzFrames(folder).numbers):
         raise DataError(
             f"{packed} holds {len(frames.numbers)} frames, {folder} {len(unpacked)} others; {AGAIN}"
         )
