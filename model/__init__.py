@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from model.build import build_model
     from model.checkpoints import load_checkpoint
     from model.config import Config, load_config
     from model.errors import (
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
         ModelError,
     )
     from model.meshes import MeshSequence
-    from model.occupancy_flow import OccupancyFlow, build_model
     from model.reconstruct import Reconstructor
 
 _HOMES = {
@@ -37,7 +37,7 @@ _HOMES = {
     "ModelError": "errors",
     "OccupancyFlow": "occupancy_flow",
     "Reconstructor": "reconstruct",
-    "build_model": "occupancy_flow",
+    "build_model": "build",
     "load_checkpoint": "checkpoints",
     "load_config": "config",
 }

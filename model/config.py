@@ -252,11 +252,13 @@ def _contradiction(config: Config) -> str | None:
         )
     if training.gradient == "adjoint" and not model.use_adjoint:
         return "training.gradient is adjoint and model.use_adjoint is false; wanted true, or fixed_step"
+    if config.method != "oflow" and training.parts != "joint":
+        return f"training.parts is {training.parts} and method {config.method} has no halves; wanted joint"
     if training.parts == "shape" and not model.loss_recon:
         return "training.parts shape learns by model.loss_recon alone, which is false; wanted true"
     if training.parts == "flow" and not model.loss_corr:
         return "training.parts flow learns by model.loss_corr alone, which is false; wanted true"
-    if not model.loss_recon and not model.loss_corr:
+    if config.method == "oflow" and not model.loss_recon and not model.loss_corr:
         return "model.loss_recon and model.loss_corr are both false; wanted one of them true"
     if training.schedule == "cosine" and training.max_iterations is None:
         return "training.schedule cosine ends at training.max_iterations, which is null; wanted a number"

@@ -112,4 +112,4 @@ class SimpleDecoder(nn.Module):
 
 
 Decoder = CBatchNormDecoder | SimpleDecoder
-DECODERS: dict[str, type[Decoder]] = {"cbatchnorm": CBatchNormDecoder, "simple": SimpleDecoder}
+DECODERS: dict[str, Callable[..., Decoder]] = {"cbatchnorm": CBatchNormDecoder, "simple": SimpleDecoder}

@@ -1,16 +1,17 @@
-"""Encoders of point clouds. `SPATIAL` and `TEMPORAL` map the config's names to classes.
+"""Encoders of inputs. `SPATIAL` and `TEMPORAL` map the config's names to what builds them.
 
-An encoder reads the whole input [B, T, N, 3] and returns a code [B, c_dim]; a spatial one looks at frame 0.
-Max pooling makes the code independent of the order of the points and open to any number of them.
+An encoder reads the whole input, [B, T, N, 3] for point clouds, and returns a code [B, c_dim]; a spatial one
+looks at frame 0. Max pooling makes the code independent of the order of the points and open to any number.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.errors import InputError
+from model.errors import ConfigError, InputError
+from model.image_encoders import ConvEncoder3D, ResNet18
 from model.layers import ResnetBlockFC
 
 CHUNK = 65_536  # points held in memory at a time where no gradient is wanted
@@ -47,7 +48,7 @@ class PointNet(nn.Module):
         first, *others = self.stages()
         features = first(self.fc_pos(points))  # [B, N, h]
         for stage in others:
-            features = stage(_join(features, features.amax(1, keepdim=True)))
+            features = stage(join_maximum(features))
         return self._readout(features.amax(1))
 
     def encode_in_chunks(self, points: Tensor, chunk: int) -> Tensor:
@@ -117,9 +118,53 @@ class TemporalResnetPointNet(ResnetPointNet):
         return inputs.transpose(1, 2).flatten(2)  # [B, N, 3 T]
 
 
+class TwoStreamPointNet(nn.Module):
+    """`pointnet_2stream`, temporal: one net reads first and last cloud; half of the code is of each."""
+
+    def __init__(self, c_dim: int, dim: int = 3, hidden_dim: int = 512) -> None:
+        super().__init__()
+        if c_dim % 2:
+            raise ConfigError(f"model.c_dim: found {c_dim}, wanted an even number for pointnet_2stream")
+        self.resnet_pointnet = ResnetPointNet(c_dim // 2, dim, hidden_dim)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if inputs.shape[1] != 2:
+            raise InputError(
+                f"this encoder reads the first and the last cloud; found {inputs.shape[1]} frames"
+            )
+        return torch.cat([self.resnet_pointnet(inputs[:, [end]]) for end in (0, 1)], dim=1)
+
+
+def sequence_embedding(c_dim: int, num_embeddings: int, learn_embedding: bool = False) -> nn.Module:
+    """`idx`: a code for each of `num_embeddings` training sequences; inputs are their numbers [B].
+
+    With `learn_embedding`, 128 values a sequence and a linear map common to all.
+    """
+    if not learn_embedding:
+        return nn.Embedding(num_embeddings, c_dim)
+    return nn.Sequential(nn.Embedding(num_embeddings, 128), nn.Linear(128, c_dim))
+
+
+def join_maximum(features: Tensor) -> Tensor:
+    """The maximum over all points beside the features of each: [B, N, h] → [B, N, 2h]."""
+    return _join(features, features.amax(1, keepdim=True))
+
+
 def _join(features: Tensor, maximum: Tensor) -> Tensor:
     return torch.cat([features, maximum.expand_as(features)], dim=2)  # [B, N, 2h]
 
 
-SPATIAL: dict[str, type[nn.Module]] = {"pointnet_resnet": ResnetPointNet, "pointnet_simple": SimplePointNet}
-TEMPORAL: dict[str, type[nn.Module]] = {"pointnet_resnet": TemporalResnetPointNet}
+Builder = Callable[..., nn.Module]
+
+SPATIAL: dict[str, Builder] = {
+    "pointnet_resnet": ResnetPointNet,
+    "pointnet_simple": SimplePointNet,
+    "resnet18": ResNet18,
+    "idx": sequence_embedding,
+}
+TEMPORAL: dict[str, Builder] = {
+    "pointnet_resnet": TemporalResnetPointNet,
+    "pointnet_2stream": TwoStreamPointNet,
+    "conv_3D": ConvEncoder3D,
+    "idx": sequence_embedding,
+}

@@ -8,22 +8,19 @@
 Coordinates are those of the unit box of the first frame, times run from 0 to 1.
 """
 
-import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from model.config import Config
-from model.decoders import DECODERS, Decoder, Occupancy
-from model.encoders import SPATIAL, TEMPORAL
+from model.decoders import Decoder, Occupancy
 from model.errors import ConfigError
 from model.fixed_step import FixedSteps
-from model.ode import Solver, advect, advect_back, advect_to_0, training_solver
-from model.velocity_field import VELOCITY_FIELDS, VelocityField
-
-Part = TypeVar("Part", bound=nn.Module)
+from model.ode import Solver, advect, advect_back, advect_to_0
+from model.posteriors import posterior
+from model.velocity_field import VelocityField
 
 
 class OccupancyFlow(nn.Module):
@@ -40,11 +37,15 @@ class OccupancyFlow(nn.Module):
         vector_field: VelocityField,
         solver: Solver,
         training_solver: Solver | FixedSteps,
+        encoder_latent: nn.Module | None = None,
+        encoder_latent_temporal: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.decoder = decoder
         self.encoder = encoder
         self.encoder_temporal = encoder_temporal
+        self.encoder_latent = encoder_latent
+        self.encoder_latent_temporal = encoder_latent_temporal
         self.vector_field = vector_field
         self.solver = solver
         self.training_solver = training_solver
@@ -55,24 +56,23 @@ class OccupancyFlow(nn.Module):
 
     def encode_shape(self, inputs: Tensor) -> Tensor:
         """The shape code alone."""
-        code: Tensor
-        code = self.encoder(inputs) if self.encoder is not None else inputs.new_empty(len(inputs), 0)
-        return code
+        return _encode(self.encoder, inputs)
 
     def encode_motion(self, inputs: Tensor) -> Tensor:
         """The motion code alone."""
-        encoder, code = self.encoder_temporal, inputs.new_empty(len(inputs), 0)
-        return encoder(inputs) if encoder is not None else code
+        return _encode(self.encoder_temporal, inputs)
 
     def infer_z(
-        self,
-        inputs: Tensor,
-        c_t: Tensor,  # noqa: ARG002 - read by latent encoders, as is data
-        data: dict[str, Tensor] | None = None,  # noqa: ARG002
+        self, inputs: Tensor, c_t: Tensor, data: dict[str, Tensor] | None = None
     ) -> tuple[Normal, Normal]:
-        """Posteriors of the latent codes of shape and motion; of no dimensions without latent encoders."""
-        empty = inputs.new_empty(len(inputs), 0)
-        return Normal(empty, empty), Normal(empty, empty)
+        """Posteriors of the latent codes of shape and motion, [B, z_dim]; [B, 0] without latent encoders.
+
+        A model with a latent encoder of shape alone uses its posterior for both, as the published one does.
+        """
+        shape = posterior(self.encoder_latent, inputs, c_t, data or {})
+        if self.encoder_latent_temporal is None:
+            return shape, shape
+        return shape, posterior(self.encoder_latent_temporal, inputs, c_t, data or {})
 
     def decode(self, points: Tensor, z: Tensor | None, c: Tensor) -> Tensor:
         """Occupancy logits [B, P] at t = 0 of points [B, P, 3]."""
@@ -126,54 +126,7 @@ class OccupancyFlow(nn.Module):
         }
 
 
-def build_model(config: Config) -> OccupancyFlow:
-    """The untrained network of a config, on the CPU. Raises ConfigError for a part that is not available."""
-    if config.method != "oflow":
-        raise ConfigError(f"method: {config.method} is not available; available: oflow")
-    settings = config.model
-    sizes = {"c_dim": settings.c_dim, "z_dim": settings.z_dim}
-    code = {"c_dim": settings.c_dim}
-
-    def part(key: str, registry: dict[str, type[Part]], given: dict[str, int]) -> Part | None:
-        return _build_part(key, getattr(settings, key), getattr(settings, f"{key}_kwargs"), registry, given)
-
-    part("encoder_latent", {}, {})
-    part("encoder_latent_temporal", {}, {})
-    vector_field = part("velocity_field", VELOCITY_FIELDS, sizes)
-    if vector_field is None:
-        raise ConfigError(
-            "model.velocity_field is null; method oflow needs one: " + ", ".join(VELOCITY_FIELDS)
-        )
-    return OccupancyFlow(
-        decoder=part("decoder", DECODERS, {**sizes, "dim": config.data.dim}),
-        encoder=part("encoder", SPATIAL, code),
-        encoder_temporal=part("encoder_temporal", TEMPORAL, code),
-        vector_field=vector_field,
-        solver=Solver.from_config(settings),
-        training_solver=training_solver(config),
-    )
-
-
-def _build_part(
-    key: str,
-    name: str | None,
-    kwargs: dict[str, Any],
-    registry: dict[str, type[Part]],
-    given: dict[str, int],
-) -> Part | None:
-    if name is None:
-        return None
-    if name not in registry:
-        available = ", ".join(registry) or "none"
-        raise ConfigError(f"model.{key}: {name} is not available; available: {available}")
-    accepted = inspect.signature(registry[name]).parameters
-    for option, value in kwargs.items():
-        if option not in accepted:
-            raise ConfigError(
-                f"model.{key}_kwargs.{option}: {name} has no such option; it has {', '.join(accepted)}"
-            )
-        if not isinstance(value, wanted := accepted[option].annotation):
-            raise ConfigError(
-                f"model.{key}_kwargs.{option}: found {value!r}, wanted {getattr(wanted, '__name__', wanted)}"
-            )
-    return registry[name](**{**given, **kwargs})
+def _encode(encoder: nn.Module | None, inputs: Tensor) -> Tensor:
+    code: Tensor
+    code = torch.empty(len(inputs), 0, device=inputs.device) if encoder is None else encoder(inputs)
+    return code

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from model.build import build_model
 from model.checkpoints import checkpoint_hash, find_checkpoint, load_checkpoint
 from model.colors import correspondence_colors
 from model.config import Config, load_config
@@ -23,7 +24,7 @@ from model.fit import fit
 from model.isosurface import extract_isosurface
 from model.meshes import FitReport, MeshSequence
 from model.normalization import UnitBox
-from model.occupancy_flow import OccupancyFlow, build_model
+from model.occupancy_flow import OccupancyFlow
 from model.simplification import simplify as simplify_mesh
 from model.stages import IsCanceled, Progress, Stages
 
@@ -73,6 +74,10 @@ class Reconstructor:
         elif overrides:
             raise ConfigError("overrides were given beside a loaded config; give them to load_config")
         net = build_model(config)
+        if not isinstance(net, OccupancyFlow):
+            raise ConfigError(
+                f"{config.name} gives no mesh that moves (method {config.method}); wanted method oflow"
+            )
         file = Path(checkpoint) if checkpoint is not None else find_checkpoint(config)
         load_checkpoint(file, net)
         return cls(config, net, checkpoint_hash(file), device)

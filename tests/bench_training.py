@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model.build import build_model
 from model.checkpoints import find_checkpoint, load_checkpoint
 from model.config import Config, load_config
 from model.losses import losses
-from model.occupancy_flow import OccupancyFlow, build_model
+from model.occupancy_flow import OccupancyFlow
 from model.ode import Solver
 from worker.data import build_dataset
 from worker.training.batches import Batches

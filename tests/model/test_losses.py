@@ -2,7 +2,6 @@
 
 import json
 import math
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 from torchdiffeq import odeint_adjoint
 
+from model.build import build_model
 from model.checkpoints import find_checkpoint, load_checkpoint
 from model.config import Config, load_config
 from model.errors import ConfigError, InputError
@@ -26,30 +26,10 @@ from model.losses import (
     needed_fields,
 )
 from model.normalization import UnitBox
-from model.occupancy_flow import OccupancyFlow, build_model
+from model.occupancy_flow import OccupancyFlow
+from tests.model.published import DATA, filled, outputs
 
-DATA = Path(__file__).parent.parent / "data"
 SAMPLES = Path(__file__).parents[2] / "service" / "samples"
-
-
-def fill(key: str, shape: torch.Size) -> Tensor:
-    r = torch.randn(shape, generator=torch.Generator().manual_seed(zlib.crc32(key.encode())))
-    if key.endswith("num_batches_tracked"):
-        return torch.zeros(shape)
-    if key.endswith("running_mean"):
-        return 0.1 * r
-    if key.endswith("running_var"):
-        return 1 + 0.1 * r.abs()
-    if r.dim() >= 2:
-        return r / math.sqrt(r[0].numel())
-    return 1 + 0.05 * r if key.endswith(("gamma.bias", ".weight")) else 0.05 * r
-
-
-def filled(config: Config) -> OccupancyFlow:
-    net = build_model(config)
-    for key, value in net.state_dict().items():
-        value.copy_(fill(key, value.shape))
-    return net
 
 
 @pytest.fixture(scope="module")
@@ -213,18 +193,28 @@ def test_fixed_steps_have_the_gradients_of_the_adjoint(
 
 
 def test_correspondence_loss_there_and_back() -> None:
-    with np.load(DATA / "correspondence_loss.npz") as archive:
-        data = {key: torch.from_numpy(archive[key]) for key in archive}
-    net = filled(load_config("pointcloud/oflow_w_correspond", {"training": {"solver_steps": 16}})).train()
-    batch = {"pointcloud": data["in_pointcloud"], "pointcloud.time": data["in_T_corr"].float().expand(2, 6)}
-    loss = correspondence_loss(net, batch, None, data["out_c_t"], backward=True)
-    loss.backward()
-    assert loss.item() == pytest.approx(data["out_loss_corr"].item(), rel=1e-3)
+    data = outputs("interpolation/oflow")
+    config = load_config("interpolation/oflow", {"training": {"solver_steps": 16}})
+    net = filled(config).train()
+    found, terms = gradients(net, batch_for_interpolation(data), config)
+    assert set(terms) == {"corr", "loss"}
+    assert terms["loss"] == pytest.approx(data["out_trainloss_total"].item(), rel=1e-3)
+    with np.load(DATA / "interpolation_oflow.npz") as archive:
+        names = json.loads(str(archive["meta"]))["grad_names"]
+    assert sorted(names) == sorted(found)
+    for name, norm in zip(names, data["out_grad_norm"].tolist(), strict=True):
+        assert found[name].norm().item() == pytest.approx(norm, rel=2e-2), name
     for part in ("fc_p", "fc_out"):
-        gradient = net.vector_field.get_parameter(f"{part}.weight").grad
         theirs = data[f"out_grad_vf_{part}_weight"]
-        assert gradient is not None
-        assert (gradient - theirs).norm() < 1e-2 * theirs.norm()
+        assert (found[f"vector_field.{part}.weight"] - theirs).norm() < 1e-2 * theirs.norm()
+
+
+def batch_for_interpolation(data: dict[str, Tensor]) -> Batch:
+    return {
+        "inputs": data["in_inputs"],
+        "pointcloud": data["in_pointcloud"],
+        "pointcloud.time": data["in_T_corr"].float().expand(2, 6),
+    }
 
 
 def test_correspondence_loss_forward_alone_leaves_out_the_first_frame() -> None:
@@ -270,13 +260,15 @@ def never(*arguments: object) -> Tensor:
 
 def test_codes_are_drawn_and_weighed() -> None:
     """With latent codes the KL of both posteriors enters, times vae_beta."""
-    config = load_config("pointcloud/oflow", {"model": {"z_dim": 2, "vae_beta": 0.5}})
+    config = load_config(
+        "pointcloud/oflow", {"model": {"z_dim": 2, "encoder_latent": "pointnet", "vae_beta": 0.5}}
+    )
     net = build_model(config).train()
     means, deviations = torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.ones(2, 2)
-    posterior = Normal(means, deviations)  # KL: 1/2 and 4/2, the mean 5/4
+    posterior = Normal(means, deviations)  # KL: 1/2, 0, 0 and 4/2, the mean 5/8
     net.infer_z = lambda inputs, c_t, data=None: (posterior, posterior)
     _, values = gradients(net, sample_batch(), config)
-    assert values["kl"] == pytest.approx(0.5 * 2 * 1.25)
+    assert values["kl"] == pytest.approx(0.5 * 2 * 0.625)
 
 
 def test_a_batch_without_what_the_losses_read_is_refused() -> None:

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from model.build import build_model
 from model.checkpoints import find_checkpoint, load_checkpoint
 from model.config import load_config
 from model.errors import Canceled, FlowError, InputError
 from model.normalization import UnitBox
-from model.occupancy_flow import OccupancyFlow, build_model
+from model.occupancy_flow import OccupancyFlow
 from model.ode import Solver, advect, advect_to_0
 
 SAMPLE = Path(__file__).parents[2] / "service" / "samples" / "jumping_jacks.npz"

@@ -5,15 +5,21 @@ from pathlib import Path
 
 import pytest
 
+from model.build import build_model
 from model.config import load_config
-from model.occupancy_flow import build_model
 
+TASKS = ("pointcloud", "interpolation", "shape_matching", "generative", "representation_power", "img")
 DATA = Path(__file__).parent.parent / "data" / "state_dicts"
 
 
-@pytest.mark.parametrize("name", ["pointcloud/oflow", "pointcloud/oflow_w_correspond"])
-def test_names_and_shapes(name: str) -> None:
-    published = json.loads((DATA / f"{name.replace('/', '_')}.json").read_text())
+PUBLISHED = sorted(DATA.glob("*.json"))
+
+
+@pytest.mark.parametrize("file", PUBLISHED, ids=lambda file: file.stem)
+def test_names_and_shapes(file: Path) -> None:
+    task = next(task for task in TASKS if file.stem.startswith(task))
+    name = f"{task}/{file.stem.removeprefix(f'{task}_')}"
+    published = json.loads(file.read_text())
     ours = {key: list(tensor.shape) for key, tensor in build_model(load_config(name)).state_dict().items()}
     assert ours == published
 
@@ -28,6 +34,7 @@ def test_names_and_shapes_of_the_other_parts() -> None:
                 "encoder_temporal": None,
                 "encoder_temporal_kwargs": {},
                 "decoder_kwargs": {"legacy": True},
+                "encoder_latent": "pointnet",
                 "z_dim": 7,
             }
         },
