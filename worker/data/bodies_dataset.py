@@ -42,7 +42,8 @@ class BodiesDataset(Dataset[Item]):
 
     `data.train_split`, `val_split` and `test_split` name one of `SPLITS`. The held-out ones go through the
     ten actions in turn, with uniform occupancy points in all frames, and Gaussian noise alone on the inputs.
-    Training items hold what the losses of the config read: for `training.parts: shape`, one frame.
+    Training items hold what the losses of the config read: for `training.parts: shape`, one frame. Items of
+    `test` hold the end meshes where a task moves given ones.
     """
 
     def __init__(self, config: Config, split: Split) -> None:
@@ -63,6 +64,8 @@ class BodiesDataset(Dataset[Item]):
         self._evaluated_points = config.training.n_eval_points
         self._stream, adults = SPLITS[chosen]
         self._training = split == "train"
+        generation = config.generation
+        self._with_meshes = split == "test" and (generation.interpolate or generation.correspondence)
         self._scenes = Scenes(adults, self._bodies.variety, self._bodies.turn)
         self._fields = set(needed_fields(config)) if self._training else set()
         self._times = np.linspace(0, 1, self._data.length_sequence, dtype=np.float32)  # [T]
@@ -98,7 +101,9 @@ class BodiesDataset(Dataset[Item]):
         inputs = self._draw_images(rng, window) if images else self._draw_inputs(rng, vertices, first)
         item: Item = {"inputs": inputs, "inputs.time": self._times}
         item |= draw_fields(rng, vertices, first)
+        item |= {"mesh.vertices": vertices[[0, -1]]} if self._with_meshes else {}
         item = {key: np.asarray(array, dtype=np.float32) for key, array in item.items()}
+        item |= {"mesh.faces": first.faces} if self._with_meshes else {}
         return item | {"idx": np.asarray(seed[-1], dtype=np.int64)}
 
     def _generator(self, seed: tuple[int, ...]) -> np.random.Generator:

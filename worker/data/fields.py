@@ -116,10 +116,16 @@ class EndMeshesField:
 
     def read(self, frames: WindowFrames, rng: np.random.Generator) -> Item:  # noqa: ARG002
         window = frames.window
-        files = numbered_files(window.sequence / self.folder, ".obj")
+        if not (folder := window.sequence / self.folder).is_dir():
+            raise DataError(
+                f"there is no folder {folder}, and this task moves given meshes; `worker data bodies "
+                "--meshes` and `worker data build --meshes` write them, "
+                "`worker data migrate` copies those of D-FAUST"
+            )
+        files = numbered_files(folder, ".obj")
         last = window.start + window.length - 1
         if len(files) <= last:
-            raise DataError(f"{window.sequence / self.folder} holds {len(files)} meshes; wanted {last + 1}")
+            raise DataError(f"{folder} holds {len(files)} meshes; wanted {last + 1}")
         first, end = (
             trimesh.load_mesh(file, process=False, maintain_order=True)
             for file in (files[window.start], files[last])

@@ -1,6 +1,7 @@
 """Meshes as OFF and point clouds as PLY, byte for byte as the published code writes them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import trimesh
@@ -47,7 +48,8 @@ def read_off(path: Path) -> Mesh:
 def read_ply(path: Path) -> NDArray[np.float32]:
     """Read points [N, 3]. Raises DataError naming the file."""
     try:
-        points = np.asarray(trimesh.load(path, process=False).vertices, np.float32)
+        cloud: Any = trimesh.load(path, process=False)
+        points = np.asarray(cloud.vertices, np.float32)
     except Exception as error:  # trimesh raises whatever its parsing happens to
         raise DataError(f"{path} cannot be read as a PLY point cloud: {error}") from None
     if points.ndim != 2 or not len(points) or not np.isfinite(points).all():

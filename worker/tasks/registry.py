@@ -9,11 +9,15 @@ from pathlib import Path
 from model.config import Config
 from model.errors import ConfigError
 from worker.tasks.completion import Completion
+from worker.tasks.interpolation import Interpolation
 from worker.tasks.loaded import load_model
+from worker.tasks.shape_matching import ShapeMatching
 from worker.tasks.task import Gives, Task
 
 TASKS: dict[str, type[Task]] = {
     "completion": Completion,
+    "interpolation": Interpolation,
+    "shape matching": ShapeMatching,
 }
 
 
