@@ -254,7 +254,7 @@ def test_a_camera_further_round_sees_another_side_in_another_light() -> None:
         view = View(Camera.framing(ball.vertices, azimuth, 0.0, aspect=1.0), np.ones(3), np.zeros((2, 3)))
         images.append(render(ball.vertices, ball.faces, view, 64)[..., 0])
     front, back = images
-    assert front.mean() > 1.5 * back.mean(), "the lamps stay where they are"
+    assert front.mean() > 1.15 * back.mean(), "the lamps stay where they are"
     assert front[:, 40:].mean() > 1.2 * front[:, :24].mean()
     assert front[:32].mean() > 1.1 * front[32:].mean()
 

@@ -41,7 +41,8 @@ class BodiesDataset(Dataset[Item]):
     """Items of `data.dataset: bodies`; the settings are `data.bodies` and the sizes of `data`.
 
     `data.train_split`, `val_split` and `test_split` name one of `SPLITS`. The held-out ones go through the
-    ten actions in turn, with uniform occupancy points in all frames, and Gaussian noise alone on the inputs.
+    ten actions in turn, with uniform occupancy points in all frames, and Gaussian noise alone on the inputs;
+    images of them are taken by a camera at one place, in training from anywhere around.
     Training items hold what the losses of the config read: for `training.parts: shape`, one frame. Items of
     `test` hold the end meshes where a task moves given ones.
     """

@@ -18,7 +18,7 @@ HIGHEST = 25.0  # degrees above the floor that a camera may stand
 SUPERSAMPLING = 2
 # Towards the lamps, in the world, and their strength. They stay where they are when the camera moves, so that
 # shading tells where the camera stands: the same body seen from elsewhere is another image.
-LAMPS = (((0.5, 0.6, 0.65), 0.7), ((-0.8, 0.1, -0.3), 0.12))
+LAMPS = (((0.5, 0.6, 0.65), 0.62), ((-0.7, 0.3, -0.65), 0.24))
 _SRGB = np.round(255 * np.linspace(0, 1, 4096) ** (1 / GAMMA)).astype(np.uint8)  # of linear light
 
 
@@ -39,8 +39,8 @@ class View:
         drawn = rng.uniform(-180, 180), rng.uniform(0, HIGHEST)
         azimuth, elevation = FIXED_VIEW if fixed else drawn
         albedo = rng.uniform(0.35, 0.8) * rng.uniform(0.75, 1, 3)
-        above = rng.uniform(0.5, 0.9) * rng.uniform(0.9, 1, 3)
-        background = np.stack([above, rng.uniform(0.5, 1) * above])
+        above = rng.uniform(0.6, 0.95) * rng.uniform(0.9, 1, 3)
+        background = np.stack([above, rng.uniform(0.65, 1) * above])
         return cls(Camera.framing(vertices, azimuth, elevation, aspect=1.0), albedo, background)
 
 
