@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from model.build import build_model
 from model.checkpoints import load_checkpoint, read_checkpoint, save_checkpoint
 from model.config import load_config
 from model.errors import CheckpointError, ConfigError
-from model.occupancy_flow import build_model
 from tests.model.test_losses import filled
 from tests.worker.training_data import Balls, tiny_config
 from worker.training.command import parse_overrides

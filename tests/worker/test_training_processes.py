@@ -15,9 +15,9 @@ import typer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
+from model.build import build_model
 from model.checkpoints import load_checkpoint, read_checkpoint
 from model.config import load_config
-from model.occupancy_flow import build_model
 from tests.worker.training_data import Balls, tiny_config, tiny_file
 from worker.training import trainer as trainer_module
 from worker.training.command import join, train

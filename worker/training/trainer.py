@@ -10,11 +10,10 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
-from model.build import build_model
+from model.build import Network, build_model
 from model.checkpoints import copy_fitting, read_checkpoint
 from model.config import Config
 from model.losses import choose_parts, losses, needed_fields
-from model.occupancy_flow import OccupancyFlow
 from worker.checkpoints import initialization_file
 from worker.data import build_dataset
 from worker.training.batches import Batches, Source, stream
@@ -30,7 +29,7 @@ from worker.training.validation import Metrics, is_better, selection, validate, 
 class LossStep(nn.Module):
     """The losses as a module's forward, which is what DistributedDataParallel wraps."""
 
-    def __init__(self, net: OccupancyFlow, config: Config) -> None:
+    def __init__(self, net: Network, config: Config) -> None:
         super().__init__()
         self.net, self.config = net, config
 
@@ -181,7 +180,7 @@ class Trainer:
         return f"the last good checkpoint is {last}" if last.exists() else "no checkpoint was saved before"
 
 
-def initialize(net: OccupancyFlow, config: Config) -> str | None:
+def initialize(net: Network, config: Config) -> str | None:
     """Copy what fits of the checkpoint that `model.initialize_from` names, and say what was copied."""
     if (file := initialization_file(config)) is None:
         return None
