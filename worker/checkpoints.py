@@ -69,7 +69,7 @@ def fetch_checkpoint(url: str) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         with _alone(file):
             if not file.is_file() or (sha256 and not checkpoint_hash(file).startswith(sha256)):
-                with Progress(*columns, console=Console(stderr=True)) as bar:
+                with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
                     fetch(url, file, bar, advice, sha256)
     except OSError as error:
         raise CheckpointError(f"{url} cannot be kept: {error}; set OFLOW_CHECKPOINTS_DIR") from None

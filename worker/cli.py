@@ -10,6 +10,7 @@ from service.options import Format
 from worker.data.commands import app as data
 from worker.data.creation_commands import bodies, build, download, migrate
 from worker.evaluation.commands import evaluate, generate, score
+from worker.tasks.commands import interpolate, match
 from worker.training.command import join, train
 
 app = typer.Typer(
@@ -25,6 +26,8 @@ app.command()(join)
 app.command()(generate)
 app.command()(evaluate)
 app.command()(score)
+app.command()(interpolate)
+app.command()(match)
 
 TRAINING_ONLY = {"PIL", "httpx", "matplotlib", "pandas", "tensorboard"}  # packages of the extra `train`
 

@@ -51,7 +51,7 @@ def generate(
         task = load_task(settings, checkpoint, pick_device(device))
         folder = GenerationFolder.of(settings, out)
         indices = chosen(settings, len(dataset), limit)
-        with _bar("generate", len(indices)) as advance:
+        with bar("generate", len(indices)) as advance:
             done = run(task, dataset, indices, folder, lambda _: advance())
         if done.timings:
             save_timings(done.timings, folder.root)
@@ -84,7 +84,7 @@ def evaluate(
         settings = _load(config, overrides, split)
         folder = GenerationFolder.of(settings, out)
         indices = chosen(settings, len(build_dataset(settings, "test")), limit)
-        with _bar("evaluate", len(indices)) as advance:
+        with bar("evaluate", len(indices)) as advance:
             scored = []
             for one in run(Evaluation(settings, folder, eval_input), indices, min(workers, len(indices))):
                 scored.append(one)
@@ -144,7 +144,7 @@ def score(
         windows = chosen(settings, len(dataset), limit)
         if sequence:
             windows = sequence_windows(dataset, sequence)[:limit]
-        with _bar("score", len(windows)) as advance:
+        with bar("score", len(windows)) as advance:
             rows = score_windows(task, dataset, windows, samples, told=lambda _: advance())
         console.print(score_table(rows, "mesh" if task.gives == "meshes" else "pcl", _title(settings)))
         if network:
@@ -200,7 +200,7 @@ def refusals() -> Iterator[None]:
 
 
 @contextmanager
-def _bar(word: str, total: int) -> Iterator[Callable[[], None]]:
+def bar(word: str, total: int) -> Iterator[Callable[[], None]]:
     """A progress bar with the time that is left; the callable moves it on by one."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.progress import TimeRemainingColumn as Left

@@ -75,7 +75,7 @@ def score_network(task: Task, indices: Sequence[int]) -> dict[str, float]:
     }
     config = config.model_copy(update=sections)
     held_out: Any = Subset(build_dataset(config, "val"), indices)
-    return validate(task.model.occupancy_flow, held_out, config, task.model.device)
+    return validate(task.model.net, held_out, config, task.model.device)
 
 
 def _score(task: Task, item: Item, truth: Truth, index: int, samples: int) -> Row:

@@ -38,17 +38,12 @@ class Interpolation:
         ends, faces = end_meshes(item)
         times = np.linspace(0, 1, generation.n_time_steps)
         flow = EndsFlow(self.model, item["inputs"])
-        meshes = MeshSequence(
-            between(flow, ends, times).astype(np.float64),
-            faces,
-            times,
-            correspondence_colors(ends[0]) if generation.mesh_color else None,
-        )
-        return Output.moving(meshes, flow.seconds)
+        vertices = blend(flow.forward(ends[0], times), flow.backward(ends[1], times), times)
+        colors = correspondence_colors(ends[0]) if generation.mesh_color else None
+        return Output.moving(MeshSequence(vertices.astype(np.float64), faces, times, colors), flow.seconds)
 
 
-def between(flow: EndsFlow, ends: Vertices, times: NDArray[np.float64]) -> Vertices:
-    """Vertices [K, V, 3] at times [K] of 0 to 1 between those of both ends [2, V, 3]."""
+def blend(forward: Vertices, backward: Vertices, times: NDArray[np.float64]) -> Vertices:
+    """One of two ways [K, V, 3] to the same times [K]: the first alone at 0, the second alone at 1."""
     weight = times[:, None, None]
-    blended = (1 - weight) * flow.forward(ends[0], times) + weight * flow.backward(ends[1], times)
-    return blended.astype(np.float32)
+    return np.asarray((1 - weight) * forward + weight * backward, np.float32)

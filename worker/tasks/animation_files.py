@@ -1,0 +1,23 @@
+"""A moving mesh as files: one animated GLB, and a PLY a frame."""
+
+import io
+import zipfile
+from pathlib import Path
+
+from model.glb import MAX_FRAMES
+from model.meshes import MeshSequence
+
+
+def write_animation(meshes: MeshSequence, folder: Path, stem: str) -> list[Path]:
+    """Write <stem>.glb, where it can hold all frames, and meshes/00000.ply …; returns both places."""
+    frames = folder / "meshes"
+    frames.mkdir(parents=True, exist_ok=True)
+    for old in frames.glob("[0-9]" * 5 + ".ply"):  # of a longer one
+        old.unlink()
+    with zipfile.ZipFile(io.BytesIO(meshes.to_ply_zip())) as archive:
+        archive.extractall(frames)
+    if len(meshes.times) > MAX_FRAMES:
+        return [frames]
+    glb = folder / f"{stem}.glb"
+    glb.write_bytes(meshes.to_glb())
+    return [glb, frames]
