@@ -231,8 +231,8 @@ def test_many_points_are_encoded_in_bounded_memory(
     [
         {},
         {"decoder_kwargs": {"legacy": True}},
-        {"z_dim": 6},
-        {"decoder": "simple", "z_dim": 6},
+        {"z_dim": 6, "encoder_latent": "pointnet"},
+        {"decoder": "simple", "z_dim": 6, "encoder_latent": "pointnet"},
     ],
 )
 def test_bound_decoder_is_the_decoder(model: dict[str, Any]) -> None:
