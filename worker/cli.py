@@ -124,4 +124,5 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in TRAINING_ONLY:
             raise
-        raise SystemExit(f"This command needs {error.name}: pip install 'oflow[train]'") from None
+        typer.echo(f"This command needs {error.name}: pip install 'oflow[train]'", err=True)
+        raise SystemExit(2) from None

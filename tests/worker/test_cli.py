@@ -107,5 +107,5 @@ def test_measuring_without_its_packages_says_what_to_install(tmp_path: Path) -> 
     command = [sys.executable, "-m", "worker", "score", "bodies"]
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.strip() == "This command needs pandas: pip install 'oflow[train]'"

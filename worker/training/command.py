@@ -31,11 +31,7 @@ def train(
 
     Several GPUs: torchrun --nproc-per-node N -m worker train …
     """
-    try:
-        from worker.training.run import run
-    except ModuleNotFoundError as error:
-        typer.echo(f"worker train needs {error.name}: install the extra, pip install .[train]", err=True)
-        raise typer.Exit(2) from None
+    from worker.training.run import run
 
     given = parse_overrides(overrides or [])
     options = {"out_dir": None if out is None else str(out), "precision": precision, "seed": seed}
