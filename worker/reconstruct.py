@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from model import Reconstructor
 from model.config import Config, load_config
@@ -17,6 +17,7 @@ from service.sequences import SequenceError, read_sequence
 from worker.checkpoints import checkpoint_file, is_url, kept_file
 from worker.device import pick_device
 from worker.one_path import reconstruct_sequence
+from worker.tasks.registry import task_name
 
 console = Console(soft_wrap=True)
 
@@ -71,26 +72,22 @@ def _print_report(meshes: MeshSequence, target: Path, load_seconds: float) -> No
 
 
 def print_models() -> None:
-    """A table of the configs, and whether each one has a checkpoint here."""
-    table = Table("name", "reads", "threshold", "checkpoint")
+    """A table of the configs: what each is for, and whether it has a checkpoint here."""
+    table = Table(Column("name", no_wrap=True), "for", "checkpoint")
     for name in config_names():
         if name.startswith("training/"):
             continue  # recipes: what they make is loaded by another config
         config = load_config(name)
-        table.add_row(
-            name,
-            f"{config.data.length_sequence} corresponding frames",
-            str(config.test.threshold),
-            _where(config),
-        )
+        table.add_row(name, task_name(config), _where(config))
     console.print(table)
+    console.print(
+        "Those to fetch are fetched and kept when first used. Where there is none, give --checkpoint."
+    )
 
 
 def _where(config: Config) -> str:
-    """The checkpoint that a config names, and whether it is here."""
-    name = config.test.model_file
-    if is_url(name):
-        file = kept_file(name)
-        return file.name if file.is_file() else f"{file.name}, fetched when it is first used"
+    """The checkpoint that a config names, where it is here."""
+    if is_url(name := config.test.model_file):
+        return name.rpartition("/")[2] if kept_file(name).is_file() else "to fetch"
     found = config.checkpoint_path()
-    return found.name if found else "none here: give --checkpoint"
+    return found.name if found else "none"

@@ -73,13 +73,22 @@ def test_refusals_are_one_message_and_an_exit_code(tmp_path: Path) -> None:
     assert not target.exists()
 
 
-def test_the_models_that_can_be_loaded_are_listed() -> None:
+def _model_rows() -> dict[str, str]:
     done = worker("models")
     assert done.returncode == 0
-    rows = {line.split("│")[1].strip(): line for line in done.stdout.splitlines() if "│" in line}
+    return {line.split("│")[1].strip(): line for line in done.stdout.splitlines() if "│" in line}
+
+
+def test_the_models_that_can_be_loaded_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OFLOW_CHECKPOINTS_DIR", str(tmp_path))
+    rows = _model_rows()
     assert "bodies_128.pt" in rows["bodies"]
-    assert "none here" in rows["pointcloud/oflow"]
-    assert all("17 corresponding frames" in row for row in rows.values())
+    assert "none" in rows["pointcloud/oflow"]
+    assert "interpolation" in rows["interpolation/oflow"]
+    pretrained = "shape_matching/oflow_pretrained"
+    assert "to fetch" in rows[pretrained]
+    (tmp_path / "oflow_model-cb3b57e3.pt").touch()
+    assert "oflow_model-cb3b57e3.pt" in _model_rows()[pretrained]
 
 
 def test_a_sample_is_written_on_demand(tmp_path: Path) -> None:
