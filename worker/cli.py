@@ -11,6 +11,8 @@ from worker.data.commands import app as data
 from worker.data.creation_commands import bodies, build, download, migrate
 from worker.evaluation.commands import evaluate, generate, score
 from worker.tasks.commands import interpolate, match
+from worker.tasks.generative_commands import encode, latent_interpolate, transfer
+from worker.tasks.generative_commands import sample as sample_prior
 from worker.training.command import join, train
 
 app = typer.Typer(
@@ -28,8 +30,13 @@ app.command()(evaluate)
 app.command()(score)
 app.command()(interpolate)
 app.command()(match)
+app.command()(encode)
+app.command("sample")(sample_prior)
+app.command()(latent_interpolate)
+app.command()(transfer)
 
-TRAINING_ONLY = {"PIL", "httpx", "matplotlib", "pandas", "tensorboard"}  # packages of the extra `train`
+# Packages of the extra `train`.
+TRAINING_ONLY = {"PIL", "httpx", "matplotlib", "pandas", "sklearn", "tensorboard"}
 
 Model = Annotated[str, typer.Option(help="A name under configs/, or a YAML file.")]
 Checkpoint = Annotated[

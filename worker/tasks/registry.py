@@ -9,8 +9,10 @@ from pathlib import Path
 from model.config import Config
 from model.errors import ConfigError
 from worker.tasks.completion import Completion
+from worker.tasks.generative import Generative
 from worker.tasks.interpolation import Interpolation
 from worker.tasks.loaded import load_model
+from worker.tasks.representation_power import RepresentationPower
 from worker.tasks.shape_matching import ShapeMatching
 from worker.tasks.task import Gives, Task
 
@@ -18,6 +20,8 @@ TASKS: dict[str, type[Task]] = {
     "completion": Completion,
     "interpolation": Interpolation,
     "shape matching": ShapeMatching,
+    "generative": Generative,
+    "representation power": RepresentationPower,
 }
 
 
