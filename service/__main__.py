@@ -1,16 +1,32 @@
 """`python -m service`: run the gateway on OFLOW_HOST:OFLOW_PORT."""
 
+from types import FrameType
+
 import uvicorn
 
+from service.app import create_app
 from service.settings import get_settings
+
+STOP_SECONDS = 3  # for requests under way
+
+
+class Server(uvicorn.Server):
+    """Before it waits for open requests, it ends those that wait for jobs: they can be asked again."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self.config.app.state.parts.changes.close()  # type: ignore[union-attr]  # it is our FastAPI app
+
 
 if __name__ == "__main__":
     settings = get_settings()
-    uvicorn.run(
-        "service.app:create_app",
-        factory=True,
+    config = uvicorn.Config(
+        create_app(settings),
         host=settings.host,
         port=settings.port,
-        log_level=settings.log_level,
+        log_config=None,  # ours
+        access_log=False,
         server_header=False,
+        timeout_graceful_shutdown=STOP_SECONDS,
     )
+    Server(config).run()

@@ -5,12 +5,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.problems import Problem
 
+SMALL = 2**16  # bytes
+
 
 class BodyLimit:
-    """ASGI middleware. The refusal is raised where the body is read, so it is answered like any problem."""
+    """ASGI middleware. The refusal is raised where the body is read, so it is answered like any problem.
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    `max_bytes` is for bodies sent to `path`; nobody else wants more than a few.
+    """
+
+    def __init__(self, app: ASGIApp, path: str, max_bytes: int) -> None:
         self.app = app
+        self.path = path
         self.max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -19,17 +25,16 @@ class BodyLimit:
             return
         declared = Headers(scope=scope).get("content-length", "")
         size = int(declared) if declared.isdecimal() else 0
+        most = self.max_bytes if scope["path"] == self.path else SMALL
 
         async def receive_some() -> Message:
             nonlocal size
-            if size <= self.max_bytes:
+            if size <= most:
                 message = await receive()
                 if not declared:
                     size += len(message.get("body", b""))
-            if size > self.max_bytes:
-                raise Problem(
-                    "too_large", f"The request body is larger than {self.max_bytes / 2**20:.0f} MiB"
-                )
+            if size > most:
+                raise Problem("too_large", f"The request body is larger than {most / 2**20:g} MiB")
             return message
 
         await self.app(scope, receive_some, send)

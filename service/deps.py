@@ -1,16 +1,23 @@
-"""What routes ask for, built once per app and handed in by FastAPI."""
+"""What routes ask for: the parts of the gateway, who is calling, and the caller's job."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
 from redis import Redis
 
-from service.jobs import Job, JobStore
+from service.changes import Changes
+from service.idempotency import Idempotency
+from service.job_store import JobStore
+from service.jobs import OPEN_OWNER, Job
+from service.keys import KeyStore
 from service.problems import Problem
 from service.queue import JobQueue
+from service.rate_limit import count_request
 from service.registry import Registry
 from service.settings import Settings
 from service.storage import ObjectStore
+from service.uploads import UploadStore
 
 
 class Parts:
@@ -18,17 +25,25 @@ class Parts:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.redis = Redis.from_url(
-            settings.redis_url.get_secret_value(),
-            decode_responses=True,
-            socket_connect_timeout=3,
-            socket_timeout=5,
-        )
+        url = settings.redis_url.get_secret_value()
+        self.redis = Redis.from_url(url, decode_responses=True, socket_connect_timeout=3, socket_timeout=5)
         self.jobs = JobStore(self.redis)
+        self.changes = Changes(url, self.jobs.events.channel)
+        self.keys = KeyStore(self.redis)
+        self.idempotency = Idempotency(self.redis)
         self.registry = Registry(self.redis)
         self.store = ObjectStore(settings)
+        self.uploads = UploadStore(self.redis, self.store)
         self.queue = JobQueue(settings)
         self.limits = settings.limits
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Whoever sent the request; `open_jobs` is how many jobs may be open at once, None without end."""
+
+    id: str
+    open_jobs: int | None
 
 
 def get_parts(request: Request) -> Parts:
@@ -39,9 +54,38 @@ def get_parts(request: Request) -> Parts:
 PartsDep = Annotated[Parts, Depends(get_parts)]
 
 
-def get_job(job_id: str, parts: PartsDep) -> Job:
+def get_caller(request: Request, parts: PartsDep) -> Caller:
+    """Ask for a key where keys are asked for, and count the request against its limit."""
+    settings = parts.settings
+    if settings.auth == "open":
+        return Caller(OPEN_OWNER, None)
+    scheme, _, text = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise Problem(
+            "unauthorized",
+            "The request carries no key: wants the header Authorization: Bearer oflow_…",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+    key = parts.keys.find(text.strip())
+    if key is None:
+        challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+        raise Problem("unauthorized", "The key is not known here, or was revoked", headers=challenge)
+    usage = count_request(parts.redis, key.id, key.rate_limit or settings.rate_limit)
+    request.state.caller = key.id
+    request.state.rate_limit_headers = usage.headers
+    if usage.exceeded:
+        told = f"The key has made {usage.most} requests within a minute: more are taken in {usage.reset} s"
+        raise Problem("rate_limited", told, headers={"Retry-After": str(usage.reset)})
+    return Caller(key.id, key.open_jobs or settings.open_jobs)
+
+
+CallerDep = Annotated[Caller, Depends(get_caller)]
+
+
+def get_job(job_id: str, parts: PartsDep, caller: CallerDep) -> Job:
+    """The caller's job; that of another does not exist."""
     job = parts.jobs.get(job_id)
-    if job is None:
+    if job is None or job.owner != caller.id:
         raise Problem("not_found", f"There is no job {job_id[:64]!r}")
     return job
 

@@ -1,16 +1,18 @@
 """What a caller may ask of a reconstruction, beside the file."""
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from service.addresses import check_address
+from service.plain_json import read_json
 from service.sequences import Fault
 
 RETENTION_LIMIT = 7 * 24 * 3600  # seconds
 MAX_FRAMES = 1000  # in one result
+MAX_METADATA = 16_384  # characters of JSON
 MAX_GLB_FRAMES = 200  # morph targets that viewers are known to play
 
 
@@ -51,6 +53,10 @@ class Options(BaseModel):
         Literal["none", "correspondence"],
         Field(description="`correspondence` gives every particle one colour in all frames."),
     ] = "none"
+    webhook_url: Annotated[
+        str | None,
+        Field(max_length=2000, description="An https address that is told, signed, how the job ended."),
+    ] = None
     metadata: Annotated[dict[str, Any], Field(description="A JSON object, returned as sent.")] = {}
     expires_in: Annotated[
         int | None, Field(ge=60, le=RETENTION_LIMIT, description="Seconds until the files are deleted.")
@@ -67,18 +73,19 @@ class Options(BaseModel):
         ]
         return tuple(dict.fromkeys(names))
 
+    @field_validator("webhook_url")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        return value if value is None else check_address(value)
+
     @field_validator("metadata", mode="before")
     @classmethod
     def _parse(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        try:
-            parsed = json.loads(value)
-        except ValueError:
-            raise ValueError("is not JSON") from None
-        if len(value) > 16_384:
-            raise ValueError(f"is {len(value)} characters of JSON, at most 16384 are kept")
-        return parsed
+        if len(value) > MAX_METADATA:
+            raise ValueError(f"is {len(value)} characters of JSON, at most {MAX_METADATA} are kept")
+        return read_json(value)
 
     @model_validator(mode="after")
     def _one_rate(self) -> Self:
@@ -116,13 +123,18 @@ def parse_options(fields: Iterable[tuple[str, str]]) -> Options:
             )
         else:
             values[name] = value
+    return read_options(values, faults)
+
+
+def read_options(values: Mapping[str, Any], faults: Sequence[Fault] = ()) -> Options:
+    """Options from values by name; every fault at once, each naming its field, after those given."""
     try:
-        options = Options(**values)
+        options = Options.model_validate(values)
     except ValidationError as error:
         by_field = {str(e["loc"][:1]): _fault(e) for e in reversed(error.errors())}  # the first of each field
-        raise OptionsError(faults + list(by_field.values())[::-1]) from None
+        raise OptionsError([*faults, *list(by_field.values())[::-1]]) from None
     if faults:
-        raise OptionsError(faults)
+        raise OptionsError(list(faults))
     return options
 
 

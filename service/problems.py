@@ -2,39 +2,48 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from kombu.exceptions import OperationalError
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
 from service.options import OptionsError
 from service.sequences import Fault, SequenceError
+from service.trace import current_trace
 
 log = logging.getLogger(__name__)
 
 # code: (status, title). The title never changes; the detail speaks of this one request.
 CODES: dict[str, tuple[int, str]] = {
     "bad_request": (400, "The request could not be read"),
+    "unauthorized": (401, "The request needs a key"),
     "not_found": (404, "There is no such thing"),
     "method_not_allowed": (405, "This address does not take that method"),
     "job_not_done": (409, "The job has not ended yet"),
     "job_has_no_result": (409, "The job ended without a result"),
+    "upload_missing": (409, "Nothing has been uploaded yet"),
+    "idempotency_in_flight": (409, "The first request with this idempotency key is still being worked on"),
     "job_expired": (410, "The job's files have been deleted"),
     "too_large": (413, "The upload is too large"),
     "unsupported_media": (415, "The upload is not a point cloud sequence"),
+    "range_not_satisfiable": (416, "The file has no such part"),
+    "idempotency_key_reused": (422, "The idempotency key was used for another request"),
     "invalid_sequence": (422, "The sequence has faults"),
     "invalid_options": (422, "The options have faults"),
     "invalid_request": (422, "The request has faults"),
     "unknown_model": (422, "There is no such model"),
     "unsupported_input": (422, "The model does not read such a sequence"),
+    "rate_limited": (429, "The key has made too many requests"),
+    "too_many_jobs": (429, "The key has too many open jobs"),
     "internal_error": (500, "Something broke on our side"),
     "no_model": (503, "No worker has announced a model yet"),
+    "queue_full": (503, "Too many jobs wait already"),
     "queue_unavailable": (503, "The job queue does not answer"),
     "storage_unavailable": (503, "The object store does not answer"),
 }
@@ -61,6 +70,7 @@ class ProblemDetails(BaseModel):
     code: str
     errors: list[FaultDetails] = []
     job_id: str | None = None
+    trace_id: Annotated[str | None, Field(description="What our logs call this request.")] = None
 
 
 class Problem(Exception):  # noqa: N818  # the field's word for it, RFC 9457
@@ -114,14 +124,21 @@ def responses(*codes: str) -> dict[int | str, dict[str, Any]]:
     return out
 
 
+def keyed_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """The same for a route that asks for a key, which is looked up in Redis."""
+    return responses("unauthorized", "rate_limited", "queue_unavailable", *codes)
+
+
 def answer(problem: Problem) -> JSONResponse:
     headers = problem.headers
     if problem.status == 413:
         headers = {**headers, "Connection": "close"}  # or the server would read the rest of the body
     if problem.status == 503:
         headers = {"Retry-After": "5", **headers}
+    trace = current_trace()
+    details = problem.details.model_copy(update={"trace_id": trace.trace_id if trace else None})
     return JSONResponse(
-        problem.details.model_dump(exclude_none=True),
+        details.model_dump(exclude_none=True),
         problem.status,
         headers,
         media_type="application/problem+json",
@@ -129,10 +146,15 @@ def answer(problem: Problem) -> JSONResponse:
 
 
 def install(app: FastAPI) -> None:
-    """Answer every exception as a problem; what nobody foresaw is logged and told as 500 without a trace."""
+    """Answer every exception that is foreseen as a problem; the others are `service.observe`'s."""
 
     def handle(kind: type[Exception], translate: Any) -> None:
-        app.add_exception_handler(kind, lambda _request, error: answer(translate(error)))
+        def handler(request: Request, error: Exception) -> JSONResponse:
+            problem: Problem = translate(error)
+            request.state.problem = problem.details.code  # for the log and the metrics
+            return answer(problem)
+
+        app.add_exception_handler(kind, handler)
 
     def from_http(error: HTTPException) -> Problem:
         code = BY_STATUS.get(
@@ -158,10 +180,6 @@ def install(app: FastAPI) -> None:
 
         return translate
 
-    def unforeseen(request: Request, error: Exception) -> JSONResponse:
-        log.exception("unforeseen error at %s %s", request.method, request.url.path, exc_info=error)
-        return answer(Problem("internal_error"))
-
     handle(Problem, lambda problem: problem)
     handle(HTTPException, from_http)
     handle(RequestValidationError, from_validation)
@@ -171,20 +189,3 @@ def install(app: FastAPI) -> None:
     handle(OperationalError, unavailable("queue_unavailable"))
     handle(BotoCoreError, unavailable("storage_unavailable"))
     handle(ClientError, unavailable("storage_unavailable"))
-    app.add_exception_handler(Exception, unforeseen)
-    _describe(app)
-
-
-def _describe(app: FastAPI) -> None:
-    """Put the schemas that `responses` refers to into the OpenAPI document."""
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = generate()
-        for model in (ProblemDetails, FaultDetails):
-            schema = model.model_json_schema(ref_template=REF)
-            schema.pop("$defs", None)
-            document["components"]["schemas"][model.__name__] = schema
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI wants it

@@ -6,7 +6,6 @@ from service.jobs import Job
 from service.settings import Settings
 
 TASK = "reconstruct"
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def queue_name(model: str) -> str:
@@ -31,9 +30,6 @@ def celery_app(settings: Settings) -> Celery:
         worker_concurrency=1,
         worker_pool_start_method="spawn",  # a forked child of a process that ran torch hangs
         worker_proc_alive_timeout=120,  # loading the model happens in the child's start
-        worker_hijack_root_logger=False,
-        worker_log_format=LOG_FORMAT,
-        worker_task_log_format=LOG_FORMAT,
         worker_enable_remote_control=False,
     )
     return app
@@ -60,5 +56,10 @@ class JobQueue:
     def push(self, job: Job) -> None:
         """Queue a job for the workers of its model."""
         self.app.send_task(
-            TASK, args=[job.id], task_id=job.id, queue=queue_name(job.model), retry_policy={"max_retries": 1}
+            TASK,
+            args=[job.id],
+            task_id=job.id,
+            queue=queue_name(job.model),
+            headers={"traceparent": job.traceparent} if job.traceparent else None,
+            retry_policy={"max_retries": 1},
         )

@@ -22,10 +22,13 @@ class Settings(BaseSettings):
     # The gateway
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
-    auth: Literal["open"] = "open"
+    auth: Literal["keys", "open"] = (
+        "keys"  # open: no keys, everyone who can connect is one and the same caller
+    )
     trusted_network: bool = False  # something in front of us keeps strangers out
     default_model: str = "bodies"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "text"] = "json"
 
     # Redis: job records, and the queue unless broker_url names another broker
     redis_url: SecretStr
@@ -46,6 +49,14 @@ class Settings(BaseSettings):
     max_frames: Annotated[int, Field(ge=2)] = 1000
     max_points: Annotated[int, Field(gt=0)] = 20_000_000  # frames × points
     retention_seconds: Annotated[int, Field(ge=60)] = 24 * 3600
+    upload_seconds: Annotated[int, Field(ge=60, le=86_400)] = 3600  # life of an upload past the gateway
+    max_queued: Annotated[int, Field(gt=0)] = 1000  # jobs that wait for one model
+    rate_limit: Annotated[int, Field(gt=0)] = 600  # requests a minute of one key
+    open_jobs: Annotated[int, Field(gt=0)] = 100  # jobs of one key that have not ended
+
+    # Webhooks
+    webhook_secret: SecretStr | None = None  # what they are signed with comes from this; None: no webhooks
+    webhook_loopback: bool = False  # for tests: plain http to this machine, too
 
     # The worker
     model: str = "bodies"  # a name under configs/, or a path to a YAML file
@@ -64,6 +75,13 @@ class Settings(BaseSettings):
     def limits(self) -> Limits:
         return Limits(max_bytes=self.max_upload_bytes, max_frames=self.max_frames, max_points=self.max_points)
 
+    @field_validator("webhook_secret")
+    @classmethod
+    def _long(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 32:
+            raise ValueError("is shorter than 32 characters")
+        return value
+
     @field_validator("s3_access_key_id", "s3_bucket", "redis_url", "default_model", "model")
     @classmethod
     def _not_blank(cls, value: str | SecretStr | None) -> str | SecretStr | None:
@@ -76,8 +94,9 @@ class Settings(BaseSettings):
     def _safe(self) -> Self:
         """Outside loopback nothing goes without a password or in the open, unless the network is trusted."""
         faults = []
-        if self.auth == "open" and self.host not in LOOPBACK:
-            faults.append(f"OFLOW_HOST is {self.host!r}: without keys the gateway listens on loopback only")
+        if self.host not in LOOPBACK:
+            without = "without keys" if self.auth == "open" else "without TLS before it"
+            faults.append(f"OFLOW_HOST is {self.host!r}: {without} the gateway listens on loopback only")
         for name, secret in (("OFLOW_REDIS_URL", self.redis_url), ("OFLOW_BROKER_URL", self.broker_url)):
             url = urlsplit(secret.get_secret_value()) if secret else None
             if url and url.hostname not in LOOPBACK and url.scheme in ("redis", "amqp"):

@@ -17,13 +17,18 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 log = logging.getLogger(__name__)
+UPLOAD_DAYS = 2  # the longest that an upload may wait, rounded up, and one more
 PART = 5 * 2**20  # bytes, the least that S3 takes
 # One part in memory at a time: the gateway stays small while large files pass through.
 TRANSFER = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, use_threads=False)
 
 
+class RangeError(Exception):
+    """A range that the object does not have."""
+
+
 class ObjectStore:
-    """The one bucket of this service; keys are `jobs/{id}/…`."""
+    """The one bucket of this service; keys are `jobs/{id}/…` and `uploads/{id}`."""
 
     def __init__(self, settings: Settings) -> None:
         self.bucket = settings.s3_bucket
@@ -43,16 +48,19 @@ class ObjectStore:
                 raise
             self.client.create_bucket(Bucket=self.bucket)
         days = math.ceil(self.retention_seconds / 86_400) + 1  # S3 counts whole days; the record ends on time
-        rule: Any = {
-            "ID": "oflow-retention",
-            "Status": "Enabled",
-            "Filter": {"Prefix": "jobs/"},
-            "Expiration": {"Days": days},
-            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
-        }
+        rules: list[Any] = [
+            {
+                "ID": f"oflow-{prefix}",
+                "Status": "Enabled",
+                "Filter": {"Prefix": f"{prefix}/"},
+                "Expiration": {"Days": days},
+                "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
+            }
+            for prefix, days in (("jobs", days), ("uploads", UPLOAD_DAYS))
+        ]
         try:
             self.client.put_bucket_lifecycle_configuration(
-                Bucket=self.bucket, LifecycleConfiguration={"Rules": [rule]}
+                Bucket=self.bucket, LifecycleConfiguration={"Rules": rules}
             )
         except ClientError as error:
             log.warning(
@@ -76,9 +84,17 @@ class ObjectStore:
         return digest.hexdigest()
 
     def open(self, key: str, byte_range: str | None) -> tuple[dict[str, str], int, Iterator[bytes]]:
-        """Headers, status and chunks of an object, or of a part of it (an HTTP `Range`)."""
+        """Headers, status and chunks of an object, or of a part of it (an HTTP `Range`).
+
+        Raises RangeError where the part lies beyond the end.
+        """
         extra: Any = {"Range": byte_range} if byte_range else {}
-        answer = self.client.get_object(Bucket=self.bucket, Key=key, **extra)
+        try:
+            answer = self.client.get_object(Bucket=self.bucket, Key=key, **extra)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 416:
+                raise RangeError from None
+            raise
         headers = {
             "Content-Length": str(answer["ContentLength"]),
             "Content-Type": answer["ContentType"],
@@ -86,7 +102,7 @@ class ObjectStore:
         }
         if "ContentRange" in answer:
             headers["Content-Range"] = answer["ContentRange"]
-        return headers, 206 if byte_range else 200, answer["Body"].iter_chunks(2**18)
+        return headers, 206 if "ContentRange" in answer else 200, answer["Body"].iter_chunks(2**18)
 
     def presign(self, key: str, filename: str, seconds: int) -> str:
         """A URL that downloads the object as `filename` for a while, without credentials."""
@@ -101,8 +117,30 @@ class ObjectStore:
         )
         return url
 
+    def presign_post(self, key: str, most_bytes: int, seconds: int) -> dict[str, Any]:
+        """`url` and `fields` of a form that puts one file of at most `most_bytes` at exactly this key."""
+        form: dict[str, Any] = self._signer.generate_presigned_post(
+            self.bucket, key, Conditions=[["content-length-range", 1, most_bytes]], ExpiresIn=seconds
+        )
+        return form
+
+    def size(self, key: str) -> int | None:
+        """Bytes of an object; None where there is none."""
+        try:
+            return self.client.head_object(Bucket=self.bucket, Key=key)["ContentLength"]
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+                raise
+            return None
+
     def delete(self, key: str) -> None:
         self.client.delete_object(Bucket=self.bucket, Key=key)
+
+    def delete_all(self, prefix: str) -> None:
+        """Delete every object whose key begins with `prefix`."""
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
+            for item in page.get("Contents", []):
+                self.delete(item["Key"])
 
 
 def _client(settings: Settings, endpoint: str | None) -> "S3Client":

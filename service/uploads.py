@@ -1,77 +1,61 @@
-"""The body of `POST /reconstruct`: multipart with a file and option fields, or the bare file."""
+"""Uploads past the gateway: a form that the object store takes, and the id to hand in afterwards."""
 
-import asyncio
-import hashlib
-import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import BinaryIO, cast
+import secrets
+from datetime import UTC, datetime, timedelta
 
-from fastapi import Request
-from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException
+from pydantic import BaseModel
+from redis import Redis
 
-from service.problems import Problem
-from service.sequences import Limits, pack_frames
-
-SPOOL = 2**20  # bytes of an upload that stay in memory; the rest goes to a temporary file
-BARE_TYPES = {"application/octet-stream", "application/zip", "application/x-npz"}
-WANTED = "multipart/form-data with a part named 'file', or the bare file as application/octet-stream"
+from service.storage import ObjectStore
 
 
-@dataclass(frozen=True)
-class Upload:
-    """A received file, not yet looked into, and the option fields that came with it."""
+class Upload(BaseModel):
+    id: str
+    owner: str
+    expires_at: datetime
 
-    file: BinaryIO
-    fields: list[tuple[str, str]]
-
-
-@asynccontextmanager
-async def receive(request: Request, limits: Limits) -> AsyncIterator[Upload]:
-    """Take the body in, onto disk beyond a megabyte; the file is gone when the context ends."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    query = list(request.query_params.multi_items())
-    with tempfile.SpooledTemporaryFile(max_size=SPOOL) as spool:
-        file = cast(BinaryIO, spool)
-        if media_type == "multipart/form-data":
-            try:
-                async with request.form(
-                    max_files=limits.max_frames, max_fields=32, max_part_size=65_536
-                ) as form:
-                    upload = await _from_form(form, file, query)
-                    yield upload
-            except MultiPartException as error:
-                raise Problem(
-                    "bad_request", f"The multipart body could not be read: {error.message}"
-                ) from None
-        elif media_type in BARE_TYPES:
-            async for chunk in request.stream():
-                spool.write(chunk)
-            yield Upload(file, query)
-        else:
-            raise Problem("unsupported_media", f"Content-Type is {media_type or 'missing'!r}: wants {WANTED}")
+    @property
+    def key(self) -> str:
+        return f"uploads/{self.id}"
 
 
-async def _from_form(form: FormData, spool: BinaryIO, query: list[tuple[str, str]]) -> Upload:
-    files = [part for name, part in form.multi_items() if name == "file" and isinstance(part, UploadFile)]
-    strangers = [n for n, part in form.multi_items() if isinstance(part, UploadFile) and n != "file"]
-    if strangers or not files:
-        found = f"file parts named {', '.join(map(repr, strangers))}" if strangers else "no file part"
-        raise Problem("bad_request", f"The form has {found}: wants {WANTED}")
-    fields = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
-    if len(files) == 1:
-        return Upload(files[0].file, query + fields)
-    parts = [(part.filename or "", part.file) for part in files]
-    await asyncio.to_thread(pack_frames, parts, spool)
-    return Upload(spool, query + fields)
+class PresignedForm(BaseModel):
+    """Where to post the file, and the fields to send before it."""
+
+    url: str
+    fields: dict[str, str]
 
 
-def measure(file: BinaryIO) -> tuple[int, str]:
-    """Size in bytes and SHA-256."""
-    file.seek(0)
-    digest = hashlib.sha256()
-    while chunk := file.read(2**20):
-        digest.update(chunk)
-    return file.tell(), digest.hexdigest()
+class UploadStore:
+    """Uploads that may still be made or used; their files go when they expire."""
+
+    def __init__(self, redis: Redis, store: ObjectStore, prefix: str = "oflow") -> None:
+        self.redis = redis
+        self.store = store
+        self.prefix = prefix
+        self.expiry = f"{prefix}:upload-expiry"  # upload id → when its file goes
+
+    def _key(self, upload_id: str) -> str:
+        return f"{self.prefix}:upload:{upload_id}"
+
+    def create(self, owner: str, seconds: int, most_bytes: int) -> tuple[Upload, PresignedForm]:
+        """An upload of one file of 1 to `most_bytes` bytes within `seconds`."""
+        expires_at = datetime.now(UTC) + timedelta(seconds=seconds)
+        upload = Upload(id=secrets.token_hex(16), owner=owner, expires_at=expires_at)
+        form = self.store.presign_post(upload.key, most_bytes, seconds)
+        with self.redis.pipeline() as pipe:
+            pipe.set(self._key(upload.id), upload.model_dump_json(), ex=seconds)
+            # The form can be posted until the end, and the file that comes with it has to go as well.
+            pipe.zadd(self.expiry, {upload.id: expires_at.timestamp() + 60})
+            pipe.execute()
+        return upload, PresignedForm(**form)
+
+    def get(self, upload_id: str, owner: str) -> Upload | None:
+        text = self.redis.get(self._key(upload_id))
+        upload = None if text is None else Upload.model_validate_json(text)
+        return upload if upload and upload.owner == owner else None
+
+    def delete(self, upload_id: str) -> None:
+        """Delete an expired upload's file, and forget it."""
+        self.store.delete(f"uploads/{upload_id}")
+        self.redis.zrem(self.expiry, upload_id)

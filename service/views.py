@@ -40,10 +40,15 @@ class JobView(BaseModel):
     links: dict[str, str]
 
 
+class JobList(BaseModel):
+    jobs: list[JobView]
+    next_cursor: str | None = None
+
+
 def view(job: Job, queue_position: int | None = None) -> JobView:
     here = f"/jobs/{job.id}"
     result = None
-    links = {"self": here}
+    links = {"self": here, "events": f"{here}/events"}
     if job.result is not None:
         files = [
             FileView(**file.model_dump(), href=f"{here}/result?format={file.format}")
@@ -52,7 +57,7 @@ def view(job: Job, queue_position: int | None = None) -> JobView:
         result = ResultView(**job.result.model_dump(exclude={"files"}), files=files)
         links["result"] = f"{here}/result"
     return JobView(
-        **job.model_dump(exclude={"options", "result"}),
+        **job.model_dump(exclude={"options", "result", "owner", "version", "traceparent"}),
         options=job.options.model_dump(exclude={"model", "metadata"}, exclude_none=True, mode="json"),
         metadata=job.options.metadata,
         result=result,

@@ -11,8 +11,9 @@ from typing import Any
 
 from celery import Task
 from celery.exceptions import Reject, TimeLimitExceeded
-from celery.signals import worker_process_init
+from celery.signals import setup_logging, worker_process_init
 
+from service.logs import configure_logs
 from service.queue import TASK, celery_app
 from service.settings import get_settings
 from worker.parts import Parts
@@ -29,6 +30,12 @@ app.conf.update(
     task_time_limit=settings.job_deadline_seconds + HARD_LIMIT_GRACE,
 )
 _runner: Any = None  # worker.runner.Runner, in the child
+
+
+@setup_logging.connect(weak=False)
+def log_as_the_service_does(**_: object) -> None:
+    """In the parent and in the child; Celery leaves the logs alone then."""
+    configure_logs(settings)
 
 
 @worker_process_init.connect(weak=False)

@@ -11,6 +11,7 @@ from celery.worker import state
 from redis import Redis
 from redis.exceptions import RedisError
 
+from service.jobs import State
 from service.queue import queue_name
 from worker.parts import Parts, worker_name
 
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 UNACKED_INDEX = "unacked_index"  # kombu's sorted set: delivery tag → time of delivery
 SILENCE = 60.0  # seconds with jobs waiting and none started
 EXIT_GRACE = 10.0
+CANCEL_GRACE = 3.0  # seconds that a job has to stop by itself after it was canceled
 
 
 class Liveness(threading.Thread):
@@ -41,13 +43,18 @@ class Liveness(threading.Thread):
         elif url.get_secret_value().startswith("redis"):
             self.broker = Redis.from_url(url.get_secret_value(), decode_responses=True)
         self.seen: dict[str, float] = {}  # job id → when this thread first saw it here
+        self.canceled: dict[str, float] = {}  # job id → when this thread first saw that it was
         self.last_busy = time.monotonic()
         self.stopped = threading.Event()
 
     def run(self) -> None:
-        while not self.stopped.wait(self.interval):
+        beaten = 0.0
+        while not self.stopped.wait(min(1.0, self.interval)):
             try:
-                self.beat()
+                self.stop_canceled()
+                if time.monotonic() - beaten >= self.interval:
+                    self.beat()
+                    beaten = time.monotonic()
             except RedisError as error:
                 log.warning("Redis does not answer the worker: %s", error)
 
@@ -66,6 +73,20 @@ class Liveness(threading.Thread):
             self.last_busy = now
         elif now - self.last_busy > SILENCE:
             self._exit(f"jobs wait and none was started for {SILENCE:.0f} s")
+
+    def stop_canceled(self) -> None:
+        """Kill the process of a job that was canceled and does not stop by itself: it hangs, or is busy
+        with something that cannot be interrupted. The pool starts another one."""
+        now = time.monotonic()
+        still = {}
+        for request in _requests():
+            job = self.parts.jobs.get(request.id) if request.worker_pid else None
+            if job is not None and job.state in (State.CANCELED, State.EXPIRED):
+                since = still[request.id] = self.canceled.get(request.id, now)
+                if now - since > CANCEL_GRACE and request in _requests():
+                    log.warning("job %s was canceled and goes on: its process is killed", request.id)
+                    os.kill(request.worker_pid, signal.SIGKILL)
+        self.canceled = still
 
     def _renew(self, request: Any) -> None:
         if self.broker is not None:

@@ -9,7 +9,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from service.jobs import JobError, JobStore
+from service.job_store import JobStore
+from service.jobs import JobError
 from service.registry import Registry
 from service.settings import Settings
 from service.storage import ObjectStore

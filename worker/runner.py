@@ -20,6 +20,7 @@ from service.jobs import Fit, Job, JobError, Mesh, Result, ResultFile
 from service.options import Format, OptionsError
 from service.registry import ModelInfo
 from service.sequences import PointCloudSequence, SequenceError, read_sequence
+from service.trace import begin_trace
 from worker.checkpoints import checkpoint_file
 from worker.device import pick_device
 from worker.one_path import reconstruct_sequence
@@ -72,11 +73,13 @@ class Runner:
         if job is None:
             log.info("job %s is not to be run (again)", job_id)
             return
+        begin_trace(job.traceparent)
         log.info("job %s started, attempt %d", job.id, job.attempt)
         try:
             result = self._work(job)
         except Canceled:
-            log.info("job %s, attempt %d: stopped, it is no longer the current one", job.id, job.attempt)
+            log.info("job %s, attempt %d: stopped, it is no longer wanted", job.id, job.attempt)
+            self._clear(job)
             return
         except Exception as error:
             told = self._explain(error)
@@ -89,6 +92,7 @@ class Runner:
             log.info("job %s succeeded in %.2f s", job.id, result.timings["total"])
         else:
             log.info("job %s, attempt %d: someone else had ended it", job.id, job.attempt)
+            self._clear(job)
 
     def _work(self, job: Job) -> Result:
         options = job.options
@@ -105,7 +109,7 @@ class Runner:
         with timed("fetch"):
             sequence = self._fetch(job)
         meshes = reconstruct_sequence(
-            self.reconstructor, sequence, options, report.within(0.02, 0.95), report.is_superseded
+            self.reconstructor, sequence, options, report.within(0.02, 0.95), report.is_stopped
         )
         timings |= meshes.timings
         files = []
@@ -113,10 +117,12 @@ class Runner:
             report("write", 0.95 + 0.05 * number / len(options.formats))
             with timed("write"):
                 name, data = _write(meshes, kind)
+            report.require_wanted()
             with timed("store"):
                 self._store(job, name, data, WRITERS[kind].media_type)
             digest = hashlib.sha256(data).hexdigest()
             files.append(ResultFile(format=kind, name=name, bytes=len(data), sha256=digest))
+        report.finish()
         timings["total"] = time.perf_counter() - began
         return _result(meshes, files, timings)
 
@@ -136,6 +142,13 @@ class Runner:
     @through_outages
     def _store(self, job: Job, name: str, data: bytes, media_type: str) -> None:
         self.parts.store.put(job.result_key(name), io.BytesIO(data), media_type)
+
+    def _clear(self, job: Job) -> None:
+        """Delete what an attempt has written that is not wanted any more."""
+        try:
+            self.parts.store.delete_all(job.result_key(""))
+        except (BotoCoreError, ClientError) as error:
+            log.warning("files of job %s, attempt %d, are left to expire: %s", job.id, job.attempt, error)
 
     def _explain(self, error: Exception) -> JobError:
         """What the caller reads: a code and a sentence, no path and no trace."""

@@ -1,9 +1,7 @@
 """`worker serve`: consume the queue of one model until told to stop."""
 
-import logging
 import os
 import signal
-import sys
 
 # Before billiard is imported: SIGTERM hands the running job back to the queue at once.
 os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
@@ -24,11 +22,6 @@ def serve() -> int:
     from worker.liveness import Liveness
     from worker.parts import Parts
 
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stdout,
-    )
     liveness = Liveness(Parts(settings))
     worker_ready.connect(lambda **_: liveness.start(), weak=False)
     worker_shutting_down.connect(lambda **_: liveness.stop(), weak=False)

@@ -33,6 +33,7 @@ def service_environment(redis_url: str, store: ObjectStore) -> dict[str, str]:
         "no_proxy": no_proxy,
         "PYTHONUNBUFFERED": "1",  # each line in the merged log at its time
         "OFLOW_AUTH": "open",
+        "OFLOW_LOG_FORMAT": os.environ.get("OFLOW_LOG_FORMAT", "text"),
         "OFLOW_HOST": LOOPBACK,
         "OFLOW_REDIS_URL": redis_url,
         "OFLOW_S3_ENDPOINT_URL": store.endpoint_url,

@@ -1,14 +1,16 @@
-"""Probes, and the way in."""
+"""Probes: they need no key."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel
 
 from service.deps import PartsDep
 
 router = APIRouter(tags=["health"])
+NO_KEY: dict[str, Any] = {"security": []}
 
 
 class Alive(BaseModel):
@@ -23,12 +25,7 @@ class Ready(BaseModel):
     worker: str
 
 
-@router.get("/", summary="Where things are")
-def discover() -> dict[str, str]:
-    return {"reconstruct": "/reconstruct", "models": "/models", "docs": "/docs", "openapi": "/openapi.json"}
-
-
-@router.get("/livez", summary="The process answers")
+@router.get("/livez", summary="The process answers", openapi_extra=NO_KEY)
 def alive() -> Alive:
     return Alive()
 
@@ -36,6 +33,7 @@ def alive() -> Alive:
 @router.get(
     "/readyz",
     summary="Jobs can be taken and will be run",
+    openapi_extra=NO_KEY,
     responses={503: {"model": Ready, "description": "A part is not ready; the body says which"}},
 )
 def ready(parts: PartsDep, response: Response) -> Ready:
@@ -55,3 +53,16 @@ def ready(parts: PartsDep, response: Response) -> Ready:
     if set(parts_ready.model_dump().values()) != {"ok"}:
         response.status_code = 503
     return parts_ready
+
+
+@router.get(
+    "/metrics",
+    summary="Numbers for Prometheus",
+    response_class=Response,
+    responses={200: {"description": "The text format", "content": {"text/plain": {}}}},
+    openapi_extra=NO_KEY,
+)
+def metrics(request: Request) -> Response:
+    """`oflow_http_…` and `process_…` are this gateway's; the others are the whole service's, from Redis."""
+    registry: CollectorRegistry = request.app.state.metrics
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

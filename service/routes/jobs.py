@@ -1,88 +1,151 @@
-"""`/jobs/{id}` and its files."""
+"""`/jobs`: the caller's jobs, one of them, and its end."""
 
-from datetime import UTC, datetime
+import base64
+import binascii
+import re
+import time
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import RedirectResponse, StreamingResponse
+from fastapi import APIRouter, Header, Query, Response
+from starlette.concurrency import run_in_threadpool
 
-from service.deps import JobDep, PartsDep
-from service.jobs import Job, ResultFile, State
-from service.options import Format
-from service.problems import Problem, responses
-from service.views import JobView, view
+from service.changes import changed
+from service.deps import CallerDep, JobDep, Parts, PartsDep
+from service.etags import matches
+from service.jobs import Job, State
+from service.problems import Problem, keyed_responses
+from service.retention import delete_files
+from service.sequences import Fault
+from service.views import JobList, JobView, view
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
+MAX_WAIT = 60  # seconds
+LOOK_AGAIN = 5.0  # seconds, should a word of the change have been lost
+SCANNED = 1000  # records looked at for one page, so that a rare state does not take for ever
+WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", re.I | re.ASCII)
+
+
+@router.get(
+    "",
+    summary="The caller's jobs, newest first",
+    response_model_exclude_none=True,
+    responses=keyed_responses("invalid_request"),
+)
+def list_jobs(
+    parts: PartsDep,
+    caller: CallerDep,
+    response: Response,
+    state: Annotated[State | None, Query(description="Only jobs in this state.")] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="Jobs on a page, at most.")] = 20,
+    cursor: Annotated[
+        str | None, Query(max_length=200, description="`next_cursor` of the page before.")
+    ] = None,
+) -> JobList:
+    """There are more where `next_cursor` is given, even if a page is short or empty: with `state`, at most
+    1000 jobs are looked through for one page."""
+    page: list[JobView] = []
+    here = None
+    found = parts.jobs.newest(caller.id, _place(cursor), count=limit if state is None else 100)
+    for number, (place, job) in enumerate(found, 1):
+        if len(page) == limit or number > SCANNED:
+            break
+        here = (place, job.id)
+        if state in (None, job.state):
+            page.append(view(job, _position(parts, job)))
+    else:
+        here = None  # that was all
+    following = _cursor(*here) if here else None
+    if following:
+        query = f"cursor={following}&limit={limit}" + (f"&state={state}" if state else "")
+        response.headers["Link"] = f'</jobs?{query}>; rel="next"'
+    return JobList(jobs=page, next_cursor=following)
 
 
 @router.get(
     "/{job_id}",
     summary="The state of a job",
     response_model_exclude_none=True,
-    responses=responses("not_found", "invalid_request", "queue_unavailable"),
+    responses={
+        304: {"description": "The job is as it was at the `ETag` in `If-None-Match`"},
+        **keyed_responses("not_found", "invalid_request"),
+    },
 )
-def read_job(job: JobDep, parts: PartsDep, response: Response) -> JobView:
-    """Poll this until `state` is `succeeded`, `failed` or `canceled`; `Retry-After` says how soon."""
-    position = parts.jobs.queue_position(job) if job.state is State.QUEUED else None
+async def read_job(
+    job: JobDep,
+    parts: PartsDep,
+    response: Response,
+    prefer: Annotated[
+        str | None,
+        Header(description="`wait=N`: answer when the job has ended, after N seconds (60) at the latest."),
+    ] = None,
+    if_none_match: Annotated[str | None, Header(description="The `ETag` of an earlier answer.")] = None,
+) -> JobView:
+    """Poll this until `state` is `succeeded`, `failed` or `canceled`, or wait. `Retry-After` says when."""
+    wanted = WAIT.search(prefer or "")
+    if wanted:
+        seconds = min(int(wanted[1]), MAX_WAIT)
+        response.headers["Preference-Applied"] = f"wait={seconds}"
+        job = await _wait(parts, job, seconds)
+    position = await run_in_threadpool(_position, parts, job)
+    response.headers["ETag"] = etag = f'"{job.version}-{job.state}-{position or 0}"'
+    response.headers["Cache-Control"] = "private, no-cache"
+    response.headers["Vary"] = "Prefer, Authorization"
     if job.state.open:
         response.headers["Retry-After"] = "1"
-    response.headers["Cache-Control"] = "no-store"
+    if matches(if_none_match, etag):
+        return Response(status_code=304, headers=dict(response.headers))  # type: ignore[return-value]
     return view(job, position)
 
 
-@router.get(
-    "/{job_id}/result",
-    summary="Download a result file",
-    status_code=307,
-    response_class=Response,
-    responses={
-        200: {
-            "description": "The file itself, with `redirect=false`",
-            "content": {"application/octet-stream": {}},
-        },
-        206: {"description": "The part of the file that `Range` asked for", "content": {}},
-        307: {"description": "`Location` is a URL that downloads the file, without credentials, for a while"},
-        **responses(
-            "not_found",
-            "invalid_request",
-            "job_not_done",
-            "job_has_no_result",
-            "job_expired",
-            "storage_unavailable",
-        ),
-    },
+@router.delete(
+    "/{job_id}",
+    summary="Cancel a job, or delete the files of an ended one",
+    response_model_exclude_none=True,
+    responses=keyed_responses("not_found", "invalid_request", "storage_unavailable"),
 )
-def read_result(
-    job: JobDep,
-    parts: PartsDep,
-    request: Request,
-    file_format: Annotated[
-        Format | None, Query(alias="format", description="One of the job's formats.")
-    ] = None,
-    redirect: Annotated[bool, Query(description="false: the bytes come from here.")] = True,
-) -> Response:
-    """The mesh sequence. Without `format`, the first one that the job asked for."""
-    file = _find(job, file_format)
-    filename = f"oflow-{job.id[:8]}.{file.name.split('.', 1)[1]}"
-    key = job.result_key(file.name)
-    if redirect:
-        left = int((job.expires_at - datetime.now(UTC)).total_seconds())
-        return RedirectResponse(parts.store.presign(key, filename, left), 307, {"Cache-Control": "no-store"})
-    headers, status, chunks = parts.store.open(key, request.headers.get("range"))
-    headers |= {"ETag": f'"{file.sha256}"', "Content-Disposition": f'attachment; filename="{filename}"'}
-    return StreamingResponse(chunks, status, headers)
+def delete_job(job: JobDep, parts: PartsDep) -> JobView:
+    """An open job is `canceled` from now on; its worker stops within seconds. An ended one is `expired`, and
+    its input and results are gone."""
+    canceled = parts.jobs.cancel(job.id)
+    if canceled is not None:
+        return view(canceled)
+    delete_files(parts, job.id)
+    return view(parts.jobs.get(job.id) or job)
 
 
-def _find(job: Job, wanted: Format | None) -> ResultFile:
-    if job.state.open:
-        raise Problem("job_not_done", f"The job is {job.state}", job_id=job.id, headers={"Retry-After": "1"})
-    if job.state is State.EXPIRED:
-        raise Problem("job_expired", f"The job's files were deleted at {job.expires_at:%Y-%m-%d %H:%M} UTC")
-    if job.result is None:
-        why = job.error.message if job.error else f"The job was {job.state}"
-        raise Problem("job_has_no_result", why, job_id=job.id)
-    for file in job.result.files:
-        if wanted in (None, file.format):
-            return file
-    made = ", ".join(file.format for file in job.result.files)
-    raise Problem("not_found", f"The job has no {wanted} file: it made {made}", job_id=job.id)
+async def _wait(parts: Parts, job: Job, seconds: float) -> Job:
+    """The job once it has ended, or as it is after so many seconds."""
+    end = time.monotonic() + seconds
+    with parts.changes.of(job.id) as event:
+        while True:
+            now = await run_in_threadpool(parts.jobs.get, job.id)
+            job = now or job
+            left = end - time.monotonic()
+            if not job.state.open or left <= 0 or parts.changes.closing:
+                return job
+            await changed(event, min(left, LOOK_AGAIN))
+
+
+def _position(parts: Parts, job: Job) -> int | None:
+    return parts.jobs.queue_position(job) if job.state is State.QUEUED else None
+
+
+def _cursor(place: int, job_id: str) -> str:
+    return base64.urlsafe_b64encode(f"{place} {job_id}".encode()).decode().rstrip("=")
+
+
+def _place(cursor: str | None) -> tuple[int, str] | None:
+    if cursor is None:
+        return None
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True).decode("ascii")
+        place, job_id = text.split(" ")
+        number = int(place)
+        if not 0 <= number < 2**62 or len(job_id) != 32:
+            raise ValueError
+    except (ValueError, binascii.Error):
+        message = "cursor is none that this list gave"
+        raise Problem(
+            "invalid_request", errors=[Fault("cursor", message, cursor[:60], "a next_cursor")]
+        ) from None
+    return number, job_id

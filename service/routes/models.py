@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from service.deps import PartsDep
-from service.problems import responses
+from service.deps import CallerDep, PartsDep
+from service.problems import keyed_responses
 from service.registry import ModelInfo
 
 router = APIRouter(tags=["models"])
@@ -14,8 +14,8 @@ class ModelView(ModelInfo):
     default: bool
 
 
-@router.get("/models", summary="The models there are", responses=responses("queue_unavailable"))
-def list_models(parts: PartsDep) -> list[ModelView]:
+@router.get("/models", summary="The models there are", responses=keyed_responses())
+def list_models(parts: PartsDep, _caller: CallerDep) -> list[ModelView]:
     """Name, task, the input each one reads, the hash of its checkpoint, and how many workers hold it now."""
     workers = parts.registry.workers()
     return [

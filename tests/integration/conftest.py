@@ -2,16 +2,20 @@
 
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from redis import Redis
 
+from service.job_store import JobStore
 from service.local.log import MergedLog
 from service.local.object_store import ObjectStore
 from service.local.redis_server import RedisServer
 from service.local.stack import service_environment
+from service.registry import Registry
 from service.samples import SAMPLES
 from service.settings import Settings
-from tests.integration.service_processes import Gateway, Worker
+from tests.integration.service_processes import ANY_INPUT, Gateway, Worker
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +77,31 @@ def worker(server_env: dict[str, str]) -> Iterator[Worker]:
         yield process
     finally:
         process.stop()
+
+
+@pytest.fixture(scope="module")
+def any_model(settings: Settings) -> Iterator[str]:
+    """The name of a model that reads anything and that no worker holds: its jobs stay queued."""
+    registry = Registry(redis_of(settings))
+    registry.announce(ANY_INPUT)
+    yield ANY_INPUT.name
+    registry.redis.hdel(registry.models_key, ANY_INPUT.name)
+
+
+@pytest.fixture(scope="session")
+def jobs(settings: Settings) -> JobStore:
+    """The records that the gateway reads, to play a worker's part or a clock's."""
+    return JobStore(redis_of(settings))
+
+
+@pytest.fixture
+def queued(gateway: Gateway, any_model: str, sample: bytes) -> dict[str, Any]:
+    """A job that waits for a worker in vain."""
+    return gateway.submit(sample, model=any_model)
+
+
+def redis_of(settings: Settings) -> Redis:
+    return Redis.from_url(settings.redis_url.get_secret_value(), decode_responses=True)
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,8 @@ def test_loopback_needs_no_more_than_the_addresses() -> None:
 @pytest.mark.parametrize(
     ("unsafe", "message"),
     [
-        ({"host": "0.0.0.0"}, "OFLOW_HOST is '0.0.0.0'"),
+        ({"host": "0.0.0.0", "auth": "open"}, "OFLOW_HOST is '0.0.0.0': without keys"),
+        ({"host": "0.0.0.0"}, "OFLOW_HOST is '0.0.0.0': without TLS"),
         (
             {"redis_url": "redis://:secret@cache.example:6379/0"},
             "OFLOW_REDIS_URL reaches 'cache.example' unencrypted",
@@ -55,6 +56,7 @@ def test_outside_loopback_unsafe_values_are_refused_unless_the_network_is_truste
         ({"s3_access_key_id": ""}, "is empty"),
         ({"auth": "none"}, "auth"),
         ({"port": 0}, "port"),
+        ({"webhook_secret": "short"}, "shorter than 32"),
     ],
 )
 def test_never_allowed(wrong: dict[str, object], message: str) -> None:

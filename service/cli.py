@@ -1,0 +1,77 @@
+"""The command `service`: keys of a gateway."""
+
+from typing import Annotated
+
+import typer
+from redis import Redis
+from redis.exceptions import RedisError
+
+from service.keys import KeyStore
+from service.settings import Settings, get_settings
+from service.webhooks import secret_text
+
+app = typer.Typer(
+    help="Look after a gateway. Settings come from OFLOW_… environment variables.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+keys = typer.Typer(help="Bearer keys: who may use the gateway.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+
+
+@keys.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Whose it is, or what it is for.")],
+    rate_limit: Annotated[
+        int | None, typer.Option(min=1, help="Requests a minute, instead of OFLOW_RATE_LIMIT.")
+    ] = None,
+    open_jobs: Annotated[
+        int | None, typer.Option(min=1, help="Jobs at once, instead of OFLOW_OPEN_JOBS.")
+    ] = None,
+) -> None:
+    """Make a key and print it, this once: only its hash is kept."""
+    settings = get_settings()
+    key, text = _keys(settings).create(name, rate_limit, open_jobs)
+    typer.echo(text)
+    typer.echo(f"This is key {key.id}, {name}. It is not shown again.", err=True)
+    if settings.webhook_secret is not None:
+        typer.echo(f"Its webhooks are signed with {secret_text(settings, key.id)}", err=True)
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """List the keys: id, when it was made, its limits, whether it was revoked, name."""
+    settings = get_settings()
+    for key in _keys(settings).all():
+        limits = f"{key.rate_limit or settings.rate_limit}/min {key.open_jobs or settings.open_jobs} jobs"
+        state = f"revoked {key.revoked_at:%Y-%m-%d}" if key.revoked_at else "active"
+        typer.echo(f"{key.id}  {key.created_at:%Y-%m-%d}  {limits}  {state}  {key.name}")
+
+
+@keys.command()
+def revoke(key_id: Annotated[str, typer.Argument(help="The id that `list` shows.")]) -> None:
+    """Let a key open nothing any more. Its jobs go on, and expire as they would."""
+    key = _keys(get_settings()).revoke(key_id)
+    if key is None:
+        typer.echo(f"There is no key {key_id!r}: `service keys list` shows them", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"{key.id}, {key.name}, is revoked")
+
+
+def _keys(settings: Settings) -> KeyStore:
+    url = settings.redis_url.get_secret_value()
+    return KeyStore(
+        Redis.from_url(url, decode_responses=True, socket_connect_timeout=3, socket_timeout=5, retry=None)
+    )
+
+
+def main() -> None:
+    """The command, with Redis that does not answer told in a line."""
+    try:
+        app()
+    except RedisError as error:
+        raise SystemExit(f"The Redis in OFLOW_REDIS_URL does not answer: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""What a gateway does when nobody asks: files that have expired go, webhooks are sent, lost jobs are queued.
+
+Every gateway of a service does it; what two of them do at once is done once, or does no harm.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from botocore.exceptions import BotoCoreError, ClientError
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+from starlette.concurrency import run_in_threadpool
+
+from service.deps import Parts
+from service.jobs import State
+from service.retention import expire_jobs, expire_uploads
+from service.schedule import due
+from service.webhook_delivery import WebhookDelivery
+
+log = logging.getLogger(__name__)
+Round = Callable[[Parts], Awaitable[None]]
+EVERY = 1.0  # seconds
+AT_ONCE = 50  # of each kind in one round
+AGAIN = 60.0  # seconds after which what failed is tried again
+
+
+async def keep_house(parts: Parts) -> None:
+    """Run until canceled."""
+    rounds: list[Round] = [WebhookDelivery().send_due]
+    rounds += map(_in_thread, (expire_jobs, expire_uploads, queue_lost_jobs))
+    await asyncio.gather(*(_forever(work, parts) for work in rounds))
+
+
+def _in_thread(work: Callable[[Parts], None]) -> Round:
+    return lambda parts: run_in_threadpool(work, parts)
+
+
+async def _forever(work: Round, parts: Parts) -> None:
+    while True:
+        try:
+            await work(parts)
+        except (RedisError, OperationalError, BotoCoreError, ClientError) as error:
+            log.warning("housekeeping is put off: %s", error)
+        except Exception:
+            log.exception("unforeseen error in housekeeping")
+        await asyncio.sleep(EVERY)
+
+
+def queue_lost_jobs(parts: Parts) -> None:
+    """Queue jobs that were recorded by a gateway which died before it could queue them."""
+    for job_id in due(parts.redis, parts.jobs.unsent, AGAIN, AT_ONCE):
+        job = parts.jobs.get(job_id)
+        if job is not None and job.state is State.QUEUED:
+            log.warning("job %s had not come to the queue", job.id, extra={"job_id": job.id})
+            parts.queue.push(job)
+        parts.jobs.sent(job_id)

@@ -1,0 +1,79 @@
+"""Bearer keys: made and revoked by `service keys`, asked for at every request. Only their hashes are kept."""
+
+import hashlib
+import hmac
+import re
+import secrets
+from datetime import UTC, datetime
+
+from pydantic import BaseModel
+from redis import Redis
+
+FORM = re.compile(r"oflow_([0-9a-f]{12})_[0-9a-f]{64}", re.ASCII)
+
+
+class Key(BaseModel):
+    """What is kept of a key. Limits that are None are those of the settings."""
+
+    id: str
+    name: str
+    sha256: str
+    created_at: datetime
+    revoked_at: datetime | None = None
+    rate_limit: int | None = None  # requests a minute
+    open_jobs: int | None = None
+
+
+class KeyStore:
+    """Keys by id, in one Redis hash."""
+
+    def __init__(self, redis: Redis, prefix: str = "oflow") -> None:
+        self.redis = redis
+        self.key = f"{prefix}:keys"
+
+    def create(
+        self, name: str, rate_limit: int | None = None, open_jobs: int | None = None
+    ) -> tuple[Key, str]:
+        """A new key, and its text, which nobody can read again."""
+        key_id = secrets.token_hex(6)
+        # 256 random bits: no dictionary holds it, so a plain hash of it is as good as a slow one.
+        text = f"oflow_{key_id}_{secrets.token_hex(32)}"
+        key = Key(
+            id=key_id,
+            name=name,
+            sha256=_hash(text),
+            created_at=datetime.now(UTC),
+            rate_limit=rate_limit,
+            open_jobs=open_jobs,
+        )
+        self.redis.hset(self.key, key_id, key.model_dump_json(exclude_none=True))
+        return key, text
+
+    def all(self) -> list[Key]:
+        """Every key, revoked ones too, oldest first."""
+        keys = [Key.model_validate_json(text) for text in self.redis.hvals(self.key)]
+        return sorted(keys, key=lambda key: key.created_at)
+
+    def revoke(self, key_id: str) -> Key | None:
+        """Let the key open nothing any more, from the next request on. None: there is no such key."""
+        key = self._get(key_id)
+        if key is not None and key.revoked_at is None:
+            key = key.model_copy(update={"revoked_at": datetime.now(UTC)})
+            self.redis.hset(self.key, key_id, key.model_dump_json(exclude_none=True))
+        return key
+
+    def find(self, text: str) -> Key | None:
+        """The key that a caller showed, if it is one of ours and not revoked."""
+        form = FORM.fullmatch(text)
+        key = self._get(form[1]) if form else None
+        if key is None or not hmac.compare_digest(key.sha256, _hash(text)):
+            return None
+        return key if key.revoked_at is None else None
+
+    def _get(self, key_id: str) -> Key | None:
+        text = self.redis.hget(self.key, key_id)
+        return None if text is None else Key.model_validate_json(text)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

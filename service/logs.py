@@ -1,0 +1,41 @@
+"""Logs: a JSON object a line, or plain text for a person at a terminal."""
+
+import logging
+import sys
+import time
+
+from pythonjsonlogger.json import JsonFormatter
+
+from service.settings import Settings
+from service.trace import current_trace
+
+TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class _WithTrace(logging.Filter):
+    """Puts the trace's id on every line."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        trace = current_trace()
+        if trace is not None:
+            record.trace_id = trace.trace_id
+        return True
+
+
+def configure_logs(settings: Settings) -> None:
+    """Send this process's log to standard output, in the form and from the level that the settings name."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.addFilter(_WithTrace())
+    if settings.log_format == "json":
+        names = {"asctime": "time", "levelname": "level", "name": "logger"}
+        formatter: logging.Formatter = JsonFormatter(
+            "%(asctime)s%(levelname)s%(name)s%(message)s", rename_fields=names, json_ensure_ascii=False
+        )
+        formatter.default_time_format, formatter.default_msec_format = "%Y-%m-%dT%H:%M:%S", "%s.%03dZ"
+    else:
+        formatter = logging.Formatter(TEXT)
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    for name in ("httpx", "httpcore"):  # they log the addresses of webhooks, which may hold secrets
+        logging.getLogger(name).setLevel(logging.WARNING)

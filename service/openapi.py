@@ -1,0 +1,89 @@
+"""What the OpenAPI document says beyond what FastAPI finds in the routes."""
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from service.job_events import JobEvent
+from service.problems import REF, FaultDetails, ProblemDetails
+from service.webhooks import WebhookEvent
+
+HEADERS: dict[str, Any] = {
+    "traceparent": {
+        "description": "The W3C trace context of this request.",
+        "schema": {"type": "string", "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"},
+    },
+    "RateLimit": {
+        "description": "Requests that the key has left, and seconds until all come back.",
+        "schema": {"type": "string"},
+    },
+    "RateLimit-Policy": {
+        "description": "Requests that the key may make in so many seconds.",
+        "schema": {"type": "string"},
+    },
+}
+RETRY_AFTER = {"description": "Seconds to wait before the next request.", "schema": {"type": "integer"}}
+
+
+def describe(app: FastAPI, *, keys: bool) -> None:
+    """Complete the document of `app`: schemas of problems, headers of every answer, and how to show a key."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            _complete(generate(), keys=keys)
+        return generate()
+
+    app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI wants it
+
+
+def _complete(document: dict[str, Any], *, keys: bool) -> None:
+    components = document["components"]
+    for model in (ProblemDetails, FaultDetails, JobEvent, WebhookEvent):
+        schema = model.model_json_schema(ref_template=REF)
+        schema.pop("$defs", None)
+        components["schemas"][model.__name__] = schema
+    components["headers"] = HEADERS
+    document["webhooks"] = {"ended": {"post": _webhook()}}
+    if keys:
+        components["securitySchemes"] = {
+            "key": {"type": "http", "scheme": "bearer", "description": "A key made by `service keys create`."}
+        }
+        document["security"] = [{"key": []}]
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            names = ["traceparent"]
+            if keys and operation.get("security") != []:
+                names += ["RateLimit", "RateLimit-Policy"]
+            for status, answer in operation["responses"].items():
+                headers = answer.setdefault("headers", {})
+                headers |= {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+                if status in ("429", "503"):
+                    headers["Retry-After"] = RETRY_AFTER
+
+
+def _webhook() -> dict[str, Any]:
+    """What we send to the `webhook_url` of a job."""
+    headers = {
+        "webhook-id": "The same for every attempt.",
+        "webhook-timestamp": "Seconds since 1970; refuse what is old.",
+        "webhook-signature": "`v1,` and the base64 of HMAC-SHA256 over `{id}.{timestamp}.{body}`.",
+    }
+    return {
+        "summary": "A job has ended",
+        "description": "Standard Webhooks. Sent again, later and later, until it is answered with 2xx.",
+        "parameters": [
+            {
+                "name": name,
+                "in": "header",
+                "required": True,
+                "description": text,
+                "schema": {"type": "string"},
+            }
+            for name, text in headers.items()
+        ],
+        "requestBody": {
+            "content": {"application/json": {"schema": {"$ref": REF.format(model=WebhookEvent.__name__)}}}
+        },
+        "responses": {"2XX": {"description": "Taken"}},
+    }

@@ -1,0 +1,80 @@
+"""`GET /`: where things are."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Response
+from fastapi.responses import RedirectResponse
+from pydantic import BaseModel
+
+from service import VERSION
+from service.deps import PartsDep
+from service.options import Format
+from service.problems import responses
+
+router = APIRouter(tags=["health"])
+
+
+class Limits(BaseModel):
+    max_upload_bytes: int
+    max_frames: int
+    max_points: int
+    retention_seconds: int
+
+
+class Discovery(BaseModel):
+    """Addresses are relative to this one."""
+
+    name: str = "oflow"
+    version: str
+    auth: str
+    webhooks: bool
+    default_model: str
+    formats: list[Format]
+    limits: Limits
+    links: dict[str, str]
+
+
+LINKS = {
+    "reconstruct": "/reconstruct",
+    "uploads": "/uploads",
+    "jobs": "/jobs",
+    "job": "/jobs/{id}",
+    "events": "/jobs/{id}/events",
+    "result": "/jobs/{id}/result",
+    "models": "/models",
+    "docs": "/docs",
+    "openapi": "/openapi.json",
+    "live": "/livez",
+    "ready": "/readyz",
+    "metrics": "/metrics",
+}
+
+
+@router.get(
+    "/",
+    summary="Where things are",
+    response_model=Discovery,
+    openapi_extra={"security": []},
+    responses={307: {"description": "To the pages, for a browser"}, **responses("invalid_request")},
+)
+def discover(parts: PartsDep, response: Response, accept: Annotated[str, Header()] = "") -> object:
+    """A document of every address and limit; a browser is sent to the pages."""
+    if "text/html" in accept and "application/json" not in accept:
+        return RedirectResponse("/docs", headers={"Vary": "Accept"})
+    response.headers["Vary"] = "Accept"
+    settings = parts.settings
+    limits = Limits(
+        max_upload_bytes=settings.max_upload_bytes,
+        max_frames=settings.max_frames,
+        max_points=settings.max_points,
+        retention_seconds=settings.retention_seconds,
+    )
+    return Discovery(
+        version=VERSION,
+        auth=settings.auth,
+        webhooks=settings.webhook_secret is not None,
+        default_model=settings.default_model,
+        formats=list(Format),
+        limits=limits,
+        links=LINKS,
+    )

@@ -1,0 +1,83 @@
+"""`/jobs/{id}/events`: what happens to a job, as it happens."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Response
+from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+from starlette.concurrency import run_in_threadpool
+
+from service.changes import changed
+from service.deps import JobDep, Parts, PartsDep
+from service.job_events import ends
+from service.problems import REF, keyed_responses
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+HEARTBEAT = 15.0  # seconds without an event
+LOOK_AGAIN = 5.0  # seconds, should a word of the change have been lost
+EXAMPLE = """\
+id: 7
+event: progress
+data: {"state":"running","progress":{"stage":"extract","percent":31.5,"eta_seconds":2.4},"attempt":1,\
+"at":"2030-01-01T12:00:00Z"}
+
+"""
+STREAM: dict[str, Any] = {
+    "description": "Events `state` and `progress`, whose data is a JobEvent. It ends with the job.",
+    "content": {
+        "text/event-stream": {
+            "schema": {"type": "string", "contentSchema": {"$ref": REF.format(model="JobEvent")}},
+            "example": EXAMPLE,
+        }
+    },
+}
+
+
+@router.get(
+    "/{job_id}/events",
+    summary="Follow a job",
+    response_class=EventSourceResponse,
+    response_model=None,
+    responses={
+        200: STREAM,
+        204: {"description": "The job has ended, and its last event was seen: come no more"},
+        **keyed_responses("not_found", "invalid_request"),
+    },
+)
+async def follow_job(
+    job: JobDep,
+    parts: PartsDep,
+    last_event_id: Annotated[
+        int, Header(ge=0, le=2**53, description="Only events after this one; browsers send it by themselves.")
+    ] = 0,
+) -> Response:
+    """Server-sent events, from the first one on, of every change of state and progress. A heartbeat comes
+    every 15 seconds."""
+    if not job.state.open and last_event_id >= job.version:
+        return Response(status_code=204)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return EventSourceResponse(_events(parts, job.id, last_event_id), headers=headers)
+
+
+async def _events(parts: Parts, job_id: str, number: int) -> AsyncIterator[bytes]:
+    silence = 0.0
+    with parts.changes.of(job_id) as event:
+        while True:
+            ended = False
+            for number, name, data in await run_in_threadpool(_read, parts, job_id, number):  # noqa: B020
+                yield format_sse_event(id=str(number), event=name, data_str=data)
+                ended, silence = ends(data), 0.0
+            if ended or parts.changes.closing:
+                return
+            if not await changed(event, LOOK_AGAIN):
+                silence += LOOK_AGAIN
+                job = await run_in_threadpool(parts.jobs.get, job_id)
+                if job is None or (not job.state.open and job.version <= number):
+                    return
+            if silence >= HEARTBEAT:
+                yield KEEPALIVE_COMMENT
+                silence = 0.0
+
+
+def _read(parts: Parts, job_id: str, number: int) -> list[tuple[int, str, str]]:
+    return list(parts.jobs.events.after(job_id, number))

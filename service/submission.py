@@ -1,0 +1,178 @@
+"""Taking a job in: check, store, record, queue; in this order, so that a queued job has all it needs."""
+
+import hashlib
+from contextlib import suppress
+from typing import NoReturn
+
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from service.addresses import is_public, literal
+from service.deps import Caller, Parts
+from service.idempotency import Reservation
+from service.job_store import TooManyJobs
+from service.jobs import Input, Job, new_id
+from service.problems import Problem
+from service.registry import ModelInfo
+from service.request_body import Body, measure
+from service.sequences import Fault, SequenceInfo, inspect_sequence
+from service.trace import current_trace
+from service.webhooks import host_of
+
+BUSY_SECONDS = "10"  # after which a full queue may have room
+
+
+def submit(parts: Parts, caller: Caller, body: Body, idempotency_key: str | None) -> Job:
+    """The new job, or the one that the same request made before."""
+    if idempotency_key is None:
+        return _accept(parts, caller, body, new_id(), "")
+    key = parts.idempotency.key(caller.id, idempotency_key)
+    wanted = Reservation(new_id(), _fingerprint(body))
+    earlier = parts.idempotency.reserve(key, wanted)
+    if earlier is not None:
+        return _made_before(parts, earlier, wanted)
+    try:
+        return _accept(parts, caller, body, wanted.job_id, key)
+    except BaseException:
+        with suppress(RedisError):  # then it lapses by itself
+            parts.idempotency.release(key)
+        raise
+
+
+def _fingerprint(body: Body) -> str:
+    content = f"upload {body.upload_id}" if body.upload_id else f"sha256 {measure(body.file)[1]}"
+    return hashlib.sha256(f"{content}\n{body.options.model_dump_json()}".encode()).hexdigest()
+
+
+def _made_before(parts: Parts, earlier: Reservation, wanted: Reservation) -> Job:
+    if earlier.fingerprint != wanted.fingerprint:
+        raise Problem("idempotency_key_reused")
+    job = parts.jobs.get(earlier.job_id)
+    if job is None:
+        raise Problem("idempotency_in_flight", headers={"Retry-After": "2"})
+    return job
+
+
+def _accept(parts: Parts, caller: Caller, body: Body, job_id: str, reserved: str) -> Job:
+    options, settings = body.options, parts.settings
+    model = _model(parts, options.model or settings.default_model)
+    _check_webhook(parts, options.webhook_url)
+    try:
+        parts.jobs.require_room(model.name, caller.id, settings.max_queued, caller.open_jobs)
+    except TooManyJobs as full:
+        _refuse(full)
+    if body.upload_id is not None:
+        _fetch(parts, caller, body)
+    size, digest = measure(body.file)
+    info = inspect_sequence(body.file, parts.limits)
+    _check_input(model, info)
+    options.check_length(info.duration, info.frames)
+    trace = current_trace()
+    job = Job.new(
+        model.name,
+        options,
+        Input(frames=info.frames, points=info.points, bytes=size, sha256=digest),
+        options.expires_in or settings.retention_seconds,
+        id=job_id,
+        owner=caller.id,
+        traceparent=str(trace) if trace else None,
+    )
+    body.file.seek(0)
+    parts.store.put(job.input_key, body.file, "application/octet-stream")
+    try:
+        _enqueue(parts, caller, job, reserved)
+    except TooManyJobs as full:  # others were quicker
+        _refuse(full)
+    return job
+
+
+def _enqueue(parts: Parts, caller: Caller, job: Job, reserved: str) -> None:
+    try:
+        parts.jobs.create(
+            job, most_waiting=parts.settings.max_queued, most_open=caller.open_jobs, reserved=reserved
+        )
+        parts.queue.push(job)
+        parts.jobs.sent(job.id)
+    except (RedisError, OperationalError, TooManyJobs):
+        parts.store.delete(job.input_key)
+        with suppress(RedisError):  # what is recorded and not queued will be queued later, or fail there
+            parts.jobs.discard(job)
+        raise
+
+
+def _refuse(full: TooManyJobs) -> NoReturn:
+    retry = {"Retry-After": BUSY_SECONDS}
+    if full.where == "queue":
+        raise Problem("queue_full", f"{full.most} jobs wait already", headers=retry)
+    told = f"The key has {full.most} jobs that have not ended: wait for one, or cancel one"
+    policy = {"RateLimit-Policy": f'"open-jobs";q={full.most}', "RateLimit": '"open-jobs";r=0'}
+    raise Problem("too_many_jobs", told, headers=retry | policy)
+
+
+def _fetch(parts: Parts, caller: Caller, body: Body) -> None:
+    """Bring a file that was uploaded past us here, to be looked into like any other."""
+    assert body.upload_id is not None  # noqa: S101
+    upload = parts.uploads.get(body.upload_id, caller.id)
+    if upload is None:
+        raise Problem("not_found", f"There is no upload {body.upload_id[:64]!r}, or it has expired")
+    size = parts.store.size(upload.key)
+    if size is None:
+        raise Problem("upload_missing", "Nothing has been posted to the upload's url yet")
+    if size > parts.limits.max_bytes:
+        raise Problem("too_large", f"The upload is larger than {parts.limits.max_bytes / 2**20:.0f} MiB")
+    parts.store.get(upload.key, body.file)
+
+
+def _model(parts: Parts, name: str) -> ModelInfo:
+    models = parts.registry.models()
+    if not models:
+        raise Problem("no_model")
+    if name not in models:
+        known = ", ".join(sorted(models))
+        fault = Fault("model", f"model is {name!r}: wants one of {known}", name, known)
+        raise Problem("unknown_model", errors=[fault])
+    return models[name]
+
+
+def _check_webhook(parts: Parts, url: str | None) -> None:
+    """Refuse what could not be delivered; names are looked up when it is."""
+    if url is None:
+        return
+    settings = parts.settings
+    wrong = None
+    if settings.webhook_secret is None:
+        wrong = "webhook_url: this server sends no webhooks; it would need OFLOW_WEBHOOK_SECRET"
+    elif not settings.webhook_loopback:
+        address = literal(host_of(url))
+        if not url.startswith("https://"):
+            wrong = "webhook_url wants an address that begins with https://"
+        elif address is not None and not is_public(address):
+            wrong = "webhook_url lies in a network that is not public"
+    if wrong:
+        raise Problem("invalid_options", errors=[Fault("webhook_url", wrong, "", "")])
+
+
+def _check_input(model: ModelInfo, info: SequenceInfo) -> None:
+    """Refuse at the door what the model cannot read, rather than in the worker a minute later."""
+    reads = f"{model.name} reads {model.input.frames} frames whose points correspond row by row"
+    faults = []
+    if model.input.frames is not None and info.frames != model.input.frames:
+        faults.append(
+            Fault(
+                "points",
+                f"the sequence has {info.frames} frames: {reads}",
+                f"{info.frames} frames",
+                f"{model.input.frames} frames",
+            )
+        )
+    if model.input.corresponding and not info.corresponding:
+        faults.append(
+            Fault(
+                "corresponding",
+                f"the points do not correspond from frame to frame: {reads}",
+                "no correspondence",
+                "the same particle in row j of every frame",
+            )
+        )
+    if faults:
+        raise Problem("unsupported_input", errors=faults)

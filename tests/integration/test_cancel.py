@@ -1,0 +1,109 @@
+"""DELETE: an open job ends at once, wherever it is; an ended one loses its files."""
+
+import os
+import signal
+import subprocess
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from service.job_store import JobStore
+from service.local.object_store import ObjectStore
+from service.settings import Settings
+from tests.integration.service_processes import Gateway, Worker
+from worker import liveness
+from worker.liveness import CANCEL_GRACE, Liveness
+from worker.parts import Parts
+
+
+def test_a_queued_job_is_canceled_and_never_started(
+    gateway: Gateway, queued: dict[str, Any], jobs: JobStore
+) -> None:
+    answer = gateway.client.delete(f"/jobs/{queued['id']}")
+    assert answer.status_code == 200
+    assert answer.json()["state"] == "canceled"
+    assert answer.json()["ended_at"] >= queued["created_at"]
+    assert "started_at" not in answer.json()
+    assert jobs.claim(queued["id"], 3) is None  # as the worker does that takes it from the queue
+    told = gateway.client.get(f"/jobs/{queued['id']}/result")
+    assert (told.status_code, told.json()["code"]) == (409, "job_has_no_result")
+
+
+def test_deleting_again_deletes_the_files(
+    gateway: Gateway, queued: dict[str, Any], object_store: ObjectStore
+) -> None:
+    here = f"/jobs/{queued['id']}"
+    stored = {"Bucket": object_store.bucket, "Key": f"jobs/{queued['id']}/input"}
+    files = object_store.client()
+    gateway.client.delete(here)
+    assert files.head_object(**stored)["ContentLength"] == queued["input"]["bytes"]
+    for _ in range(2):  # a third time changes nothing
+        answer = gateway.client.delete(here)
+        assert (answer.status_code, answer.json()["state"]) == (200, "expired")
+        with pytest.raises(ClientError, match="404"):
+            files.head_object(**stored)
+    gone = gateway.client.get(f"{here}/result")
+    assert (gone.status_code, gone.json()["code"]) == (410, "job_expired")
+    assert gateway.client.get(here).json()["state"] == "expired"
+
+
+@pytest.mark.parametrize("stage", ["extract", "flow"])
+def test_a_running_job_frees_its_worker_within_seconds(
+    gateway: Gateway, worker: Worker, sample: bytes, object_store: ObjectStore, stage: str
+) -> None:
+    job_id = gateway.submit(sample, frames=200, formats="npz")["id"]
+    gateway.follow(job_id, until=lambda job: job["progress"]["stage"] == stage)
+    asked = time.monotonic()
+    answer = gateway.client.delete(f"/jobs/{job_id}")
+    assert answer.json()["state"] == "canceled"
+    line = f"job {job_id}, attempt 1: stopped"
+    while not any(line in text for text in worker.lines()):
+        assert time.monotonic() - asked < 5, worker.lines()[-5:]
+        time.sleep(0.02)
+    assert gateway.client.get(f"/jobs/{job_id}").json()["state"] == "canceled"
+    found = object_store.client().list_objects_v2(Bucket=object_store.bucket, Prefix=f"jobs/{job_id}/attempt")
+    assert found["KeyCount"] == 0
+
+
+def test_a_worker_runs_the_next_job_after_a_canceled_one(
+    gateway: Gateway, worker: Worker, sample: bytes
+) -> None:
+    first = gateway.submit(sample)["id"]
+    second = gateway.submit(sample, resolution=32)["id"]
+    third = gateway.submit(sample, resolution=32)["id"]
+    gateway.client.delete(f"/jobs/{second}")
+    gateway.follow(first, until=lambda job: job["state"] == "running")
+    gateway.client.delete(f"/jobs/{first}")
+    assert gateway.follow(third)["state"] == "succeeded"
+    ended = gateway.client.delete(f"/jobs/{third}")  # and of an ended one the files go
+    assert ended.json()["state"] == "expired"
+    assert "result" not in ended.json()
+
+
+def test_a_canceled_job_that_hangs_loses_its_process(
+    settings: Settings,
+    jobs: JobStore,
+    gateway: Gateway,
+    queued: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hanging = subprocess.Popen(["sleep", "60"])
+    try:
+        jobs.claim(queued["id"], 3)
+        request = SimpleNamespace(id=queued["id"], worker_pid=hanging.pid)
+        monkeypatch.setattr(liveness.state, "reserved_requests", [request])
+        watcher = Liveness(Parts(settings))
+        watcher.stop_canceled()
+        assert not watcher.canceled
+        gateway.client.delete(f"/jobs/{queued['id']}")
+        watcher.stop_canceled()
+        assert hanging.poll() is None  # it has a few seconds to stop by itself
+        watcher.canceled[queued["id"]] -= CANCEL_GRACE + 0.1
+        watcher.stop_canceled()
+        assert hanging.wait(5) == -signal.SIGKILL
+    finally:
+        if hanging.poll() is None:
+            os.kill(hanging.pid, signal.SIGKILL)

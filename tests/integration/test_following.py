@@ -1,0 +1,129 @@
+"""Following a job: polling with ETag, `Prefer: wait`, and the list of jobs."""
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from service.job_store import JobStore
+from service.jobs import JobError, Progress
+from tests.integration.service_processes import Gateway
+
+
+def test_an_unchanged_job_is_not_sent_again(gateway: Gateway, queued: dict[str, Any], jobs: JobStore) -> None:
+    here = f"/jobs/{queued['id']}"
+    first = gateway.client.get(here)
+    etag = first.headers["etag"]
+    assert first.headers["retry-after"] == "1"
+    for tag in (etag, f'"other", W/{etag}', "*"):
+        same = gateway.client.get(here, headers={"If-None-Match": tag})
+        assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", etag)
+    job = jobs.claim(queued["id"], 3)
+    assert job is not None
+    changed = gateway.client.get(here, headers={"If-None-Match": etag})
+    assert (changed.status_code, changed.json()["state"]) == (200, "running")
+    jobs.report(job, Progress(stage="extract", percent=12))
+    assert gateway.client.get(here).headers["etag"] not in (etag, changed.headers["etag"])
+    jobs.cancel(job.id)
+    assert "retry-after" not in gateway.client.get(here).headers
+
+
+def test_the_queue_position_counts_down(
+    gateway: Gateway, any_model: str, sample: bytes, jobs: JobStore
+) -> None:
+    first, second = (gateway.submit(sample, model=any_model)["id"] for _ in range(2))
+
+    def position() -> int | None:
+        found: int | None = gateway.client.get(f"/jobs/{second}").json().get("queue_position")
+        return found
+
+    before = position()
+    assert before is not None
+    jobs.claim(first, 3)
+    assert position() == before - 1
+    jobs.claim(second, 3)
+    assert position() is None
+
+
+def test_an_answer_waits_for_the_end(gateway: Gateway, queued: dict[str, Any], jobs: JobStore) -> None:
+    def work() -> None:
+        time.sleep(0.5)
+        job = jobs.claim(queued["id"], 3)
+        assert job is not None
+        time.sleep(0.3)
+        jobs.fail(job, JobError(code="empty_surface", message="nothing there"))
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    began = time.monotonic()
+    answer = gateway.client.get(f"/jobs/{queued['id']}", headers={"Prefer": "respond-async, wait=30"})
+    waited = time.monotonic() - began
+    worker.join()
+    assert answer.json()["state"] == "failed"
+    assert answer.json()["error"] == {"code": "empty_surface", "message": "nothing there"}
+    assert answer.headers["preference-applied"] == "wait=30"
+    assert 0.7 < waited < 2.5
+
+
+@pytest.mark.parametrize(
+    ("prefer", "applied"),
+    [("wait=1", "wait=1"), ("wait=0", "wait=0"), ("wait=soon", None), ("return=minimal", None)],
+)
+def test_an_answer_waits_no_longer_than_asked(
+    gateway: Gateway, queued: dict[str, Any], prefer: str, applied: str | None
+) -> None:
+    began = time.monotonic()
+    answer = gateway.client.get(f"/jobs/{queued['id']}", headers={"Prefer": prefer})
+    assert answer.json()["state"] == "queued"
+    assert answer.headers.get("preference-applied") == applied
+    assert (time.monotonic() - began) // 1 == (prefer == "wait=1")
+
+
+def test_nobody_waits_for_an_ended_job_nor_longer_than_a_minute(
+    gateway: Gateway, queued: dict[str, Any]
+) -> None:
+    gateway.client.delete(f"/jobs/{queued['id']}")
+    began = time.monotonic()
+    answer = gateway.client.get(f"/jobs/{queued['id']}", headers={"Prefer": "wait=3600"})
+    assert time.monotonic() - began < 1
+    assert answer.headers["preference-applied"] == "wait=60"
+
+
+def test_the_list_is_walked_by_cursor_newest_first(gateway: Gateway, any_model: str, sample: bytes) -> None:
+    made = [gateway.submit(sample, model=any_model)["id"] for _ in range(7)]
+    seen: list[str] = []
+    address = "/jobs?limit=3"
+    while len(seen) < 7:
+        answer = gateway.client.get(address).raise_for_status()
+        seen += [job["id"] for job in answer.json()["jobs"]]
+        if len(seen) == 3:
+            made.append(gateway.submit(sample, model=any_model)["id"])  # changes no page that comes later
+        address = answer.links["next"]["url"]
+        assert f"cursor={answer.json()['next_cursor']}" in address
+    assert seen[:7] == made[:7][::-1]
+
+
+def test_the_list_is_filtered_by_state_and_ends(
+    gateway: Gateway, any_model: str, sample: bytes, jobs: JobStore
+) -> None:
+    made = [gateway.submit(sample, model=any_model)["id"] for _ in range(3)]
+    jobs.claim(made[1], 3)
+    running = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = gateway.client.get(
+            "/jobs", params={"state": "running", "limit": 2} | ({"cursor": cursor} if cursor else {})
+        )
+        running += page.json()["jobs"]
+        cursor = page.json().get("next_cursor")
+    assert {job["state"] for job in running} == {"running"}
+    assert made[1] in [job["id"] for job in running]
+    assert not {made[0], made[2]} & {job["id"] for job in running}
+
+
+@pytest.mark.parametrize("cursor", ["nonsense", "!", "AAAA", "OTk5OSBh", "é"])
+def test_a_cursor_that_no_page_gave_is_refused(gateway: Gateway, cursor: str) -> None:
+    answer = gateway.client.get("/jobs", params={"cursor": cursor})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert answer.json()["errors"][0]["key"] == "cursor"

@@ -1,0 +1,92 @@
+"""A request that is sent again makes no second job."""
+
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from service.idempotency import Idempotency, Reservation
+from service.job_store import JobStore
+from service.jobs import OPEN_OWNER
+from tests.integration.service_processes import Gateway
+
+
+def post(gateway: Gateway, file: bytes, key: str, **options: Any) -> httpx.Response:
+    return gateway.client.post(
+        "/reconstruct",
+        files={"file": ("a.npz", file)},
+        data=options,
+        headers={"Idempotency-Key": key},
+    )
+
+
+def test_the_same_request_finds_its_job(gateway: Gateway, any_model: str, sample: bytes) -> None:
+    key = secrets.token_hex()
+    first, second = (post(gateway, sample, key, model=any_model, resolution=64) for _ in range(2))
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert first.json()["id"] == second.json()["id"]
+    assert second.headers["location"] == first.headers["location"]
+    gateway.client.delete(f"/jobs/{first.json()['id']}")
+    again = post(gateway, sample, key, model=any_model, resolution=64)
+    assert (again.json()["id"], again.json()["state"]) == (first.json()["id"], "canceled")
+
+
+def test_another_request_with_the_same_key_is_refused(
+    gateway: Gateway, any_model: str, sample: bytes
+) -> None:
+    key = secrets.token_hex()
+    assert post(gateway, sample, key, model=any_model).status_code == 202
+    for other in (
+        post(gateway, sample, key, model=any_model, resolution=64),
+        post(gateway, sample + b"\0", key, model=any_model),
+    ):
+        assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+
+def test_a_refused_request_gives_its_key_back(gateway: Gateway, any_model: str, sample: bytes) -> None:
+    key = secrets.token_hex()
+    assert post(gateway, b"nothing", key, model=any_model).status_code == 415
+    assert post(gateway, sample, key, model=any_model).status_code == 202
+
+
+def test_many_at_once_make_one_job(gateway: Gateway, any_model: str, sample: bytes) -> None:
+    key = secrets.token_hex()
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda _: post(gateway, sample, key, model=any_model), range(12)))
+    made = {answer.json()["id"] for answer in answers if answer.status_code == 202}
+    others = [answer for answer in answers if answer.status_code != 202]
+    assert len(made) == 1
+    assert {(answer.status_code, answer.json()["code"]) for answer in others} <= {
+        (409, "idempotency_in_flight")
+    }
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in others)
+    listed = gateway.client.get("/jobs", params={"limit": 2}).json()["jobs"]
+    assert [job["id"] in made for job in listed] == [True, False]
+
+
+def test_a_request_whose_gateway_died_is_in_flight_until_its_reservation_lapses(
+    gateway: Gateway, any_model: str, sample: bytes, jobs: JobStore
+) -> None:
+    key = secrets.token_hex()
+    first = post(gateway, sample, key, model=any_model).json()
+    reservations = Idempotency(jobs.redis)
+    place = reservations.key(OPEN_OWNER, key)
+    assert jobs.redis.ttl(place) > 3600  # as long as the job
+    other = secrets.token_hex()
+    fingerprint = str(jobs.redis.get(place)).split(" ")[1]
+    reservations.reserve(reservations.key(OPEN_OWNER, other), Reservation("f" * 32, fingerprint))
+    answer = post(gateway, sample, other, model=any_model)
+    assert (answer.status_code, answer.json()["code"]) == (409, "idempotency_in_flight")
+    assert 0 < jobs.redis.ttl(reservations.key(OPEN_OWNER, other)) <= 60
+    jobs.redis.delete(reservations.key(OPEN_OWNER, other))  # as its time does
+    retried = post(gateway, sample, other, model=any_model)
+    assert retried.status_code == 202
+    assert retried.json()["id"] != first["id"]
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256])
+def test_keys_have_a_length(gateway: Gateway, any_model: str, sample: bytes, key: str) -> None:
+    answer = post(gateway, sample, key, model=any_model)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
