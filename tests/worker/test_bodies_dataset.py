@@ -168,6 +168,38 @@ def test_end_pointclouds_are_the_first_and_last_frame():
     assert dataset(input_type="end_pointclouds").sample((0,))["inputs"].shape == (2, 60, 3)
 
 
+def baseline(method, split="train", **data):
+    settings = {"data": {"dataset": "bodies", **SMALL, **data}, "training": {"n_eval_points": 300}}
+    return BodiesDataset(load_config(f"pointcloud/{method}", settings), split)
+
+
+def test_point_sets_learn_from_trajectories():
+    item = baseline("psgn4d").sample((0, 1))
+    assert set(item) == {"inputs", "inputs.time", "points_mesh", "points_mesh.time", "idx"}
+    assert item["points_mesh"].shape == (17, 40, 3)
+    steps = np.linalg.norm(np.diff(item["points_mesh"], axis=0), axis=2)
+    assert steps.max() < 0.15, "row j is one particle"
+
+
+def test_occupancy_at_any_time_includes_the_first_frame():
+    """Occupancy Flow learns that one by points of its own; for ONet 4D it is a time like any other."""
+    data = baseline("onet4d", length_sequence=3, input_pointcloud_n=5)
+    assert set(data.sample((0, 1))) == {
+        *("inputs", "inputs.time", "idx"),
+        *("points_t", "points_t.occ", "points_t.time"),
+    }
+    assert {float(data.sample((0, step, 1))["points_t.time"]) for step in range(12)} == {0, 0.5, 1}
+    flow = dataset(length_sequence=3, input_pointcloud_n=5)
+    assert {float(flow.sample((0, step, 1))["points_t.time"]) for step in range(12)} == {0.5, 1}
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_a_model_without_input_gets_none(split):
+    item = dataset(split, input_type=None).sample((1,))
+    assert "inputs" not in item
+    assert {"points", "points.occ", "idx"} <= set(item)
+
+
 def test_settings_that_do_not_fit_are_named():
     with pytest.raises(ConfigError, match=r"data\.input_type: found idx, wanted pcl_seq"):
         dataset(input_type="idx")

@@ -44,7 +44,7 @@ class BodiesDataset(Dataset[Item]):
     ten actions in turn, with uniform occupancy points in all frames, and Gaussian noise alone on the inputs;
     images of them are taken by a camera at one place, in training from anywhere around.
     Training items hold what the losses of the config read: for `training.parts: shape`, one frame. Items of
-    `test` hold the end meshes where a task moves given ones.
+    `test` hold the end meshes where a task moves given ones. Without `data.input_type` there are no inputs.
     """
 
     def __init__(self, config: Config, split: Split) -> None:
@@ -55,9 +55,10 @@ class BodiesDataset(Dataset[Item]):
         }
         if (chosen := name[split]) not in SPLITS:
             raise ConfigError(f"data.{split}_split: found {chosen}, wanted one of {', '.join(SPLITS)}")
-        if config.data.input_type not in ("pcl_seq", "end_pointclouds", "img_seq"):
+        if config.data.input_type not in ("pcl_seq", "end_pointclouds", "img_seq", None):
             raise ConfigError(
-                f"data.input_type: found {config.data.input_type}, wanted pcl_seq, end_pointclouds or img_seq"
+                f"data.input_type: found {config.data.input_type}, wanted pcl_seq, end_pointclouds, img_seq "
+                "or null: drawn bodies are no numbered sequences"
             )
         if config.data.input_type == "img_seq":
             check_settings(config)
@@ -69,6 +70,8 @@ class BodiesDataset(Dataset[Item]):
         self._with_meshes = split == "test" and (generation.interpolate or generation.correspondence)
         self._scenes = Scenes(adults, self._bodies.variety, self._bodies.turn)
         self._fields = set(needed_fields(config)) if self._training else set()
+        # Occupancy Flow learns the first frame's occupancy by points of its own.
+        self._first_of_any = 1 if config.method == "oflow" else 0
         self._times = np.linspace(0, 1, self._data.length_sequence, dtype=np.float32)  # [T]
         self._drawn_frames = len(self._times)
         if self._training and config.training.parts == "shape":
@@ -98,9 +101,11 @@ class BodiesDataset(Dataset[Item]):
         vertices = _in_unit_box_of_first(vertices[: len(self._times)])
         first = Surface(vertices[0], self._scenes.rig.faces)
         draw_fields = self._training_fields if self._training else self._held_out_fields
-        images = self._data.input_type == "img_seq"
-        inputs = self._draw_images(rng, window) if images else self._draw_inputs(rng, vertices, first)
-        item: Item = {"inputs": inputs, "inputs.time": self._times}
+        item: Item = {}
+        if self._data.input_type is not None:
+            images = self._data.input_type == "img_seq"
+            inputs = self._draw_images(rng, window) if images else self._draw_inputs(rng, vertices, first)
+            item = {"inputs": inputs, "inputs.time": self._times}
         item |= draw_fields(rng, vertices, first)
         item |= {"mesh.vertices": vertices[[0, -1]]} if self._with_meshes else {}
         item = {key: np.asarray(array, dtype=np.float32) for key, array in item.items()}
@@ -161,12 +166,13 @@ class BodiesDataset(Dataset[Item]):
         if "points" in self._fields:
             item |= self._occupancy_fields(rng, "points", vertices, 0, first)
         if "points_t" in self._fields:
-            later = int(rng.integers(1, len(vertices)))
-            surface = Surface(vertices[later], first.faces)
-            item |= self._occupancy_fields(rng, "points_t", vertices, later, surface)
-        if "pointcloud" in self._fields:
-            particles = first.draw(self._data.n_training_pcl_points, rng)
-            item |= {"pointcloud": particles.on(vertices), "pointcloud.time": self._times}
+            frame = int(rng.integers(self._first_of_any, len(vertices)))
+            surface = Surface(vertices[frame], first.faces)
+            item |= self._occupancy_fields(rng, "points_t", vertices, frame, surface)
+        for key in ("pointcloud", "points_mesh"):
+            if key in self._fields:
+                particles = first.draw(self._data.n_training_pcl_points, rng)
+                item |= {key: particles.on(vertices), f"{key}.time": self._times}
         return item
 
     def _occupancy_fields(
