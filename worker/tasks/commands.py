@@ -103,8 +103,8 @@ def match(
         else:
             for text, error in (
                 ("carried vertices lie", found.errors.carried),
-                ("put on the nearest vertex of B,", found.errors.matched),
-                ("A as it was,", found.errors.unmoved),
+                ("the vertices of B nearest to them lie", found.errors.matched),
+                ("those nearest to A as it was, without the model, lie", found.errors.unmoved),
             ):
                 share = f"{error / found.side:.1%} of B's longest side"
                 console.print(f"{text} {error:.4g} from their true partners, {share}", highlight=False)

@@ -26,7 +26,7 @@ class Errors:
 
     carried: float
     matched: float  # of the points of B that were found
-    unmoved: float  # of A as it is: what a match has to beat
+    unmoved: float  # of the points of B nearest to A as it is: what a match has to beat
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +94,8 @@ def write_match(found: Match, a: Shape, b: Shape, folder: Path) -> None:
 def _errors(carried: NDArray[np.float64], partner: NDArray[np.int64], a: Shape, b: Shape) -> Errors | None:
     if not a.corresponds_to(b):
         return None
-    ways = (carried, b.points[partner], a.points)
+    _, closest = nearest(a.points, b.points)
+    ways = (carried, b.points[partner], b.points[closest])
     return Errors(*(float(np.linalg.norm(way - b.points, axis=-1).mean()) for way in ways))
 
 

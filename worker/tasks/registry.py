@@ -10,8 +10,11 @@ from model.config import Config
 from model.errors import ConfigError
 from worker.tasks.completion import Completion
 from worker.tasks.generative import Generative
+from worker.tasks.images import Images
 from worker.tasks.interpolation import Interpolation
 from worker.tasks.loaded import load_model
+from worker.tasks.occupancy_network import OccupancyNetwork
+from worker.tasks.point_sets import PointSets
 from worker.tasks.representation_power import RepresentationPower
 from worker.tasks.shape_matching import ShapeMatching
 from worker.tasks.task import Gives, Task
@@ -22,6 +25,9 @@ TASKS: dict[str, type[Task]] = {
     "shape matching": ShapeMatching,
     "generative": Generative,
     "representation power": RepresentationPower,
+    "images": Images,
+    "onet4d": OccupancyNetwork,
+    "psgn4d": PointSets,
 }
 
 

@@ -24,6 +24,7 @@ class Output:
     seconds: dict[str, float] = field(default_factory=dict)  # by stage, under the names of published timings
     fit: FitReport | None = None
     animation: MeshSequence | None = None  # all frames as one, where they share their faces
+    empty: dict[int, str] = field(default_factory=dict)  # numbers of frames without a mesh, and why
 
     @classmethod
     def moving(cls, meshes: MeshSequence, seconds: dict[str, float]) -> "Output":

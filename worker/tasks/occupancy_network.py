@@ -1,0 +1,88 @@
+"""ONet 4D: a mesh a frame, each extracted on its own, so that nothing says which points belong together."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.baselines import OccupancyNetwork4D
+from model.config import Config
+from model.errors import ConfigError, EmptySurfaceError
+from model.isosurface import extract_isosurface
+from model.reconstruct import CPU_CHUNK, GPU_CHUNK
+from model.simplification import simplify
+from model.stages import Stages
+from worker.tasks.completion import STAGES
+from worker.tasks.generative import Prior
+from worker.tasks.loaded import LoadedModel
+from worker.tasks.task import Gives, Item, Output
+
+
+class OccupancyNetwork:
+    """The surface of every frame of a window; frames where there is none stay empty, and the others count."""
+
+    gives: Gives = "meshes"
+
+    def __init__(self, model: LoadedModel) -> None:
+        if not isinstance(model.net, OccupancyNetwork4D):
+            raise ConfigError(f"{model.config.name} is method {model.config.method}; wanted onet4d")
+        self.model, self._net = model, model.net
+        self._prior = Prior(model, model.config.generation.rand_seed)
+        generation = model.config.generation
+        self._times = np.linspace(0, 1, 2 if generation.only_end_time_points else generation.n_time_steps)
+
+    @staticmethod
+    def check(config: Config) -> None:
+        """Any model of this method will do."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        config = self.model.config
+        kept = ("resolution_0", "upsampling_steps", "padding", "simplify_nfaces")
+        if config.model.z_dim:
+            kept += ("use_sampling", "fix_z", "rand_seed")
+        return {
+            "threshold": config.test.threshold,
+            "frames": len(self._times),
+            **{key: getattr(config.generation, key) for key in kept},
+        }
+
+    def __call__(self, item: Item) -> Output:
+        """Raises EmptySurfaceError where no frame has a surface."""
+        config, device, stages = self.model.config, self.model.device, Stages(None, None)
+        extract = partial(
+            extract_isosurface,
+            threshold=config.test.threshold,
+            resolution_0=config.generation.resolution_0,
+            upsampling_steps=config.generation.upsampling_steps,
+            padding=config.generation.padding,
+            device=device,
+            chunk=CPU_CHUNK if device == "cpu" else GPU_CHUNK,
+        )
+        meshes: list[tuple[NDArray[np.float64], NDArray[np.int64]]] = []
+        empty: dict[int, str] = {}
+        with torch.inference_mode():
+            with stages("encode"):
+                inputs = torch.as_tensor(item["inputs"])[None] if "inputs" in item else torch.empty(1, 0)
+                _, c = self._net.encode_inputs(inputs.to(device))  # [1, c_dim]
+                z, _ = self._prior.draw(int(item["idx"]))  # [1, z_dim]
+            with stages("extract"):
+                for frame, t in enumerate(self._times.tolist()):
+                    try:
+                        meshes.append(extract(self._net.occupancy(z, c, t)))
+                    except EmptySurfaceError as error:
+                        empty[frame] = str(error)
+                        meshes.append((np.empty((0, 3)), np.empty((0, 3), np.int64)))
+        if len(empty) == len(self._times):
+            raise EmptySurfaceError(f"No frame has a surface. At t = 0: {empty[0]}")
+        if (target := config.generation.simplify_nfaces) is not None:
+            with stages("simplify"):
+                meshes = [simplify(*mesh, target) for mesh in meshes]
+        return Output(
+            [vertices for vertices, _ in meshes],
+            [faces.astype(np.int32) for _, faces in meshes],
+            {STAGES[stage]: seconds for stage, seconds in stages.timings.items()},
+            empty=empty,
+        )
