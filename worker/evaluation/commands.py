@@ -56,6 +56,11 @@ def generate(
         if done.timings:
             save_timings(done.timings, folder.root)
         console.print(f"{folder.root}: {done.made} windows generated, {done.kept} kept from before")
+        if done.empty:
+            frames = sum(map(len, done.empty.values()))
+            console.print(
+                f"[yellow]{frames} frames of {len(done.empty)} windows are empty[/]; generation.json says why"
+            )
         for window, reason in done.failed.items():
             console.print(
                 f"[yellow]nothing[/] of {window.category}/{window.name}/{window.start:05d}: {escape(reason)}"
@@ -152,7 +157,10 @@ def score(
             if "iou" in means:
                 overlap = f"{means['iou_t0']:.4f} at t = 0, {means['iou']:.4f} over all frames"
                 console.print(f"the network alone: IoU {overlap}")
-            console.print(f"true particles carried: correspondence x 10 {10 * means['l2']:.4f}")
+            if "l2" in means:
+                console.print(f"true particles carried: correspondence x 10 {10 * means['l2']:.4f}")
+            if "chamfer" in means:
+                console.print(f"the network alone: loss of training (chamfer) {means['chamfer']:.4f}")
 
 
 def _load(

@@ -37,6 +37,7 @@ class Generated:
     made: int = 0
     kept: int = 0
     failed: dict[Window, str] = field(default_factory=dict)
+    empty: dict[Window, list[int]] = field(default_factory=dict)  # frames without a mesh, of other windows
     timings: list[dict[str, Any]] = field(default_factory=list)  # a row a window with meshes, kept ones too
 
 
@@ -70,6 +71,8 @@ def generate(
             done.failed[window] = record["error"]
         else:
             done.timings.append(identity(window, index) | record["seconds"])
+            if empty := record.get("empty frames"):
+                done.empty[window] = [int(frame) for frame in empty]
         told(window)
     return done
 
@@ -98,6 +101,7 @@ def _generate_window(
         kind = "mesh" if task.gives == "meshes" else "pcl"
         record["seconds"] = {kind: time.perf_counter() - began, **output.seconds}
         record["fit"] = output.fit.to_dict() if output.fit else None
+        record["empty frames"] = output.empty
     except ModelError as error:
         record["error"] = str(error)
     if config.generation.copy_input and inputs.ndim == 3:  # [T, N, 3]; images are where they are

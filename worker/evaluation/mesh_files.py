@@ -19,7 +19,7 @@ def write_off(path: Path, vertices: ArrayLike, faces: ArrayLike, colored: bool =
     vertices, faces = np.asarray(vertices), np.asarray(faces)
     columns = np.concatenate([np.full((len(faces), 1), 3), faces], axis=1)
     if colored:
-        along = np.arange(len(faces)) * (255.0 / len(faces))
+        along = np.arange(len(faces)) * (255.0 / max(len(faces), 1))
         colors = np.stack([255 - along, np.full(len(faces), 25), along], axis=1)
         columns = np.concatenate([columns, colors.astype(np.int64)], axis=1)
     positions = "%.10f %.10f %.10f\n" * len(vertices) % tuple(vertices.ravel().tolist())
@@ -31,7 +31,12 @@ def write_off(path: Path, vertices: ArrayLike, faces: ArrayLike, colored: bool =
 
 
 def read_off(path: Path) -> Mesh:
-    """Read a triangle mesh, with or without colours. Raises DataError naming the file."""
+    """Read a triangle mesh, with or without colours; an empty one has neither vertices nor faces.
+
+    Raises DataError naming the file.
+    """
+    if path.stat().st_size < 16 and path.read_bytes().split() == [b"OFF", b"0", b"0", b"0"]:
+        return np.empty((0, 3), np.float32), np.empty((0, 3), np.int32)
     try:
         mesh = trimesh.load_mesh(path, process=False)
         vertices, faces = np.asarray(mesh.vertices, np.float32), np.asarray(mesh.faces, np.int32)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.config import TestConfig
-from model.metrics import WORST_SURFACE, correspondence_l2, iou, surface_scores
+from model.metrics import WORST_NORMALS, WORST_SURFACE, correspondence_l2, iou, surface_scores
 from worker.bodies import draw_surface_points
 from worker.data.dataset import HumansDataset
 from worker.data.errors import DataError
@@ -108,6 +108,9 @@ def score_meshes(
 
 def _score_mesh(mesh: Mesh, truth: Truth, frame: int, seed: Sequence[int], samples: int) -> dict[str, float]:
     vertices, faces = mesh
+    if not len(faces):
+        unknown = dict.fromkeys(WORST_NORMALS, float("nan"))
+        return WORST_SURFACE | unknown | ({"iou": 0.0} if truth.points is not None else {})
     rng = np.random.default_rng(seed)
     corners = vertices.astype(np.float64)  # [V, 3]
     surface = draw_surface_points(corners, faces, samples, rng).on(corners)  # [S, 3]

@@ -14,7 +14,7 @@ from worker.tasks.task import Gives, Item, Output
 
 
 class Images:
-    """Every window from its images [T, 3, S, S], in the unit box of a first frame that nobody has measured."""
+    """Every window from its images [T, 3, S, S], in the unit box of the first frame, never measured."""
 
     gives: Gives = "meshes"
 

@@ -40,9 +40,8 @@ class OccupancyNetwork:
     @property
     def settings(self) -> dict[str, Any]:
         config = self.model.config
-        kept = ("resolution_0", "upsampling_steps", "padding", "simplify_nfaces")
-        if config.model.z_dim:
-            kept += ("use_sampling", "fix_z", "rand_seed")
+        kept = ["resolution_0", "upsampling_steps", "padding", "simplify_nfaces"]
+        kept += ["use_sampling", "fix_z", "rand_seed"] if config.model.z_dim else []
         return {
             "threshold": config.test.threshold,
             "frames": len(self._times),

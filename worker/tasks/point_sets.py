@@ -27,13 +27,13 @@ class PointSets:
     def check(config: Config) -> None:
         if config.data.input_type not in ("pcl_seq", "img_seq"):
             raise ConfigError(
-                f"{config.name}: found data.input_type {config.data.input_type}; this method reads pcl_seq or "
-                "img_seq"
+                f"{config.name}: found data.input_type {config.data.input_type}; this method reads pcl_seq "
+                "or img_seq"
             )
         if config.generation.only_end_time_points:
             raise ConfigError(
-                f"{config.name}: generation.only_end_time_points is true, and this method gives all frames at "
-                "once; wanted false"
+                f"{config.name}: generation.only_end_time_points is true, and this method gives all frames "
+                "at once; wanted false"
             )
 
     @property
