@@ -42,12 +42,14 @@ def load_checkpoint(path: str | Path, net: nn.Module) -> dict[str, bool | int | 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """All that a checkpoint holds, on the CPU; `model` is a state_dict. Nothing in the file is executed."""
+    return _checked(path, _read(Path(path)))
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """The tensors by name of a checkpoint, or of a file that holds nothing else, as torchvision's do."""
     content = _read(Path(path))
-    state = content.get("model") if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        keys = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        raise CheckpointError(f"{path}: found {keys}; wanted an entry 'model' that holds tensors by name")
-    return dict(content)
+    state: dict[str, Tensor] = content if _is_state(content) else _checked(path, content)["model"]
+    return state
 
 
 def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
@@ -112,6 +114,21 @@ def _read(path: Path) -> Any:
         raise CheckpointError(
             f"{path} is not a readable checkpoint (damaged, cut short, or no file of torch.save): {reason}"
         ) from None
+
+
+def _checked(path: str | Path, content: Any) -> dict[str, Any]:
+    if not isinstance(content, dict) or not _is_state(content.get("model")):
+        keys = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        raise CheckpointError(f"{path}: found {keys}; wanted an entry 'model' that holds tensors by name")
+    return dict(content)
+
+
+def _is_state(content: Any) -> bool:
+    return (
+        isinstance(content, dict)
+        and len(content) > 0
+        and all(isinstance(tensor, Tensor) for tensor in content.values())
+    )
 
 
 def _umask() -> int:

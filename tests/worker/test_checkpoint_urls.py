@@ -18,7 +18,7 @@ from worker import fetch as fetching
 from worker.checkpoints import checkpoint_file, fetch_checkpoint, initialization_file, kept_file
 from worker.cli import app
 from worker.fetch import FetchError
-from worker.training.trainer import initialize
+from worker.training.initialization import initialize
 
 SMALL = {
     "c_dim": 8,

@@ -11,12 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from model.build import Network, build_model
-from model.checkpoints import copy_fitting, read_checkpoint
 from model.config import Config
 from model.losses import choose_parts, losses, needed_fields
-from worker.checkpoints import initialization_file
 from worker.data import build_dataset
 from worker.training.batches import Batches, Source, stream
+from worker.training.initialization import initialize
 from worker.training.pictures import picture
 from worker.training.processes import Processes, join_batch_norms
 from worker.training.report import Report
@@ -178,16 +177,6 @@ class Trainer:
     def _last_good(self) -> str:
         last = self.folder.last
         return f"the last good checkpoint is {last}" if last.exists() else "no checkpoint was saved before"
-
-
-def initialize(net: Network, config: Config) -> str | None:
-    """Copy what fits of the checkpoint that `model.initialize_from` names, and say what was copied."""
-    if (file := initialization_file(config)) is None:
-        return None
-    copied, left = copy_fitting(read_checkpoint(file)["model"], net)
-    parts = sorted({name.split(".")[0] for name in copied})
-    note = f"{len(copied)} of {len(copied) + len(left)} tensors copied from {file} ({', '.join(parts)})"
-    return note + (f"; left as they were: {', '.join(left[:6])}{' …' * (len(left) > 6)}" if left else "")
 
 
 def _autocast(precision: str, device: str) -> AbstractContextManager[None]:
