@@ -4,7 +4,8 @@ import ipaddress
 from urllib.parse import urlsplit
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-NAT64 = ipaddress.ip_network("64:ff9b::/96")  # carries an IPv4 address behind a gateway's back
+# Gateways turn these into IPv4 addresses, of any network.
+NAT64 = [ipaddress.ip_network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48")]
 
 
 def check_address(url: str) -> str:
@@ -32,7 +33,7 @@ def is_public(address: IPAddress) -> bool:
         inner = address.ipv4_mapped or address.sixtofour
         if inner is not None:
             return is_public(inner)
-        if address in NAT64 or address.teredo is not None:
+        if address.teredo is not None or address.is_site_local or any(address in net for net in NAT64):
             return False
     return address.is_global and not address.is_multicast
 

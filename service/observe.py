@@ -27,15 +27,19 @@ class Observe:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        trace = begin_trace(Headers(scope=scope).get("traceparent"))
+        asked = Headers(scope=scope)
+        trace = begin_trace(asked.get("traceparent"))
+        has_body = "transfer-encoding" in asked or asked.get("content-length", "0") != "0"
         began = time.perf_counter()
         status = 0
         sent = received = 0
+        arrived = False
         state = scope.setdefault("state", {})
 
         async def count_in() -> Message:
-            nonlocal received
+            nonlocal received, arrived
             message = await receive()
+            arrived = not message.get("more_body", False)
             received += len(message.get("body", b""))
             return message
 
@@ -45,7 +49,10 @@ class Observe:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["traceparent"] = str(trace)
-                headers.update(state.get("rate_limit_headers", {}))
+                for name, value in state.get("rate_limit_headers", {}).items():
+                    headers[name] = ", ".join(filter(None, [headers.get(name), value]))
+                if has_body and not arrived:
+                    headers["Connection"] = "close"  # or the server would read the rest of the body
             sent += len(message.get("body", b""))
             await send(message)
 

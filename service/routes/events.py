@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Response
-from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+from fastapi.responses import StreamingResponse
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.concurrency import run_in_threadpool
 
 from service.changes import changed
@@ -36,8 +37,7 @@ STREAM: dict[str, Any] = {
 @router.get(
     "/{job_id}/events",
     summary="Follow a job",
-    response_class=EventSourceResponse,
-    response_model=None,
+    response_class=Response,
     responses={
         200: STREAM,
         204: {"description": "The job has ended, and its last event was seen: come no more"},
@@ -56,7 +56,9 @@ async def follow_job(
     if not job.state.open and last_event_id >= job.version:
         return Response(status_code=204)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return EventSourceResponse(_events(parts, job.id, last_event_id), headers=headers)
+    return StreamingResponse(
+        _events(parts, job.id, last_event_id), headers=headers, media_type="text/event-stream"
+    )
 
 
 async def _events(parts: Parts, job_id: str, number: int) -> AsyncIterator[bytes]:

@@ -1,0 +1,172 @@
+"""Server-sent events of a job: as it runs, again from any number on, and a heartbeat in silence."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from service import job_events
+from service.deps import Parts
+from service.job_store import JobStore
+from service.jobs import Job, Progress
+from service.routes import events
+from service.settings import Settings
+from tests.integration.service_processes import Gateway, Worker
+
+Event = dict[str, Any]
+
+
+def parsed(lines: Iterator[str]) -> Iterator[Event]:
+    """The events of a stream, as a browser reads them."""
+    event: Event = {}
+    for line in lines:
+        if line.startswith(":"):
+            continue
+        if not line:
+            if event:
+                yield event | {"data": json.loads(event["data"]), "id": int(event["id"])}
+            event = {}
+            continue
+        name, _, value = line.partition(": ")
+        event[name] = value
+
+
+def follow(gateway: Gateway, job_id: str, after: int | None = None) -> list[Event]:
+    headers = {} if after is None else {"Last-Event-ID": str(after)}
+    with gateway.client.stream("GET", f"/jobs/{job_id}/events", headers=headers) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        return list(parsed(answer.iter_lines()))
+
+
+@pytest.fixture(scope="module")
+def followed(gateway: Gateway, worker: Worker, sample: bytes) -> tuple[str, list[Event]]:
+    """A job that was followed while it ran, and its events."""
+    job_id = gateway.submit(sample)["id"]
+    return job_id, follow(gateway, job_id)
+
+
+def test_every_change_comes_numbered_in_order(followed: tuple[str, list[Event]]) -> None:
+    _, told = followed
+    assert [event["id"] for event in told] == list(range(1, len(told) + 1))
+    states = [event["data"]["state"] for event in told if event["event"] == "state"]
+    assert states == ["queued", "running", "succeeded"]
+    stages = list(dict.fromkeys(event["data"]["progress"]["stage"] for event in told))
+    assert stages == ["queued", "fetch", "encode", "extract", "flow", "fit", "write", "done"]
+    percents = [event["data"]["progress"]["percent"] for event in told]
+    assert percents == sorted(percents)
+    assert percents[-1] == 100
+    moments = [event["data"]["at"] for event in told]
+    assert moments == sorted(moments)
+
+
+@pytest.mark.parametrize("after", [0, 1, 4])
+def test_a_stream_goes_on_where_it_was_left(
+    gateway: Gateway, followed: tuple[str, list[Event]], after: int
+) -> None:
+    job_id, told = followed
+    assert follow(gateway, job_id, after) == told[after:]
+
+
+def test_after_the_last_event_there_is_nothing_to_come_for(
+    gateway: Gateway, followed: tuple[str, list[Event]]
+) -> None:
+    job_id, told = followed
+    headers = {"Last-Event-ID": str(told[-1]["id"])}
+    assert gateway.client.get(f"/jobs/{job_id}/events", headers=headers).status_code == 204
+    for wrong in ("x", "-1", "9" * 20):
+        answer = gateway.client.get(f"/jobs/{job_id}/events", headers={"Last-Event-ID": wrong})
+        assert answer.status_code == 422
+
+
+def test_events_come_at_once_and_to_many(gateway: Gateway, queued: dict[str, Any], jobs: JobStore) -> None:
+    seen: list[tuple[str, float]] = []
+
+    def read() -> None:
+        with httpx.stream(
+            "GET", f"{gateway.client.base_url}/jobs/{queued['id']}/events", trust_env=False, timeout=30
+        ) as answer:
+            seen.extend((event["data"]["state"], time.monotonic()) for event in parsed(answer.iter_lines()))
+
+    readers = [threading.Thread(target=read) for _ in range(20)]
+    for reader in readers:
+        reader.start()
+    end = time.monotonic() + 10
+    while len(seen) < 20 and time.monotonic() < end:
+        time.sleep(0.02)
+    began = time.monotonic()
+    jobs.claim(queued["id"], 3)
+    time.sleep(0.5)
+    jobs.cancel(queued["id"])
+    for reader in readers:
+        reader.join(10)
+    assert [state for state, _ in sorted(seen, key=lambda told: told[1])] == (
+        ["queued"] * 20 + ["running"] * 20 + ["canceled"] * 20
+    )
+    assert max(at for state, at in seen if state == "running") - began < 0.5
+
+
+@pytest.fixture
+def job(jobs: JobStore, queued: dict[str, Any]) -> Job:
+    found = jobs.claim(queued["id"], 3)
+    assert found is not None
+    return found
+
+
+def test_silence_is_broken_by_a_heartbeat(
+    settings: Settings, job: Job, jobs: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "HEARTBEAT", 0.3)
+    monkeypatch.setattr(events, "LOOK_AGAIN", 0.1)
+    parts = Parts(settings)
+
+    async def read() -> list[bytes]:
+        told = []
+        async for chunk in events._events(parts, job.id, 2):
+            told.append(chunk)
+            if len(told) == 2:
+                jobs.report(job, Progress(stage="flow", percent=50))
+            if len(told) == 4:
+                jobs.cancel(job.id)
+        return told
+
+    told = asyncio.run(asyncio.wait_for(read(), 10))  # nobody listens to Redis: it is asked again in time
+    assert [chunk.startswith(b":") for chunk in told] == [True, True, False, True, False]
+
+
+def test_only_the_last_events_of_a_long_job_are_kept(
+    job: Job, jobs: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_events, "KEPT", 100)
+    for percent in range(400):
+        jobs.report(job, Progress(stage="flow", percent=percent / 4))
+    numbers = [number for number, _, _ in jobs.events.after(job.id, 0)]
+    assert 100 <= len(numbers) < 250  # Redis forgets them in blocks
+    assert numbers == list(range(403 - len(numbers), 403))
+
+
+def test_a_stopping_gateway_sends_its_listeners_home(
+    server_env: dict[str, str], any_model: str, sample: bytes
+) -> None:
+    process = Gateway(server_env)
+    process.start()
+    try:
+        process.wait_until_ready(60)
+        job_id = process.submit(sample, model=any_model)["id"]
+        with process.client.stream("GET", f"/jobs/{job_id}/events") as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            began = time.monotonic()
+            process.ask_to_stop()
+            list(lines)  # it ends, and is not cut off
+        while process.is_running:
+            assert time.monotonic() - began < 3
+            time.sleep(0.02)
+        assert not any("Traceback" in line for line in process.log.tail("gateway", 2000))
+    finally:
+        process.stop()

@@ -1,0 +1,222 @@
+"""Bearer keys: made by the command, hashed at rest, each with its own jobs and limits."""
+
+import hashlib
+import re
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from redis import Redis
+
+from service.keys import KeyStore
+from tests.integration.service_processes import Gateway
+
+SERVICE = str(Path(sysconfig.get_path("scripts")) / "service")
+FAR = "0" * 32
+
+
+@pytest.fixture(scope="module")
+def locked(server_env: dict[str, str]) -> Iterator[Gateway]:
+    """A gateway that asks for keys, and that lets few jobs wait."""
+    process = Gateway(server_env | {"OFLOW_AUTH": "keys", "OFLOW_MAX_QUEUED": "1000"})
+    try:
+        process.start()
+        process.wait_until_ready(60)
+        yield process
+    finally:
+        process.stop()
+
+
+@pytest.fixture(scope="module")
+def redis(server_env: dict[str, str]) -> Redis:
+    return Redis.from_url(server_env["OFLOW_REDIS_URL"], decode_responses=True)
+
+
+@pytest.fixture(scope="module")
+def keys(redis: Redis) -> KeyStore:
+    return KeyStore(redis)
+
+
+def with_key(text: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {text}"}
+
+
+def submit(gateway: Gateway, text: str, file: bytes, **options: Any) -> httpx.Response:
+    return gateway.client.post(
+        "/reconstruct", files={"file": ("a.npz", file)}, data=options, headers=with_key(text)
+    )
+
+
+def command(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [SERVICE, "keys", *arguments], env=environment, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_the_command_makes_lists_and_revokes(
+    locked: Gateway, server_env: dict[str, str], redis: Redis
+) -> None:
+    made = command(server_env, "create", "the lab", "--rate-limit", "50")
+    assert made.returncode == 0, made.stderr
+    text = made.stdout.strip()
+    key_id = text.split("_")[1]
+    assert re.fullmatch(r"oflow_[0-9a-f]{12}_[0-9a-f]{64}", text)
+    assert locked.client.get("/jobs", headers=with_key(text)).status_code == 200
+
+    everything = " ".join([*redis.hvals("oflow:keys"), *redis.keys()])
+    assert hashlib.sha256(text.encode()).hexdigest() in everything
+    assert text.split("_")[2] not in everything
+    listed = command(server_env, "list").stdout
+    assert re.search(rf"^{key_id}  .*50/min 100 jobs  active  the lab$", listed, re.MULTILINE)
+    assert text.split("_")[2] not in listed
+
+    assert command(server_env, "revoke", key_id).returncode == 0
+    refused = locked.client.get("/jobs", headers=with_key(text))
+    assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized")
+    assert "revoked" in command(server_env, "list").stdout
+    unknown = command(server_env, "revoke", "nobody")
+    assert unknown.returncode == 1
+    assert "no key 'nobody'" in unknown.stderr
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "Bearer",
+        "Basic dXNlcjpwYXNz",
+        "Bearer nonsense",
+        f"Bearer oflow_{'0' * 12}_{'0' * 64}",
+    ],
+)
+def test_without_a_key_nothing_opens(locked: Gateway, header: str | None) -> None:
+    headers = {} if header is None else {"Authorization": header}
+    for method, path in (
+        ("POST", "/reconstruct"),
+        ("POST", "/uploads"),
+        ("GET", "/jobs"),
+        ("GET", f"/jobs/{FAR}"),
+        ("GET", f"/jobs/{FAR}/events"),
+        ("GET", f"/jobs/{FAR}/result"),
+        ("DELETE", f"/jobs/{FAR}"),
+        ("GET", "/models"),
+    ):
+        answer = locked.client.request(method, path, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized"), (method, path)
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+def test_a_key_is_asked_for_before_the_body_is_read(locked: Gateway) -> None:
+    sent = 0
+
+    def body() -> Iterator[bytes]:
+        nonlocal sent
+        while sent < 100 * 2**20:
+            sent += 2**16
+            yield bytes(2**16)
+
+    answer = locked.client.post("/reconstruct", content=body())
+    assert answer.status_code == 401
+    assert answer.headers["connection"] == "close"
+    assert sent < 50 * 2**20  # nobody took it
+
+
+def test_probes_and_documents_need_no_key(locked: Gateway) -> None:
+    for path in ("/", "/livez", "/metrics", "/openapi.json", "/docs"):
+        assert locked.client.get(path).status_code == 200, path
+    assert locked.client.get("/readyz").status_code in (200, 503)
+    document = locked.client.get("/openapi.json").json()
+    assert document["security"] == [{"key": []}]
+    open_to_all = {
+        path for path, methods in document["paths"].items() if methods.get("get", {}).get("security") == []
+    }
+    assert open_to_all == {"/", "/livez", "/readyz", "/metrics"}
+
+
+def test_the_jobs_of_others_do_not_exist(
+    locked: Gateway, keys: KeyStore, any_model: str, sample: bytes
+) -> None:
+    (_, mine), (_, yours) = keys.create("mine"), keys.create("yours")
+    job_id = submit(locked, mine, sample, model=any_model).json()["id"]
+    unknown = locked.client.get(f"/jobs/{FAR}", headers=with_key(yours)).json()
+    for method, path in (("GET", ""), ("GET", "/events"), ("GET", "/result"), ("DELETE", "")):
+        answer = locked.client.request(method, f"/jobs/{job_id}{path}", headers=with_key(yours))
+        assert answer.status_code == 404
+        told = answer.json() | {"trace_id": unknown["trace_id"]}
+        assert told == unknown | {"detail": unknown["detail"].replace(FAR, job_id)}
+    assert locked.client.get("/jobs", headers=with_key(yours)).json() == {"jobs": []}
+    (listed,) = locked.client.get("/jobs", headers=with_key(mine)).json()["jobs"]
+    assert (listed["id"], listed["state"]) == (job_id, "queued")
+
+
+def test_the_idempotency_keys_of_others_are_not_ours(
+    locked: Gateway, keys: KeyStore, any_model: str, sample: bytes
+) -> None:
+    made = set()
+    for name in ("one", "two"):
+        _, text = keys.create(name)
+        answer = locked.client.post(
+            "/reconstruct",
+            files={"file": ("a.npz", sample)},
+            data={"model": any_model},
+            headers=with_key(text) | {"Idempotency-Key": "1"},
+        )
+        made.add(answer.json()["id"])
+    assert len(made) == 2
+
+
+def test_requests_are_counted_for_each_key(locked: Gateway, keys: KeyStore) -> None:
+    _, text = keys.create("hasty", rate_limit=5)
+    for left in (4, 3, 2, 1, 0):
+        answer = locked.client.get(f"/jobs/{FAR}", headers=with_key(text))
+        assert answer.status_code == 404
+        assert answer.headers["ratelimit-policy"] == '"requests";q=5;w=60'
+        assert re.fullmatch(rf'"requests";r={left};t=(60|59|58|57)', answer.headers["ratelimit"])
+    refused = locked.client.get("/jobs", headers=with_key(text))
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+    assert 50 < int(refused.headers["retry-after"]) <= 60
+    assert refused.headers["ratelimit"].startswith('"requests";r=0;')
+    _, other = keys.create("patient")
+    assert locked.client.get("/jobs", headers=with_key(other)).status_code == 200
+
+
+def test_open_jobs_are_counted_for_each_key_even_when_they_come_at_once(
+    locked: Gateway, keys: KeyStore, any_model: str, sample: bytes
+) -> None:
+    _, text = keys.create("greedy", open_jobs=3)
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(lambda _: submit(locked, text, sample, model=any_model), range(10)))
+    taken = [answer for answer in answers if answer.status_code == 202]
+    refused = [answer for answer in answers if answer.status_code != 202]
+    assert len(taken) == 3
+    for answer in refused:
+        assert (answer.status_code, answer.json()["code"]) == (429, "too_many_jobs")
+        assert int(answer.headers["retry-after"]) > 0
+        assert answer.headers["ratelimit"].startswith('"open-jobs";r=0, "requests";')
+    locked.client.delete(f"/jobs/{taken[0].json()['id']}", headers=with_key(text))
+    assert submit(locked, text, sample, model=any_model).status_code == 202
+
+
+def test_a_full_queue_refuses(
+    server_env: dict[str, str], any_model: str, sample: bytes, redis: Redis
+) -> None:
+    waiting = int(redis.zcard(f"oflow:waiting:{any_model}"))
+    process = Gateway(server_env | {"OFLOW_MAX_QUEUED": str(waiting + 2)})
+    try:
+        process.start()
+        process.wait_until_ready(60)
+        last = [process.submit(sample, model=any_model)["id"] for _ in range(2)][-1]
+        form: dict[str, Any] = {"files": {"file": ("a.npz", sample)}, "data": {"model": any_model}}
+        refused = process.client.post("/reconstruct", **form)
+        assert (refused.status_code, refused.json()["code"]) == (503, "queue_full")
+        assert int(refused.headers["retry-after"]) > 0
+        process.client.delete(f"/jobs/{last}")
+        assert process.client.post("/reconstruct", **form).status_code == 202
+    finally:
+        process.stop()

@@ -1,0 +1,130 @@
+"""Large files go straight to the object store, and are then named by their id."""
+
+import secrets
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from service.deps import Parts
+from service.local.object_store import ObjectStore
+from service.retention import expire_uploads
+from service.settings import Settings
+from tests.integration.service_processes import Gateway
+
+
+def begin(gateway: Gateway) -> dict[str, Any]:
+    answer = gateway.client.post("/uploads")
+    assert answer.status_code == 201, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def send(upload: dict[str, Any], file: bytes, **changed: str) -> httpx.Response:
+    form = upload["fields"] | changed
+    return httpx.post(upload["url"], data=form, files={"file": ("a.npz", file)}, trust_env=False)
+
+
+def test_an_upload_becomes_jobs(gateway: Gateway, any_model: str, sample: bytes) -> None:
+    upload = begin(gateway)
+    assert send(upload, sample).is_success
+    body = {
+        "upload_id": upload["upload_id"],
+        "model": any_model,
+        "formats": ["glb", "obj"],
+        "metadata": {"n": [1]},
+    }
+    first, second = (gateway.client.post("/reconstruct", json=body) for _ in range(2))
+    assert (first.status_code, second.status_code) == (202, 202), first.text
+    assert first.json()["id"] != second.json()["id"]
+    direct = gateway.submit(sample, model=any_model)
+    assert first.json()["input"] == direct["input"]
+    assert first.json()["options"]["formats"] == ["glb", "obj"]
+    assert first.json()["metadata"] == {"n": [1]}
+
+
+def test_a_retry_needs_the_upload_no_more(
+    gateway: Gateway, any_model: str, sample: bytes, object_store: ObjectStore
+) -> None:
+    upload = begin(gateway)
+    send(upload, sample)
+    body = {"upload_id": upload["upload_id"], "model": any_model}
+    key = {"Idempotency-Key": secrets.token_hex()}
+    first = gateway.client.post("/reconstruct", json=body, headers=key)
+    object_store.client().delete_object(Bucket=object_store.bucket, Key=f"uploads/{upload['upload_id']}")
+    again = gateway.client.post("/reconstruct", json=body, headers=key)
+    assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
+    gone = gateway.client.post("/reconstruct", json=body)
+    assert (gone.status_code, gone.json()["code"]) == (409, "upload_missing")
+
+
+def test_the_form_takes_one_file_at_one_place(gateway: Gateway, any_model: str, settings: Settings) -> None:
+    upload = begin(gateway)
+    assert upload["max_bytes"] == settings.max_upload_bytes
+    elsewhere = send(upload, b"x", key="uploads/mine")
+    tampered = send(upload, b"x", policy=upload["fields"]["policy"][:-8] + "AAAAAAAA")
+    empty = send(upload, b"")
+    assert [answer.status_code for answer in (elsewhere, tampered)] == [403, 403]
+    assert empty.status_code in (400, 403)
+    body = {"upload_id": upload["upload_id"], "model": any_model}
+    missing = gateway.client.post("/reconstruct", json=body)
+    assert (missing.status_code, missing.json()["code"]) == (409, "upload_missing")
+
+
+def test_the_form_takes_no_more_than_the_limit(settings: Settings) -> None:
+    parts = Parts(settings)
+    _, form = parts.uploads.create("open", 60, 1000)
+    for size, taken in ((1000, True), (1001, False)):
+        answer = httpx.post(form.url, data=form.fields, files={"file": ("a", bytes(size))}, trust_env=False)
+        assert answer.is_success is taken
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "key"),
+    [
+        ({"upload_id": "f" * 32}, 404, "not_found", None),
+        ({}, 422, "invalid_options", "upload_id"),
+        ({"upload_id": 7}, 422, "invalid_options", "upload_id"),
+        ({"upload_id": "f" * 32, "resolutoin": 64}, 422, "invalid_options", "resolutoin"),
+        ({"upload_id": "f" * 32, "frames": 1}, 422, "invalid_options", "frames"),
+        ({"upload_id": "f" * 32, "metadata": {"a": "\ud800"}}, 400, "bad_request", None),
+        ([], 400, "bad_request", None),
+    ],
+)
+def test_bodies_with_faults(
+    gateway: Gateway, any_model: str, body: Any, status: int, code: str, key: str | None
+) -> None:
+    options = {"model": any_model} if isinstance(body, dict) else []
+    import json
+
+    answer = gateway.client.post(
+        "/reconstruct",
+        content=json.dumps(options | body if options else body),
+        headers={"Content-Type": "application/json"},
+    )
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    if key is not None:
+        assert [fault["key"] for fault in answer.json()["errors"]] == [key]
+
+
+def test_an_upload_that_holds_no_sequence_is_refused_like_any(gateway: Gateway, any_model: str) -> None:
+    upload = begin(gateway)
+    send(upload, b"hello")
+    body = {"upload_id": upload["upload_id"], "model": any_model}
+    answer = gateway.client.post("/reconstruct", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media")
+
+
+def test_an_expired_upload_loses_its_file(settings: Settings, sample: bytes) -> None:
+    parts = Parts(settings)
+    upload, form = parts.uploads.create("open", 60, 10_000_000)
+    httpx.post(form.url, data=form.fields, files={"file": ("a", sample)}, trust_env=False).raise_for_status()
+    assert parts.uploads.get(upload.id, "open") == upload
+    assert parts.uploads.get(upload.id, "somebody else") is None
+    expire_uploads(parts)
+    assert parts.store.size(upload.key) == len(sample)
+    parts.redis.zadd(parts.uploads.expiry, {upload.id: time.time() - 1})
+    expire_uploads(parts)
+    assert parts.store.size(upload.key) is None
+    assert parts.redis.zscore(parts.uploads.expiry, upload.id) is None

@@ -1,0 +1,280 @@
+"""Webhooks: signed, sent until they are taken, and never into somebody's network."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+
+from service import webhook_delivery, webhooks
+from service.deps import Parts
+from service.jobs import Input, Job, State
+from service.options import Options
+from service.settings import Settings
+from service.webhook_delivery import ATTEMPTS, WebhookDelivery, pause_after
+from service.webhooks import deliver, secret_text, sign
+from tests.integration.service_processes import Gateway
+
+MASTER = "0123456789abcdef0123456789abcdef"
+
+
+class Receiver(HTTPServer):
+    """A caller's server: keeps what comes, answers with the statuses in `answers`, then with 204."""
+
+    def __init__(self) -> None:
+        self.received: list[tuple[dict[str, str], bytes]] = []
+        self.answers: list[int] = []
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/hook?for=me"
+
+    def wait(self, count: int, seconds: float = 15) -> None:
+        end = time.monotonic() + seconds
+        while len(self.received) < count:
+            assert time.monotonic() < end, f"{len(self.received)} webhooks came"
+            time.sleep(0.05)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.server.received.append(({k.lower(): v for k, v in self.headers.items()}, body))
+        status = self.server.answers.pop(0) if self.server.answers else 204
+        self.send_response(status)
+        if status == 307:
+            self.send_header("Location", self.server.url)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    server = Receiver()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def calling(server_env: dict[str, str]) -> Iterator[Gateway]:
+    """A gateway that sends webhooks, also to this machine."""
+    process = Gateway(server_env | {"OFLOW_WEBHOOK_SECRET": MASTER, "OFLOW_WEBHOOK_LOOPBACK": "true"})
+    try:
+        process.start()
+        process.wait_until_ready(60)
+        yield process
+    finally:
+        process.stop()
+
+
+@pytest.fixture
+def sending(settings: Settings) -> Settings:
+    return settings.model_copy(
+        update={"webhook_secret": type(settings.redis_url)(MASTER), "webhook_loopback": True}
+    )
+
+
+def job_for(url: str) -> Job:
+    source = Input(frames=2, points=32, bytes=3, sha256="0" * 64)
+    return Job.new("any", Options(webhook_url=url), source, 600).ended(State.SUCCEEDED)
+
+
+def test_an_ended_job_is_told_signed_and_once(
+    calling: Gateway, any_model: str, sample: bytes, receiver: Receiver, sending: Settings
+) -> None:
+    job = calling.submit(sample, model=any_model, webhook_url=receiver.url, metadata='{"take": 4}')
+    time.sleep(1.2)
+    assert receiver.received == []  # it has not ended
+    calling.client.delete(f"/jobs/{job['id']}")
+    receiver.wait(1)
+    time.sleep(1.5)
+    ((headers, body),) = receiver.received
+    told = json.loads(body)
+    assert told["type"] == "job.canceled"
+    assert (told["data"]["id"], told["data"]["state"]) == (job["id"], "canceled")
+    assert told["data"]["metadata"] == {"take": 4}
+    assert headers["content-type"] == "application/json"
+    assert headers["host"] == f"127.0.0.1:{receiver.server_port}"
+    assert abs(int(headers["webhook-timestamp"]) - time.time()) < 10
+    # As the Standard Webhooks page says, from the secret that a caller is given.
+    secret = base64.b64decode(secret_text(sending).removeprefix("whsec_"))
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.{body.decode()}"
+    wanted = base64.b64encode(hmac.new(secret, signed.encode(), hashlib.sha256).digest()).decode()
+    assert headers["webhook-signature"] == f"v1,{wanted}"
+
+
+def test_the_signature_is_that_of_the_published_example() -> None:
+    """From the test vectors of the Standard Webhooks libraries."""
+    secret = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    headers = sign(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
+    assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_every_key_signs_with_a_secret_of_its_own(sending: Settings) -> None:
+    assert secret_text(sending, "one") != secret_text(sending, "two")
+    assert MASTER not in secret_text(sending, "one")
+
+
+@pytest.mark.parametrize(
+    ("answer", "taken"), [(200, True), (204, True), (307, False), (404, False), (500, False)]
+)
+def test_only_success_counts_and_redirects_are_not_followed(
+    sending: Settings, receiver: Receiver, answer: int, taken: bool
+) -> None:
+    receiver.answers = [answer]
+    assert asyncio.run(deliver(sending, job_for(receiver.url))) is taken
+    assert len(receiver.received) == 1
+
+
+def test_what_is_not_taken_is_sent_again_later_and_later(
+    sending: Settings, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = Parts(sending)
+    job = job_for(receiver.url).with_(state=State.QUEUED, ended_at=None)
+    parts.jobs.create(job)
+    parts.jobs.cancel(job.id)
+    receiver.answers = [500, 503]
+    monkeypatch.setattr(webhook_delivery, "FIRST_PAUSE", 0.2)
+    monkeypatch.setattr(webhook_delivery, "FACTOR", 2.0)
+
+    async def send() -> None:
+        delivery = WebhookDelivery()
+        while parts.redis.zscore(parts.jobs.webhooks, job.id) is not None:
+            await delivery.send_due(parts)
+            await asyncio.sleep(0.02)
+
+    began = time.monotonic()
+    asyncio.run(asyncio.wait_for(send(), 10))
+    assert 0.6 < time.monotonic() - began < 4
+    assert len(receiver.received) == 3
+    assert len({headers["webhook-id"] for headers, _ in receiver.received}) == 1
+    assert parts.redis.hget(f"{parts.jobs.webhooks}:attempts", job.id) is None
+
+
+def test_it_is_given_up_in_the_end() -> None:
+    pauses = [pause_after(attempt) for attempt in range(1, ATTEMPTS + 1)]
+    assert pauses[-1] is None
+    waits = [pause for pause in pauses if pause is not None]
+    assert waits == sorted(waits)
+    assert 3600 < sum(waits) < 6 * 3600
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:1/", "https://127.0.0.1/", "https://10.0.0.1/", "https://[::1]/", "https://[::ffff:10.0.0.1]/",
+     "http://example.org/", "https://user:pw@example.org/", "https://169.254.169.254/latest/meta-data", "https://0/"],
+)  # fmt: skip
+def test_addresses_are_refused_at_the_door(
+    server_env: dict[str, str], any_model: str, sample: bytes, strict: Gateway, url: str
+) -> None:
+    answer = strict.client.post(
+        "/reconstruct", files={"file": ("a.npz", sample)}, data={"model": any_model, "webhook_url": url}
+    )
+    if url == "https://0/":  # no address, but a name that leads to one: refused when it is looked up
+        assert answer.status_code == 202
+    else:
+        assert (answer.status_code, answer.json()["errors"][0]["key"]) == (422, "webhook_url")
+
+
+@pytest.fixture(scope="module")
+def strict(server_env: dict[str, str]) -> Iterator[Gateway]:
+    process = Gateway(server_env | {"OFLOW_WEBHOOK_SECRET": MASTER})
+    try:
+        process.start()
+        process.wait_until_ready(60)
+        yield process
+    finally:
+        process.stop()
+
+
+def test_a_server_without_a_secret_says_that_it_sends_none(
+    gateway: Gateway, any_model: str, sample: bytes
+) -> None:
+    options = {"model": any_model, "webhook_url": "https://example.org/"}
+    answer = gateway.client.post("/reconstruct", files={"file": ("a.npz", sample)}, data=options)
+    assert answer.status_code == 422
+    assert "OFLOW_WEBHOOK_SECRET" in answer.json()["detail"]
+
+
+class Names:
+    """A name server whose answers change: public when it is asked first, then inside the network."""
+
+    def __init__(self, *answers: list[str]) -> None:
+        self.answers = list(answers)
+        self.asked = 0
+
+    async def getaddrinfo(self, _host: str, port: int, **_: Any) -> list[Any]:
+        self.asked += 1
+        found = self.answers[min(self.asked, len(self.answers)) - 1]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
+
+
+def connections(monkeypatch: pytest.MonkeyPatch, names: Names, settings: Settings, url: str) -> list[Any]:
+    """The addresses that a delivery connects to; each connection fails."""
+    tried: list[Any] = []
+
+    async def connect(remote_host: str, remote_port: int, **_: object) -> None:
+        tried.append((remote_host, remote_port))
+        raise OSError("not in a test")
+
+    async def run() -> None:
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", names.getaddrinfo)
+        assert not await deliver(settings, job_for(url))
+
+    monkeypatch.setattr("anyio.connect_tcp", connect)
+    asyncio.run(run())
+    return tried
+
+
+def test_the_address_that_was_checked_is_the_one_connected_to(
+    sending: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = Names(["93.184.216.34"], ["127.0.0.1"])
+    strict = sending.model_copy(update={"webhook_loopback": False})
+    tried = connections(monkeypatch, names, strict, "https://rebinding.example:8443/")
+    assert names.asked == 1
+    assert tried == [("93.184.216.34", 8443)]
+
+
+@pytest.mark.parametrize(
+    "answers", [["10.0.0.1"], ["93.184.216.34", "127.0.0.1"], ["169.254.169.254"], ["::ffff:10.0.0.1"]]
+)
+def test_a_name_that_leads_inside_is_not_followed(
+    sending: Settings, monkeypatch: pytest.MonkeyPatch, answers: list[str]
+) -> None:
+    strict = sending.model_copy(update={"webhook_loopback": False})
+    assert connections(monkeypatch, Names(answers), strict, "https://inside.example/") == []
+    # Where loopback is let in for tests, nothing else is.
+    if "127.0.0.1" not in answers:
+        assert connections(monkeypatch, Names(answers), sending, "https://inside.example/") == []
+
+
+def test_plain_http_goes_to_this_machine_only(sending: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert connections(monkeypatch, Names(["93.184.216.34"]), sending, "http://outside.example/") == []
+
+
+def test_a_receiver_that_does_not_answer_is_left(sending: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhooks, "SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        port = silent.getsockname()[1]
+        assert not asyncio.run(deliver(sending, job_for(f"http://127.0.0.1:{port}/")))
+    assert time.monotonic() - began < 2
