@@ -1,22 +1,27 @@
-"""The command `service`: keys of a gateway."""
+"""The command `service`: a gateway's keys, and its client."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from redis import Redis
-from redis.exceptions import RedisError
 
-from service.keys import KeyStore
-from service.settings import Settings, get_settings
-from service.webhooks import secret_text
+from service.client_commands import cancel, download, list_jobs, reconstruct, status, up
+
+if TYPE_CHECKING:  # the packages of a gateway, which a client need not have
+    from service.keys import KeyStore
+    from service.settings import Settings
 
 app = typer.Typer(
-    help="Look after a gateway. Settings come from OFLOW_… environment variables.",
+    help="Use a gateway, and look after one. Settings come from OFLOW_… environment variables.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 keys = typer.Typer(help="Bearer keys: who may use the gateway.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
+for command in (reconstruct, status, download, cancel, up):
+    app.command()(command)
+app.command("list")(list_jobs)
 
 
 @keys.command()
@@ -30,8 +35,12 @@ def create(
     ] = None,
 ) -> None:
     """Make a key and print it, this once: only its hash is kept."""
+    from service.settings import get_settings
+    from service.webhooks import secret_text
+
     settings = get_settings()
-    key, text = _keys(settings).create(name, rate_limit, open_jobs)
+    with _keys(settings) as store:
+        key, text = store.create(name, rate_limit, open_jobs)
     typer.echo(text)
     typer.echo(f"This is key {key.id}, {name}. It is not shown again.", err=True)
     if settings.webhook_secret is not None:
@@ -41,8 +50,12 @@ def create(
 @keys.command("list")
 def list_keys() -> None:
     """List the keys: id, when it was made, its limits, whether it was revoked, name."""
+    from service.settings import get_settings
+
     settings = get_settings()
-    for key in _keys(settings).all():
+    with _keys(settings) as store:
+        known = list(store.all())
+    for key in known:
         limits = f"{key.rate_limit or settings.rate_limit}/min {key.open_jobs or settings.open_jobs} jobs"
         state = f"revoked {key.revoked_at:%Y-%m-%d}" if key.revoked_at else "active"
         typer.echo(f"{key.id}  {key.created_at:%Y-%m-%d}  {limits}  {state}  {key.name}")
@@ -51,27 +64,33 @@ def list_keys() -> None:
 @keys.command()
 def revoke(key_id: Annotated[str, typer.Argument(help="The id that `list` shows.")]) -> None:
     """Let a key open nothing any more. Its jobs go on, and expire as they would."""
-    key = _keys(get_settings()).revoke(key_id)
+    from service.settings import get_settings
+
+    with _keys(get_settings()) as store:
+        key = store.revoke(key_id)
     if key is None:
         typer.echo(f"There is no key {key_id!r}: `service keys list` shows them", err=True)
         raise typer.Exit(1)
     typer.echo(f"{key.id}, {key.name}, is revoked")
 
 
-def _keys(settings: Settings) -> KeyStore:
+@contextmanager
+def _keys(settings: "Settings") -> "Iterator[KeyStore]":
+    """The keys, with a Redis that does not answer told in a line."""
+    from redis import Redis
+    from redis.exceptions import RedisError
+
+    from service.keys import KeyStore
+
     url = settings.redis_url.get_secret_value()
-    return KeyStore(
-        Redis.from_url(url, decode_responses=True, socket_connect_timeout=3, socket_timeout=5, retry=None)
-    )
-
-
-def main() -> None:
-    """The command, with Redis that does not answer told in a line."""
     try:
-        app()
+        yield KeyStore(
+            Redis.from_url(url, decode_responses=True, socket_connect_timeout=3, socket_timeout=5, retry=None)
+        )
     except RedisError as error:
-        raise SystemExit(f"The Redis in OFLOW_REDIS_URL does not answer: {error}") from None
+        typer.echo(f"The Redis in OFLOW_REDIS_URL does not answer: {error}", err=True)
+        raise typer.Exit(1) from None
 
 
 if __name__ == "__main__":
-    main()
+    app()

@@ -5,25 +5,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from pydantic import BaseModel
 from redis import Redis
 from redis.client import Pipeline
 
-from service.jobs import Job, JobError, Progress, State
+from service.jobs import Job, JobEvent, State
 
 KEPT = 1000  # events of one job; a long job loses its first ones
 AT_ONCE = 200
 _Entries = list[tuple[str, dict[str, str]]]
-
-
-class JobEvent(BaseModel):
-    """The `data:` of an event. `progress` events leave the state as it was."""
-
-    state: State
-    progress: Progress
-    attempt: int
-    at: datetime
-    error: JobError | None = None
 
 
 class JobEvents:

@@ -79,6 +79,16 @@ class JobError(BaseModel):
     message: str
 
 
+class JobEvent(BaseModel):
+    """The `data:` of an event. `progress` events leave the state as it was."""
+
+    state: State
+    progress: Progress
+    attempt: int
+    at: datetime
+    error: JobError | None = None
+
+
 class Job(BaseModel):
     id: str
     version: int = 1  # counts the changes; the number of the event that told of the last one

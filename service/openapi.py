@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from service.job_events import JobEvent
+from service.jobs import JobEvent
 from service.problems import REF, FaultDetails, ProblemDetails
 from service.webhooks import WebhookEvent
 

@@ -6,14 +6,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
 
-import httpx
 import typer
 from rich.console import Console
 
+from service.client import JobFailedError
 from service.local.directories import data_directory
 from service.local.errors import LocalStackError
 from service.local.log import MergedLog
 from service.local.stack import LocalStack
+from service.retrying import ServiceError
 
 app = typer.Typer(
     help="The whole service on this machine, without Docker.",
@@ -62,7 +63,7 @@ def demo(
         log = MergedLog(stream)
         try:
             run_demo(sample, out, log)
-        except (LocalStackError, httpx.HTTPError) as error:
+        except (LocalStackError, ServiceError, JobFailedError) as error:
             errors.print(str(error), style="red")
             for line in [] if getattr(error, "lines", None) else log.tail():
                 errors.print(line)
