@@ -33,10 +33,7 @@ TASKS: dict[str, type[Task]] = {
 
 def load_task(config: Config, checkpoint: str | Path | None = None, device: str = "cpu") -> Task:
     """The task of a config, its model loaded. Raises ModelError for what is wrong, settings first."""
-    name = task_name(config)
-    if name not in TASKS:
-        raise ConfigError(f"{config.name} is for {name}, which is not available here: {', '.join(TASKS)} are")
-    kind, generation = TASKS[name], config.generation
+    kind, generation = TASKS[task_name(config)], config.generation
     kind.check(config)
     asked: list[Gives] = ["meshes"] if generation.generate_mesh else []
     asked += ["point clouds"] if generation.generate_pointcloud else []
