@@ -254,6 +254,11 @@ def _contradiction(config: Config) -> str | None:
         return "training.gradient is adjoint and model.use_adjoint is false; wanted true, or fixed_step"
     if config.method != "oflow" and training.parts != "joint":
         return f"training.parts is {training.parts} and method {config.method} has no halves; wanted joint"
+    if model.z_dim and training.parts != "joint":
+        return (
+            f"training.parts is {training.parts} and model.z_dim {model.z_dim}: latent encoders belong to no "
+            "half and would not learn; wanted joint"
+        )
     if training.parts == "shape" and not model.loss_recon:
         return "training.parts shape learns by model.loss_recon alone, which is false; wanted true"
     if training.parts == "flow" and not model.loss_corr:

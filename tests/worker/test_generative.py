@@ -362,6 +362,12 @@ def test_a_model_that_reads_inputs_too_is_sent_to_generate(file: Path) -> None:
         load_task(load_config(file, {"model": {"decoder": None}}))
 
 
+@pytest.mark.parametrize("parts", ["shape", "flow"])
+def test_halves_of_a_model_with_latent_codes_cannot_be_trained(parts: str) -> None:
+    with pytest.raises(ConfigError, match="latent encoders belong to no half"):
+        load_config("generative/oflow", {"training": {"parts": parts}})
+
+
 def test_a_shape_without_a_surface_says_so(model: LoadedModel, space: LatentSpace) -> None:
     space.codes["loc_z"][0, 0] = -10
     strict = model.config.test.model_copy(update={"threshold": 0.9})

@@ -45,8 +45,11 @@ def _embed(codes: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
 
 def _scatter(axes: Axes, points: NDArray[np.float32], groups: list[str], title: str) -> None:
     known, group = np.unique(groups, return_inverse=True)
-    for number, name in enumerate(known):
-        color = colormaps["tab20" if len(known) <= LEGEND else "turbo"]((number + 0.5) / len(known))
+    if len(known) <= LEGEND:
+        colors = colormaps["tab10" if len(known) <= 10 else "tab20"](np.arange(len(known)))
+    else:
+        colors = colormaps["turbo"](np.linspace(0, 1, len(known)))
+    for color, (number, name) in zip(colors, enumerate(known), strict=True):
         x, y = points[group == number].T
         axes.scatter(x, y, s=7, color=color, label=name.replace("_", " "))
     axes.set(title=title, xticks=[], yticks=[])
