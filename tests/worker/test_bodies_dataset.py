@@ -179,6 +179,7 @@ def test_point_sets_learn_from_trajectories():
     assert item["points_mesh"].shape == (17, 40, 3)
     steps = np.linalg.norm(np.diff(item["points_mesh"], axis=0), axis=2)
     assert steps.max() < 0.15, "row j is one particle"
+    assert set(baseline("psgn4d", "val")[0]) == set(item), "none of occupancy, which would take longer"
 
 
 def test_occupancy_at_any_time_includes_the_first_frame():

@@ -68,6 +68,9 @@ class BodiesDataset(Dataset[Item]):
         self._training = split == "train"
         generation = config.generation
         self._with_meshes = split == "test" and (generation.interpolate or generation.correspondence)
+        # Drawing what nobody reads would take longer than all the rest.
+        measured = split != "test" or config.test.eval_mesh_iou
+        self._with_occupancy = config.method != "psgn4d" and measured
         self._scenes = Scenes(adults, self._bodies.variety, self._bodies.turn)
         self._fields = set(needed_fields(config)) if self._training else set()
         # Occupancy Flow learns the first frame's occupancy by points of its own.
@@ -184,15 +187,12 @@ class BodiesDataset(Dataset[Item]):
 
     def _held_out_fields(self, rng: np.random.Generator, vertices: Floats, first: Surface) -> Item:
         count = self._evaluated_points
-        points = np.stack([_draw_in_box(rng, frame, count) for frame in vertices])  # [T, P, 3]
-        occupied = [inside(frame, first.faces, p) for frame, p in zip(vertices, points, strict=True)]
-        return {
-            "points": points,
-            "points.occ": np.stack(occupied),
-            "points.time": self._times,
-            "points_mesh": first.draw(count, rng).on(vertices),
-            "points_mesh.time": self._times,
-        }
+        item: Item = {}
+        if self._with_occupancy:
+            points = np.stack([_draw_in_box(rng, frame, count) for frame in vertices])  # [T, P, 3]
+            occupied = [inside(frame, first.faces, p) for frame, p in zip(vertices, points, strict=True)]
+            item = {"points": points, "points.occ": np.stack(occupied), "points.time": self._times}
+        return item | {"points_mesh": first.draw(count, rng).on(vertices), "points_mesh.time": self._times}
 
     def _draw_occupancy_points(self, rng: np.random.Generator, vertices: Floats, surface: Surface) -> Floats:
         """Points [P, 3] around one frame: a share of them near the surface, the others anywhere in its box.
