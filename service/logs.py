@@ -37,5 +37,6 @@ def configure_logs(settings: Settings) -> None:
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(True)
     for name in ("httpx", "httpcore"):  # they log the addresses of webhooks, which may hold secrets
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,5 +1,6 @@
 """What the OpenAPI document says beyond what FastAPI finds in the routes."""
 
+import re
 from typing import Any
 
 from fastapi import FastAPI
@@ -50,8 +51,11 @@ def _complete(document: dict[str, Any], *, keys: bool) -> None:
             "key": {"type": "http", "scheme": "bearer", "description": "A key made by `service keys create`."}
         }
         document["security"] = [{"key": []}]
+    _link(document)
     for methods in document["paths"].values():
         for operation in methods.values():
+            for parameter in operation.get("parameters", []):
+                parameter["schema"] = _without_null(parameter["schema"])
             names = ["traceparent"]
             if keys and operation.get("security") != []:
                 names += ["RateLimit", "RateLimit-Policy"]
@@ -60,6 +64,14 @@ def _complete(document: dict[str, Any], *, keys: bool) -> None:
                 headers |= {name: {"$ref": f"#/components/headers/{name}"} for name in names}
                 if status in ("429", "503"):
                     headers["Retry-After"] = RETRY_AFTER
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter may be left out, but none can be sent as null."""
+    kinds: list[dict[str, Any]] = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
+    if len(kinds) != 1:
+        return schema
+    return {name: value for name, value in schema.items() if name != "anyOf"} | kinds[0]
 
 
 def _webhook() -> dict[str, Any]:
@@ -86,4 +98,30 @@ def _webhook() -> dict[str, Any]:
             "content": {"application/json": {"schema": {"$ref": REF.format(model=WebhookEvent.__name__)}}}
         },
         "responses": {"2XX": {"description": "Taken"}},
+    }
+
+
+def _link(document: dict[str, Any]) -> None:
+    """Say which request the ids in an answer are for."""
+    paths = document["paths"]
+    links = {
+        paths[path][method]["summary"]: {
+            "operationId": paths[path][method]["operationId"],
+            "parameters": {"job_id": "$response.body#/id"},
+        }
+        for path, method in (
+            ("/jobs/{job_id}", "get"),
+            ("/jobs/{job_id}", "delete"),
+            ("/jobs/{job_id}/events", "get"),
+            ("/jobs/{job_id}/result", "get"),
+        )
+    }
+    named = {re.sub(r"\W+", "-", name): link for name, link in links.items()}
+    submit = paths["/reconstruct"]["post"]
+    submit["responses"]["202"]["links"] = named
+    paths["/uploads"]["post"]["responses"]["201"]["links"] = {
+        "Reconstruct-it": {
+            "operationId": submit["operationId"],
+            "requestBody": {"upload_id": "$response.body#/upload_id"},
+        }
     }

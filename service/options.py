@@ -36,9 +36,16 @@ class Format(StrEnum):
 class Options(BaseModel):
     """The options of one job; unknown ones are refused by name."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        json_schema_extra={"not": {"required": ["frames", "fps"]}},
+    )
 
-    model: Annotated[str | None, Field(max_length=100, description="A name from `GET /models`.")] = None
+    model: Annotated[
+        str | None, Field(min_length=1, max_length=100, description="A name from `GET /models`.")
+    ] = None
     formats: Annotated[
         tuple[Format, ...], Field(min_length=1, description="Files to write, comma-separated or repeated.")
     ] = (Format.GLB,)
@@ -55,7 +62,11 @@ class Options(BaseModel):
     ] = "none"
     webhook_url: Annotated[
         str | None,
-        Field(max_length=2000, description="An https address that is told, signed, how the job ended."),
+        Field(
+            max_length=2000,
+            description="An https address that is told, signed, how the job ended.",
+            json_schema_extra={"format": "uri", "pattern": "^https?://[^/?#]"},
+        ),
     ] = None
     metadata: Annotated[dict[str, Any], Field(description="A JSON object, returned as sent.")] = {}
     expires_in: Annotated[
@@ -68,10 +79,9 @@ class Options(BaseModel):
         parts = [value] if isinstance(value, str) else value
         if not isinstance(parts, list | tuple):
             return value
-        names = [
-            name.strip() for part in parts for name in (part.split(",") if isinstance(part, str) else [part])
-        ]
-        return tuple(dict.fromkeys(names))
+        if not all(isinstance(part, str) for part in parts):
+            return value  # the error tells which
+        return tuple(dict.fromkeys(name.strip() for part in parts for name in part.split(",")))
 
     @field_validator("webhook_url")
     @classmethod

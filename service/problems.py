@@ -1,6 +1,7 @@
 """Every error answer: application/problem+json (RFC 9457), with a code that programs can rely on."""
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -163,6 +164,12 @@ def install(app: FastAPI) -> None:
         detail = "" if code in ("not_found", "method_not_allowed") else str(error.detail)
         return Problem(code, detail, headers=error.headers)
 
+    def from_method(request: Request, _error: Exception) -> JSONResponse:
+        # Starlette names the methods of one route only, where several share the address.
+        request.state.problem = "method_not_allowed"
+        allowed = {"Allow": ", ".join(_methods(app, request.url.path))}
+        return answer(Problem("method_not_allowed", headers=allowed))
+
     def from_validation(error: RequestValidationError) -> Problem:
         faults = [
             Fault(".".join(str(part) for part in e["loc"][1:]), e["msg"], repr(e.get("input"))[:100], "")
@@ -182,6 +189,7 @@ def install(app: FastAPI) -> None:
 
     handle(Problem, lambda problem: problem)
     handle(HTTPException, from_http)
+    app.add_exception_handler(405, from_method)
     handle(RequestValidationError, from_validation)
     handle(SequenceError, from_faults)
     handle(OptionsError, from_faults)
@@ -189,3 +197,11 @@ def install(app: FastAPI) -> None:
     handle(OperationalError, unavailable("queue_unavailable"))
     handle(BotoCoreError, unavailable("storage_unavailable"))
     handle(ClientError, unavailable("storage_unavailable"))
+
+
+def _methods(app: FastAPI, path: str) -> list[str]:
+    """What the address takes, by the document."""
+    for template, operations in app.openapi()["paths"].items():
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path):
+            return sorted(name.upper() for name in operations)
+    return []

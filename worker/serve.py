@@ -17,17 +17,19 @@ def serve() -> int:
     """
     from celery.signals import worker_ready, worker_shutting_down
 
+    from service.logs import configure_logs
     from service.queue import queue_name
     from worker.app import MODEL_FAILED, app, settings
     from worker.liveness import Liveness
     from worker.parts import Parts
 
+    configure_logs(settings)
     liveness = Liveness(Parts(settings))
     worker_ready.connect(lambda **_: liveness.start(), weak=False)
     worker_shutting_down.connect(lambda **_: liveness.stop(), weak=False)
     worker = app.Worker(
         queues=[queue_name(settings.model_name)],
-        loglevel=settings.log_level,
+        loglevel="warning",  # of what a child says before it has read ours
         without_gossip=True,
         without_mingle=True,
         quiet=True,

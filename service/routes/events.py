@@ -23,13 +23,20 @@ data: {"state":"running","progress":{"stage":"extract","percent":31.5,"eta_secon
 "at":"2030-01-01T12:00:00Z"}
 
 """
+DATA = {
+    "type": "string",
+    "contentMediaType": "application/json",
+    "contentSchema": {"$ref": REF.format(model="JobEvent")},
+}
+EVENT = {  # the fields of each
+    "type": "object",
+    "required": ["id", "event", "data"],
+    "properties": {"id": {"type": "string"}, "event": {"enum": ["state", "progress"]}, "data": DATA},
+}
 STREAM: dict[str, Any] = {
     "description": "Events `state` and `progress`, whose data is a JobEvent. It ends with the job.",
     "content": {
-        "text/event-stream": {
-            "schema": {"type": "string", "contentSchema": {"$ref": REF.format(model="JobEvent")}},
-            "example": EXAMPLE,
-        }
+        "text/event-stream": {"schema": EVENT, "example": EXAMPLE},
     },
 }
 

@@ -19,7 +19,8 @@ AT_ONCE = CapacityLimiter(8)  # uploads that are looked into and stored: others 
 
 def _request_body() -> dict[str, Any]:
     """All three bodies, spelled out: the route reads the request by itself."""
-    options = Options.model_json_schema(ref_template=REF)["properties"]
+    schema = Options.model_json_schema(ref_template=REF)
+    options, rule = schema["properties"], {"not": schema["not"]}
     sequence = {"type": "string", "format": "binary", "description": "The sequence: .npz, or .zip of frames."}
     form = {"type": "object", "required": ["file"], "properties": {"file": sequence, **options}}
     upload_id = {"type": "string", "description": "From `POST /uploads`."}
@@ -28,13 +29,14 @@ def _request_body() -> dict[str, Any]:
         "required": ["upload_id"],
         "properties": {"upload_id": upload_id, **options},
         "additionalProperties": False,
+        **rule,
     }
     return {
         "required": True,
         "content": {
             "multipart/form-data": {"schema": form},
             "application/octet-stream": {"schema": sequence},
-            "application/json": {"schema": by_id, "example": {"upload_id": "5f…", "formats": ["glb"]}},
+            "application/json": {"schema": by_id, "example": {"upload_id": "0" * 32, "formats": ["glb"]}},
         },
     }
 

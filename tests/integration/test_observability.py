@@ -1,0 +1,185 @@
+"""Traces, logs, metrics and the document of addresses."""
+
+import json
+import re
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.integration.service_processes import Gateway, Worker
+
+JSON_LOGS = {"OFLOW_LOG_FORMAT": "json"}
+FORM = r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})"
+
+
+@pytest.fixture(scope="module")
+def telling(server_env: dict[str, str]) -> Iterator[Gateway]:
+    process = Gateway(server_env | JSON_LOGS)
+    try:
+        process.start()
+        process.wait_until_ready(60)
+        yield process
+    finally:
+        process.stop()
+
+
+@pytest.fixture(scope="module")
+def telling_worker(server_env: dict[str, str]) -> Iterator[Worker]:
+    process = Worker(server_env | JSON_LOGS)
+    try:
+        process.start()
+        process.wait_until_ready(120)
+        yield process
+    finally:
+        process.stop()
+
+
+def records(process: Gateway | Worker) -> list[dict[str, Any]]:
+    """The lines of a process's log, each of which is a JSON object."""
+    lines = [line.split(" | ", 1)[1] for line in process.log.tail(process.name, 5000)]
+    return [json.loads(line) for line in lines]
+
+
+def metrics(gateway: Gateway) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
+    text = gateway.client.get("/metrics").text
+    found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
+    return found
+
+
+def labelled(metric: dict[tuple[tuple[str, str], ...], float], **labels: str) -> float:
+    return sum(value for key, value in metric.items() if set(labels.items()) <= set(key))
+
+
+def test_a_trace_goes_from_the_request_through_the_queue_into_every_log(
+    telling: Gateway, telling_worker: Worker, sample: bytes
+) -> None:
+    trace_id = secrets.token_hex(16)
+    parent = f"00-{trace_id}-{secrets.token_hex(8)}-01"
+    answer = telling.client.post(
+        "/reconstruct",
+        files={"file": ("a.npz", sample)},
+        data={"resolution": "32"},
+        headers={"traceparent": parent},
+    )
+    came = re.fullmatch(FORM, answer.headers["traceparent"])
+    assert came is not None
+    assert (came[1], came[3]) == (trace_id, "01")
+    assert answer.headers["traceparent"] != parent  # a part of its own
+    job_id = answer.json()["id"]
+    assert telling.follow(job_id)["state"] == "succeeded"
+    (request,) = [r for r in records(telling) if r.get("trace_id") == trace_id]
+    assert (request["method"], request["path"], request["status"]) == ("POST", "/reconstruct", 202)
+    assert request["bytes_in"] > len(sample)
+    assert request["milliseconds"] > 0
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", request["time"])
+    of_job = [r for r in records(telling_worker) if r.get("trace_id") == trace_id]
+    stages = [(r["stage"], r["job_id"]) for r in of_job if "stage" in r]
+    assert stages == [(s, job_id) for s in ("fetch", "encode", "extract", "flow", "fit", "write")]
+    assert all(r["seconds"] >= 0 for r in of_job if "stage" in r)
+
+
+@pytest.mark.parametrize(
+    "parent",
+    [
+        None, "nonsense", f"00-{'0' * 32}-{'1' * 16}-01", f"00-{'1' * 32}-{'0' * 16}-01",
+        f"ff-{'1' * 32}-{'1' * 16}-01", f"00-{'1' * 32}-{'1' * 16}-01-more", f"00-{'A' * 32}-{'1' * 16}-01",
+    ],
+)  # fmt: skip
+def test_a_request_without_a_valid_trace_begins_one(telling: Gateway, parent: str | None) -> None:
+    headers = {} if parent is None else {"traceparent": parent}
+    answer = telling.client.get("/jobs/unknown", headers=headers)
+    came = re.fullmatch(FORM, answer.headers["traceparent"])
+    assert came is not None
+    assert came[1] not in (parent or "")
+    assert answer.json()["trace_id"] == came[1]
+
+
+def test_later_versions_of_the_header_are_read(telling: Gateway) -> None:
+    parent = f"01-{'1' * 32}-{'1' * 16}-01-more"
+    assert "1" * 32 in telling.client.get("/livez", headers={"traceparent": parent}).headers["traceparent"]
+
+
+def test_a_line_of_the_log_stays_one_line(telling: Gateway) -> None:
+    telling.client.get("/jobs/a%0Ab%22%1b[31m")
+    (line,) = [r for r in records(telling) if r.get("path", "").startswith("/jobs/a")]
+    assert line["path"] == "/jobs/a%0Ab%22%1B%5B31m"
+    assert line["problem"] == "not_found"
+
+
+def test_metrics_count_jobs_requests_bytes_and_errors(
+    telling: Gateway, telling_worker: Worker, sample: bytes
+) -> None:
+    before = metrics(telling)
+    done = telling.follow(telling.submit(sample, resolution=32)["id"])
+    telling.follow(telling.submit(sample, resolution=32, threshold=0.999999)["id"])
+    telling.client.get("/jobs/unknown")
+    after = metrics(telling)
+
+    def grown(name: str, **labels: str) -> float:
+        return labelled(after[name], **labels) - labelled(before.get(name, {}), **labels)
+
+    assert grown("oflow_jobs_total", model="bodies", state="queued") == 2
+    assert grown("oflow_jobs_total", model="bodies", state="succeeded") == 1
+    assert grown("oflow_jobs_total", model="bodies", state="failed") == 1
+    assert grown("oflow_job_errors_total", model="bodies", code="empty_surface") == 1
+    assert labelled(after["oflow_jobs_now"], model="bodies", state="running") == 0
+    assert grown("oflow_job_input_bytes_total", model="bodies") == 2 * len(sample)
+    assert grown("oflow_job_result_bytes_total", format="glb") == done["result"]["files"][0]["bytes"]
+    for name in ("oflow_job_queue_seconds", "oflow_job_run_seconds"):
+        assert grown(f"{name}_count", model="bodies") == 2
+        assert grown(f"{name}_bucket", model="bodies", le="+Inf") == 2
+        buckets = [v for k, v in after[f"{name}_bucket"].items() if ("model", "bodies") in k]
+        assert buckets == sorted(buckets)
+        assert grown(f"{name}_sum", model="bodies") > 0
+    assert grown("oflow_http_requests_total", route="/reconstruct", method="POST", status="202") == 2
+    assert grown("oflow_http_problems_total", code="not_found") == 1
+    assert grown("oflow_http_bytes_total", direction="in") > 2 * len(sample)
+    assert grown("oflow_http_request_seconds_count", route="/jobs/{job_id}") >= 3
+    info = next(key for key in after["oflow_model_info"] if ("model", "bodies") in key)
+    assert dict(info)["checkpoint_sha256"]
+    assert labelled(after["oflow_workers"], model="bodies") == 1
+    assert after["oflow_redis_up"] == {(): 1}
+    assert after["process_resident_memory_bytes"][()] < 150e6
+
+
+def test_metrics_tell_of_the_queue(telling: Gateway, queued: dict[str, Any], any_model: str) -> None:
+    found = metrics(telling)
+    waiting = labelled(found["oflow_queue_depth"], model=any_model)
+    assert waiting >= 1
+    assert labelled(found["oflow_jobs_now"], model=any_model, state="queued") == waiting
+    assert labelled(found["oflow_queue_oldest_seconds"], model=any_model) > 0
+    telling.client.delete(f"/jobs/{queued['id']}")
+    assert labelled(metrics(telling)["oflow_queue_depth"], model=any_model) == waiting - 1
+
+
+def test_strangers_cannot_grow_the_metrics(telling: Gateway) -> None:
+    telling.client.request("BREW", "/livez")
+    telling.client.get("/somewhere/else")
+    labels = {label for key in metrics(telling)["oflow_http_requests_total"] for label in key}
+    assert ("method", "BREW") not in labels
+    assert not any("somewhere" in value for _, value in labels)
+
+
+def test_the_document_leads_to_everything(telling: Gateway) -> None:
+    answer = telling.client.get("/", headers={"Accept": "application/json"})
+    document = answer.json()
+    paths = set(telling.client.get("/openapi.json").json()["paths"])
+    linked = {path.replace("{id}", "{job_id}") for path in document["links"].values()}
+    assert paths - {"/"} <= linked
+    assert document["auth"] == "open"
+    assert document["formats"] == ["glb", "obj", "ply", "npz"]
+    assert document["limits"]["max_upload_bytes"] == 256 * 2**20
+    page = telling.client.get("/", headers={"Accept": "text/html,*/*;q=0.8"})
+    assert (page.status_code, page.headers["location"]) == (307, "/docs")
+
+
+def test_the_version_is_that_of_the_package(telling: Gateway) -> None:
+    from importlib.metadata import version
+
+    assert telling.client.get("/").json()["version"] == version("oflow")

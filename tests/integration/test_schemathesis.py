@@ -1,0 +1,90 @@
+"""Requests drawn from the OpenAPI document: every answer is as it says, none is a fault of ours."""
+
+import os
+import re
+import subprocess
+import sysconfig
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from service.keys import KeyStore
+from service.registry import Registry
+from tests.integration.service_processes import ANY_INPUT, Gateway
+
+SCHEMATHESIS = Path(sysconfig.get_path("scripts")) / "schemathesis"
+ROOT = Path(__file__).parent.parent.parent
+FOLDER = Path(__file__).parent / "schemathesis"
+EVENTS = "/jobs/{job_id}/events"
+EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "10")  # by hand: thousands
+
+
+@pytest.fixture(scope="module")
+def redis(server_env: dict[str, str]) -> Redis:
+    return Redis.from_url(server_env["OFLOW_REDIS_URL"], decode_responses=True)
+
+
+@pytest.fixture(scope="module")
+def gateway(server_env: dict[str, str], redis: Redis) -> Iterator[Gateway]:
+    """A gateway that asks for keys, whose model reads anything and seems to be served."""
+    registry = Registry(redis)
+    registry.announce(ANY_INPUT)
+    registry.beat("nobody", ANY_INPUT.name, 600)
+    process = Gateway(
+        server_env
+        | {
+            "OFLOW_AUTH": "keys",
+            "OFLOW_DEFAULT_MODEL": ANY_INPUT.name,
+            "OFLOW_RATE_LIMIT": "1000000",
+            "OFLOW_MAX_QUEUED": "1000000",
+            "OFLOW_OPEN_JOBS": "1000000",
+            "OFLOW_WEBHOOK_SECRET": "0" * 32,
+        }
+    )
+    _, text = KeyStore(redis).create("schemathesis")
+    process.client.headers["Authorization"] = f"Bearer {text}"
+    try:
+        process.start()
+        process.wait_until_ready(60)
+        yield process
+    finally:
+        process.stop()
+        registry.leave("nobody", ANY_INPUT.name)
+        redis.hdel(registry.models_key, ANY_INPUT.name)
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("which", ["all but events", "events"])
+def test_the_document_holds(gateway: Gateway, which: str, tmp_path: Path) -> None:
+    # The stream of a job that waits has no end, and what is drawn with ids of real jobs would wait for it.
+    events = which == "events"
+    phases = "coverage,fuzzing" if events else "examples,coverage,fuzzing,stateful"
+    key = gateway.client.headers["Authorization"]
+    command = [
+        str(SCHEMATHESIS), "--config-file", str(FOLDER / "schemathesis.toml"), 
+        "run", f"{gateway.client.base_url}/openapi.json",
+        "--include-path" if events else "--exclude-path", EVENTS,
+        "--phases", phases, "--max-examples", EXAMPLES, "--request-timeout", "10",
+        "--continue-on-failure", "--no-color", "--header", f"Authorization: {key}",
+    ]  # fmt: skip
+    environment = os.environ | {
+        "SCHEMATHESIS_HOOKS": "hooks",
+        "PYTHONPATH": f"{FOLDER}:{ROOT}",
+        "NO_PROXY": "127.0.0.1",
+    }
+    began = time.monotonic()
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    told = done.stdout + done.stderr
+    # A failing request is told with its body, which may be a whole sequence.
+    assert done.returncode == 0, "\n".join(line[:400] for line in told.splitlines())
+    passed = re.search(r"(\d+) generated, (\d+) passed", told)
+    assert passed is not None
+    print(f"{which}: {passed[2]} requests in {time.monotonic() - began:.0f} s")
+    assert int(passed[1]) == int(passed[2]) > (20 if events else 200)
+    lines = gateway.log.tail("gateway", 2000)
+    assert not [line for line in lines if "Traceback" in line or "unforeseen" in line]
+    if not events:
+        assert sum("POST /reconstruct 202" in line for line in lines) > 0
