@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from redis import Redis
+from starlette.concurrency import run_in_threadpool
 
 from service.changes import Changes
 from service.idempotency import Idempotency
@@ -46,7 +47,7 @@ class Caller:
     open_jobs: int | None
 
 
-def get_parts(request: Request) -> Parts:
+async def get_parts(request: Request) -> Parts:  # async: FastAPI would spend a thread on it
     parts: Parts = request.app.state.parts
     return parts
 
@@ -54,11 +55,15 @@ def get_parts(request: Request) -> Parts:
 PartsDep = Annotated[Parts, Depends(get_parts)]
 
 
-def get_caller(request: Request, parts: PartsDep) -> Caller:
+async def get_caller(request: Request, parts: PartsDep) -> Caller:
     """Ask for a key where keys are asked for, and count the request against its limit."""
-    settings = parts.settings
-    if settings.auth == "open":
+    if parts.settings.auth == "open":
         return Caller(OPEN_OWNER, None)
+    return await run_in_threadpool(_caller_with_key, request, parts)
+
+
+def _caller_with_key(request: Request, parts: Parts) -> Caller:
+    settings = parts.settings
     scheme, _, text = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         raise Problem(

@@ -84,7 +84,9 @@ async def read_job(
         seconds = min(int(wanted[1]), MAX_WAIT)
         response.headers["Preference-Applied"] = f"wait={seconds}"
         job = await _wait(parts, job, seconds)
-    position = await run_in_threadpool(_position, parts, job)
+    position = None
+    if job.state is State.QUEUED:
+        position = await run_in_threadpool(_position, parts, job)
     response.headers["ETag"] = etag = f'"{job.version}-{job.state}-{position or 0}"'
     response.headers["Cache-Control"] = "private, no-cache"
     response.headers["Vary"] = "Prefer, Authorization"

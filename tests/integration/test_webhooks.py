@@ -5,11 +5,15 @@ import base64
 import hashlib
 import hmac
 import json
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -278,3 +282,23 @@ def test_a_receiver_that_does_not_answer_is_left(sending: Settings, monkeypatch:
         port = silent.getsockname()[1]
         assert not asyncio.run(deliver(sending, job_for(f"http://127.0.0.1:{port}/")))
     assert time.monotonic() - began < 2
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_the_name_is_sent_and_a_certificate_that_nobody_vouches_for_is_refused(
+    sending: Settings, receiver: Receiver, tmp_path: Path
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    names: list[str | None] = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    context.sni_callback = lambda _socket, name, _context: names.append(name)
+    receiver.socket = context.wrap_socket(receiver.socket, server_side=True)
+    assert not asyncio.run(deliver(sending, job_for(f"https://localhost:{receiver.server_port}/")))
+    assert names == ["localhost"]  # connected to by its address
+    assert receiver.received == []
