@@ -180,10 +180,10 @@ def _march(
 def _require_crossing(values: Tensor, threshold: float, level: float) -> None:
     known = values[~values.isnan()]
     low, high = known.min(), known.max()
-    if low < level <= high:
+    if low < level < high:
         return
     found = f"occupancies lie between {float(low.sigmoid()):.3g} and {float(high.sigmoid()):.3g}"
-    if high < level:
+    if high <= level:
         raise EmptySurfaceError(
             f"Nothing reaches the threshold {threshold:g}: {found}. Lower the threshold, or check that the "
             "points show one whole object of a kind that the model was trained on."

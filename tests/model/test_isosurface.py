@@ -142,6 +142,11 @@ def test_empty_and_full_boxes_are_errors_that_tell_the_range(radius, words):
     assert f"between {low:.3g} and {high:.3g}" in str(caught.value)
 
 
+def test_a_point_that_only_touches_the_threshold_is_no_surface():
+    with pytest.raises(EmptySurfaceError, match=r"Nothing reaches the threshold 0\.5"):
+        extract_isosurface(lambda points: -40 * points.abs().sum(dim=1), 0.5, resolution_0=8)
+
+
 def test_values_that_are_not_finite_are_an_error():
     def field(points):
         return torch.where(points[:, 0] > 0.5, torch.nan, sphere(points))
