@@ -100,15 +100,17 @@ class JobStore:
         self.redis.zrem(self.unsent, job_id)
 
     def discard(self, job: Job) -> None:
-        """Forget a job that could not be queued."""
+        """Forget a job that could not be queued, if it was recorded at all."""
+        recorded = self.redis.delete(self.key(job.id))
         with self.redis.pipeline() as pipe:
-            pipe.delete(self.key(job.id), self.events.key(job.id))
+            pipe.delete(self.events.key(job.id))
             pipe.zrem(self.waiting_key(job.model), job.id)
             pipe.zrem(self._index(job.owner), job.id)
             pipe.zrem(self.expiry, job.id)
             pipe.zrem(self.unsent, job.id)
             pipe.srem(self._open(job.owner), job.id)
-            self.tally.discarded(pipe, job)
+            if recorded:
+                self.tally.discarded(pipe, job)
             pipe.execute()
 
     def get(self, job_id: str) -> Job | None:
