@@ -68,7 +68,7 @@ class BodiesDataset(Dataset[Item]):
         self._training = split == "train"
         generation = config.generation
         self._with_meshes = split == "test" and (generation.interpolate or generation.correspondence)
-        # Drawing what nobody reads would take longer than all the rest.
+        # To tell what lies inside takes longer than all the rest.
         measured = split != "test" or config.test.eval_mesh_iou
         self._with_occupancy = config.method != "psgn4d" and measured
         self._scenes = Scenes(adults, self._bodies.variety, self._bodies.turn)
@@ -187,9 +187,10 @@ class BodiesDataset(Dataset[Item]):
 
     def _held_out_fields(self, rng: np.random.Generator, vertices: Floats, first: Surface) -> Item:
         count = self._evaluated_points
+        # Drawn in any case, so that all models are measured by the same particles.
+        points = np.stack([_draw_in_box(rng, frame, count) for frame in vertices])  # [T, P, 3]
         item: Item = {}
         if self._with_occupancy:
-            points = np.stack([_draw_in_box(rng, frame, count) for frame in vertices])  # [T, P, 3]
             occupied = [inside(frame, first.faces, p) for frame, p in zip(vertices, points, strict=True)]
             item = {"points": points, "points.occ": np.stack(occupied), "points.time": self._times}
         return item | {"points_mesh": first.draw(count, rng).on(vertices), "points_mesh.time": self._times}
