@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from model.build import build_model
-from model.checkpoints import checkpoint_hash, find_checkpoint, load_checkpoint
+from model.checkpoints import checkpoint_hash, find_checkpoint, load_checkpoint, read_checkpoint
 from model.config import load_config
 from model.errors import CheckpointError
 
@@ -127,7 +127,12 @@ def test_hash(tmp_path: Path) -> None:
 def test_the_shipped_checkpoint_fits_its_config() -> None:
     config = load_config("bodies")
     scalars = load_checkpoint(find_checkpoint(config), build_model(config))
-    assert scalars["it"] == 7000
+    assert scalars["it"] == 10500
+    halves = read_checkpoint(find_checkpoint(config))["halves"]
+    for half in ("shape", "flow"):
+        assert halves[half]["config_name"] == f"training/bodies_{half}"
+        assert halves[half]["code_version"].startswith("0.1.0+")
+        assert halves[half]["data_recipe"]["data"]["bodies"]["variety"] == 1.0
 
 
 def test_where_the_checkpoint_of_a_config_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
