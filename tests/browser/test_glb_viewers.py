@@ -96,7 +96,7 @@ def test_validator_accepts_points_without_a_normal_and_large_meshes(validate):
     assert report["issues"]["messages"] == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer: its event loop would be in the way of others
 def browser():
     from playwright.sync_api import sync_playwright
 

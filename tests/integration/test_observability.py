@@ -3,7 +3,8 @@
 import json
 import re
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -43,6 +44,15 @@ def records(process: Gateway | Worker) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
+def awaited(process: Gateway | Worker, wanted: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+    """Those lines of a process's log, once there are any: they come by a pipe."""
+    end = time.monotonic() + 5
+    while not (found := [record for record in records(process) if wanted(record)]):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return found
+
+
 def metrics(gateway: Gateway) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
     text = gateway.client.get("/metrics").text
     found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
@@ -73,11 +83,14 @@ def test_a_trace_goes_from_the_request_through_the_queue_into_every_log(
     assert answer.headers["traceparent"] != parent  # a part of its own
     job_id = answer.json()["id"]
     assert telling.follow(job_id)["state"] == "succeeded"
-    (request,) = [r for r in records(telling) if r.get("trace_id") == trace_id]
+    (request,) = awaited(telling, lambda record: record.get("trace_id") == trace_id)
     assert (request["method"], request["path"], request["status"]) == ("POST", "/reconstruct", 202)
     assert request["bytes_in"] > len(sample)
     assert request["milliseconds"] > 0
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", request["time"])
+    awaited(
+        telling_worker, lambda record: (record.get("trace_id"), record.get("stage")) == (trace_id, "write")
+    )
     of_job = [r for r in records(telling_worker) if r.get("trace_id") == trace_id]
     stages = [(r["stage"], r["job_id"]) for r in of_job if "stage" in r]
     assert stages == [(s, job_id) for s in ("fetch", "encode", "extract", "flow", "fit", "write")]
@@ -107,7 +120,7 @@ def test_later_versions_of_the_header_are_read(telling: Gateway) -> None:
 
 def test_a_line_of_the_log_stays_one_line(telling: Gateway) -> None:
     telling.client.get("/jobs/a%0Ab%22%1b[31m")
-    (line,) = [r for r in records(telling) if r.get("path", "").startswith("/jobs/a")]
+    (line,) = awaited(telling, lambda record: record.get("path", "").startswith("/jobs/a%"))
     assert line["path"] == "/jobs/a%0Ab%22%1B%5B31m"
     assert line["problem"] == "not_found"
 

@@ -25,9 +25,10 @@ def test_a_missing_bucket_is_made_and_old_files_will_go(settings: Settings) -> N
         store.prepare()
         store.ping()
     rules = store.client.get_bucket_lifecycle_configuration(Bucket="made-anew")["Rules"]
-    (rule,) = [rule for rule in rules if rule["Status"] == "Enabled" and "Expiration" in rule]
-    assert rule["Filter"]["Prefix"] == "jobs/"
-    assert rule["Expiration"]["Days"] == 3
+    enabled = [rule for rule in rules if rule["Status"] == "Enabled"]
+    days = {rule["Filter"]["Prefix"]: rule["Expiration"]["Days"] for rule in enabled if "Expiration" in rule}
+    assert days["jobs/"] == 3
+    assert set(days) == {"jobs/", "uploads/"}
 
 
 @pytest.mark.parametrize("size", [0, 1, PART + 1, 3 * PART])
