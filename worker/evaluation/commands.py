@@ -46,7 +46,7 @@ def generate(
         from worker.evaluation.report import save_timings
         from worker.tasks.registry import load_task
 
-        settings = _load(config, overrides, split)
+        settings = load(config, overrides, split)
         dataset = build_dataset(settings, "test")
         task = load_task(settings, checkpoint, pick_device(device))
         folder = GenerationFolder.of(settings, out)
@@ -86,7 +86,7 @@ def evaluate(
         from worker.evaluation.evaluation import evaluate as run
         from worker.evaluation.layout import GenerationFolder, chosen
 
-        settings = _load(config, overrides, split)
+        settings = load(config, overrides, split)
         folder = GenerationFolder.of(settings, out)
         indices = chosen(settings, len(build_dataset(settings, "test")), limit)
         with bar("evaluate", len(indices)) as advance:
@@ -143,7 +143,7 @@ def score(
         from worker.evaluation.report import score_table
         from worker.tasks.registry import load_task
 
-        settings = _load(config, overrides, split, sequence_overrides(sequence) if sequence else {})
+        settings = load(config, overrides, split, sequence_overrides(sequence) if sequence else {})
         dataset = open_test_split(settings, samples)
         task = load_task(settings, checkpoint, pick_device(device))
         windows = chosen(settings, len(dataset), limit)
@@ -163,8 +163,8 @@ def score(
                 console.print(f"the network alone: loss of training (chamfer) {means['chamfer']:.4f}")
 
 
-def _load(
-    config: str, overrides: list[str] | None, split: str | None, reading: dict[str, Any] | None = None
+def load(
+    config: str, overrides: list[str] | None, split: str | None = None, reading: dict[str, Any] | None = None
 ) -> "Config":
     """The config with what the command line says instead; `reading` says where the data lies."""
     from model.config import load_config

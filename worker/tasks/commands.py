@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.evaluation.commands import Checkpoint, ConfigName, Device, Overrides, bar, console, refusals
+from worker.evaluation.commands import Checkpoint, ConfigName, Device, Overrides, bar, console, load, refusals
 
 if TYPE_CHECKING:
     from model.config import Config
@@ -36,7 +36,7 @@ def interpolate(
         from worker.tasks.loaded import load_model
         from worker.tasks.registered import read_registered
 
-        settings = _load(config, overrides)
+        settings = load(config, overrides)
         Interpolation.check(settings)
         given = read_registered(meshes)
         model = load_model(settings, checkpoint, pick_device(device))
@@ -82,7 +82,7 @@ def match(
         from worker.tasks.shape_matching import ShapeMatching
         from worker.tasks.shapes import read_shape
 
-        settings = _load(config, overrides)
+        settings = load(config, overrides)
         ShapeMatching.check(settings)
         shapes = read_shape(a), read_shape(b)
         if warning := doubt(*shapes):
@@ -108,13 +108,6 @@ def match(
             ):
                 share = f"{error / found.side:.1%} of B's longest side"
                 console.print(f"{text} {error:.4g} from their true partners, {share}", highlight=False)
-
-
-def _load(config: str, overrides: list[str] | None) -> "Config":
-    from model.config import load_config
-    from worker.training.command import parse_overrides
-
-    return load_config(config, parse_overrides(overrides or []))
 
 
 def _default(settings: "Config", command: str, name: str) -> Path:

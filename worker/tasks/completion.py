@@ -6,6 +6,7 @@ from model.config import Config
 from model.reconstruct import Reconstructor
 from worker.evaluation.layout import DATA_BOX
 from worker.tasks.loaded import LoadedModel
+from worker.tasks.surfaces import output_frames, surface_settings
 from worker.tasks.task import Gives, Item, Output
 
 # Stages of the Reconstructor under the names of the published timings.
@@ -28,8 +29,7 @@ class Completion:
         self._reconstructor = Reconstructor(
             model.config, model.occupancy_flow, model.checkpoint_sha256, model.device
         )
-        generation = model.config.generation
-        self._frames = 2 if generation.only_end_time_points else generation.n_time_steps
+        self._frames = output_frames(model.config)
 
     @staticmethod
     def check(config: Config) -> None:
@@ -37,13 +37,7 @@ class Completion:
 
     @property
     def settings(self) -> dict[str, Any]:
-        config = self.model.config
-        kept = ("resolution_0", "upsampling_steps", "padding", "simplify_nfaces")
-        return {
-            "threshold": config.test.threshold,
-            "frames": self._frames,
-            **{key: getattr(config.generation, key) for key in kept},
-        }
+        return surface_settings(self.model.config)
 
     def __call__(self, item: Item) -> Output:
         config = self.model.config

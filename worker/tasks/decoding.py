@@ -9,17 +9,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.colors import correspondence_colors
-from model.isosurface import extract_isosurface
 from model.meshes import MeshSequence
-from model.reconstruct import CPU_CHUNK, GPU_CHUNK
 from model.simplification import simplify
 from model.stages import Stages
 from worker.tasks.completion import STAGES
 from worker.tasks.loaded import LoadedModel
+from worker.tasks.surfaces import Mesh, extract_surface, output_frames, surface_settings
 from worker.tasks.task import Output
 
 Vertices = NDArray[np.floating]
-Mesh = tuple[NDArray[np.float64], NDArray[np.int64]]  # vertices [V, 3] and faces [F, 3]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,21 +34,15 @@ class Decoding:
     """Meshes by a loaded model and its settings `test.threshold` and `generation`, in the unit box."""
 
     def __init__(self, model: LoadedModel) -> None:
-        self._net, self._device = model.occupancy_flow, model.device
-        self._config = model.config
-        generation = model.config.generation
-        self.frames = 2 if generation.only_end_time_points else generation.n_time_steps
+        self._model, self._net = model, model.occupancy_flow
+        self._config, self._device = model.config, model.device
+        self.frames = output_frames(model.config)
         self._stages = Stages(None, None)
 
     @property
     def settings(self) -> dict[str, Any]:
         """All that meshes depend on beside codes and weights."""
-        kept = ("resolution_0", "upsampling_steps", "padding", "simplify_nfaces")
-        return {
-            "threshold": self._config.test.threshold,
-            "frames": self.frames,
-            **{key: getattr(self._config.generation, key) for key in kept},
-        }
+        return surface_settings(self._config)
 
     def __call__(self, codes: Codes) -> MeshSequence:
         """All frames. Raises EmptySurfaceError where the shape has no surface."""
@@ -64,20 +56,11 @@ class Decoding:
     @torch.inference_mode()
     def extract(self, codes: Codes) -> Mesh:
         """The surface at t = 0."""
-        generation = self._config.generation
         with self._stages("extract"):
-            vertices, faces = extract_isosurface(
-                self._net.occupancy(codes.z, codes.c_s),
-                self._config.test.threshold,
-                resolution_0=generation.resolution_0,
-                upsampling_steps=generation.upsampling_steps,
-                padding=generation.padding,
-                device=self._device,
-                chunk=CPU_CHUNK if self._device == "cpu" else GPU_CHUNK,
-            )
-        if generation.simplify_nfaces is not None:
+            vertices, faces = extract_surface(self._model, self._net.occupancy(codes.z, codes.c_s))
+        if (target := self._config.generation.simplify_nfaces) is not None:
             with self._stages("simplify"):
-                vertices, faces = simplify(vertices, faces, generation.simplify_nfaces)
+                vertices, faces = simplify(vertices, faces, target)
         return vertices, faces
 
     @torch.inference_mode()

@@ -60,9 +60,8 @@ class Generative:
         return self._decoding.settings | draws
 
     def __call__(self, item: Item) -> Output:
-        inputs = torch.as_tensor(item["inputs"])[None] if "inputs" in item else torch.empty(1, 0)
         with torch.inference_mode():
-            codes = self.model.occupancy_flow.encode_inputs(inputs.to(self.model.device))
+            codes = self.model.occupancy_flow.encode_inputs(self.model.inputs(item))
         return self._decoding.output(Codes(*self._prior.draw(int(item["idx"])), *codes))
 
 

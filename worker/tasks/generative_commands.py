@@ -16,6 +16,7 @@ from worker.evaluation.commands import (
     Split,
     bar,
     console,
+    load,
     refusals,
 )
 
@@ -56,7 +57,7 @@ def encode(
         if tsne:
             from worker.tasks.tsne import plot_latent_space  # first of all: its library may be missing
 
-        settings = _load(config, overrides, {"test_split": split} if split else {})
+        settings = load(config, overrides, split)
         check_generative(settings)
         dataset = open_windows(settings)
         model = load_model(settings, checkpoint, pick_device(device))
@@ -93,7 +94,7 @@ def sample(
         from worker.tasks.generative import Prior, check_unconditional, codes_of
         from worker.tasks.loaded import load_model
 
-        settings = _load(config, overrides)
+        settings = load(config, overrides)
         check_unconditional(settings)
         model = load_model(settings, checkpoint, pick_device(device))
         seed = settings.generation.rand_seed if seed is None else seed
@@ -140,7 +141,7 @@ def latent_interpolate(
         from worker.tasks.latent_space import FILE, LatentSpace
         from worker.tasks.loaded import load_model
 
-        settings = _load(config, overrides)
+        settings = load(config, overrides)
         check_unconditional(settings)
         model = load_model(settings, checkpoint, pick_device(device))
         space = LatentSpace.load(latent_space or _folder(settings) / FILE, model)
@@ -182,7 +183,7 @@ def transfer(
         from worker.tasks.loaded import load_model
         from worker.tasks.motion_transfer import FAR, read_surface, transfer_motion
 
-        settings = _load(config, overrides)
+        settings = load(config, overrides)
         check_unconditional(settings)
         mesh = read_surface(shape)
         model = load_model(settings, checkpoint, pick_device(device))
@@ -199,14 +200,6 @@ def transfer(
                 highlight=False,
             )
         console.print(f"{folder / 'transfer.glb'}: {len(done.meshes.times)} frames; {SHEET} beside it")
-
-
-def _load(config: str, overrides: list[str] | None, data: dict[str, Any] | None = None) -> "Config":
-    from model.config import load_config
-    from model.config_files import merge
-    from worker.training.command import parse_overrides
-
-    return load_config(config, merge(parse_overrides(overrides or []), {"data": data or {}}))
 
 
 def _folder(settings: "Config") -> Path:

@@ -40,7 +40,7 @@ class Images:
     def __call__(self, item: Item) -> Output:
         net, device, stages = self.model.occupancy_flow, self.model.device, Stages(None, None)
         with torch.inference_mode(), stages("encode"):
-            c_s, c_t = net.encode_inputs(torch.as_tensor(item["inputs"])[None].to(device))
+            c_s, c_t = net.encode_inputs(self.model.inputs(item))
         none = torch.empty(1, 0, device=device)
         output = self._decoding.output(Codes(none, none, c_s, c_t))
         output.seconds[STAGES["encode"]] = stages.timings["encode"]

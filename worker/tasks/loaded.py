@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from model.build import Network, build_model
 from model.checkpoints import checkpoint_hash, load_checkpoint
@@ -19,6 +23,11 @@ class LoadedModel:
     net: Network
     checkpoint_sha256: str
     device: str
+
+    def inputs(self, item: dict[str, Any]) -> Tensor:
+        """The inputs of an item of a data set as a batch of one; [1, 0] for a model that has none."""
+        inputs = torch.as_tensor(item["inputs"])[None] if "inputs" in item else torch.empty(1, 0)
+        return inputs.to(self.device)
 
     @property
     def occupancy_flow(self) -> OccupancyFlow:

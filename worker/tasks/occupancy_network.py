@@ -1,22 +1,19 @@
 """ONet 4D: a mesh a frame, each extracted on its own, so that nothing says which points belong together."""
 
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from model.baselines import OccupancyNetwork4D
 from model.config import Config
 from model.errors import ConfigError, EmptySurfaceError
-from model.isosurface import extract_isosurface
-from model.reconstruct import CPU_CHUNK, GPU_CHUNK
 from model.simplification import simplify
 from model.stages import Stages
 from worker.tasks.completion import STAGES
 from worker.tasks.generative import Prior
 from worker.tasks.loaded import LoadedModel
+from worker.tasks.surfaces import Mesh, extract_surface, output_frames, surface_settings
 from worker.tasks.task import Gives, Item, Output
 
 
@@ -30,8 +27,7 @@ class OccupancyNetwork:
             raise ConfigError(f"{model.config.name} is method {model.config.method}; wanted onet4d")
         self.model, self._net = model, model.net
         self._prior = Prior(model, model.config.generation.rand_seed)
-        generation = model.config.generation
-        self._times = np.linspace(0, 1, 2 if generation.only_end_time_points else generation.n_time_steps)
+        self._times = np.linspace(0, 1, output_frames(model.config))
 
     @staticmethod
     def check(config: Config) -> None:
@@ -40,37 +36,22 @@ class OccupancyNetwork:
     @property
     def settings(self) -> dict[str, Any]:
         config = self.model.config
-        kept = ["resolution_0", "upsampling_steps", "padding", "simplify_nfaces"]
-        kept += ["use_sampling", "fix_z", "rand_seed"] if config.model.z_dim else []
-        return {
-            "threshold": config.test.threshold,
-            "frames": len(self._times),
-            **{key: getattr(config.generation, key) for key in kept},
-        }
+        kept = ["use_sampling", "fix_z", "rand_seed"] if config.model.z_dim else []
+        return surface_settings(config) | {key: getattr(config.generation, key) for key in kept}
 
     def __call__(self, item: Item) -> Output:
         """Raises EmptySurfaceError where no frame has a surface."""
-        config, device, stages = self.model.config, self.model.device, Stages(None, None)
-        extract = partial(
-            extract_isosurface,
-            threshold=config.test.threshold,
-            resolution_0=config.generation.resolution_0,
-            upsampling_steps=config.generation.upsampling_steps,
-            padding=config.generation.padding,
-            device=device,
-            chunk=CPU_CHUNK if device == "cpu" else GPU_CHUNK,
-        )
-        meshes: list[tuple[NDArray[np.float64], NDArray[np.int64]]] = []
+        config, stages = self.model.config, Stages(None, None)
+        meshes: list[Mesh] = []
         empty: dict[int, str] = {}
         with torch.inference_mode():
             with stages("encode"):
-                inputs = torch.as_tensor(item["inputs"])[None] if "inputs" in item else torch.empty(1, 0)
-                _, c = self._net.encode_inputs(inputs.to(device))  # [1, c_dim]
+                _, c = self._net.encode_inputs(self.model.inputs(item))  # [1, c_dim]
                 z, _ = self._prior.draw(int(item["idx"]))  # [1, z_dim]
             with stages("extract"):
                 for frame, t in enumerate(self._times.tolist()):
                     try:
-                        meshes.append(extract(self._net.occupancy(z, c, t)))
+                        meshes.append(extract_surface(self.model, self._net.occupancy(z, c, t)))
                     except EmptySurfaceError as error:
                         empty[frame] = str(error)
                         meshes.append((np.empty((0, 3)), np.empty((0, 3), np.int64)))

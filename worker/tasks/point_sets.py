@@ -45,7 +45,7 @@ class PointSets:
         stages = Stages(None, None)
         with torch.inference_mode():
             with stages("encode"):
-                code = self._net.encoder(torch.as_tensor(item["inputs"])[None].to(self.model.device))
+                code = self._net.encoder(self.model.inputs(item))
             with stages("extract"):
                 clouds = self._net.decoder(code)[0].cpu().numpy()  # [T, P, 3]
         seconds = {STAGES["encode"]: stages.timings["encode"], "time (decode)": stages.timings["extract"]}

@@ -36,8 +36,7 @@ class RepresentationPower:
 
     def __call__(self, item: Item) -> Output:
         net, device = self.model.occupancy_flow, self.model.device
-        inputs = torch.as_tensor(item["inputs"])[None] if "inputs" in item else torch.empty(1, 0)
         with torch.inference_mode():
-            c_s, c_t = net.encode_inputs(inputs.to(device))
+            c_s, c_t = net.encode_inputs(self.model.inputs(item))
         none = torch.empty(1, 0, device=device)
         return self._decoding.output(Codes(none, none, c_s, c_t))

@@ -9,6 +9,7 @@ from model.config import Config
 from model.meshes import MeshSequence
 from worker.tasks.given_meshes import EndsFlow, check_moves_meshes, end_meshes
 from worker.tasks.loaded import LoadedModel
+from worker.tasks.surfaces import output_frames
 from worker.tasks.task import Gives, Item, Output
 
 
@@ -19,8 +20,7 @@ class ShapeMatching:
 
     def __init__(self, model: LoadedModel) -> None:
         self.model = model
-        generation = model.config.generation
-        self._frames = 2 if generation.only_end_time_points else generation.n_time_steps
+        self._frames = output_frames(model.config)
 
     @staticmethod
     def check(config: Config) -> None:
