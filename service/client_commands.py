@@ -12,11 +12,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from service.client import ADDRESS, Client, JobFailedError, suffix_of
 from service.jobs import JobEvent, State
-from service.options import Format
+from service.options import ENDINGS, Format
 from service.retrying import ServiceError
 from service.views import JobView
 
-ENDINGS = {".glb": Format.GLB, ".npz": Format.NPZ, ".zip": Format.OBJ}
 told = Console(stderr=True, highlight=False)
 
 Address = Annotated[str, typer.Option(envvar="OFLOW_ADDRESS", help="Where the gateway is.")]

@@ -33,6 +33,10 @@ class Format(StrEnum):
     NPZ = "npz"
 
 
+# How the file is called that a caller wants → its format; OBJ comes as an archive of a file a frame.
+ENDINGS: Mapping[str, Format] = {".glb": Format.GLB, ".npz": Format.NPZ, ".zip": Format.OBJ}
+
+
 class Options(BaseModel):
     """The options of one job; unknown ones are refused by name."""
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from service.options import Format
+from service.options import ENDINGS, Format
 from worker.data.commands import app as data
 from worker.data.creation_commands import bodies, build, download, migrate
 from worker.evaluation.commands import evaluate, generate, score
@@ -118,10 +118,9 @@ def sample(
 
 
 def _format_of(target: Path) -> Format:
-    endings = {".glb": Format.GLB, ".npz": Format.NPZ, ".zip": Format.OBJ}
-    if target.suffix not in endings:
+    if target.suffix not in ENDINGS:
         raise typer.BadParameter(f"{target.name} ends in {target.suffix!r}: wants .glb, .npz or .zip")
-    return endings[target.suffix]
+    return ENDINGS[target.suffix]
 
 
 def main() -> None:

@@ -42,9 +42,9 @@ def run_demo(sample: str | None, out: Path, log: MergedLog) -> None:
             Client(stack.address) as client,
         ):
             job = client.reconstruct(SAMPLES[name].path, formats=FORMATS, color="correspondence")
-            result = _follow(client, job, stack, bar, task)
+            job, result = _follow(client, job, stack, bar, task)
             for file_format, file in files.items():
-                client.download(client.job(job.id), file, file_format)
+                client.download(job, file, file_format)
             bar.update(task, description="drawing", eta="")
             _draw(SAMPLES[name].path, files[Format.OBJ], picture, result)
             bar.update(task, description="stopping the servers")
@@ -58,8 +58,10 @@ def _progress(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True)
 
 
-def _follow(client: Client, job: JobView, stack: LocalStack, bar: Progress, task: TaskID) -> ResultView:
-    """What the job made; it is asked after, and not waited for, so that a part that dies is seen at once."""
+def _follow(
+    client: Client, job: JobView, stack: LocalStack, bar: Progress, task: TaskID
+) -> tuple[JobView, ResultView]:
+    """The ended job and what it made. It is polled, so that a part that dies is seen at once."""
     bar.update(task, total=100)
     while job.state.open:
         stack.check()
@@ -70,7 +72,7 @@ def _follow(client: Client, job: JobView, stack: LocalStack, bar: Progress, task
         bar.update(task, description=job.progress.stage, completed=job.progress.percent, eta=left)
     if job.result is None:
         raise JobFailedError(job)
-    return job.result
+    return job, job.result
 
 
 def _draw(source: Path, obj_archive: Path, target: Path, result: ResultView) -> None:
