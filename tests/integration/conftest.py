@@ -15,7 +15,7 @@ from service.local.stack import service_environment
 from service.registry import Registry
 from service.samples import SAMPLES
 from service.settings import Settings
-from tests.integration.service_processes import ANY_INPUT, Gateway, Worker
+from tests.integration.service_processes import ANY_INPUT, Gateway, Worker, running
 
 
 @pytest.fixture(scope="session")
@@ -58,25 +58,15 @@ def settings(server_env: dict[str, str]) -> Settings:
 @pytest.fixture(scope="module")
 def gateway(server_env: dict[str, str]) -> Iterator[Gateway]:
     """A running gateway on these servers."""
-    process = Gateway(server_env)
-    try:
-        process.start()
-        process.wait_until_ready(60)
+    with running(Gateway(server_env)) as process:
         yield process
-    finally:
-        process.stop()
 
 
 @pytest.fixture(scope="module")
 def worker(server_env: dict[str, str]) -> Iterator[Worker]:
     """A running worker that has loaded the default model."""
-    process = Worker(server_env)
-    try:
-        process.start()
-        process.wait_until_ready(120)
+    with running(Worker(server_env), 120) as process:
         yield process
-    finally:
-        process.stop()
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,10 @@
 import sys
 import sysconfig
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
@@ -24,6 +25,7 @@ ANY_INPUT = ModelInfo(
     resolution=32,
     threshold=0.5,
 )
+Process = TypeVar("Process", bound=ManagedProcess)
 WORKER = str(Path(sysconfig.get_path("scripts")) / "worker")
 
 
@@ -86,3 +88,14 @@ class Worker(ManagedProcess):
 
     def is_ready(self) -> bool:
         return any("loaded in" in line for line in self.lines())
+
+
+@contextmanager
+def running(process: Process, seconds: float = 60) -> Iterator[Process]:
+    """The process, started and ready within so many seconds; it is stopped in the end."""
+    try:
+        process.start()
+        process.wait_until_ready(seconds)
+        yield process
+    finally:
+        process.stop()

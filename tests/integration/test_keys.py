@@ -15,7 +15,7 @@ from redis import Redis
 
 from service.job_store import JobStore
 from service.keys import KeyStore
-from tests.integration.service_processes import Gateway
+from tests.integration.service_processes import Gateway, running
 
 SERVICE = str(Path(sysconfig.get_path("scripts")) / "service")
 FAR = "0" * 32
@@ -24,13 +24,8 @@ FAR = "0" * 32
 @pytest.fixture(scope="module")
 def locked(server_env: dict[str, str]) -> Iterator[Gateway]:
     """A gateway that asks for keys, and that lets few jobs wait."""
-    process = Gateway(server_env | {"OFLOW_AUTH": "keys", "OFLOW_MAX_QUEUED": "1000"})
-    try:
-        process.start()
-        process.wait_until_ready(60)
+    with running(Gateway(server_env | {"OFLOW_AUTH": "keys", "OFLOW_MAX_QUEUED": "1000"})) as process:
         yield process
-    finally:
-        process.stop()
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.integration.service_processes import Gateway, Worker
+from tests.integration.service_processes import Gateway, Worker, running
 
 JSON_LOGS = {"OFLOW_LOG_FORMAT": "json"}
 FORM = r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})"
@@ -18,24 +18,14 @@ FORM = r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})"
 
 @pytest.fixture(scope="module")
 def telling(server_env: dict[str, str]) -> Iterator[Gateway]:
-    process = Gateway(server_env | JSON_LOGS)
-    try:
-        process.start()
-        process.wait_until_ready(60)
+    with running(Gateway(server_env | JSON_LOGS)) as process:
         yield process
-    finally:
-        process.stop()
 
 
 @pytest.fixture(scope="module")
 def telling_worker(server_env: dict[str, str]) -> Iterator[Worker]:
-    process = Worker(server_env | JSON_LOGS)
-    try:
-        process.start()
-        process.wait_until_ready(120)
+    with running(Worker(server_env | JSON_LOGS), 120) as process:
         yield process
-    finally:
-        process.stop()
 
 
 def records(process: Gateway | Worker) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from redis import Redis
 
 from service.keys import KeyStore
 from service.registry import Registry
-from tests.integration.service_processes import ANY_INPUT, Gateway
+from tests.integration.service_processes import ANY_INPUT, Gateway, running
 
 SCHEMATHESIS = Path(sysconfig.get_path("scripts")) / "schemathesis"
 ROOT = Path(__file__).parent.parent.parent
@@ -47,11 +47,9 @@ def gateway(server_env: dict[str, str], redis: Redis) -> Iterator[Gateway]:
     _, text = KeyStore(redis).create("schemathesis")
     process.client.headers["Authorization"] = f"Bearer {text}"
     try:
-        process.start()
-        process.wait_until_ready(60)
-        yield process
+        with running(process):
+            yield process
     finally:
-        process.stop()
         registry.leave("nobody", ANY_INPUT.name)
         redis.hdel(registry.models_key, ANY_INPUT.name)
 

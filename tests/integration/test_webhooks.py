@@ -25,7 +25,7 @@ from service.options import Options
 from service.settings import Settings
 from service.webhook_delivery import ATTEMPTS, WebhookDelivery, pause_after
 from service.webhooks import deliver, secret_text, sign
-from tests.integration.service_processes import Gateway
+from tests.integration.service_processes import Gateway, running
 
 MASTER = "0123456789abcdef0123456789abcdef"
 
@@ -80,13 +80,10 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture(scope="module")
 def calling(server_env: dict[str, str]) -> Iterator[Gateway]:
     """A gateway that sends webhooks, also to this machine."""
-    process = Gateway(server_env | {"OFLOW_WEBHOOK_SECRET": MASTER, "OFLOW_WEBHOOK_LOOPBACK": "true"})
-    try:
-        process.start()
-        process.wait_until_ready(60)
+    with running(
+        Gateway(server_env | {"OFLOW_WEBHOOK_SECRET": MASTER, "OFLOW_WEBHOOK_LOOPBACK": "true"})
+    ) as process:
         yield process
-    finally:
-        process.stop()
 
 
 @pytest.fixture
@@ -200,13 +197,8 @@ def test_addresses_are_refused_at_the_door(
 
 @pytest.fixture(scope="module")
 def strict(server_env: dict[str, str]) -> Iterator[Gateway]:
-    process = Gateway(server_env | {"OFLOW_WEBHOOK_SECRET": MASTER})
-    try:
-        process.start()
-        process.wait_until_ready(60)
+    with running(Gateway(server_env | {"OFLOW_WEBHOOK_SECRET": MASTER})) as process:
         yield process
-    finally:
-        process.stop()
 
 
 def test_a_server_without_a_secret_says_that_it_sends_none(
