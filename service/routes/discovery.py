@@ -1,15 +1,15 @@
-"""`GET /`: where things are."""
+"""`GET /`: where things are; for a browser, the page."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
-from fastapi.responses import RedirectResponse
 from pydantic import BaseModel
 
 from service import VERSION
 from service.deps import PartsDep
 from service.options import Format
 from service.problems import responses
+from service.routes.page import page
 
 router = APIRouter(tags=["health"])
 
@@ -55,12 +55,22 @@ LINKS = {
     summary="Where things are",
     response_model=Discovery,
     openapi_extra={"security": []},
-    responses={307: {"description": "To the pages, for a browser"}, **responses("invalid_request")},
+    responses={
+        200: {"content": {"text/html": {"schema": {"type": "string"}}}},
+        304: {"description": "The page is as it was at the `ETag` in `If-None-Match`"},
+        **responses("invalid_request"),
+    },
 )
-def discover(parts: PartsDep, response: Response, accept: Annotated[str, Header()] = "") -> object:
-    """A document of every address and limit; a browser is sent to the pages."""
+def discover(
+    parts: PartsDep,
+    response: Response,
+    accept: Annotated[str, Header()] = "",
+    if_none_match: Annotated[str | None, Header()] = None,
+    accept_encoding: Annotated[str, Header()] = "",
+) -> object:
+    """A document of every address and limit; browsers, which ask for `text/html`, get the page."""
     if "text/html" in accept and "application/json" not in accept:
-        return RedirectResponse("/docs", headers={"Vary": "Accept"})
+        return page("index.html", if_none_match, accept_encoding)
     response.headers["Vary"] = "Accept"
     settings = parts.settings
     limits = Limits(

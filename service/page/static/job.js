@@ -1,0 +1,164 @@
+// One job: followed to its end, then what it made.
+
+import { events, json, key, request } from "./api.js";
+import { $, bytes, duration, element, number, problemBox, show } from "./dom.js";
+import { inputOf } from "./form.js";
+import { onTime, showMesh, showPoints } from "./player.js";
+import { fitPlot } from "./plot.js";
+
+const STAGES = {
+  fetch: "Reading the points", encode: "Encoding", extract: "Finding the surface", advect: "Carrying it through time",
+  simplify: "Simplifying", fit: "Measuring the fit", write: "Writing files", store: "Storing files",
+};
+let current = null, following = null, mark = null;
+const isOpen = (job) => job.state === "queued" || job.state === "running";
+onTime((part) => mark?.(part));
+
+export const nameOf = (job) => (typeof job.metadata?.name === "string" && job.metadata.name) || job.id.slice(0, 8);
+
+// Nothing but what was chosen.
+export function leaveJob(title = "Preview") {
+  following?.abort();
+  [current, following, mark] = [null, null, null];
+  $("job-title").textContent = title;
+  for (const id of ["state", "progress", "result", "kept", "copy-link"]) show($(id), false);
+  $("job-problem").replaceChildren();
+}
+
+export function showUpload(loaded, total) {
+  show($("progress"), true);
+  $("stage-name").textContent = loaded < total ? "Uploading" : "Looking into the file";
+  $("eta").textContent = loaded < total ? `${bytes(loaded)} of ${bytes(total)}` : "";
+  if (loaded < total) $("bar").value = (100 * loaded) / total;
+  else $("bar").removeAttribute("value");
+  $("cancel").disabled = false;
+}
+
+// Follow the job of that id; `ended` is called once it has.
+export async function showJob(id, ended) {
+  leaveJob("Job");
+  following = new AbortController();
+  const { signal } = following;
+  try {
+    let job = await json(`/jobs/${id}`, { signal });
+    const points = await inputOf(job);
+    render(job);
+    if (isOpen(job)) {
+      await showPoints(points);
+      watchQueue(id, signal);
+      for await (const event of events(id, signal, () => { $("eta").textContent = "connection lost, trying again…"; })) {
+        render({ ...current, ...event });
+      }
+      job = await json(`/jobs/${id}`, { signal });
+      render(job);
+      ended();
+    }
+    await showResult(job, points, signal);
+  } catch (error) {
+    if (signal.aborted || error.name === "AbortError") return;
+    show($("progress"), false);
+    $("job-problem").replaceChildren(problemBox(error));
+  }
+}
+
+export async function cancel() {
+  if (!current) return;
+  $("cancel").disabled = true;
+  try {
+    render(await json(`/jobs/${current.id}`, { method: "DELETE" }));
+  } catch (error) {
+    $("cancel").disabled = false;
+    $("job-problem").replaceChildren(problemBox(error));
+  }
+}
+
+export async function deleteFiles(ended) {
+  if (!current || !confirm("Delete the input and the results of this job? This cannot be undone.")) return;
+  const { id } = await json(`/jobs/${current.id}`, { method: "DELETE" });
+  showPoints(null);
+  await showJob(id, ended);
+  ended();
+}
+
+// The place in the queue is no event of this job: others move it.
+async function watchQueue(id, signal) {
+  while (!signal.aborted && current?.state === "queued") {
+    const job = await json(`/jobs/${id}`, { signal }).catch(() => null);
+    if (job && current?.id === id && current.state === "queued") render(job);
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+  }
+}
+
+function render(job) {
+  current = job;
+  $("job-title").textContent = nameOf(job);
+  show($("state"), true);
+  show($("copy-link"), true);
+  if ($("state").textContent !== job.state) $("state").textContent = job.state; // spoken when it changes
+  $("state").dataset.state = job.state;
+  show($("progress"), isOpen(job));
+  if (isOpen(job)) {
+    const { stage, percent, eta_seconds: eta } = job.progress;
+    const place = job.queue_position ? `Waiting, ${job.queue_position} before this one` : "Waiting for a worker";
+    const again = job.attempt > 1 ? ` (attempt ${job.attempt})` : "";
+    $("stage-name").textContent = job.state === "queued" ? place : (STAGES[stage] ?? stage) + again;
+    $("eta").textContent = eta == null ? "" : `about ${duration(eta)} left`;
+    if (job.state === "queued") $("bar").removeAttribute("value");
+    else $("bar").value = percent;
+    $("cancel").disabled = false;
+  }
+  if (job.error) $("job-problem").replaceChildren(problemBox({ title: "The job did not succeed", detail: `${job.error.message} (${job.error.code})` }));
+}
+
+async function showResult(job, points, signal) {
+  const { result } = job;
+  show($("kept"), !isOpen(job) && job.state !== "expired");
+  $("kept-until").textContent = `Files are kept until ${new Date(job.expires_at).toLocaleString()}.`;
+  if (job.state === "expired") {
+    const detail = `Its files were deleted; the record is kept for a while.`;
+    $("job-problem").replaceChildren(problemBox({ title: "This job has expired", detail }));
+  }
+  if (!result || job.state === "expired") return;
+  const { box, mark: marker } = fitPlot(result.fit);
+  $("fit").replaceChildren(box);
+  mark = marker;
+  list("facts", {
+    Frames: result.mesh.frames, Vertices: result.mesh.vertices.toLocaleString("en"), Faces: result.mesh.faces.toLocaleString("en"),
+    Watertight: result.mesh.watertight ? "yes" : "no", Model: job.model, Input: `${job.input.frames} frames of ${job.input.points.toLocaleString("en")} points`,
+  });
+  list("timings", Object.fromEntries(Object.entries(result.timings).map(([stage, seconds]) => [stage, number(seconds)])));
+  $("files").replaceChildren(...result.files.map(fileLink));
+  show($("result"), true);
+  const glb = result.files.find((file) => file.format === "glb");
+  if (!glb) return showPoints(points);
+  const answer = await request(`${glb.href}&redirect=false`, { headers: { Accept: "*/*" }, signal });
+  const content = await answer.arrayBuffer();
+  signal.throwIfAborted();
+  return showMesh(content, points);
+}
+
+function list(id, values) {
+  $(id).replaceChildren(...Object.entries(values).flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, String(value))]));
+}
+
+// A plain link; where a key is needed, which a link cannot carry, the file is fetched and then handed over.
+function fileLink(file) {
+  const link = element("a", { href: `${file.href}&redirect=false`, download: "" }, element("strong", {}, file.format.toUpperCase()), element("span", {}, bytes(file.bytes)));
+  link.addEventListener("click", async (event) => {
+    if (!key.get()) return;
+    event.preventDefault();
+    link.setAttribute("aria-busy", "true");
+    try {
+      const answer = await request(link.href, { headers: { Accept: "*/*" } });
+      const name = /filename="([^"]+)"/.exec(answer.headers.get("Content-Disposition") ?? "")?.[1] ?? file.name;
+      const address = URL.createObjectURL(await answer.blob());
+      element("a", { href: address, download: name }).click();
+      setTimeout(() => URL.revokeObjectURL(address), 60_000);
+    } catch (error) {
+      $("job-problem").replaceChildren(problemBox(error));
+    } finally {
+      link.removeAttribute("aria-busy");
+    }
+  });
+  return element("li", {}, link);
+}

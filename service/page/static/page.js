@@ -1,0 +1,102 @@
+// The page: which job is shown (by the address after #), the key, and what holds the parts together.
+
+import { json, key } from "./api.js";
+import { $, problemBox, show } from "./dom.js";
+import { setModels, startForm, stopSending } from "./form.js";
+import { cancel, deleteFiles, leaveJob, showJob, showUpload } from "./job.js";
+import { showPoints } from "./player.js";
+import { loadRecent, markCurrent } from "./recent.js";
+
+let asking = null;
+const shownId = () => /^#job=([0-9a-f]{32})$/.exec(location.hash)?.[1];
+
+// One dialog at a time, however many requests want a key.
+key.ask = (problem) => {
+  asking ??= new Promise((resolve, reject) => {
+    const dialog = $("key-dialog");
+    show($("key-problem"), key.get() && problem);
+    $("key-problem").textContent = problem?.detail ?? "";
+    $("key").value = "";
+    dialog.returnValue = "";
+    dialog.onclose = () => {
+      asking = null;
+      if (dialog.returnValue === "used") resolve();
+      else reject(problem ?? new DOMException("no key", "AbortError"));
+    };
+    dialog.showModal();
+  });
+  return asking;
+};
+
+function watchKeyDialog() {
+  $("key-form").addEventListener("submit", (event) => {
+    event.preventDefault(); // or the key would go into the address
+    key.set($("key").value.trim());
+    $("key").value = "";
+    $("key-dialog").close("used");
+  });
+  $("key-cancel").addEventListener("click", () => $("key-dialog").close());
+  $("key-button").addEventListener("click", async () => {
+    await key.ask(null);
+    await refresh();
+  });
+}
+
+const refreshRecent = () => loadRecent().catch(() => {});
+
+async function refresh() {
+  setModels(await json("/models"));
+  await loadRecent();
+  await route();
+}
+
+async function route() {
+  markCurrent();
+  if (shownId()) await showJob(shownId(), refreshRecent);
+}
+
+function watchJob() {
+  $("cancel").addEventListener("click", () => {
+    stopSending();
+    cancel();
+  });
+  $("delete").addEventListener("click", () => deleteFiles(refreshRecent));
+  $("recent-more").addEventListener("click", () => loadRecent(true));
+  $("copy-link").addEventListener("click", async () => {
+    await navigator.clipboard.writeText(location.href);
+    $("copy-link").textContent = "Copied";
+    setTimeout(() => { $("copy-link").textContent = "Copy link"; }, 2000);
+  });
+  addEventListener("hashchange", () => {
+    if (shownId()) return route();
+    leaveJob();
+    markCurrent();
+    return showPoints(null);
+  });
+}
+
+async function start() {
+  const service = await json("/");
+  startForm({
+    chosen: (name) => {
+      if (shownId()) history.pushState(null, "", "/");
+      leaveJob(name);
+      markCurrent();
+    },
+    sending: showUpload,
+    sent: (job) => {
+      location.hash = `job=${job.id}`;
+      refreshRecent();
+    },
+    stopped: () => show($("progress"), false),
+  }, service.limits);
+  watchJob();
+  watchKeyDialog();
+  show($("key-button"), service.auth === "keys");
+  if (service.auth === "keys" && !key.get()) await key.ask(null);
+  await refresh();
+}
+
+start().catch((error) => {
+  if (error.name !== "AbortError") $("form-problem").replaceChildren(problemBox(error));
+});

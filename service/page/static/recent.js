@@ -1,0 +1,35 @@
+// The caller's jobs, newest first, a page at a time.
+
+import { json } from "./api.js";
+import { $, element, show } from "./dom.js";
+import { nameOf } from "./job.js";
+
+let cursor = null;
+
+export async function loadRecent(more = false) {
+  const page = await json(`/jobs?limit=8${more && cursor ? `&cursor=${cursor}` : ""}`);
+  const items = page.jobs.map(item);
+  if (more) $("recent").append(...items);
+  else $("recent").replaceChildren(...items);
+  cursor = page.next_cursor ?? null;
+  show($("recent-more"), cursor);
+  show($("recent-empty"), !$("recent").children.length);
+  if (more) items[0]?.querySelector("a").focus();
+  markCurrent();
+}
+
+export function markCurrent() {
+  for (const link of $("recent").querySelectorAll("a")) {
+    if (link.hash === location.hash) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+function item(job) {
+  const made = new Date(job.created_at);
+  const today = made.toDateString() === new Date().toDateString();
+  const time = element("time", { datetime: job.created_at }, today ? made.toLocaleTimeString([], { timeStyle: "short" }) : made.toLocaleDateString());
+  return element("li", {}, element("a", { href: `#job=${job.id}` },
+    element("strong", {}, nameOf(job)), element("span", { class: "badge", "data-state": job.state }, job.state),
+    element("span", { class: "what" }, `${job.model} · ${job.options.formats.join(", ")}`), time));
+}

@@ -1,0 +1,196 @@
+// What is drawn: the animated mesh of a GLB file, and the points that it was made from, at any time.
+
+import {
+  AnimationMixer, Box3, BufferAttribute, BufferGeometry, Color, DirectionalLight, GLTFLoader, GridHelper, HemisphereLight,
+  MeshStandardMaterial, OrbitControls, PerspectiveCamera, Points, PointsMaterial, Scene, Vector3, WebGLRenderer,
+} from "./three.js";
+
+export class Viewer {
+  #renderer; #controls; #resized; #mixer; #mesh; #points; #grid; #sequence; #shownFrame; #asked = false;
+  #scene = new Scene();
+  #world = new Scene(); // turned where z is up
+  #camera = new PerspectiveCamera(32, 1, 0.01, 100);
+  #box = new Box3();
+  #clay = new MeshStandardMaterial({ color: 0x9aa3b2, roughness: 0.75, metalness: 0 });
+  duration = 0;
+  times = [];
+
+  // Throws where the browser has no WebGL.
+  constructor(canvas) {
+    this.#renderer = new WebGLRenderer({ canvas, antialias: true, alpha: true });
+    this.#renderer.setPixelRatio(Math.min(devicePixelRatio, 2));
+    const sun = new DirectionalLight(0xffffff, 2.2);
+    sun.position.set(1, 2, 1.5);
+    this.#camera.add(sun);
+    this.#scene.add(this.#world, this.#camera, new HemisphereLight(0xffffff, 0x70707c, 1.7));
+    this.#controls = new OrbitControls(this.#camera, canvas);
+    this.#controls.addEventListener("change", () => this.draw());
+    this.#resized = new ResizeObserver(() => this.#fitCanvas());
+    this.#resized.observe(canvas.parentElement);
+  }
+
+  clear() {
+    this.#setMesh(null);
+    this.setPoints(null);
+    this.draw();
+  }
+
+  get hasMesh() { return Boolean(this.#mesh); }
+  get hasColors() { return Boolean(this.#mesh?.geometry.attributes.color); }
+  get hasPoints() { return Boolean(this.#points); }
+
+  async setMesh(glb) {
+    this.#setMesh(await new GLTFLoader().parseAsync(glb, ""));
+    this.frame();
+  }
+
+  #setMesh(gltf) {
+    if (this.#mesh) {
+      this.#mesh.geometry.dispose();
+      this.#mesh.userData.scene.removeFromParent();
+    }
+    this.#mesh = this.#mixer = null;
+    if (gltf) {
+      this.#mesh = gltf.scene.getObjectByProperty("isMesh", true);
+      this.#mesh.userData = { scene: gltf.scene, material: this.#mesh.material };
+      this.#mesh.frustumCulled = false;
+      this.#world.add(gltf.scene);
+      this.#mixer = new AnimationMixer(gltf.scene);
+      for (const clip of gltf.animations) this.#mixer.clipAction(clip).play();
+    }
+    this.#setTimes(gltf ? Array.from(gltf.animations[0]?.tracks[0]?.times ?? [0]) : []);
+  }
+
+  // A sequence of npz.js, or null.
+  setPoints(sequence) {
+    this.#points?.removeFromParent();
+    this.#points?.geometry.dispose();
+    this.#points = null;
+    this.#sequence = sequence;
+    this.#shownFrame = -1;
+    if (!sequence) return;
+    const box = new Box3().setFromArray(sequence.frames[0]);
+    const size = (box.getSize(new Vector3()).length() * 0.16) / Math.sqrt(Math.max(200, sequence.frames[0].length / 3));
+    this.#points = new Points(new BufferGeometry(), new PointsMaterial({ size, color: new Color(0xff7a1a) }));
+    this.#points.position.fromArray(sequence.origin);
+    this.#points.frustumCulled = false;
+    this.#world.add(this.#points);
+    if (this.#mesh) return;
+    this.#setTimes(sequence.times);
+    this.frame();
+  }
+
+  #setTimes(times) {
+    this.times = times;
+    this.duration = times.at(-1) ?? 0;
+  }
+
+  look({ points, wireframe, colors, zUp }) {
+    if (this.#points) this.#points.visible = points;
+    if (this.#mesh) {
+      this.#mesh.material = colors ? this.#mesh.userData.material : this.#clay;
+      this.#mesh.material.wireframe = wireframe;
+    }
+    const turn = zUp ? -Math.PI / 2 : 0;
+    if (this.#world.rotation.x !== turn) {
+      this.#world.rotation.x = turn;
+      this.frame();
+    }
+    this.draw();
+  }
+
+  // Put the camera where the whole motion is in view.
+  frame() {
+    this.#world.position.set(0, 0, 0);
+    this.#measure();
+    if (this.#box.isEmpty()) return;
+    this.#world.position.copy(this.#box.getCenter(new Vector3()).negate()); // near the origin float32 is fine
+    const size = this.#box.getSize(new Vector3());
+    const reach = Math.max(size.length(), 1e-9);
+    this.#grid?.removeFromParent();
+    this.#grid?.dispose();
+    this.#grid = new GridHelper(2 * reach, 20, 0x8888a0, 0x8888a0);
+    Object.assign(this.#grid.material, { transparent: true, opacity: 0.28 });
+    this.#grid.position.y = -size.y / 2;
+    this.#scene.add(this.#grid);
+    Object.assign(this.#camera, { near: reach / 200, far: 20 * reach });
+    this.#camera.position.set(0.42, 0.26, 1.32).multiplyScalar(1.18 * reach * Math.max(1, 0.75 / this.#camera.aspect));
+    this.#controls.target.set(0, 0, 0);
+    this.#camera.updateProjectionMatrix();
+    this.#controls.update();
+    this.#grid.visible = true;
+    this.draw();
+  }
+
+  #measure() {
+    this.#box.makeEmpty();
+    if (this.#mesh) {
+      for (let i = 0; i <= 4; i += 1) {
+        this.#pose((i / 4) * this.duration);
+        this.#world.updateMatrixWorld(true);
+        this.#box.expandByObject(this.#mesh, true);
+      }
+      return;
+    }
+    if (!this.#points) return;
+    this.#world.updateMatrixWorld(true);
+    const [box, point] = [new Box3(), new Vector3()];
+    for (const frame of this.#sequence.frames) {
+      for (let i = 0; i < frame.length; i += 3) box.expandByPoint(point.fromArray(frame, i));
+    }
+    this.#box.copy(box.applyMatrix4(this.#points.matrixWorld));
+  }
+
+  seek(seconds) {
+    this.#pose(seconds);
+    if (this.#points) {
+      const { frames, times } = this.#sequence;
+      let nearest = 0;
+      times.forEach((time, i) => { if (Math.abs(time - seconds) < Math.abs(times[nearest] - seconds)) nearest = i; });
+      if (nearest !== this.#shownFrame) {
+        this.#points.geometry.setAttribute("position", new BufferAttribute(frames[nearest], 3));
+        this.#shownFrame = nearest;
+      }
+    }
+    this.draw();
+  }
+
+  #pose(seconds) {
+    // A hair before the end: the clip would begin anew there.
+    this.#mixer?.setTime(Math.min(seconds, this.duration * (1 - 1e-6)));
+  }
+
+  turn(right, up) {
+    const offset = this.#camera.position.clone().sub(this.#controls.target);
+    offset.applyAxisAngle(this.#camera.up, -right);
+    const side = new Vector3().crossVectors(this.#camera.up, offset).normalize();
+    const angle = offset.angleTo(this.#camera.up);
+    offset.applyAxisAngle(side, -Math.max(Math.min(up, angle - 0.05), angle - Math.PI + 0.05));
+    this.#camera.position.copy(this.#controls.target).add(offset);
+    this.#controls.update();
+  }
+
+  zoom(factor) {
+    this.#camera.position.sub(this.#controls.target).multiplyScalar(factor).add(this.#controls.target);
+    this.#controls.update();
+  }
+
+  // Once a screen refresh at most, and only when something has changed.
+  draw() {
+    if (this.#asked) return;
+    this.#asked = true;
+    requestAnimationFrame(() => {
+      this.#asked = false;
+      this.#renderer.render(this.#scene, this.#camera);
+    });
+  }
+
+  #fitCanvas() {
+    const { clientWidth: width, clientHeight: height } = this.#renderer.domElement.parentElement;
+    if (!width || !height) return;
+    this.#renderer.setSize(width, height, false);
+    this.#camera.aspect = width / height;
+    this.#camera.updateProjectionMatrix();
+    this.draw();
+  }
+}
