@@ -5,6 +5,8 @@ from types import FrameType
 import uvicorn
 
 from service.app import create_app
+from service.connections import Connection
+from service.request_limits import HEAD_BYTES
 from service.settings import get_settings
 
 STOP_SECONDS = 3  # for requests under way
@@ -24,6 +26,10 @@ if __name__ == "__main__":
         create_app(settings),
         host=settings.host,
         port=settings.port,
+        http=Connection,
+        ws="none",
+        h11_max_incomplete_event_size=2 * HEAD_BYTES,  # beyond this the server does not even parse
+        proxy_headers=False,  # nothing here asks who a proxy speaks for
         log_config=None,  # ours
         access_log=False,
         server_header=False,

@@ -1,4 +1,4 @@
-"""The gateway as an ASGI app: `python -m service`, or `uvicorn service.app:create_app --factory`."""
+"""The gateway as an ASGI app; `python -m service` runs it."""
 
 import asyncio
 import logging
@@ -9,14 +9,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 from fastapi import FastAPI
 
 from service import VERSION, openapi, problems
-from service.body_limit import BodyLimit
 from service.deps import Parts
+from service.foreign_pages import OwnPagesOnly
 from service.housekeeping import keep_house
 from service.logs import configure_logs
 from service.metrics import JobMetrics, RequestMetrics
 from service.observe import Observe
-from service.routes import discovery, events, health, jobs, models, reconstruct, results, uploads
-from service.settings import Settings, get_settings
+from service.request_limits import RequestLimits
+from service.routes import discovery, events, health, jobs, models, page, reconstruct, results, uploads
+from service.security_headers import SecurityHeaders
+from service.settings import LOOPBACK, Settings, get_settings
 
 log = logging.getLogger(__name__)
 FORM_OVERHEAD = 2**20  # boundaries and option fields beside the file
@@ -46,13 +48,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         summary="Post a moving point cloud, download an animated mesh.",
         version=VERSION,
         lifespan=lifespan,
+        redirect_slashes=False,  # a redirect would repeat whatever host the request names
+        docs_url=None,  # `page` has them: FastAPI's load scripts from another host
+        redoc_url=None,
     )
     app.state.parts = parts
     app.state.metrics = metrics.registry
-    app.add_middleware(BodyLimit, path="/reconstruct", max_bytes=settings.max_upload_bytes + FORM_OVERHEAD)
+    largest = settings.max_upload_bytes + FORM_OVERHEAD
+    app.add_middleware(RequestLimits, path="/reconstruct", max_bytes=largest, settings=settings)
+    if settings.auth == "open":
+        ours = settings.host in LOOPBACK and not settings.trusted_network
+        app.add_middleware(OwnPagesOnly, loopback=ours)
     app.add_middleware(Observe, metrics=metrics)
+    app.add_middleware(SecurityHeaders)
     problems.install(app)
-    for routes in (reconstruct, jobs, events, results, uploads, models, discovery, health):
+    for routes in (reconstruct, jobs, events, results, uploads, models, discovery, page, health):
         app.include_router(routes.router)
     openapi.describe(app, keys=settings.auth == "keys")
     return app

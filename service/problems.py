@@ -13,6 +13,7 @@ from kombu.exceptions import OperationalError
 from pydantic import BaseModel, Field
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from service.options import OptionsError
 from service.sequences import Fault, SequenceError
@@ -24,8 +25,10 @@ log = logging.getLogger(__name__)
 CODES: dict[str, tuple[int, str]] = {
     "bad_request": (400, "The request could not be read"),
     "unauthorized": (401, "The request needs a key"),
+    "foreign_page": (403, "A page of somebody else sent the request"),
     "not_found": (404, "There is no such thing"),
     "method_not_allowed": (405, "This address does not take that method"),
+    "too_slow": (408, "The request took too long to arrive"),
     "job_not_done": (409, "The job has not ended yet"),
     "job_has_no_result": (409, "The job ended without a result"),
     "upload_missing": (409, "Nothing has been uploaded yet"),
@@ -34,6 +37,7 @@ CODES: dict[str, tuple[int, str]] = {
     "too_large": (413, "The upload is too large"),
     "unsupported_media": (415, "The upload is not a point cloud sequence"),
     "range_not_satisfiable": (416, "The file has no such part"),
+    "wrong_host": (421, "The request is meant for another host"),
     "idempotency_key_reused": (422, "The idempotency key was used for another request"),
     "invalid_sequence": (422, "The sequence has faults"),
     "invalid_options": (422, "The options have faults"),
@@ -42,8 +46,10 @@ CODES: dict[str, tuple[int, str]] = {
     "unsupported_input": (422, "The model does not read such a sequence"),
     "rate_limited": (429, "The key has made too many requests"),
     "too_many_jobs": (429, "The key has too many open jobs"),
+    "headers_too_large": (431, "The headers of the request are too much"),
     "internal_error": (500, "Something broke on our side"),
     "no_model": (503, "No worker has announced a model yet"),
+    "too_many_connections": (503, "Too many connections are open already"),
     "queue_full": (503, "Too many jobs wait already"),
     "queue_unavailable": (503, "The job queue does not answer"),
     "storage_unavailable": (503, "The object store does not answer"),
@@ -132,7 +138,7 @@ def keyed_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
 
 def answer(problem: Problem) -> JSONResponse:
     headers = problem.headers
-    if problem.status == 413:
+    if problem.status in (408, 413):
         headers = {**headers, "Connection": "close"}  # or the server would read the rest of the body
     if problem.status == 503:
         headers = {"Retry-After": "5", **headers}
@@ -144,6 +150,12 @@ def answer(problem: Problem) -> JSONResponse:
         headers,
         media_type="application/problem+json",
     )
+
+
+async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request that comes to no route."""
+    scope.setdefault("state", {})["problem"] = problem.details.code  # for the log and the metrics
+    await answer(problem)(scope, receive, send)
 
 
 def install(app: FastAPI) -> None:

@@ -12,6 +12,7 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException
 
+from service.form_files import read_form
 from service.options import Options, parse_options, read_options
 from service.plain_json import read_json
 from service.problems import Problem
@@ -40,21 +41,17 @@ async def receive(request: Request, limits: Limits) -> AsyncIterator[Body]:
     """Take the body in, onto disk beyond a megabyte; the file is gone when the context ends."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     query = list(request.query_params.multi_items())
-    with tempfile.SpooledTemporaryFile(max_size=SPOOL) as spool:
-        file = cast(BinaryIO, spool)
+    with _spool() as file, _spool() as files:
         if media_type == "multipart/form-data":
             try:
-                async with request.form(
-                    max_files=limits.max_frames, max_fields=32, max_part_size=65_536
-                ) as form:
-                    yield await _from_form(form, file, query)
+                form = await read_form(request, files, limits.max_frames)
             except MultiPartException as error:
-                raise Problem(
-                    "bad_request", f"The multipart body could not be read: {error.message}"
-                ) from None
+                told = f"The multipart body could not be read: {error.message}"
+                raise Problem("bad_request", told) from None
+            yield await _from_form(form, files, file, query)
         elif media_type in BARE_TYPES:
             async for chunk in request.stream():
-                spool.write(chunk)
+                file.write(chunk)
             yield Body(file, parse_options(query))
         elif media_type == "application/json":
             yield _from_json(await _read_json(request), file, query)
@@ -62,7 +59,13 @@ async def receive(request: Request, limits: Limits) -> AsyncIterator[Body]:
             raise Problem("unsupported_media", f"Content-Type is {media_type or 'missing'!r}: wants {WANTED}")
 
 
-async def _from_form(form: FormData, spool: BinaryIO, query: list[tuple[str, str]]) -> Body:
+def _spool() -> BinaryIO:
+    return cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=SPOOL))
+
+
+async def _from_form(
+    form: FormData, received: BinaryIO, packed: BinaryIO, query: list[tuple[str, str]]
+) -> Body:
     files = [part for name, part in form.multi_items() if name == "file" and isinstance(part, UploadFile)]
     strangers = [n for n, part in form.multi_items() if isinstance(part, UploadFile) and n != "file"]
     if strangers or not files:
@@ -70,11 +73,11 @@ async def _from_form(form: FormData, spool: BinaryIO, query: list[tuple[str, str
         raise Problem("bad_request", f"The form has {found}: wants {WANTED}")
     fields = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
     if len(files) == 1:
-        return Body(files[0].file, parse_options(query + fields))
+        return Body(received, parse_options(query + fields))  # which holds this file and no other
     options = parse_options(query + fields)
     parts = [(part.filename or "", part.file) for part in files]
-    await asyncio.to_thread(pack_frames, parts, spool)
-    return Body(spool, options)
+    await asyncio.to_thread(pack_frames, parts, packed)
+    return Body(packed, options)
 
 
 async def _read_json(request: Request) -> Any:
