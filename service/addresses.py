@@ -1,11 +1,11 @@
 """Where webhooks may go: https, and no address inside anybody's network."""
 
 import ipaddress
+import socket
 from urllib.parse import urlsplit
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-# Gateways turn these into IPv4 addresses, of any network.
-NAT64 = [ipaddress.ip_network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48")]
+UNICAST = ipaddress.ip_network("2000::/3")  # all of IPv6 that is given out; the rest has NAT64 and its like
 
 
 def check_address(url: str) -> str:
@@ -33,14 +33,18 @@ def is_public(address: IPAddress) -> bool:
         inner = address.ipv4_mapped or address.sixtofour
         if inner is not None:
             return is_public(inner)
-        if address.teredo is not None or address.is_site_local or any(address in net for net in NAT64):
+        if address.teredo is not None or address not in UNICAST:
             return False
     return address.is_global and not address.is_multicast
 
 
 def literal(host: str) -> IPAddress | None:
-    """The address that a host name is, if it is one and no name."""
+    """The address that a host name is, if it is one and no name; 0177.1, 0x7f000001 and 2130706433 are."""
     try:
         return ipaddress.ip_address(host)
     except ValueError:
+        pass
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(host.rstrip(".")))
+    except OSError:
         return None

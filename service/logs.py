@@ -12,6 +12,19 @@ from service.trace import current_trace
 TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
+class _OneLine(logging.Formatter):
+    """Plain text in which no message looks like two, or steers a terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
+        if not record.message.isprintable():
+            record.message = "".join(map(_shown, record.message))
+        return super().formatMessage(record)
+
+
+def _shown(letter: str) -> str:
+    return letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+
+
 class _WithTrace(logging.Filter):
     """Puts the trace's id on every line."""
 
@@ -33,7 +46,7 @@ def configure_logs(settings: Settings) -> None:
         )
         formatter.default_time_format, formatter.default_msec_format = "%Y-%m-%dT%H:%M:%S", "%s.%03dZ"
     else:
-        formatter = logging.Formatter(TEXT)
+        formatter = _OneLine(TEXT)
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)

@@ -3,7 +3,7 @@
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -67,6 +67,7 @@ class Settings(BaseSettings):
     # The worker
     model: str = "bodies"  # a name under configs/, or a path to a YAML file
     checkpoint: str | None = None  # None: the one that the config names
+    checkpoint_sha256: Annotated[str | None, Field(pattern="^[0-9a-fA-F]{64}$")] = None  # no other is loaded
     device: str = "auto"
     job_deadline_seconds: Annotated[int, Field(ge=10)] = 900
     max_attempts: Annotated[int, Field(ge=1)] = 3
@@ -104,7 +105,7 @@ class Settings(BaseSettings):
             without = "without keys" if self.auth == "open" else "without TLS before it"
             faults.append(f"OFLOW_HOST is {self.host!r}: {without} the gateway listens on loopback only")
         for name, secret in (("OFLOW_REDIS_URL", self.redis_url), ("OFLOW_BROKER_URL", self.broker_url)):
-            url = urlsplit(secret.get_secret_value()) if secret else None
+            url = _split(name, secret)
             if url and url.hostname not in LOOPBACK and url.scheme in ("redis", "amqp"):
                 faults.append(f"{name} reaches {url.hostname!r} unencrypted: wants rediss:// or amqps://")
             if url and url.hostname not in LOOPBACK and not url.password:
@@ -125,6 +126,20 @@ class Settings(BaseSettings):
                 "OFLOW_S3_ACCESS_KEY_ID and OFLOW_S3_SECRET_ACCESS_KEY go together: one is missing"
             )
         return self
+
+
+def _split(name: str, secret: SecretStr | None) -> SplitResult | None:
+    """The parts of an address with a password in it, of which no part comes into a message."""
+    try:
+        url = urlsplit(secret.get_secret_value()) if secret else None
+        _ = url and url.port  # raises ValueError as well, with what stands in its place
+    except ValueError:
+        url = SplitResult("", "", "", "", "")
+    if url is not None and not url.hostname:
+        raise ValueError(
+            f"{name} is no address: wants redis://:PASSWORD@HOST:PORT/0, the password URL-encoded"
+        )
+    return url
 
 
 @lru_cache(maxsize=1)

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from model.checkpoints import checkpoint_hash, find_checkpoint
 from model.config import Config
 from model.errors import CheckpointError
+from service.settings import Settings
 from worker.fetch import fetch
 
 HASH = re.compile(r"-([0-9a-f]{8,64})\.[^.]+$")
@@ -34,6 +35,23 @@ def checkpoint_file(config: Config, checkpoint: str | Path | None = None) -> Pat
     if is_url(name):
         return fetch_checkpoint(name)
     return Path(name) if checkpoint is not None else find_checkpoint(config)
+
+
+def served_checkpoint(config: Config, settings: Settings) -> Path:
+    """The file that a worker may load for others: with `checkpoint_sha256`, that one and no other; without,
+    nothing is fetched from an address that does not name its hash.
+    """
+    name, wanted = settings.checkpoint or config.test.model_file, settings.checkpoint_sha256
+    if wanted is None and is_url(name) and not HASH.search(urlsplit(name).path):
+        raise CheckpointError(
+            f"{name} names no hash; wanted OFLOW_CHECKPOINT_SHA256, the SHA-256 of the file"
+        )
+    file = checkpoint_file(config, settings.checkpoint)
+    if wanted is not None and (found := checkpoint_hash(file)) != wanted.lower():
+        raise CheckpointError(
+            f"{file} has SHA-256 {found}, not that of OFLOW_CHECKPOINT_SHA256, {wanted.lower()}"
+        )
+    return file
 
 
 def initialization_file(config: Config) -> Path | None:

@@ -21,7 +21,7 @@ from service.options import Format, OptionsError
 from service.registry import ModelInfo
 from service.sequences import PointCloudSequence, SequenceError, read_sequence
 from service.trace import begin_trace
-from worker.checkpoints import checkpoint_file
+from worker.checkpoints import served_checkpoint
 from worker.device import pick_device
 from worker.one_path import reconstruct_sequence
 from worker.parts import Parts
@@ -52,7 +52,7 @@ class Runner:
         started = time.perf_counter()
         config = load_config(settings.model)
         self.reconstructor = Reconstructor.from_config(
-            config, checkpoint_file(config, settings.checkpoint), device=pick_device(settings.device)
+            config, served_checkpoint(config, settings), device=pick_device(settings.device)
         )
         self.load_seconds = time.perf_counter() - started
         parts.registry.announce(ModelInfo(**self.reconstructor.describe() | {"name": settings.model_name}))
