@@ -40,7 +40,10 @@ def up(
             LocalStack(directory, log, port=port, workers=workers) as stack,
         ):
             log.write("stack", f"ready in {stack.timings['worker']:.1f} s at {stack.address}")
-            log.write("stack", f"try it at {stack.address}/docs, stop it with Ctrl-C")
+            log.write(
+                "stack",
+                f"open {stack.address}/ in a browser ({stack.address}/docs: the API), stop it with Ctrl-C",
+            )
             stack.wait()
     except KeyboardInterrupt:
         log.write("stack", "stopped")

@@ -34,10 +34,9 @@ def page(name: str, if_none_match: str | None, accept_encoding: str) -> Response
         "ETag": found.etag,
         "Cache-Control": "no-cache",  # keep it, and ask each time whether it is the newest
         "Vary": "Accept, Accept-Encoding" if name == "index.html" else "Accept-Encoding",
-        "X-Content-Type-Options": "nosniff",
     }
     if name in POLICIES:
-        headers |= {"Content-Security-Policy": POLICIES[name], "Referrer-Policy": "no-referrer"}
+        headers["Content-Security-Policy"] = POLICIES[name]
     if matches(if_none_match, found.etag):
         return Response(status_code=304, headers=headers)
     if found.packed is None or "gzip" not in accept_encoding:

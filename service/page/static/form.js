@@ -9,7 +9,7 @@ const inputs = new Map(); // SHA-256 of a file → its sequence, or how to get i
 let file = null, sequence = null, limits = null, sending = null, attempt = { of: "", key: "" };
 let hooks;
 
-// `hooks`: chosen(), sending(loaded, total), sent(job), stopped().
+// `hooks`: chosen(name), sends(name), sending(loaded, total), sent(job), stopped().
 export function startForm(given, most) {
   [hooks, limits] = [given, most];
   $("file").addEventListener("change", () => $("file").files[0] && choose($("file").files[0]));
@@ -30,7 +30,11 @@ export function startForm(given, most) {
   loadSamples();
 }
 
-export const stopSending = () => sending?.abort();
+// Whether there was anything to stop.
+export function stopSending() {
+  sending?.abort();
+  return sending !== null;
+}
 
 // The points that a job was made from, where this page has them; null otherwise.
 export async function inputOf(job) {
@@ -110,7 +114,7 @@ async function choose(picked, button = null) {
   if (file !== picked) return;
   sequence = read;
   if (read) $("chosen").append(` · ${read.frames.length} frames of ${read.points.toLocaleString("en")} points`);
-  await showPoints(read);
+  await showPoints(read, "The points of this file cannot be shown here. Send it to hear what the service makes of it.");
 }
 
 function fields() {
@@ -136,6 +140,7 @@ async function send() {
   $("form-problem").replaceChildren();
   $("submit").disabled = true;
   sending = new AbortController();
+  hooks.sends(sent.name);
   hooks.sending(0, sent.size);
   try {
     const job = await reconstruct(form, attempt.key, hooks.sending, sending.signal);

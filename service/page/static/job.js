@@ -7,7 +7,7 @@ import { onTime, showMesh, showPoints } from "./player.js";
 import { fitPlot } from "./plot.js";
 
 const STAGES = {
-  fetch: "Reading the points", encode: "Encoding", extract: "Finding the surface", advect: "Carrying it through time",
+  fetch: "Reading the points", encode: "Encoding", extract: "Finding the surface", flow: "Carrying it through time",
   simplify: "Simplifying", fit: "Measuring the fit", write: "Writing files", store: "Storing files",
 };
 let current = null, following = null, mark = null;
@@ -34,8 +34,8 @@ export function showUpload(loaded, total) {
   $("cancel").disabled = false;
 }
 
-// Follow the job of that id; `ended` is called once it has.
-export async function showJob(id, ended) {
+// Follow the job of that id; `changed` is called whenever its state has.
+export async function showJob(id, changed) {
   leaveJob("Job");
   following = new AbortController();
   const { signal } = following;
@@ -44,14 +44,15 @@ export async function showJob(id, ended) {
     const points = await inputOf(job);
     render(job);
     if (isOpen(job)) {
-      await showPoints(points);
+      await showPoints(points, "The mesh will play here.");
       watchQueue(id, signal);
       for await (const event of events(id, signal, () => { $("eta").textContent = "connection lost, trying again…"; })) {
+        const before = current.state;
         render({ ...current, ...event });
+        if (event.state !== before) changed();
       }
       job = await json(`/jobs/${id}`, { signal });
       render(job);
-      ended();
     }
     await showResult(job, points, signal);
   } catch (error) {
@@ -72,12 +73,16 @@ export async function cancel() {
   }
 }
 
-export async function deleteFiles(ended) {
+export async function deleteFiles(changed) {
   if (!current || !confirm("Delete the input and the results of this job? This cannot be undone.")) return;
-  const { id } = await json(`/jobs/${current.id}`, { method: "DELETE" });
-  showPoints(null);
-  await showJob(id, ended);
-  ended();
+  try {
+    const { id } = await json(`/jobs/${current.id}`, { method: "DELETE" });
+    await showPoints(null, "The files of this job were deleted.");
+    await showJob(id, changed);
+    changed();
+  } catch (error) {
+    $("job-problem").replaceChildren(problemBox(error));
+  }
 }
 
 // The place in the queue is no event of this job: others move it.
@@ -93,7 +98,7 @@ function render(job) {
   current = job;
   $("job-title").textContent = nameOf(job);
   show($("state"), true);
-  show($("copy-link"), true);
+  show($("copy-link"), navigator.clipboard); // there is none without TLS
   if ($("state").textContent !== job.state) $("state").textContent = job.state; // spoken when it changes
   $("state").dataset.state = job.state;
   show($("progress"), isOpen(job));
@@ -107,7 +112,7 @@ function render(job) {
     else $("bar").value = percent;
     $("cancel").disabled = false;
   }
-  if (job.error) $("job-problem").replaceChildren(problemBox({ title: "The job did not succeed", detail: `${job.error.message} (${job.error.code})` }));
+  if (job.state === "failed") $("job-problem").replaceChildren(problemBox({ title: "The job did not succeed", detail: `${job.error.message} (${job.error.code})` }));
 }
 
 async function showResult(job, points, signal) {
@@ -115,7 +120,7 @@ async function showResult(job, points, signal) {
   show($("kept"), !isOpen(job) && job.state !== "expired");
   $("kept-until").textContent = `Files are kept until ${new Date(job.expires_at).toLocaleString()}.`;
   if (job.state === "expired") {
-    const detail = `Its files were deleted; the record is kept for a while.`;
+    const detail = "Its files were deleted; the record is kept for a while.";
     $("job-problem").replaceChildren(problemBox({ title: "This job has expired", detail }));
   }
   if (!result || job.state === "expired") return;
@@ -126,11 +131,11 @@ async function showResult(job, points, signal) {
     Frames: result.mesh.frames, Vertices: result.mesh.vertices.toLocaleString("en"), Faces: result.mesh.faces.toLocaleString("en"),
     Watertight: result.mesh.watertight ? "yes" : "no", Model: job.model, Input: `${job.input.frames} frames of ${job.input.points.toLocaleString("en")} points`,
   });
-  list("timings", Object.fromEntries(Object.entries(result.timings).map(([stage, seconds]) => [stage, number(seconds)])));
+  list("timings", Object.fromEntries(Object.entries(result.timings).map(([stage, seconds]) => [stage, seconds.toFixed(2)])));
   $("files").replaceChildren(...result.files.map(fileLink));
   show($("result"), true);
   const glb = result.files.find((file) => file.format === "glb");
-  if (!glb) return showPoints(points);
+  if (!glb) return showPoints(points, "This job made no GLB, which is what is played here.");
   const answer = await request(`${glb.href}&redirect=false`, { headers: { Accept: "*/*" }, signal });
   const content = await answer.arrayBuffer();
   signal.throwIfAborted();

@@ -7,6 +7,7 @@ import { cancel, deleteFiles, leaveJob, showJob, showUpload } from "./job.js";
 import { showPoints } from "./player.js";
 import { loadRecent, markCurrent } from "./recent.js";
 
+const HINT = $("empty").textContent;
 let asking = null;
 const shownId = () => /^#job=([0-9a-f]{32})$/.exec(location.hash)?.[1];
 
@@ -36,13 +37,14 @@ function watchKeyDialog() {
     $("key-dialog").close("used");
   });
   $("key-cancel").addEventListener("click", () => $("key-dialog").close());
-  $("key-button").addEventListener("click", async () => {
-    await key.ask(null);
-    await refresh();
-  });
+  $("key-button").addEventListener("click", () => key.ask(null).then(refresh).catch(tell));
 }
 
 const refreshRecent = () => loadRecent().catch(() => {});
+
+function tell(error) {
+  if (error.name !== "AbortError") $("form-problem").replaceChildren(problemBox(error));
+}
 
 async function refresh() {
   setModels(await json("/models"));
@@ -57,11 +59,10 @@ async function route() {
 
 function watchJob() {
   $("cancel").addEventListener("click", () => {
-    stopSending();
-    cancel();
+    if (!stopSending()) cancel();
   });
   $("delete").addEventListener("click", () => deleteFiles(refreshRecent));
-  $("recent-more").addEventListener("click", () => loadRecent(true));
+  $("recent-more").addEventListener("click", () => loadRecent(true).catch(tell));
   $("copy-link").addEventListener("click", async () => {
     await navigator.clipboard.writeText(location.href);
     $("copy-link").textContent = "Copied";
@@ -71,17 +72,24 @@ function watchJob() {
     if (shownId()) return route();
     leaveJob();
     markCurrent();
-    return showPoints(null);
+    return showPoints(null, HINT);
   });
+}
+
+// No job, but a file that is about to become one.
+function leave(name) {
+  if (shownId()) history.pushState(null, "", "/");
+  leaveJob(name);
+  markCurrent();
 }
 
 async function start() {
   const service = await json("/");
   startForm({
-    chosen: (name) => {
-      if (shownId()) history.pushState(null, "", "/");
-      leaveJob(name);
-      markCurrent();
+    chosen: leave,
+    sends: (name) => {
+      leave(name);
+      $("job").scrollIntoView({ block: "nearest" }); // it lies below the form on a phone
     },
     sending: showUpload,
     sent: (job) => {
@@ -97,6 +105,4 @@ async function start() {
   await refresh();
 }
 
-start().catch((error) => {
-  if (error.name !== "AbortError") $("form-problem").replaceChildren(problemBox(error));
-});
+start().catch(tell);

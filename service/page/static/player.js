@@ -9,7 +9,8 @@ const watchers = new Set();
 export const onTime = (watcher) => watchers.add(watcher);
 
 // The points of a sequence from npz.js, before there is a mesh; null clears the view.
-export async function showPoints(sequence) {
+export async function showPoints(sequence, otherwise = "") {
+  $("empty").textContent = otherwise;
   if (!sequence && !viewer) return;
   if (!(await ready())) return;
   viewer.clear();
@@ -118,7 +119,4 @@ $("scrub").addEventListener("input", () => {
   seek(Number($("scrub").value));
 });
 for (const id of ["show-points", "show-wireframe", "show-colors", "z-up"]) $(id).addEventListener("change", look);
-$("reset-view").addEventListener("click", () => {
-  viewer.frame();
-  viewer.seek(time);
-});
+$("reset-view").addEventListener("click", () => viewer.frame());

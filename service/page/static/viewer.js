@@ -6,7 +6,7 @@ import {
 } from "./three.js";
 
 export class Viewer {
-  #renderer; #controls; #resized; #mixer; #mesh; #points; #grid; #sequence; #shownFrame; #asked = false;
+  #renderer; #controls; #resized; #mixer; #mesh; #points; #grid; #sequence; #shownFrame; #time = 0; #asked = false;
   #scene = new Scene();
   #world = new Scene(); // turned where z is up
   #camera = new PerspectiveCamera(32, 1, 0.01, 100);
@@ -70,7 +70,7 @@ export class Viewer {
     this.#shownFrame = -1;
     if (!sequence) return;
     const box = new Box3().setFromArray(sequence.frames[0]);
-    const size = (box.getSize(new Vector3()).length() * 0.16) / Math.sqrt(Math.max(200, sequence.frames[0].length / 3));
+    const size = (box.getSize(new Vector3()).length() * 0.3) / Math.sqrt(Math.max(200, sequence.frames[0].length / 3));
     this.#points = new Points(new BufferGeometry(), new PointsMaterial({ size, color: new Color(0xff7a1a) }));
     this.#points.position.fromArray(sequence.origin);
     this.#points.frustumCulled = false;
@@ -104,6 +104,7 @@ export class Viewer {
     this.#world.position.set(0, 0, 0);
     this.#measure();
     if (this.#box.isEmpty()) return;
+    this.#pose(this.#time);
     this.#world.position.copy(this.#box.getCenter(new Vector3()).negate()); // near the origin float32 is fine
     const size = this.#box.getSize(new Vector3());
     const reach = Math.max(size.length(), 1e-9);
@@ -118,7 +119,6 @@ export class Viewer {
     this.#controls.target.set(0, 0, 0);
     this.#camera.updateProjectionMatrix();
     this.#controls.update();
-    this.#grid.visible = true;
     this.draw();
   }
 
@@ -142,6 +142,7 @@ export class Viewer {
   }
 
   seek(seconds) {
+    this.#time = seconds;
     this.#pose(seconds);
     if (this.#points) {
       const { frames, times } = this.#sequence;
