@@ -1,0 +1,55 @@
+"""Those who call the gateway: one with a key, and one who writes to the socket himself."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from service.keys import Key
+from tests.integration.service_processes import Gateway
+
+
+class Caller:
+    """A key and its requests."""
+
+    def __init__(self, gateway: Gateway, key: Key, text: str) -> None:
+        self.gateway, self.key, self.text = gateway, key, text
+        self.headers = {"Authorization": f"Bearer {text}"}
+
+    def send(self, method: str, path: str, **request: Any) -> httpx.Response:
+        headers = self.headers | request.pop("headers", {})
+        return self.gateway.client.request(method, path, headers=headers, **request)
+
+    def submit(self, file: bytes, **options: Any) -> dict[str, Any]:
+        answer = self.send("POST", "/reconstruct", files={"file": ("a.npz", file)}, data=options)
+        assert answer.status_code == 202, answer.text
+        job: dict[str, Any] = answer.json()
+        return job
+
+
+@contextmanager
+def connected(gateway: Gateway, buffer: int | None = None) -> Iterator[socket.socket]:
+    """A bare connection to a gateway; `buffer` bytes is what it takes in unread."""
+    with socket.socket() as wire:
+        if buffer is not None:
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        wire.settimeout(30)
+        wire.connect(("127.0.0.1", gateway.client.base_url.port))
+        yield wire
+
+
+def rest(wire: socket.socket) -> bytes:
+    """All that comes until the gateway closes the connection."""
+    received = b""
+    try:
+        while some := wire.recv(2**16):
+            received += some
+    except ConnectionResetError:
+        pass
+    return received
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ")[1]) if answer else 0

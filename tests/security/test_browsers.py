@@ -1,0 +1,143 @@
+"""What browsers are told, and what pages of others can make a browser do."""
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.service_processes import Gateway
+from tests.security.caller import Caller
+
+ELSEWHERE = "https://evil.example"
+DATA = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+
+def answers(mine: Caller, sample: bytes, model: str) -> list[httpx.Response]:
+    """One of every kind: documents, errors of each layer, redirects, streams."""
+    client = mine.gateway.client
+    job = mine.submit(sample, model=model)
+    found = [
+        client.get("/", headers={"Accept": "application/json"}),
+        *(
+            client.get(path)
+            for path in ("/openapi.json", "/livez", "/readyz", "/metrics", "/jobs", "/nowhere")
+        ),
+        client.put("/reconstruct"),
+        client.get("/livez", headers={"X": "a" * 20_000}),
+        mine.send("GET", "/jobs", params={"limit": "x"}),
+        mine.send("GET", f"/jobs/{job['id']}"),
+        mine.send("GET", f"/jobs/{job['id']}/result"),
+        mine.send("POST", "/uploads"),
+        mine.send("POST", "/reconstruct", content=b"", headers={"Content-Type": "text/plain"}),
+        mine.send("DELETE", f"/jobs/{job['id']}"),
+        mine.send("GET", f"/jobs/{job['id']}/events"),
+    ]
+    assert {answer.status_code for answer in found} >= {200, 201, 401, 404, 405, 409, 415, 422, 431}
+    return found
+
+
+def test_every_answer_is_data_to_a_browser(
+    locked: Gateway, mine: Caller, any_model: str, sample: bytes
+) -> None:
+    for answer in answers(mine, sample, any_model):
+        assert answer.headers["x-content-type-options"] == "nosniff", answer.url
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+        assert answer.headers["content-security-policy"] == DATA
+        assert "server" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_pages_run_nothing_that_is_not_ours(locked: Gateway, path: str) -> None:
+    page = locked.client.get(path, headers={"Accept": "text/html"})
+    assert page.headers["content-type"].startswith("text/html")
+    policy = {
+        name: sources.split()
+        for name, _, sources in (
+            part.strip().partition(" ") for part in page.headers["content-security-policy"].split(";")
+        )
+    }
+    assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == ["'none'"]
+    assert (
+        policy["script-src"] == policy["connect-src"] == ["'self'"]
+    )  # no inline script, no eval, no other host
+    assert page.headers["x-content-type-options"] == "nosniff"
+    loaded = re.findall(r'(?:src|href)="([^"#]+)"', page.text)
+    assert loaded
+    for address in loaded:
+        assert not address.startswith(("http:", "//", "javascript:")), address
+    assert not re.search(r"<script(?![^>]*\bsrc=)|\son\w+=", page.text)
+
+
+def test_no_other_origin_reads_anything(locked: Gateway, mine: Caller, any_model: str, sample: bytes) -> None:
+    origin = {"Origin": ELSEWHERE}
+    job = mine.submit(sample, model=any_model)["id"]
+    found = [
+        mine.send("GET", path, headers=origin)
+        for path in ("/", "/jobs", f"/jobs/{job}", "/models", "/metrics", "/openapi.json")
+    ]
+    for method in ("GET", "POST", "DELETE"):
+        asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": "authorization"}
+        preflight = locked.client.options(f"/jobs/{job}", headers=origin | asked)
+        assert preflight.status_code == 405
+        found.append(preflight)
+    for answer in found:
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        ("GET", "/jobs"),
+        ("GET", "/livez"),
+        ("POST", "/reconstruct"),
+        ("DELETE", f"/jobs/{'0' * 32}"),
+        ("GET", "/"),
+    ],
+)
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "[::1", "", "192.168.0.1"]
+)
+def test_without_keys_no_other_name_leads_here(
+    gateway: Gateway, request_: tuple[str, str], host: str
+) -> None:
+    """A page that has its own name lead to 127.0.0.1 could otherwise read every job."""
+    answer = gateway.client.request(*request_, headers={"Host": host})
+    assert (answer.status_code, answer.json()["code"]) == (421, "wrong_host")
+
+
+@pytest.mark.parametrize("origin", [ELSEWHERE, "null", "http://127.0.0.1", "http://127.0.0.1:1", "http://["])
+def test_without_keys_pages_of_others_send_nothing(
+    gateway: Gateway, any_model: str, sample: bytes, origin: str
+) -> None:
+    job = gateway.submit(sample, model=any_model)
+    form: dict[str, Any] = {"files": {"file": ("a.npz", sample)}, "data": {"model": any_model}}
+    for answer in (
+        gateway.client.post("/reconstruct", headers={"Origin": origin}, **form),
+        gateway.client.post("/uploads", headers={"Origin": origin}),
+        gateway.client.delete(f"/jobs/{job['id']}", headers={"Origin": origin}),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (403, "foreign_page")
+    assert gateway.client.get(f"/jobs/{job['id']}").json()["state"] == "queued"
+
+
+def test_without_keys_our_own_page_works_under_each_name_of_this_machine(
+    gateway: Gateway, any_model: str, sample: bytes
+) -> None:
+    port = gateway.client.base_url.port
+    for host in (f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}"):
+        answer = gateway.client.post(
+            "/reconstruct",
+            files={"file": ("a.npz", sample)},
+            data={"model": any_model},
+            headers={"Host": host, "Origin": f"http://{host}"},
+        )
+        assert answer.status_code == 202, answer.text
+
+
+def test_with_keys_any_name_may_lead_here(locked: Gateway, mine: Caller) -> None:
+    assert mine.send("GET", "/jobs", headers={"Host": "4d.example", "Origin": ELSEWHERE}).status_code == 200
+    assert mine.send("POST", "/uploads", headers={"Host": "4d.example"}).status_code == 201
+    slash = locked.client.get("/jobs/", headers={"Host": "evil.example"})
+    assert (slash.status_code, slash.headers.get("location")) == (404, None)  # no redirect names that host

@@ -1,0 +1,164 @@
+"""Nobody holds a connection by sending, or taking, next to nothing."""
+
+import io
+import itertools
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from service.deps import Parts
+from service.job_store import JobStore
+from service.jobs import Fit, Input, Job, Mesh, Result, ResultFile
+from service.options import Format, Options
+from service.settings import Settings
+from tests.integration.service_processes import Gateway, running
+from tests.security.caller import Caller, connected, rest, status
+
+PATIENCE = 20.0  # seconds until the test gives up; the gateway's deadlines are 0.5 and 1
+
+
+def trickle(wire: socket.socket, pieces: Iterator[bytes], pause: float) -> bytes:
+    """Send piece after piece until the gateway has had enough; what it answered."""
+    end = time.monotonic() + PATIENCE
+    wire.settimeout(pause)
+    received = b""
+    while time.monotonic() < end:
+        try:
+            wire.sendall(next(pieces))
+            some = wire.recv(2**16)
+        except TimeoutError:
+            continue
+        except OSError:
+            return received
+        if not some:
+            return received
+        received += some
+    raise AssertionError(f"still open after {PATIENCE} s")
+
+
+def head(caller: Caller, **headers: str) -> bytes:
+    lines = {"Host": "127.0.0.1", "Content-Type": "application/octet-stream"} | caller.headers | headers
+    fields = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in lines.items())
+    return f"POST /reconstruct HTTP/1.1\r\n{fields}\r\n".encode()
+
+
+def test_who_says_nothing_is_left(locked: Gateway) -> None:
+    with connected(locked) as wire:
+        assert rest(wire) == b""
+
+
+def test_headers_that_never_end(locked: Gateway) -> None:
+    with connected(locked) as wire:
+        wire.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        answer = trickle(wire, (b"X-%d: a\r\n" % number for number in itertools.count()), 0.1)
+    assert status(answer) == 408
+    assert b'"code":"too_slow"' in answer
+
+
+def test_headers_that_never_end_after_a_request_that_was_answered(locked: Gateway) -> None:
+    with connected(locked) as wire:
+        wire.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert status(wire.recv(2**16)) == 200
+        wire.sendall(b"GET /livez HTTP/1.1\r\n")
+        answer = trickle(wire, (b"X-%d: a\r\n" % number for number in itertools.count()), 0.1)
+    assert status(answer) == 408
+
+
+@pytest.mark.parametrize("framing", [{"Content_Length": "100000"}, {"Transfer_Encoding": "chunked"}])
+def test_a_body_that_stops(locked: Gateway, mine: Caller, framing: dict[str, str]) -> None:
+    with connected(locked) as wire:
+        wire.sendall(head(mine, **framing) + (b"3\r\nabc\r\n" if "Transfer_Encoding" in framing else b"abc"))
+        answer = rest(wire)
+    assert status(answer) == 408
+    assert b'"code":"too_slow"' in answer
+    assert b"connection: close" in answer.lower()
+
+
+def test_a_body_in_drops(locked: Gateway, mine: Caller) -> None:
+    """It never stops, and would take a day."""
+    with connected(locked) as wire:
+        wire.sendall(head(mine, Content_Length="100000000"))
+        answer = trickle(wire, itertools.repeat(b"abcdefgh"), 0.02)
+    assert status(answer) == 408
+
+
+def test_a_body_in_drops_for_a_route_that_wants_none(locked: Gateway, mine: Caller) -> None:
+    request = head(mine, Content_Length="1000").replace(b"POST /reconstruct", b"GET /jobs")
+    with connected(locked) as wire:
+        wire.sendall(request)
+        answer = trickle(wire, itertools.repeat(b"a"), 0.1)
+    assert status(answer) == 200  # answered at once, and the rest is waited for by nobody
+
+
+def test_who_is_slow_but_not_too_slow_is_served(
+    locked: Gateway, mine: Caller, any_model: str, sample: bytes
+) -> None:
+    step = len(sample) // 15 + 1
+    with connected(locked) as wire:
+        wire.sendall(
+            head(mine, Content_Length=str(len(sample))).replace(
+                b"/reconstruct", f"/reconstruct?model={any_model}".encode()
+            )
+        )
+        for start in range(0, len(sample), step):
+            time.sleep(0.1)  # 1.5 seconds in all: longer than each of the deadlines
+            wire.sendall(sample[start : start + step])
+        assert status(wire.recv(2**16)) == 202
+
+
+def test_who_takes_no_answer_is_left(
+    locked: Gateway, mine: Caller, jobs: JobStore, settings: Settings
+) -> None:
+    large = b"\0" * 2**25
+    file = ResultFile(format=Format.GLB, name="mesh.glb", bytes=len(large), sha256="0" * 64)
+    mesh = Mesh(vertices=1, faces=1, frames=2, watertight=True)
+    source = Input(frames=2, points=32, bytes=3, sha256="0" * 64)
+    job = Job.new("any", Options(), source, 600, owner=mine.key.id)
+    jobs.create(job)
+    running_job = jobs.claim(job.id, 3)
+    assert running_job is not None
+    Parts(settings).store.put(running_job.result_key("mesh.glb"), io.BytesIO(large), "model/gltf-binary")
+    assert jobs.succeed(running_job, Result(files=[file], mesh=mesh, fit=Fit(mean=[0], p95=[0]), timings={}))
+    request = head(mine).replace(b"POST /reconstruct", f"GET /jobs/{job.id}/result?redirect=false".encode())
+    with connected(locked, buffer=2**12) as wire:
+        wire.sendall(request)
+        assert status(wire.recv(2**10)) == 200
+        line = _line(locked, f"/jobs/{job.id}/result")  # it is logged once the gateway has given up
+        received = rest(wire)
+    assert len(received) < len(large)
+    assert '"status": 200' in line
+    slowly = mine.send("GET", f"/jobs/{job.id}/result?redirect=false")
+    assert slowly.content == large
+
+
+def _line(gateway: Gateway, path: str) -> str:
+    end = time.monotonic() + PATIENCE
+    while not (found := [line for line in gateway.log.tail("gateway", 2000) if f'"path": "{path}"' in line]):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return found[0]
+
+
+def test_there_is_an_end_to_connections(server_env: dict[str, str]) -> None:
+    with running(Gateway(server_env | {"OFLOW_MAX_CONNECTIONS": "4"})) as few, ExitStack() as open_:
+        few.client.close()  # it keeps one open itself
+        first = [open_.enter_context(connected(few)) for _ in range(4)]
+        for wire in first:
+            wire.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert status(wire.recv(2**16)) == 200
+        for _ in range(3):
+            answer = rest(open_.enter_context(connected(few)))
+            assert status(answer) == 503
+            assert b'"code":"too_many_connections"' in answer
+            assert b"retry-after" in answer.lower()
+        first[0].close()
+        end = time.monotonic() + PATIENCE
+        while True:
+            with connected(few) as wire:
+                wire.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+                if status(wire.recv(2**16)) == 200:
+                    break
+            assert time.monotonic() < end
