@@ -1,0 +1,84 @@
+"""Which weights run is said by whoever runs the service, never by a caller."""
+
+import pytest
+from pydantic import ValidationError
+
+from model import load_config
+from model.checkpoints import checkpoint_hash
+from model.errors import CheckpointError
+from service.settings import Settings
+from tests.security.caller import Caller
+from worker.checkpoints import served_checkpoint
+
+SHIPPED = "configs/checkpoints/bodies_128.pt"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"checkpoint": "/tmp/mine.pt"},
+        {"checkpoint": "https://evil.example/mine.pt"},
+        {"config": "/tmp/mine.yaml"},
+        {"model": "/tmp/mine.yaml"},
+        {"model": "configs/bodies.yaml"},
+        {"model": "../configs/bodies"},
+        {"model": "https://evil.example/mine.pt"},
+        {"device": "cuda"},
+        {"OFLOW_CHECKPOINT": "/tmp/mine.pt"},
+    ],
+)
+def test_a_job_names_no_file(mine: Caller, any_model: str, sample: bytes, options: dict[str, str]) -> None:
+    """`any_model` is there, so that the names of models are known."""
+    answer = mine.send("POST", "/reconstruct", files={"file": ("a.npz", sample)}, data=options)
+    assert answer.status_code == 422
+    assert answer.json()["code"] == ("unknown_model" if "model" in options else "invalid_options")
+
+
+def settings_with(settings: Settings, **changes: object) -> Settings:
+    return Settings(**dict(settings) | changes)
+
+
+def test_only_the_file_with_the_hash_is_loaded(settings: Settings) -> None:
+    config, right = load_config("bodies"), checkpoint_hash(SHIPPED)
+    assert served_checkpoint(config, settings_with(settings, checkpoint_sha256=right)).samefile(SHIPPED)
+    assert served_checkpoint(config, settings_with(settings, checkpoint_sha256=right.upper())).samefile(
+        SHIPPED
+    )
+    wrong = settings_with(settings, checkpoint_sha256="0" * 64)
+    with pytest.raises(CheckpointError, match=rf"has SHA-256 {right}, not that of OFLOW_CHECKPOINT_SHA256"):
+        served_checkpoint(config, wrong)
+    with pytest.raises(ValidationError, match="checkpoint_sha256"):
+        settings_with(settings, checkpoint_sha256="0" * 63)
+
+
+def test_a_worker_told_another_hash_ends_without_a_model(settings: Settings) -> None:
+    from worker.parts import Parts
+    from worker.runner import Runner
+
+    with pytest.raises(CheckpointError, match="OFLOW_CHECKPOINT_SHA256"):
+        Runner(Parts(settings_with(settings, checkpoint_sha256="0" * 64)))
+
+
+def test_nothing_is_fetched_without_a_hash(settings: Settings, unfetched: list[str]) -> None:
+    config = load_config("bodies")
+    bare = "https://models.example/model.pt"
+    with pytest.raises(CheckpointError, match="names no hash; wanted OFLOW_CHECKPOINT_SHA256"):
+        served_checkpoint(config, settings_with(settings, checkpoint=bare))
+    assert unfetched == []
+    for changes in ({"checkpoint_sha256": "0" * 64}, {"checkpoint": bare.replace(".pt", "-3ff330bc.pt")}):
+        with pytest.raises(RuntimeError, match="not in a test"):
+            served_checkpoint(config, settings_with(settings, **{"checkpoint": bare} | changes))
+    assert len(unfetched) == 2
+
+
+@pytest.fixture
+def unfetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses that would have been fetched."""
+    asked: list[str] = []
+
+    def fetch(url: str) -> None:
+        asked.append(url)
+        raise RuntimeError("not in a test")
+
+    monkeypatch.setattr("worker.checkpoints.fetch_checkpoint", fetch)
+    return asked

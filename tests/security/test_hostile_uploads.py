@@ -1,0 +1,76 @@
+"""Damaged and hostile uploads by HTTP: each is taken or refused in words, in the memory that is promised.
+
+The corpus is that of tests/service/test_sequences_fuzz.py, which reads all of it without HTTP. Here a part is
+sent, and with `pytest -m slow tests/security/test_hostile_uploads.py` all of it.
+"""
+
+import io
+import zipfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+
+import httpx
+import pytest
+
+from tests.integration.service_processes import Gateway
+from tests.security.caller import Caller
+from tests.security.test_requests import MEMORY, watched
+from tests.service.test_sequences_fuzz import UPLOADS, damaged_upload, hostile_upload
+
+REFUSALS = {413: "too_large", 415: "unsupported_media", 422: "invalid_sequence"}
+
+
+@pytest.mark.parametrize("count", [250, pytest.param(UPLOADS, marks=pytest.mark.slow)])
+def test_every_upload_is_taken_or_refused(locked: Gateway, mine: Caller, any_model: str, count: int) -> None:
+    def send(make_seed: tuple[object, int]) -> int:
+        make, seed = make_seed
+        file = make(Random(seed))  # type: ignore[operator]
+        answer = mine.send(
+            "POST",
+            f"/reconstruct?model={any_model}",
+            content=file,
+            headers={"Content-Type": "application/octet-stream"},
+        )
+        told = f"{make.__name__}, seed {seed}: {answer.text}"  # type: ignore[attr-defined]
+        assert answer.status_code in (202, *REFUSALS), told
+        if answer.status_code in REFUSALS:
+            assert answer.json()["code"] == REFUSALS[answer.status_code], told
+            assert answer.json()["errors"], told
+        else:
+            mine.send("DELETE", f"/jobs/{answer.json()['id']}")
+        return answer.status_code
+
+    uploads = [(make, seed) for make in (damaged_upload, hostile_upload) for seed in range(count)]
+    with watched(locked) as most, ThreadPoolExecutor(4) as pool:
+        found = Counter(pool.map(send, uploads))
+    print(f"{found}, {most['memory'] / 1e6:.0f} MB at most")
+    assert found.keys() == {202, *REFUSALS}
+    assert most["memory"] < MEMORY
+
+
+def test_a_bomb_by_each_way_in(locked: Gateway, mine: Caller, any_model: str, bomb: bytes) -> None:
+    upload = mine.send("POST", "/uploads").json()
+    httpx.post(upload["url"], data=upload["fields"], files={"file": ("a", bomb)}, trust_env=False)
+    bare = {"content": bomb, "headers": {"Content-Type": "application/octet-stream"}}
+    with watched(locked) as most:
+        answers = [
+            mine.send("POST", f"/reconstruct?model={any_model}", **bare),
+            mine.send("POST", "/reconstruct", files={"file": ("a.npz", bomb)}, data={"model": any_model}),
+            mine.send("POST", "/reconstruct", json={"upload_id": upload["upload_id"], "model": any_model}),
+        ]
+    assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(413, "too_large")}
+    assert most["memory"] < MEMORY
+
+
+@pytest.fixture(scope="module")
+def bomb() -> bytes:
+    """256 MiB of zeros in one."""
+    file = io.BytesIO()
+    with (
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("points.npy", "w") as entry,
+    ):
+        for _ in range(256):
+            entry.write(bytes(2**20))
+    return file.getvalue()

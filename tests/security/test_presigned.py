@@ -1,0 +1,148 @@
+"""Presigned addresses open one file, for one thing, for a while."""
+
+import hashlib
+import io
+import re
+import time
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import httpx
+import pytest
+
+from service.deps import Parts
+from service.local.object_store import ObjectStore
+from service.settings import Settings
+from tests.security.caller import Caller
+
+FILE = b"the file of a job"
+FULL = {"Signature": "0" * 64, "Expires": "604800", "Date": "20300101T000000Z"}
+
+
+@pytest.fixture(scope="module")
+def parts(settings: Settings) -> Parts:
+    parts = Parts(settings)
+    for key in ("jobs/one/attempt-1/a.glb", "jobs/two/attempt-1/a.glb"):
+        parts.store.put(key, io.BytesIO(FILE), "model/gltf-binary")
+    return parts
+
+
+@pytest.fixture(scope="module")
+def address(parts: Parts) -> str:
+    return parts.store.presign("jobs/one/attempt-1/a.glb", "a.glb", 600)
+
+
+def get(url: str) -> httpx.Response:
+    return httpx.get(url, trust_env=False)
+
+
+def changed(url: str, **parameters: str) -> str:
+    split = urlsplit(url)
+    query = {name.removeprefix("X-Amz-"): name for name, _ in parse_qsl(split.query)}
+    values = dict(parse_qsl(split.query)) | {query.get(name, name): v for name, v in parameters.items()}
+    return urlunsplit(split._replace(query=urlencode(values)))
+
+
+def test_a_result_opens_under_its_name_only_as_a_download(address: str) -> None:
+    found = get(address)
+    assert (found.status_code, found.content) == (200, FILE)
+    assert found.headers["content-disposition"] == 'attachment; filename="a.glb"'
+
+
+def test_a_changed_address_opens_nothing(address: str) -> None:
+    disposition = {"response-content-disposition": "inline"}
+    tampered = [
+        address.replace("jobs/one", "jobs/two"),
+        address.replace("jobs/one", "jobs/one/../two"),
+        *(changed(address, **{name: value}) for name, value in FULL.items()),
+        changed(address, **disposition),
+        changed(address, **{"response-content-type": "text/html"}),
+        re.sub("X-Amz-Signature=[0-9a-f]+", "", address),
+        address.partition("?")[0],
+        address.partition("?")[0].rpartition("/jobs/")[0] + "?list-type=2",
+    ]
+    for url in tampered:
+        answer = get(url)
+        assert answer.status_code in (400, 403, 404), url
+        assert FILE not in answer.content
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "POST"])
+def test_an_address_to_read_is_none_to_write(address: str, method: str) -> None:
+    assert httpx.request(method, address, content=b"mine", trust_env=False).status_code >= 400
+    assert get(address).content == FILE
+
+
+def test_an_address_opens_for_a_while_and_never_longer_than_the_job_lives(parts: Parts) -> None:
+    url = parts.store.presign("jobs/one/attempt-1/a.glb", "a.glb", 2)
+    assert get(url).status_code == 200
+    _wait_until_refused(lambda: get(url))
+    assert "X-Amz-Expires=1&" in parts.store.presign("jobs/one/attempt-1/a.glb", "a.glb", -5) + "&"
+    limit = parts.store.download_seconds
+    assert f"X-Amz-Expires={limit}&" in parts.store.presign("jobs/one/attempt-1/a.glb", "a", 10**7) + "&"
+
+
+def test_the_address_of_a_deleted_file_opens_nothing(parts: Parts) -> None:
+    parts.store.put("jobs/three/attempt-1/a.glb", io.BytesIO(FILE), "model/gltf-binary")
+    url = parts.store.presign("jobs/three/attempt-1/a.glb", "a.glb", 600)
+    assert get(url).status_code == 200
+    parts.store.delete_all("jobs/three/")
+    assert get(url).status_code == 404
+
+
+def post(form: Any, file: bytes, **changes: str) -> httpx.Response:
+    return httpx.post(
+        form["url"], data=form["fields"] | changes, files={"file": ("a", file)}, trust_env=False
+    )
+
+
+def test_a_form_of_another_upload_writes_nothing_here(mine: Caller, yours: Caller, parts: Parts) -> None:
+    """Nor does any mixture of two that are both good."""
+    one, two = (caller.send("POST", "/uploads").json() for caller in (mine, yours))
+    for name in ("key", "policy", "x-amz-signature"):
+        assert post(one, b"x", **{name: two["fields"][name]}).status_code == 403
+    assert post(one, b"x", **{"x-amz-signature": "0" * 64}).status_code == 403
+    assert post(one, b"x", **{"x-amz-date": "20300101T000000Z"}).status_code == 403
+    assert post(one, b"x", key=one["fields"]["key"] + "/../../jobs/one/input").status_code in (400, 403)
+    assert {parts.store.size(f"uploads/{upload['upload_id']}") for upload in (one, two)} == {None}
+
+
+def test_a_form_of_somebody_else_is_of_no_use(
+    mine: Caller, yours: Caller, sample: bytes, any_model: str
+) -> None:
+    upload = mine.send("POST", "/uploads").json()
+    assert post(upload, sample).is_success
+    body = {"upload_id": upload["upload_id"], "model": any_model}
+    refused = yours.send("POST", "/reconstruct", json=body)
+    assert (refused.status_code, refused.json()["code"]) == (404, "not_found")
+    unknown = yours.send("POST", "/reconstruct", json=body | {"upload_id": "0" * 32})
+    assert unknown.json()["detail"].replace("0" * 32, upload["upload_id"]) == refused.json()["detail"]
+    assert mine.send("POST", "/reconstruct", json=body).status_code == 202
+
+
+def test_a_form_that_is_sent_again_changes_no_job(
+    mine: Caller, sample: bytes, any_model: str, object_store: ObjectStore, parts: Parts
+) -> None:
+    upload = mine.send("POST", "/uploads").json()
+    post(upload, sample).raise_for_status()
+    body = {"upload_id": upload["upload_id"], "model": any_model}
+    job = mine.send("POST", "/reconstruct", json=body).json()
+    post(upload, b"another file").raise_for_status()
+    stored = io.BytesIO()
+    assert parts.store.get(f"jobs/{job['id']}/input", stored) == hashlib.sha256(sample).hexdigest()
+    assert job["input"]["sha256"] == hashlib.sha256(sample).hexdigest()
+    now = mine.send("POST", "/reconstruct", json=body)
+    assert (now.status_code, now.json()["code"]) == (415, "unsupported_media")  # looked into anew
+
+
+def test_a_form_ends(parts: Parts, sample: bytes) -> None:
+    _, form = parts.uploads.create("open", 2, 10_000_000)
+    assert post(vars(form), sample).is_success
+    _wait_until_refused(lambda: post(vars(form), sample))
+
+
+def _wait_until_refused(ask: Any) -> None:
+    end = time.monotonic() + 20
+    while ask().status_code != 403:
+        assert time.monotonic() < end
+        time.sleep(0.1)

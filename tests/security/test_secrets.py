@@ -1,0 +1,226 @@
+"""A whole run with known secrets; then none of them stands in a log, an answer, a metric or a record."""
+
+import base64
+import json
+import secrets
+import subprocess
+import sysconfig
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+import pytest
+
+from service.local.object_store import ObjectStore
+from service.local.redis_server import RedisServer
+from service.settings import Settings
+from service.webhooks import signing_secret
+from tests.conftest import redis_of
+from tests.integration.service_processes import Gateway, Worker, running
+
+MASTER = secrets.token_hex(24)
+SERVICE = str(Path(sysconfig.get_path("scripts")) / "service")
+
+
+class Run:
+    """What was seen while the service ran: every answer, every line, and what Redis held in the end."""
+
+    def __init__(self) -> None:
+        self.answers: list[str] = []
+        self.lines: list[str] = []
+        self.records = b""
+        self.secrets: dict[str, str] = {}
+
+    def note(self, answer: httpx.Response) -> None:
+        answer.read()
+        self.answers.append(f"{answer.request.url} {answer.status_code} {answer.headers}\n{answer.text}")
+
+
+@pytest.fixture(scope="module")
+def run(
+    server_env: dict[str, str],
+    settings: Settings,
+    object_store: ObjectStore,
+    redis_server: RedisServer,
+    sample: bytes,
+) -> Run:
+    run = Run()
+    environment = server_env | {
+        "OFLOW_AUTH": "keys",
+        "OFLOW_LOG_LEVEL": "debug",  # the most that they tell
+        "OFLOW_LOG_FORMAT": "json",
+        "OFLOW_WEBHOOK_SECRET": MASTER,
+    }
+    made = subprocess.run(
+        [SERVICE, "keys", "create", "the lab"], env=environment, capture_output=True, text=True, check=True
+    )
+    key = made.stdout.strip()
+    owner = key.split("_")[1]
+    signing = signing_secret(
+        settings.model_copy(update={"webhook_secret": type(settings.redis_url)(MASTER)}), owner
+    )
+    run.secrets = {
+        "the key": key.split("_")[2],
+        "the secret of the object store": object_store.secret_access_key,
+        "the password of Redis": str(urlsplit(redis_server.url).password),
+        "the secret of webhooks": MASTER,
+        "what the key's webhooks are signed with": base64.b64encode(signing).decode(),
+    }
+    assert (
+        run.secrets["what the key's webhooks are signed with"] in made.stderr
+    )  # told once, to who made the key
+    with ExitStack() as stack:
+        gateway = stack.enter_context(running(Gateway(environment)))
+        worker = stack.enter_context(running(Worker(environment), 120))
+        _use(run, gateway, key, sample)
+        _use_wrongly(run, gateway, key, sample)
+        run.lines += subprocess.run(
+            [SERVICE, "keys", "list"], env=environment, capture_output=True, text=True, check=True
+        ).stdout.splitlines()
+        worker.kill()  # handing the second job back would take seconds
+        gateway.stop()
+        for process in (gateway, worker):
+            run.lines += process.log.tail(process.name, 100_000)
+    for wrong in (
+        {"OFLOW_S3_SECRET_ACCESS_KEY": MASTER},
+        {"OFLOW_REDIS_URL": redis_server.url.replace(run.secrets["the password of Redis"], "wrong")},
+    ):
+        run.lines += _start_in_vain(run, environment | wrong, key)
+    run.records = b"".join(_records(settings)) + b"".join(
+        file.read_bytes() for file in Path(redis_server._directory or "").rglob("*") if file.is_file()
+    )
+    return run
+
+
+def _use(run: Run, gateway: Gateway, key: str, sample: bytes) -> None:
+    """A job from the upload to the file, with a webhook that nobody takes."""
+    with _client(run, gateway, {"Authorization": f"Bearer {key}"}) as client:
+        options: dict[str, Any] = {"resolution": "32", "webhook_url": "https://hook.invalid/in?for=me"}
+        form = {"files": {"file": ("a.npz", sample)}, "data": options}
+        job = client.post("/reconstruct", headers={"Idempotency-Key": "one"}, **form).json()["id"]
+        end = time.monotonic() + 120
+        while (
+            state := client.get(f"/jobs/{job}", headers={"Prefer": "wait=5"}).json()["state"]
+        ) != "succeeded":
+            assert time.monotonic() < end, state
+        for path in ("", "/events", "/result?redirect=false", "/result"):
+            client.get(f"/jobs/{job}{path}")
+        upload = client.post("/uploads").json()
+        httpx.post(upload["url"], data=upload["fields"], files={"file": ("a", sample)}, trust_env=False)
+        second = client.post("/reconstruct", json={"upload_id": upload["upload_id"], "resolution": 32}).json()
+        client.delete(f"/jobs/{second['id']}")
+        for path in ("/jobs", "/models", "/metrics", "/readyz", "/openapi.json", "/"):
+            client.get(path)
+        client.delete(f"/jobs/{job}")
+
+
+def _use_wrongly(run: Run, gateway: Gateway, key: str, sample: bytes) -> None:
+    """The key where it does not belong, and requests that end in errors."""
+    with _client(run, gateway, {}) as client:
+        for scheme in (f"Basic {key}", key, f"Bearer {key}x", f"Bearer {key[:-1]}", f"Bearer  {key} {key}"):
+            client.get("/jobs", headers={"Authorization": scheme})
+        right = {"Authorization": f"bearer {key}"}
+        client.post(
+            "/reconstruct",
+            content=b"--x\r\nnonsense",
+            headers=right | {"Content-Type": "multipart/form-data; boundary=x"},
+        )
+        client.post("/reconstruct", content=b"{", headers=right | {"Content-Type": "application/json"})
+        client.post("/reconstruct", headers=right, files={"file": ("a.npz", b"PK\3\4" + sample[:2000])})
+        client.get("/jobs", headers=right, params={"limit": "many"})
+        client.put("/jobs", headers=right)
+
+
+def _start_in_vain(run: Run, environment: dict[str, str], key: str) -> list[str]:
+    """A gateway whose Redis or object store does not know it."""
+    with running(Gateway(environment)) as gateway:
+        with _client(run, gateway, {"Authorization": f"Bearer {key}"}) as client:
+            for path in ("/readyz", "/jobs", "/metrics"):
+                client.get(path)
+            assert client.post("/reconstruct", files={"file": ("a.npz", b"")}).status_code >= 400
+        gateway.stop()
+        return gateway.log.tail("gateway", 100_000)
+
+
+def _client(run: Run, gateway: Gateway, headers: dict[str, str]) -> httpx.Client:
+    client = httpx.Client(base_url=gateway.client.base_url, headers=headers, trust_env=False, timeout=60)
+    client.event_hooks = {"response": [run.note]}
+    return client
+
+
+def _records(settings: Settings) -> Iterator[bytes]:
+    """Every value in Redis, in whatever form it is kept."""
+    redis = redis_of(settings)
+    raw = redis.from_url(settings.redis_url.get_secret_value(), decode_responses=False)
+    for name in raw.scan_iter("*"):
+        yield name + b" " + (raw.dump(name) or b"")
+        if raw.type(name) == b"string":
+            yield raw.get(name)  # a dump packs long ones
+        elif raw.type(name) == b"hash":
+            yield b" ".join(raw.hvals(name))
+
+
+def forms(secret: str) -> list[bytes]:
+    """What a secret may look like where it has got into something else."""
+    plain = secret.encode()
+    found = {plain, quote(secret).encode(), json.dumps(secret)[1:-1].encode(), plain.hex().encode()}
+    # In base64 it begins at one of three places of a group.
+    found |= {base64.b64encode(b"x" * shift + plain)[4 * bool(shift) : -4] for shift in range(3)}
+    return sorted(found)
+
+
+def test_the_run_was_a_whole_one(run: Run) -> None:
+    """Otherwise it would be no wonder that nothing was found."""
+    text = "\n".join(run.answers)
+    for piece in (
+        " 202 ",
+        " 307 ",
+        " 401 ",
+        " 503 ",
+        "event: state",
+        '"state":"succeeded"',
+        "oflow_jobs_total",
+        "x-amz-signature",
+    ):
+        assert piece in text, piece
+    log = "\n".join(run.lines)
+    for piece in (
+        "service.access",
+        "succeeded in",
+        "webhook of job",
+        "worker.runner",
+        "the object store is not ready",
+        "queue_unavailable",
+    ):
+        assert piece in log, piece
+    assert log.count("Started server process") == 3  # no line is lost
+    assert b'"metadata"' in run.records
+    assert run.records.count(b"oflow:") > 10
+    assert len(run.secrets) == len(set(run.secrets.values())) == 5
+
+
+@pytest.mark.parametrize("place", ["answers", "lines", "records"])
+def test_no_secret_is_in(run: Run, place: str) -> None:
+    kept: Any = getattr(run, place)
+    text = kept if isinstance(kept, bytes) else "\n".join(kept).encode()
+    found = [name for name, secret in run.secrets.items() if any(form in text for form in forms(secret))]
+    assert found == []
+
+
+def test_addresses_that_open_files_are_in_no_log(run: Run) -> None:
+    assert any("X-Amz-Signature=" in answer for answer in run.answers)
+    assert not [line for line in run.lines if "X-Amz-Signature=" in line]
+    assert not [line for line in run.lines if "hook.invalid/" in line]  # of a webhook the host
+
+
+def test_the_search_finds_what_is_there() -> None:
+    secret = 'p+ss/w"rd-' + MASTER
+    for shift in range(3):
+        hidden = base64.b64encode(b"-" * shift + f":{secret}@there".encode())
+        assert any(form in hidden for form in forms(secret)), shift
+    assert any(form in json.dumps({"a": secret}).encode() for form in forms(secret))
+    assert any(form in quote(secret).encode() for form in forms(secret))
