@@ -77,7 +77,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 def parse_yaml(text: str) -> Any:
     """Safe YAML that reads 1e-4 as a number and refuses a key given twice. Raises yaml.YAMLError."""
-    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader  # nosec B506
 
 
 def merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:

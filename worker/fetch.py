@@ -71,7 +71,7 @@ def _fetch_rest(url: str, part: Path, bar: Progress, task: TaskID) -> None:
     have = _size(part) if version.exists() else 0
     headers = {"Range": f"bytes={have}-", "If-Range": version.read_text("ascii")} if have else {}
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http(s), as callers have checked
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310  # nosec B310
         if response.status != http.HTTPStatus.PARTIAL_CONTENT:
             have = 0
         left = int(response.headers.get("Content-Length", 0))

@@ -60,7 +60,7 @@ class ObjectStore(ManagedProcess):
     def kill(self) -> None:
         super().kill()
         for port in self._grpc_ports:  # sockets it makes in /tmp, whatever it is told, and leaves behind
-            for socket in Path("/tmp").glob(f"seaweedfs-*-grpc-{port}.sock"):  # noqa: S108
+            for socket in Path("/tmp").glob(f"seaweedfs-*-grpc-{port}.sock"):  # noqa: S108  # nosec B108
                 socket.unlink(missing_ok=True)
 
     def is_worth_showing(self, line: str) -> bool:
