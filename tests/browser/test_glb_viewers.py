@@ -18,16 +18,6 @@ from model.colors import correspondence_colors
 from model.meshes import MeshSequence
 
 HERE = Path(__file__).parent
-BROWSER_FLAGS = [
-    "--no-sandbox",
-    "--use-gl=angle",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 
 
 def worm(frames=9, offset=(0.0, 0.0, 0.0), start=0.0, colored=True, scale=1.0):
@@ -94,19 +84,6 @@ def test_validator_accepts_points_without_a_normal_and_large_meshes(validate):
     assert crushed.shape[1] > 65535
     report = validate(MeshSequence(crushed, sphere.faces, [0.0, 1.0]).to_glb())
     assert report["issues"]["messages"] == []
-
-
-@pytest.fixture(scope="module")  # no longer: its event loop would be in the way of others
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium is installed: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

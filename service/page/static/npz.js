@@ -98,7 +98,6 @@ function relative(frames, times) {
     for (let i = axis; i < frames[0].length; i += 3) [low, high] = [Math.min(low, frames[0][i]), Math.max(high, frames[0][i])];
     return (low + high) / 2;
   });
-  if (!origin.every(Number.isFinite)) return null;
   const points = Math.max(...frames.map((frame) => frame.length / 3));
   const stride = Math.ceil(points / MOST_POINTS);
   const thin = frames.map((frame) => {
@@ -106,6 +105,7 @@ function relative(frames, times) {
     for (let i = 0; i < kept.length; i += 1) kept[i] = frame[3 * stride * Math.floor(i / 3) + (i % 3)] - origin[i % 3];
     return kept;
   });
+  if (!thin.every((frame) => frame.every(Number.isFinite))) return null;
   const stamps = times?.values.length === frames.length ? Array.from(times.values, (t) => t - times.values[0]) : frames.map((_, t) => t / Math.max(1, frames.length - 1));
   return { frames: thin, times: stamps, origin, points };
 }

@@ -1,0 +1,299 @@
+"""The page and the API's documentation in a real browser, before the real service."""
+
+import hashlib
+import io
+import re
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.keys import KeyStore
+from service.local.redis_server import RedisServer
+from tests.conftest import redis_of
+from tests.integration.service_processes import Gateway, Worker, running
+
+LONG = 60_000  # milliseconds: the machine may be busy
+VIOLATIONS = """addEventListener("securitypolicyviolation", (event) =>
+    console.error(`violates ${event.effectiveDirective}: ${event.blockedURI} ${event.sourceFile}`))"""
+
+
+@pytest.fixture
+def visit(browser) -> Iterator[Callable]:
+    """Open a gateway's page. In the end nothing was asked of another host, and nothing complained.
+
+    `refusals`: a pattern of answers that the browser is expected to log.
+    """
+    contexts, outside, complaints = [], [], []
+    expected = ["$^"]
+
+    def open_page(gateway: Gateway, path: str = "/", refusals: str = "$^", **options: Any):
+        address = str(gateway.client.base_url).rstrip("/")
+        expected.append(refusals)
+        context = browser.new_context(**{"viewport": {"width": 900, "height": 600}, **options})
+        contexts.append(context)
+        context.add_init_script(VIOLATIONS)
+        context.set_default_timeout(LONG)
+        page = context.new_page()
+        own = (f"{address}/", "blob:", "data:")
+        page.on(
+            "request",
+            lambda request: outside.append(request.url) if not request.url.startswith(own) else None,
+        )
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "console",
+            lambda line: complaints.append(line.text) if line.type in ("error", "warning") else None,
+        )
+        page.goto(address + path)
+        return page
+
+    yield open_page
+    cookies = [cookie for context in contexts for cookie in context.cookies()]
+    for context in contexts:
+        context.close()
+    assert outside == []
+    assert cookies == []
+    assert [line for line in complaints if not any(re.search(pattern, line) for pattern in expected)] == []
+
+
+def until(page, condition: str) -> None:
+    """Wait for an expression of JavaScript; `wait_for_function` would need eval, which the policy forbids."""
+    end = time.monotonic() + LONG / 1000
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, f"waited in vain for {condition}"
+        page.wait_for_timeout(20)
+
+
+def picture(page) -> np.ndarray:
+    shot = page.locator("#canvas").screenshot()
+    return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int)  # [H, W, 3]
+
+
+def changed(one: np.ndarray, other: np.ndarray) -> float:
+    return float((np.abs(one - other).max(axis=2) > 30).mean())
+
+
+def at(page, key: str) -> np.ndarray:
+    """The picture at the beginning (Home) or the end of the clip."""
+    page.locator("#scrub").press(key)
+    assert page.locator("#play").get_attribute("aria-label") == "Play"
+    return picture(page)
+
+
+def pick(page, sample: str) -> None:
+    page.get_by_role("button", name=sample).click()
+    page.wait_for_selector("#submit:enabled")
+
+
+def wait_for_state(page, state: str) -> None:
+    page.wait_for_selector(f"#state[data-state={state}]")
+
+
+def test_a_sample_becomes_a_playing_mesh(visit, gateway: Gateway, worker: Worker, tmp_path: Path) -> None:
+    page = visit(gateway)
+    pick(page, "Knees")
+    page.wait_for_selector("#canvas:visible")
+    assert "17 frames of 300 points" in page.locator("#chosen").inner_text()
+    points = picture(page)
+    page.get_by_text("More options").click()
+    page.get_by_label("Resolution").fill("32")
+    page.get_by_label("OBJ").check()
+    page.get_by_role("button", name="Reconstruct").click()
+    page.wait_for_selector("#result:visible")
+    page.wait_for_selector("#canvas[aria-label*=mesh]")
+    wait_for_state(page, "succeeded")
+
+    until(page, "document.getElementById('scrub').value > 0")  # it plays by itself
+    first, last = at(page, "Home"), at(page, "End")
+    assert changed(first, points) > 0.02
+    assert changed(first, last) > 0.02
+    assert "frame 17 of 17" in page.locator("#scrub").get_attribute("aria-valuetext")
+    for toggle in ("Wireframe", "Colours", "Input points", "Z is up"):
+        before = picture(page)
+        page.get_by_role("checkbox", name=toggle).click()
+        page.wait_for_timeout(50)  # one frame
+        assert changed(before, picture(page)) > 0.001, toggle
+
+    job_id = re.search(r"/#job=([0-9a-f]{32})$", page.url)[1]
+    job = gateway.client.get(f"/jobs/{job_id}").json()
+    assert (job["options"]["resolution"], job["options"]["color"]) == (32, "correspondence")
+    assert str(job["result"]["mesh"]["vertices"]) in page.locator("#facts").inner_text().replace(",", "")
+    assert "of 17, 95 % of the points" in page.locator("#fit svg").get_attribute("aria-label")
+    for file in job["result"]["files"]:
+        with page.expect_download() as download:
+            page.locator(f"#files a:has-text('{file['format'].upper()}')").click()
+        assert hashlib.sha256(download.value.path().read_bytes()).hexdigest() == file["sha256"]
+    assert page.locator("#recent a[aria-current]").inner_text().startswith("knees.npz")
+
+    shared = visit(gateway, f"/#job={job_id}", color_scheme="dark", viewport={"width": 390, "height": 844})
+    shared.wait_for_selector("#canvas[aria-label*=mesh]")
+    assert shared.get_by_role(
+        "checkbox", name="Input points"
+    ).is_visible()  # a sample's are known by its hash
+    assert shared.evaluate("document.documentElement.scrollWidth") <= 390
+    shared.screenshot(path=tmp_path / "phone.png", full_page=True)
+    ground = np.asarray(Image.open(tmp_path / "phone.png").convert("L"))
+    assert np.median(ground) < 60
+
+
+def test_the_keyboard_is_enough(visit, gateway: Gateway, worker: Worker) -> None:
+    page = visit(gateway, reduced_motion="reduce")
+    page.wait_for_selector("#samples button")
+    page.get_by_role("button", name="Jumping").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#canvas:visible")
+    play, scrub, canvas = page.locator("#play"), page.locator("#scrub"), page.locator("#canvas")
+    assert play.get_attribute("aria-label") == "Play"  # nothing moves by itself
+    canvas.focus()
+    page.keyboard.press(".")
+    assert "frame 2 of 17" in scrub.get_attribute("aria-valuetext")
+    page.keyboard.press(",")
+    assert "frame 1 of 17" in scrub.get_attribute("aria-valuetext")
+    before = picture(page)
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("-")
+    page.wait_for_timeout(50)
+    assert changed(before, picture(page)) > 0.001
+    page.keyboard.press("Space")
+    assert play.get_attribute("aria-label") == "Pause"
+    until(page, "document.getElementById('scrub').value > 0.02")
+    page.keyboard.press("Space")
+    assert play.get_attribute("aria-label") == "Play"
+    unnamed = page.evaluate("""[...document.querySelectorAll("button, input, select, [tabindex]")]
+        .filter((it) => it.checkVisibility() && !it.labels?.length && !it.ariaLabel && !it.textContent.trim())
+        .map((it) => it.outerHTML)""")
+    assert unnamed == []
+
+
+def test_a_refused_file_shows_every_fault(visit, gateway: Gateway, worker: Worker, tmp_path: Path) -> None:
+    page = visit(gateway, refusals="status of (422|404)")
+    points = np.random.default_rng(0).random((2, 40, 3))
+    points[1, 7, 2] = np.nan
+    np.savez(tmp_path / "bad.npz", points=points, times=[1.0, 0.5], colour=1)
+    page.set_input_files("#file", tmp_path / "bad.npz")
+    page.get_by_role("button", name="Reconstruct").click()
+    alert = page.locator("#form-problem [role=alert]")
+    alert.wait_for()
+    faults = gateway.client.post("/reconstruct", files={"file": (tmp_path / "bad.npz").read_bytes()}).json()[
+        "errors"
+    ]
+    assert len(faults) == 3
+    assert alert.locator("li").count() == 3
+    for fault in faults:
+        item = alert.locator("li", has_text=fault["message"])
+        for part in (fault["key"], fault["found"], fault["wanted"]):
+            assert part in item.inner_text()
+    assert not page.locator("#progress").is_visible()
+    page.evaluate(f"location.hash = 'job={'0' * 32}'")
+    assert "There is no job" in page.locator("#job-problem [role=alert]").inner_text()
+
+
+def test_a_waiting_job_is_canceled(visit, gateway: Gateway, worker: Worker, any_model: str) -> None:
+    page = visit(gateway)
+    for place in ("Waiting for a worker", "Waiting, 1 before this one"):
+        pick(page, "Knees")
+        if page.locator("#more").get_attribute("open") is None:
+            page.get_by_text("More options").click()
+        page.get_by_label("Model", exact=True).select_option(any_model)
+        page.get_by_role("button", name="Reconstruct").click()
+        wait_for_state(page, "queued")
+        page.wait_for_selector(f"#stage-name:text-is('{place}')")
+    page.get_by_role("button", name="Cancel").click()
+    wait_for_state(page, "canceled")
+    assert not page.locator("#progress").is_visible()
+    newest = gateway.client.get("/jobs?limit=2").json()["jobs"]
+    assert [job["state"] for job in newest] == ["canceled", "queued"]
+    gateway.client.delete(f"/jobs/{newest[1]['id']}")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete files now").click()
+    wait_for_state(page, "expired")
+
+
+@contextmanager
+def locked_gateway(environment: dict[str, str]) -> Iterator[Gateway]:
+    with running(Gateway(environment | {"OFLOW_AUTH": "keys"})) as gateway:
+        yield gateway
+
+
+def test_a_key_is_asked_for_and_goes_nowhere_else(
+    visit, server_env: dict[str, str], settings, worker: Worker, redis_server: RedisServer
+) -> None:
+    keys = KeyStore(redis_of(settings))
+    _, key = keys.create("browser")
+    with locked_gateway(server_env) as gateway:
+        page = visit(gateway, refusals="status of 401")
+        addresses = []
+        page.on("request", lambda request: addresses.append(request.url))
+        for text in ("oflow_wrong", key):
+            page.locator("#key").fill(text)
+            page.get_by_role("button", name="Use key").click()
+            if text != key:
+                page.wait_for_selector("#key-problem:visible")
+                assert "not known" in page.locator("#key-problem").inner_text()
+        page.wait_for_selector("#key-dialog", state="hidden")
+        pick(page, "Knees")
+        page.get_by_text("More options").click()
+        page.get_by_label("Resolution").fill("32")
+        page.get_by_role("button", name="Reconstruct").click()
+        page.wait_for_selector("#canvas[aria-label*=mesh]")
+        with page.expect_download() as download:
+            page.locator("#files a").click()
+        assert download.value.path().read_bytes()[:4] == b"glTF"
+        assert download.value.suggested_filename.endswith(".glb")
+        assert not [address for address in [*addresses, page.url] if key in address]
+        assert page.evaluate("localStorage.length") == 0
+        page.reload()
+        page.wait_for_selector("#canvas[aria-label*=mesh]")  # this tab remembers it
+        stranger = visit(gateway)
+        assert stranger.locator("#key-dialog").is_visible()
+
+
+def npz(**arrays: Any) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    return file.getvalue()
+
+
+def frames_archive(points: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for number, frame in enumerate(points):
+            archive.writestr(f"{number:08d}.npz", npz(points=frame, loc=np.zeros(3), scale=np.float32(2)))
+    return file.getvalue()
+
+
+def test_points_of_every_form_are_shown_before_they_are_sent(visit, gateway: Gateway) -> None:
+    points = np.random.default_rng(1).random((3, 50, 3))
+    flat, numbers = points.reshape(-1, 3), np.repeat(np.arange(3), 50)
+    page = visit(gateway)
+    forms = {
+        "half.npz": npz(points=points.astype(np.float16)),
+        "far.npz": npz(points=points + np.array([5e6, -4e6, 100]), times=[0, 0.5, 2.0]),
+        "frame.npz": npz(points=flat, frame=numbers),
+        "lengths.npz": npz(points=flat.astype(np.float32), lengths=np.array([50, 50, 50], np.uint16)),
+        "frames.zip": frames_archive(points),
+    }
+    for name, content in forms.items():
+        page.set_input_files("#file", {"name": name, "mimeType": "application/zip", "buffer": content})
+        page.wait_for_selector(f"#chosen:has-text('{name}'):has-text('3 frames of 50 points')")
+        page.wait_for_selector("#canvas:visible")
+        assert np.ptp(picture(page)[:, :, 2]) > 100, name  # orange on the ground
+    for name, content in {"odd.npz": b"PK\x05\x06 no", "other.npz": npz(weights=points)}.items():
+        page.set_input_files("#file", {"name": name, "mimeType": "application/zip", "buffer": content})
+        page.wait_for_selector("#empty:has-text('cannot be shown')")
+
+
+def test_the_documentation_needs_nobody_else(visit, gateway: Gateway) -> None:
+    page = visit(gateway, "/docs")
+    page.locator(".opblock-post .opblock-summary").first.click()
+    page.wait_for_selector(".opblock-body >> text=Send the file as the part")
+    page.get_by_role("button", name="Try it out").first.click()
+    page.wait_for_selector(".opblock-body input[type=file]")
+    assert page.locator(".opblock").count() >= 10

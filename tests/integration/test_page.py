@@ -1,0 +1,104 @@
+"""The files that a browser gets: under which rules, and that all of them are our own."""
+
+import gzip
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+from service.page import asset
+from tests.integration.service_processes import Gateway
+
+FOLDER = Path(__file__).parent.parent.parent / "service" / "page"
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+OWN = sorted((FOLDER / "static").iterdir())
+
+
+def test_browsers_get_the_page_and_programs_the_document(gateway: Gateway) -> None:
+    page = gateway.client.get("/", headers=BROWSER)
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.text.startswith("<!doctype html>")
+    assert gateway.client.get("/").json()["name"] == "oflow"
+    both = gateway.client.get("/", headers={"Accept": "application/json, text/html"})
+    assert both.json()["links"]["docs"] == "/docs"
+    assert {"Accept", "Accept-Encoding"} <= set(re.split(", *", page.headers["vary"]))
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_pages_may_run_and_load_nothing_of_others(gateway: Gateway, path: str) -> None:
+    answer = gateway.client.get(path, headers=BROWSER)
+    policy = dict(part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";"))
+    assert policy["default-src"] == policy["base-uri"] == policy["frame-ancestors"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    assert "unsafe" not in answer.headers["content-security-policy"]
+    assert "set-cookie" not in answer.headers
+    assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", answer.text)
+    assert not re.search(r"(?:src|href)=\"(?:https?:)?//", answer.text)
+
+
+def test_every_file_that_is_named_is_there() -> None:
+    named = set()
+    for file in OWN:
+        named |= set(
+            re.findall(r"\"/page/([\w.-]+\.\w+)\"|(?:from|import\()\s*\"\./([\w.-]+)\"", file.read_text())
+        )
+    names = {one or other for one, other in named}
+    assert {"page.js", "page.css", "three.js", "viewer.js", "swagger-ui-bundle.js", "docs.js"} <= names
+    assert [name for name in names if asset(name) is None] == []
+    preloaded = set(
+        re.findall(r"modulepreload\" href=\"/page/([\w.]+)", (FOLDER / "static/index.html").read_text())
+    )
+    assert preloaded <= {file.name for file in OWN}
+
+
+def test_a_file_is_sent_once_and_packed(gateway: Gateway) -> None:
+    plain = gateway.client.get("/page/three.js", headers={"Accept-Encoding": "identity"})
+    assert plain.content == (FOLDER / "vendor" / "three.js").read_bytes()
+    assert plain.headers["content-type"] == "text/javascript; charset=utf-8"
+    with gateway.client.stream("GET", "/page/three.js", headers={"Accept-Encoding": "gzip, br"}) as answer:
+        packed = b"".join(answer.iter_raw())
+    assert answer.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(packed) == plain.content
+    assert len(packed) < 0.3 * len(plain.content)
+    for known in (plain.headers["etag"], answer.headers["etag"]):
+        again = gateway.client.get("/page/three.js", headers={"If-None-Match": known})
+        assert (again.status_code, again.content) == (304, b"")
+    assert gateway.client.get("/page/three.js", headers={"If-None-Match": '"other"'}).status_code == 200
+    page = gateway.client.get("/", headers=BROWSER)
+    assert (
+        gateway.client.get("/", headers=BROWSER | {"If-None-Match": page.headers["etag"]}).status_code == 304
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["nothing.js", "README.md", "..%2f__init__.py", "%2e%2e/settings.py", "three.entry.js"]
+)
+def test_nothing_else_is_sent(gateway: Gateway, name: str) -> None:
+    answer = gateway.client.get(f"/page/{name}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def test_the_samples_are_those_that_are_shipped(gateway: Gateway) -> None:
+    for sample in gateway.client.get("/page/samples").json():
+        file = gateway.client.get(sample["href"])
+        assert hashlib.sha256(file.content).hexdigest() == sample["sha256"]
+
+
+def test_the_page_is_no_part_of_the_api(gateway: Gateway) -> None:
+    paths = gateway.client.get("/openapi.json").json()["paths"]
+    assert not [path for path in paths if path.startswith(("/page", "/docs"))]
+
+
+def test_the_libraries_are_those_whose_hashes_were_taken() -> None:
+    vendor = FOLDER / "vendor"
+    hashes = dict(reversed(line.split()) for line in (vendor / "SHA256SUMS").read_text().splitlines())
+    served = {file.name for file in vendor.iterdir() if asset(file.name) is not None}
+    assert served == set(hashes)
+    for name, digest in hashes.items():
+        assert hashlib.sha256((vendor / name).read_bytes()).hexdigest() == digest, name
+    readme = (vendor / "README.md").read_text()
+    versions = dict(re.findall(r'"([\w-]+)": "(\d[\d.]+)"', (vendor / "package.json").read_text()))
+    assert versions["three"] in readme
+    assert versions["swagger-ui-dist"] in readme
+    assert f'"{versions["three"].split(".")[1]}"' in (vendor / "three.js").read_text()  # its REVISION
