@@ -154,13 +154,17 @@ class JobStore:
         return int(count), float(first[0][1]) if first else None
 
     def claim(self, job_id: str, max_attempts: int) -> Job | None:
-        """Start an attempt. None: the job is unknown, has ended, or ends now: it killed too many workers."""
+        """Start an attempt. None: the job is unknown, has ended, or ends now: it killed too many workers.
+
+        Attempts that were given back do not count.
+        """
 
         def change(job: Job) -> Job | None:
             if not job.state.open:
                 return None
-            if job.attempt >= max_attempts:
-                message = f"The worker died {job.attempt} times while it ran this job."
+            deaths = job.attempt - len(job.given_back)
+            if deaths >= max_attempts:
+                message = f"The worker died {deaths} times while it ran this job."
                 return job.ended(State.FAILED, error=JobError(code="worker_lost", message=message))
             return job.with_(
                 state=State.RUNNING,
@@ -171,6 +175,17 @@ class JobStore:
 
         job = self._update(job_id, change)
         return job if job and job.state is State.RUNNING else None
+
+    def give_back(self, job_id: str, attempt: int | None = None) -> None:
+        """An attempt, the current one unless named, stops without its worker's death: it does not count."""
+
+        def change(job: Job) -> Job | None:
+            number = attempt or job.attempt
+            if job.state is not State.RUNNING or number in job.given_back:
+                return None
+            return job.with_(given_back=[*job.given_back, number])
+
+        self._update(job_id, change)
 
     def report(self, job: Job, progress: Progress) -> bool:
         """Store the progress of an attempt. False when the attempt is no longer the current one."""

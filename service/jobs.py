@@ -97,6 +97,7 @@ class Job(BaseModel):
     state: State = State.QUEUED
     progress: Progress = Progress(stage="queued", percent=0)
     attempt: int = 0
+    given_back: list[int] = []  # attempts that ended before the job did, and not by their worker's death
     created_at: datetime
     started_at: datetime | None = None
     ended_at: datetime | None = None

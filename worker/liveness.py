@@ -11,6 +11,7 @@ from celery.worker import state
 from redis import Redis
 from redis.exceptions import RedisError
 
+from service.job_store import JobStore
 from service.jobs import State
 from service.queue import queue_name
 from worker.parts import Parts, worker_name
@@ -20,6 +21,9 @@ UNACKED_INDEX = "unacked_index"  # kombu's sorted set: delivery tag → time of 
 SILENCE = 60.0  # seconds with jobs waiting and none started
 EXIT_GRACE = 10.0
 CANCEL_GRACE = 3.0  # seconds that a job has to stop by itself after it was canceled
+# For a Redis that is silent: it is not to stop this thread, nor for long a process that was asked to end.
+PATIENCE: Any = {"socket_connect_timeout": 3, "socket_timeout": 10}
+LAST_WORDS: Any = {"socket_connect_timeout": 1, "socket_timeout": 1, "retry": None}
 
 
 class Liveness(threading.Thread):
@@ -41,7 +45,7 @@ class Liveness(threading.Thread):
         if url is None:
             self.broker = parts.redis
         elif url.get_secret_value().startswith("redis"):
-            self.broker = Redis.from_url(url.get_secret_value(), decode_responses=True)
+            self.broker = Redis.from_url(url.get_secret_value(), decode_responses=True, **PATIENCE)
         self.seen: dict[str, float] = {}  # job id → when this thread first saw it here
         self.canceled: dict[str, float] = {}  # job id → when this thread first saw that it was
         self.last_busy = time.monotonic()
@@ -87,6 +91,17 @@ class Liveness(threading.Thread):
                     log.warning("job %s was canceled and goes on: its process is killed", request.id)
                     os.kill(request.worker_pid, signal.SIGKILL)
         self.canceled = still
+
+    def give_back(self) -> None:
+        """Note that the running attempts end with this process, which was asked to stop: a job is not to
+        fail for that. To be called before the pool is stopped."""
+        url = self.parts.settings.redis_url.get_secret_value()
+        try:
+            with Redis.from_url(url, decode_responses=True, **LAST_WORDS) as redis:
+                for request in _requests():
+                    JobStore(redis).give_back(request.id)
+        except RedisError as error:
+            log.warning("Redis does not answer; what runs here counts as lost with its worker: %s", error)
 
     def _renew(self, request: Any) -> None:
         if self.broker is not None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import torch
 from billiard.exceptions import SoftTimeLimitExceeded
 from botocore.exceptions import BotoCoreError, ClientError
+from redis.exceptions import RedisError
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from model import MeshSequence, Reconstructor, load_config
@@ -79,8 +80,11 @@ class Runner:
             result = self._work(job)
         except Canceled:
             log.info("job %s, attempt %d: stopped, it is no longer wanted", job.id, job.attempt)
+            jobs.give_back(job.id, job.attempt)  # another worker has it, and this one lives
             self._clear(job)
             return
+        except RedisError:
+            raise  # no fault of the job
         except Exception as error:
             told = self._explain(error)
             log.error(
@@ -156,21 +160,27 @@ class Runner:
             JobFailure: lambda: error.error,  # type: ignore[attr-defined]
             (ModelError, SequenceError, OptionsError): lambda: JobError(code=error.code, message=str(error)),  # type: ignore[attr-defined]
             SoftTimeLimitExceeded: self.parts.deadline_error,
-            (MemoryError, torch.OutOfMemoryError): lambda: JobError(
-                code="out_of_memory",
-                message="The job needs more memory than the worker has. A lower resolution needs less.",
-            ),
             (BotoCoreError, ClientError, OSError): lambda: JobError(
                 code="storage_unavailable",
                 message="The object store did not answer for 90 s. Send the job again.",
             ),
         }
+        if _is_out_of_memory(error):
+            message = "The job needs more memory than the worker has. A lower resolution needs less."
+            return JobError(code="out_of_memory", message=message)
         for kind, explain in kinds.items():
             if isinstance(error, kind):
                 return explain()
         return JobError(
             code="internal_error", message="The reconstruction broke on our side; the log names the job."
         )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    # Torch has no class of its own for a CPU without memory.
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
 def _write(meshes: MeshSequence, kind: Format) -> tuple[str, bytes]:

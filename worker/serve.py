@@ -2,6 +2,7 @@
 
 import os
 import signal
+from types import FrameType
 
 # Before billiard is imported: SIGTERM hands the running job back to the queue at once.
 os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
@@ -25,7 +26,19 @@ def serve() -> int:
 
     configure_logs(settings)
     liveness = Liveness(Parts(settings))
-    worker_ready.connect(lambda **_: liveness.start(), weak=False)
+
+    def ready(**_: object) -> None:
+        liveness.start()
+        stop = signal.getsignal(signal.SIGTERM)  # Celery's own
+
+        def give_back_and_stop(number: int, frame: FrameType | None) -> None:
+            liveness.give_back()
+            if callable(stop):
+                stop(number, frame)
+
+        signal.signal(signal.SIGTERM, give_back_and_stop)
+
+    worker_ready.connect(ready, weak=False)
     worker_shutting_down.connect(lambda **_: liveness.stop(), weak=False)
     worker = app.Worker(
         queues=[queue_name(settings.model_name)],

@@ -70,7 +70,7 @@ class ManagedProcess:
         self.name = name
         self.log = log
         self._command = list(command)
-        self._environment = dict(environment)
+        self.environment = dict(environment)
         self._directory = directory
         self._standard_input = standard_input
         self._process: subprocess.Popen[bytes] | None = None
@@ -104,7 +104,7 @@ class ManagedProcess:
             try:
                 process = subprocess.Popen(  # noqa: S603
                     self._command,
-                    env=self._environment,
+                    env=self.environment,
                     cwd=self._directory,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
