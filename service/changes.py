@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +20,7 @@ class Changes:
         self.url = url
         self.channel = channel
         self.closing = False  # the process ends: nobody is to wait any longer
+        self.held: Counter[str] = Counter()  # owner → answers that wait for one of their jobs
         self._waiters: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
 
     async def listen(self) -> None:
@@ -40,13 +41,17 @@ class Changes:
                 await asyncio.sleep(RECONNECT_SECONDS)
 
     @contextmanager
-    def of(self, job_id: str) -> Iterator[asyncio.Event]:
+    def of(self, job_id: str, owner: str) -> Iterator[asyncio.Event]:
         """An event that is set when the job changes."""
         event = asyncio.Event()
         self._waiters[job_id].add(event)
+        self.held[owner] += 1
         try:
             yield event
         finally:
+            self.held[owner] -= 1
+            if not self.held[owner]:
+                del self.held[owner]
             self._waiters[job_id].discard(event)
             if not self._waiters[job_id]:
                 del self._waiters[job_id]

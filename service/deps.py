@@ -38,6 +38,10 @@ class Parts:
         self.queue = JobQueue(settings)
         self.limits = settings.limits
 
+    def may_hold(self, owner: str) -> bool:
+        """Whether one more answer of theirs may be kept open: each takes a connection from everybody."""
+        return owner == OPEN_OWNER or self.changes.held[owner] < self.settings.held_answers
+
 
 @dataclass(frozen=True)
 class Caller:

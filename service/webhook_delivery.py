@@ -23,7 +23,7 @@ def pause_after(attempt: int) -> float | None:
     """Seconds until the next attempt, a little at random; None where that was the last."""
     if attempt >= ATTEMPTS:
         return None
-    return FIRST_PAUSE * FACTOR ** (attempt - 1) * random.uniform(1.0, 1.2)  # noqa: S311  # nosec B311 - no secret
+    return FIRST_PAUSE * FACTOR ** (attempt - 1) * random.uniform(1.0, 1.2)  # noqa: S311 - no secret  # nosec B311
 
 
 class WebhookDelivery:

@@ -11,7 +11,8 @@ from starlette.concurrency import run_in_threadpool
 from service.changes import changed
 from service.deps import JobDep, Parts, PartsDep
 from service.job_events import ends
-from service.problems import REF, keyed_responses
+from service.jobs import Job
+from service.problems import REF, Problem, keyed_responses
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 HEARTBEAT = 15.0  # seconds without an event
@@ -48,7 +49,7 @@ STREAM: dict[str, Any] = {
     responses={
         200: STREAM,
         204: {"description": "The job has ended, and its last event was seen: come no more"},
-        **keyed_responses("not_found", "invalid_request"),
+        **keyed_responses("not_found", "invalid_request", "too_many_streams"),
     },
 )
 async def follow_job(
@@ -62,26 +63,29 @@ async def follow_job(
     every 15 seconds."""
     if not job.state.open and last_event_id >= job.version:
         return Response(status_code=204)
+    if not parts.may_hold(job.owner):
+        told = f"The key has {parts.settings.held_answers} answers open that wait for its jobs"
+        raise Problem("too_many_streams", told, headers={"Retry-After": str(int(HEARTBEAT))})
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(
-        _events(parts, job.id, last_event_id), headers=headers, media_type="text/event-stream"
+        _events(parts, job, last_event_id), headers=headers, media_type="text/event-stream"
     )
 
 
-async def _events(parts: Parts, job_id: str, number: int) -> AsyncIterator[bytes]:
+async def _events(parts: Parts, job: Job, number: int) -> AsyncIterator[bytes]:
     silence = 0.0
-    with parts.changes.of(job_id) as event:
+    with parts.changes.of(job.id, job.owner) as event:
         while True:
             ended = False
-            for number, name, data in await run_in_threadpool(_read, parts, job_id, number):  # noqa: B020
+            for number, name, data in await run_in_threadpool(_read, parts, job.id, number):  # noqa: B020
                 yield format_sse_event(id=str(number), event=name, data_str=data)
                 ended, silence = ends(data), 0.0
             if ended or parts.changes.closing:
                 return
             if not await changed(event, LOOK_AGAIN):
                 silence += LOOK_AGAIN
-                job = await run_in_threadpool(parts.jobs.get, job_id)
-                if job is None or (not job.state.open and job.version <= number):
+                now = await run_in_threadpool(parts.jobs.get, job.id)
+                if now is None or (not now.state.open and now.version <= number):
                     return
             if silence >= HEARTBEAT:
                 yield KEEPALIVE_COMMENT

@@ -80,7 +80,7 @@ async def read_job(
 ) -> JobView:
     """Poll this until `state` is `succeeded`, `failed` or `canceled`, or wait. `Retry-After` says when."""
     wanted = WAIT.search(prefer or "")
-    if wanted:
+    if wanted and parts.may_hold(job.owner):  # else it is answered at once
         seconds = min(int(wanted[1]), MAX_WAIT)
         response.headers["Preference-Applied"] = f"wait={seconds}"
         job = await _wait(parts, job, seconds)
@@ -116,7 +116,7 @@ def delete_job(job: JobDep, parts: PartsDep) -> JobView:
 async def _wait(parts: Parts, job: Job, seconds: float) -> Job:
     """The job once it has ended, or as it is after so many seconds."""
     end = time.monotonic() + seconds
-    with parts.changes.of(job.id) as event:
+    with parts.changes.of(job.id, job.owner) as event:
         while True:
             now = await run_in_threadpool(parts.jobs.get, job.id)
             job = now or job

@@ -127,7 +127,7 @@ def test_silence_is_broken_by_a_heartbeat(
 
     async def read() -> list[bytes]:
         told = []
-        async for chunk in events._events(parts, job.id, 2):
+        async for chunk in events._events(parts, job, 2):
             told.append(chunk)
             if len(told) == 2:
                 jobs.report(job, Progress(stage="flow", percent=50))

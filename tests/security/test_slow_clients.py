@@ -162,3 +162,27 @@ def test_there_is_an_end_to_connections(server_env: dict[str, str]) -> None:
                 if status(wire.recv(2**16)) == 200:
                     break
             assert time.monotonic() < end
+
+
+def test_one_key_does_not_hold_all_answers(
+    locked: Gateway, mine: Caller, yours: Caller, any_model: str, sample: bytes
+) -> None:
+    """IMPATIENT lets a key have four answers open."""
+    job = f"/jobs/{mine.submit(sample, model=any_model)['id']}"
+    other = f"/jobs/{yours.submit(sample, model=any_model)['id']}"
+    with ExitStack() as open_:
+        for _ in range(4):
+            wire = open_.enter_context(connected(locked))
+            wire.sendall(head(mine).replace(b"POST /reconstruct", f"GET {job}/events".encode()))
+            assert status(wire.recv(2**16)) == 200
+        refused = mine.send("GET", f"{job}/events")
+        assert (refused.status_code, refused.json()["code"]) == (429, "too_many_streams")
+        assert int(refused.headers["retry-after"]) > 0
+        at_once = mine.send("GET", job, headers={"Prefer": "wait=60"}, timeout=PATIENCE)
+        assert (at_once.status_code, at_once.headers.get("preference-applied")) == (200, None)
+        waited = yours.send("GET", other, headers={"Prefer": "wait=1"})
+        assert waited.headers["preference-applied"] == "wait=1"
+    end = time.monotonic() + PATIENCE
+    while "preference-applied" not in mine.send("GET", job, headers={"Prefer": "wait=1"}).headers:
+        assert time.monotonic() < end
+        time.sleep(0.1)
