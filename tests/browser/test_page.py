@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from service.job_store import JobStore
+from service.jobs import JobError, Progress
 from service.keys import KeyStore
 from service.local.redis_server import RedisServer
 from tests.conftest import redis_of
@@ -214,6 +216,59 @@ def test_a_waiting_job_is_canceled(visit, gateway: Gateway, worker: Worker, any_
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Delete files now").click()
     wait_for_state(page, "expired")
+
+
+def test_progress_is_followed_through_a_lost_connection_to_a_failure(
+    visit, gateway: Gateway, queued: dict[str, Any], jobs: JobStore
+) -> None:
+    page = visit(gateway, refusals="ERR_FAILED")
+    tries = []
+
+    def lose_the_first(route) -> None:
+        tries.append(route.request.headers)
+        route.abort() if len(tries) == 1 else route.continue_()
+
+    page.route("**/events", lose_the_first)
+    page.goto(f"{page.url}#job={queued['id']}")
+    wait_for_state(page, "queued")
+    job = jobs.claim(queued["id"], 3)
+    assert job is not None
+    jobs.report(job, Progress(stage="extract", percent=40, eta_seconds=3.2))
+    page.wait_for_selector("#stage-name:text-is('Finding the surface')")
+    assert page.locator("#eta").inner_text() == "about 3 s left"
+    assert page.locator("#bar").evaluate("(bar) => bar.value") == 40
+    assert len(tries) == 2
+    jobs.fail(job, JobError(code="worker_lost", message="The worker died three times"))
+    wait_for_state(page, "failed")
+    assert "The worker died three times" in page.locator("#job-problem [role=alert]").inner_text()
+    assert page.locator("#recent a").first.inner_text().count("failed") == 1
+
+
+def test_a_lost_upload_is_sent_again_as_the_same(visit, gateway: Gateway, any_model: str) -> None:
+    page = visit(gateway, refusals="ERR_FAILED")
+    words = []
+
+    def lose_the_answer(route) -> None:
+        words.append(route.request.headers["idempotency-key"])
+        if len(words) == 1:
+            route.fetch()
+            return route.abort()
+        return route.continue_()
+
+    page.route("**/reconstruct", lose_the_answer)
+    pick(page, "Knees")
+    page.get_by_text("More options").click()
+    page.get_by_label("Model", exact=True).select_option(any_model)
+    for _ in range(2):
+        before = len(gateway.client.get("/jobs").json()["jobs"])
+        page.get_by_role("button", name="Reconstruct").click()
+        if len(words) < 2:
+            page.wait_for_selector("#form-problem :text('does not answer')")
+    wait_for_state(page, "queued")
+    assert words[0] == words[1]
+    assert len(gateway.client.get("/jobs").json()["jobs"]) == before  # the first one had made it
+    page.get_by_role("button", name="Cancel").click()
+    wait_for_state(page, "canceled")
 
 
 @contextmanager

@@ -89,7 +89,7 @@ export async function deleteFiles(changed) {
 async function watchQueue(id, signal) {
   while (!signal.aborted && current?.state === "queued") {
     const job = await json(`/jobs/${id}`, { signal }).catch(() => null);
-    if (job && current?.id === id && current.state === "queued") render(job);
+    if (job?.state === "queued" && current?.id === id && current.state === "queued") render(job);
     await new Promise((resolve) => setTimeout(resolve, 2000));
   }
 }
