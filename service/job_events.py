@@ -40,7 +40,8 @@ class JobEvents:
         pipe.xadd(self.key(after.id), fields, id=f"{after.version}-0", maxlen=KEPT, approximate=True)
         if before is None:
             pipe.expireat(self.key(after.id), gone)
-        pipe.publish(self.channel, after.id)
+        else:  # nobody can wait for what did not exist
+            pipe.publish(self.channel, after.id)
 
     def after(self, job_id: str, number: int) -> Iterator[tuple[int, str, str]]:
         """Number, name and JSON of the events after `number`, as far as they are kept."""

@@ -10,6 +10,7 @@ from redis.client import Pipeline
 from service.job_events import JobEvents
 from service.jobs import Job, JobError, Progress, Result, State
 from service.tally import Tally
+from service.transaction import DONE, Limit, Transactions
 
 KEPT_AFTER_EXPIRY = timedelta(days=7)  # the record, so that a late caller reads "expired" and not 404
 SENDING_SECONDS = 30  # that a gateway may take to put a recorded job on the queue
@@ -37,6 +38,7 @@ class JobStore:
         self.prefix = prefix
         self.events = JobEvents(redis, prefix)
         self.tally = Tally(redis, prefix)
+        self._transactions = Transactions(redis)
         self.expiry = f"{prefix}:expiry"  # job id → when its files go
         self.unsent = f"{prefix}:unsent"  # job id → when it is to be put on the queue, if nobody has by then
         self.webhooks = f"{prefix}:webhooks"  # job id → when its webhook is to be tried next
@@ -60,40 +62,40 @@ class JobStore:
 
         `reserved` is the Redis key of an idempotency key: it lives as long as the job from now on.
         """
-        waiting, opened = self.waiting_key(job.model), self._open(job.owner)
-
-        def attempt(pipe: Pipeline) -> None:
-            self._require_room(pipe, job.model, job.owner, most_waiting, most_open)
-            pipe.multi()
-            gone = job.expires_at + KEPT_AFTER_EXPIRY
-            pipe.set(self.key(job.id), _dump(job), exat=gone, nx=True)
-            pipe.zadd(waiting, {job.id: job.created_at.timestamp()})
-            pipe.sadd(opened, job.id)
-            pipe.zadd(self._index(job.owner), {job.id: _microseconds(job.created_at)})
-            pipe.expire(self._index(job.owner), INDEX_KEPT)
-            pipe.zadd(self.expiry, {job.id: job.expires_at.timestamp()})
-            pipe.zadd(self.unsent, {job.id: job.created_at.timestamp() + SENDING_SECONDS})
-            if reserved:
-                pipe.expireat(reserved, job.expires_at)
-            self.events.append(pipe, None, job, gone)
-            self.tally.created(pipe, job)
-
-        watched = [key for key, most in ((waiting, most_waiting), (opened, most_open)) if most is not None]
-        self.redis.transaction(attempt, *watched)
+        gone = job.expires_at + KEPT_AFTER_EXPIRY
+        pipe = self.redis.pipeline()
+        pipe.set(self.key(job.id), _dump(job), exat=gone)
+        pipe.zadd(self.waiting_key(job.model), {job.id: job.created_at.timestamp()})
+        pipe.sadd(self._open(job.owner), job.id)
+        pipe.zadd(self._index(job.owner), {job.id: _microseconds(job.created_at)})
+        pipe.expire(self._index(job.owner), INDEX_KEPT)
+        pipe.zadd(self.expiry, {job.id: job.expires_at.timestamp()})
+        pipe.zadd(self.unsent, {job.id: job.created_at.timestamp() + SENDING_SECONDS})
+        if reserved:
+            pipe.expireat(reserved, job.expires_at)
+        self.events.append(pipe, None, job, gone)
+        self.tally.created(pipe, job)
+        # Where the job is there already, it is ours: the answer to the first try was lost.
+        self._apply_in_room(pipe, self.key(job.id), job.model, job.owner, most_waiting, most_open)
 
     def require_room(
         self, model: str, owner: str, most_waiting: int | None, most_open: int | None = None
     ) -> None:
         """Raise TooManyJobs where `create` would, before work is put into the job."""
-        self._require_room(self.redis, model, owner, most_waiting, most_open)
+        self._apply_in_room(self.redis.pipeline(), self.key("none"), model, owner, most_waiting, most_open)
 
-    def _require_room(
-        self, redis: "Redis | Pipeline", model: str, owner: str, waiting: int | None, opened: int | None
+    def _apply_in_room(
+        self, pipe: Pipeline, new: str, model: str, owner: str, waiting: int | None, opened: int | None
     ) -> None:
-        if opened is not None and redis.scard(self._open(owner)) >= opened:
-            raise TooManyJobs("owner", opened)
-        if waiting is not None and redis.zcard(self.waiting_key(model)) >= waiting:
-            raise TooManyJobs("queue", waiting)
+        limits: dict[str, Limit] = {}
+        if opened is not None:
+            limits["owner"] = ("SCARD", self._open(owner), opened)
+        if waiting is not None:
+            limits["queue"] = ("ZCARD", self.waiting_key(model), waiting)
+        full = self._transactions.apply(pipe, new, "", list(limits.values()))
+        if full > DONE:
+            where = list(limits)[full - 1]
+            raise TooManyJobs(where, limits[where][2])
 
     def sent(self, job_id: str) -> None:
         """The job is on the queue."""
@@ -142,6 +144,8 @@ class JobStore:
 
     def queue_position(self, job: Job) -> int | None:
         """Jobs of the same model that wait before this one; None once it has started."""
+        if job.state is not State.QUEUED:
+            return None
         return cast(int | None, self.redis.zrank(self.waiting_key(job.model), job.id))
 
     def waiting(self, model: str) -> tuple[int, float | None]:
@@ -199,12 +203,15 @@ class JobStore:
     def succeed(self, job: Job, result: Result) -> bool:
         """End an attempt well. False when the job has ended already: the first finisher counts."""
         done = Progress(stage="done", percent=100)
-        return (
-            self._update_attempt(
-                job, lambda now: now.ended(State.SUCCEEDED, result=result).with_(progress=done)
-            )
-            is not None
-        )
+
+        def change(now: Job) -> Job:
+            return now.ended(State.SUCCEEDED, result=result).with_(progress=done)
+
+        if self._update_attempt(job, change) is not None:
+            return True
+        # It may have been this call that ended it: a broken connection loses the answer, and asks again.
+        now = self.get(job.id)
+        return now is not None and now.state is State.SUCCEEDED and now.attempt == job.attempt
 
     def fail(self, job: Job, error: JobError) -> bool:
         return self._update_attempt(job, lambda now: now.ended(State.FAILED, error=error)) is not None
@@ -232,15 +239,14 @@ class JobStore:
     def _update(self, job_id: str, change: Callable[[Job], Job | None]) -> Job | None:
         """Read, change, write; again when someone else wrote in between. None: nothing was to be changed."""
         key = self.key(job_id)
-
-        def attempt(pipe: Pipeline) -> Job | None:
-            text = pipe.get(key)
-            before = Job.model_validate_json(text) if isinstance(text, str) else None
+        while True:
+            text = cast(str | None, self.redis.get(key))
+            before = None if text is None else Job.model_validate_json(text)
             after = change(before) if before else None
-            pipe.multi()
-            if before is None or after is None:
+            if text is None or before is None or after is None:
                 return None
             after = after.with_(version=before.version + 1)
+            pipe = self.redis.pipeline()
             pipe.set(key, _dump(after), keepttl=True)
             self.events.append(pipe, before, after, before.expires_at + KEPT_AFTER_EXPIRY)
             self.tally.changed(pipe, before, after)
@@ -251,10 +257,8 @@ class JobStore:
                 pipe.srem(self._open(after.owner), after.id)
                 if after.options.webhook_url:
                     pipe.zadd(self.webhooks, {after.id: datetime.now(UTC).timestamp()})
-            return after
-
-        transaction: Callable[..., Any] = self.redis.transaction  # its stub knows no returning callable
-        return cast(Job | None, transaction(attempt, key, value_from_callable=True))
+            if self._transactions.apply(pipe, key, text) == DONE:
+                return after
 
 
 def _is_attempt(now: Job, job: Job) -> bool:
