@@ -21,6 +21,7 @@ from service.local.redis_server import RedisServer
 from tests.conftest import redis_of
 from tests.integration.service_processes import Gateway, Worker, running
 
+STILL = {"viewport": {"width": 900, "height": 600}, "reduced_motion": "reduce"}  # nothing plays by itself
 LONG = 60_000  # milliseconds: the machine may be busy
 VIOLATIONS = """addEventListener("securitypolicyviolation", (event) =>
     console.error(`violates ${event.effectiveDirective}: ${event.blockedURI} ${event.sourceFile}`))"""
@@ -38,7 +39,7 @@ def visit(browser) -> Iterator[Callable]:
     def open_page(gateway: Gateway, path: str = "/", refusals: str = "$^", **options: Any):
         address = str(gateway.client.base_url).rstrip("/")
         expected.append(refusals)
-        context = browser.new_context(**{"viewport": {"width": 900, "height": 600}, **options})
+        context = browser.new_context(**{**STILL, **options})
         contexts.append(context)
         context.add_init_script(VIOLATIONS)
         context.set_default_timeout(LONG)
@@ -99,7 +100,7 @@ def wait_for_state(page, state: str) -> None:
 
 
 def test_a_sample_becomes_a_playing_mesh(visit, gateway: Gateway, worker: Worker, tmp_path: Path) -> None:
-    page = visit(gateway)
+    page = visit(gateway, reduced_motion="no-preference")
     pick(page, "Knees")
     page.wait_for_selector("#canvas:visible")
     assert "17 frames of 300 points" in page.locator("#chosen").inner_text()
@@ -146,7 +147,7 @@ def test_a_sample_becomes_a_playing_mesh(visit, gateway: Gateway, worker: Worker
 
 
 def test_the_keyboard_is_enough(visit, gateway: Gateway, worker: Worker) -> None:
-    page = visit(gateway, reduced_motion="reduce")
+    page = visit(gateway)
     page.wait_for_selector("#samples button")
     page.get_by_role("button", name="Jumping").focus()
     page.keyboard.press("Enter")

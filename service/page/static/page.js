@@ -89,7 +89,7 @@ async function start() {
     chosen: leave,
     sends: (name) => {
       leave(name);
-      $("job").scrollIntoView({ block: "nearest" }); // it lies below the form on a phone
+      if ($("job").getBoundingClientRect().top > 0.6 * innerHeight) $("job").scrollIntoView(); // on a phone
     },
     sending: showUpload,
     sent: (job) => {
