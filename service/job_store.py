@@ -76,26 +76,34 @@ class JobStore:
         self.events.append(pipe, None, job, gone)
         self.tally.created(pipe, job)
         # Where the job is there already, it is ours: the answer to the first try was lost.
-        self._apply_in_room(pipe, self.key(job.id), job.model, job.owner, most_waiting, most_open)
+        self._apply_in_room(pipe, {self.key(job.id): ""}, job.model, job.owner, most_waiting, most_open)
 
     def require_room(
         self, model: str, owner: str, most_waiting: int | None, most_open: int | None = None
     ) -> None:
         """Raise TooManyJobs where `create` would, before work is put into the job."""
-        self._apply_in_room(self.redis.pipeline(), self.key("none"), model, owner, most_waiting, most_open)
+        self._apply_in_room(self.redis.pipeline(), {}, model, owner, most_waiting, most_open)
 
     def _apply_in_room(
-        self, pipe: Pipeline, new: str, model: str, owner: str, waiting: int | None, opened: int | None
-    ) -> None:
+        self,
+        pipe: Pipeline,
+        expected: dict[str, str],
+        model: str,
+        owner: str,
+        waiting: int | None,
+        opened: int | None,
+    ) -> int:
+        """Run the commands of `pipe`, or raise TooManyJobs. The result is that of Transactions.apply."""
         limits: dict[str, Limit] = {}
         if opened is not None:
             limits["owner"] = ("SCARD", self._open(owner), opened)
         if waiting is not None:
             limits["queue"] = ("ZCARD", self.waiting_key(model), waiting)
-        full = self._transactions.apply(pipe, new, "", list(limits.values()))
-        if full > DONE:
-            where = list(limits)[full - 1]
+        result = self._transactions.apply(pipe, expected, list(limits.values()))
+        if result > DONE:
+            where = list(limits)[result - 1]
             raise TooManyJobs(where, limits[where][2])
+        return result
 
     def sent(self, job_id: str) -> None:
         """The job is on the queue."""
@@ -257,7 +265,7 @@ class JobStore:
                 pipe.srem(self._open(after.owner), after.id)
                 if after.options.webhook_url:
                     pipe.zadd(self.webhooks, {after.id: datetime.now(UTC).timestamp()})
-            if self._transactions.apply(pipe, key, text) == DONE:
+            if self._transactions.apply(pipe, {key: text}) == DONE:
                 return after
 
 
