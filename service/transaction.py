@@ -45,7 +45,7 @@ class Transactions:
         reached.
 
         DONE, or -1 for the first key that holds something else, -2 for the second, or 1 for the first limit
-        that is reached. After a lost connection this may be the answer to a second try, and the first was DONE.
+        that is reached. After a lost connection it may answer a second try, where the first was DONE.
         """
         words: list[Any] = [*expected.values(), *(word for limit in limits for word in limit), ""]
         for command, _ in pipe.command_stack:
