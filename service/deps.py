@@ -59,10 +59,13 @@ async def get_parts(request: Request) -> Parts:  # async: FastAPI would spend a 
 PartsDep = Annotated[Parts, Depends(get_parts)]
 
 
+OPEN_CALLER = Caller(OPEN_OWNER, None)
+
+
 async def get_caller(request: Request, parts: PartsDep) -> Caller:
     """Ask for a key where keys are asked for, and count the request against its limit."""
     if parts.settings.auth == "open":
-        return Caller(OPEN_OWNER, None)
+        return OPEN_CALLER
     return await run_in_threadpool(_caller_with_key, request, parts)
 
 
@@ -91,8 +94,10 @@ def _caller_with_key(request: Request, parts: Parts) -> Caller:
 CallerDep = Annotated[Caller, Depends(get_caller)]
 
 
-def get_job(job_id: str, parts: PartsDep, caller: CallerDep) -> Job:
-    """The caller's job; that of another does not exist."""
+def get_job(job_id: str, request: Request, parts: PartsDep) -> Job:
+    """The caller's job; that of another does not exist. All of it in one thread: a change of threads costs as
+    much as a question to Redis."""
+    caller = OPEN_CALLER if parts.settings.auth == "open" else _caller_with_key(request, parts)
     job = parts.jobs.get(job_id)
     if job is None or job.owner != caller.id:
         raise Problem("not_found", f"There is no job {job_id[:64]!r}")
@@ -100,3 +105,12 @@ def get_job(job_id: str, parts: PartsDep, caller: CallerDep) -> Job:
 
 
 JobDep = Annotated[Job, Depends(get_job)]
+
+
+def get_placed_job(job_id: str, request: Request, parts: PartsDep) -> tuple[Job, int | None]:
+    """The caller's job, and how many of its model's jobs are before it in the queue."""
+    job = get_job(job_id, request, parts)
+    return job, parts.jobs.queue_position(job)
+
+
+PlacedJobDep = Annotated[tuple[Job, int | None], Depends(get_placed_job)]

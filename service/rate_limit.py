@@ -31,9 +31,9 @@ class Usage:
 def count_request(redis: Redis, key_id: str, most: int, prefix: str = "oflow") -> Usage:
     """Count one request of a key."""
     name = f"{prefix}:rate:{key_id}"
-    with redis.pipeline() as pipe:
-        pipe.set(name, 0, ex=WINDOW, nx=True)
+    with redis.pipeline(transaction=False) as pipe:
         pipe.incr(name)
+        pipe.expire(name, WINDOW, nx=True)
         pipe.ttl(name)
-        _, used, left = pipe.execute()
+        used, _, left = pipe.execute()
     return Usage(most, most - int(used), max(1, int(left)))

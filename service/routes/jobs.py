@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Query, Response
 from starlette.concurrency import run_in_threadpool
 
 from service.changes import changed
-from service.deps import CallerDep, JobDep, Parts, PartsDep
+from service.deps import CallerDep, JobDep, Parts, PartsDep, PlacedJobDep
 from service.etags import matches
 from service.jobs import Job, State
 from service.problems import keyed_responses
@@ -49,7 +49,7 @@ def list_jobs(
             break
         here = (place, job.id)
         if state in (None, job.state):
-            page.append(view(job, _position(parts, job)))
+            page.append(view(job, parts.jobs.queue_position(job)))
     else:
         here = None  # that was all
     following = f"{here[0]}-{here[1]}" if here else None
@@ -69,7 +69,7 @@ def list_jobs(
     },
 )
 async def read_job(
-    job: JobDep,
+    placed: PlacedJobDep,
     parts: PartsDep,
     response: Response,
     prefer: Annotated[
@@ -79,14 +79,13 @@ async def read_job(
     if_none_match: Annotated[str | None, Header(description="The `ETag` of an earlier answer.")] = None,
 ) -> JobView:
     """Poll this until `state` is `succeeded`, `failed` or `canceled`, or wait. `Retry-After` says when."""
+    job, position = placed
     wanted = WAIT.search(prefer or "")
     if wanted and parts.may_hold(job.owner):  # else it is answered at once
         seconds = min(int(wanted[1]), MAX_WAIT)
         response.headers["Preference-Applied"] = f"wait={seconds}"
         job = await _wait(parts, job, seconds)
-    position = None
-    if job.state is State.QUEUED:
-        position = await run_in_threadpool(_position, parts, job)
+        position = await run_in_threadpool(parts.jobs.queue_position, job)
     response.headers["ETag"] = etag = f'"{job.version}-{job.state}-{position or 0}"'
     response.headers["Cache-Control"] = "private, no-cache"
     response.headers["Vary"] = "Prefer, Authorization"
@@ -124,10 +123,6 @@ async def _wait(parts: Parts, job: Job, seconds: float) -> Job:
             if not job.state.open or left <= 0 or parts.changes.closing:
                 return job
             await changed(event, min(left, LOOK_AGAIN))
-
-
-def _position(parts: Parts, job: Job) -> int | None:
-    return parts.jobs.queue_position(job) if job.state is State.QUEUED else None
 
 
 def _place(cursor: str | None) -> tuple[int, str] | None:

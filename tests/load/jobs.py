@@ -1,4 +1,4 @@
-"""Many clients with many jobs: each result is compared with what the bare Reconstructor makes of its input."""
+"""Many clients with many jobs: each result is compared with what the bare Reconstructor makes."""
 
 import hashlib
 import io

@@ -44,8 +44,8 @@ def measure_submits(stack: Stack, seconds: float) -> Report:
     rate = len(ids) / took
     report = Report(
         "Submissions",
-        f"{CLIENTS} clients, each submits the shipped sample ({len(sample) / 1000:.0f} kB, bare body, idempotency "
-        f"key) as soon as the answer to the last is there, for {seconds:g} s; the gateway on one core",
+        f"{CLIENTS} clients for {seconds:g} s, each submits the shipped sample ({len(sample) / 1000:.0f} kB, "
+        "bare body, idempotency key) as soon as the answer to the last is there; the gateway on one core",
     )
     report.add("accepted", rate, "1/s", least=WANTED)
     report.add("gateway, time on its core", 1e3 * spent / len(ids), "ms a submission")
