@@ -4,10 +4,12 @@ import { json } from "./api.js";
 import { $, element, show } from "./dom.js";
 import { nameOf } from "./job.js";
 
-let cursor = null;
+let cursor = null, asked = 0;
 
 export async function loadRecent(more = false) {
+  const turn = ++asked;
   const page = await json(`/jobs?limit=8${more && cursor ? `&cursor=${cursor}` : ""}`);
+  if (turn !== asked) return; // a later answer was quicker
   const items = page.jobs.map(item);
   if (more) $("recent").append(...items);
   else $("recent").replaceChildren(...items);
