@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel
 
 from service import VERSION
@@ -63,14 +63,13 @@ LINKS = {
 )
 def discover(
     parts: PartsDep,
+    request: Request,
     response: Response,
     accept: Annotated[str, Header()] = "",
-    if_none_match: Annotated[str | None, Header()] = None,
-    accept_encoding: Annotated[str, Header()] = "",
 ) -> object:
     """A document of every address and limit; browsers, which ask for `text/html`, get the page."""
     if "text/html" in accept and "application/json" not in accept:
-        return page("index.html", if_none_match, accept_encoding)
+        return page("index.html", request.headers)
     response.headers["Vary"] = "Accept"
     settings = parts.settings
     limits = Limits(

@@ -1,9 +1,9 @@
 """What a browser shows: the page, the documentation, their files. None is in the OpenAPI document."""
 
 import hashlib
-from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Request, Response
+from starlette.datastructures import Headers
 
 from service.etags import matches
 from service.page import asset
@@ -22,8 +22,8 @@ POLICIES = {
 }
 
 
-def page(name: str, if_none_match: str | None, accept_encoding: str) -> Response:
-    """A file as a browser asked for it, under its content security policy.
+def page(name: str, asked: Headers) -> Response:
+    """A file as the headers of the request ask for it, under its content security policy.
 
     Raises Problem `not_found`.
     """
@@ -37,19 +37,17 @@ def page(name: str, if_none_match: str | None, accept_encoding: str) -> Response
     }
     if name in POLICIES:
         headers["Content-Security-Policy"] = POLICIES[name]
-    if matches(if_none_match, found.etag):
+    if matches(asked.get("if-none-match"), found.etag):
         return Response(status_code=304, headers=headers)
-    if found.packed is None or "gzip" not in accept_encoding:
+    if found.packed is None or "gzip" not in asked.get("accept-encoding", ""):
         return Response(found.body, headers=headers, media_type=found.media_type)
     headers |= {"Content-Encoding": "gzip", "ETag": f"W/{found.etag}"}
     return Response(found.packed, headers=headers, media_type=found.media_type)
 
 
 @router.get("/docs")
-def documentation(
-    if_none_match: Annotated[str | None, Header()] = None, accept_encoding: Annotated[str, Header()] = ""
-) -> Response:
-    return page("docs.html", if_none_match, accept_encoding)
+def documentation(request: Request) -> Response:
+    return page("docs.html", request.headers)
 
 
 @router.get("/page/samples")
@@ -66,9 +64,5 @@ def samples() -> list[dict[str, str]]:
 
 
 @router.get("/page/{name}")
-def file(
-    name: str,
-    if_none_match: Annotated[str | None, Header()] = None,
-    accept_encoding: Annotated[str, Header()] = "",
-) -> Response:
-    return page(name, if_none_match, accept_encoding)
+def file(name: str, request: Request) -> Response:
+    return page(name, request.headers)

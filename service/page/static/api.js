@@ -1,12 +1,15 @@
 // The HTTP API of this service. The key lives in this tab's session storage and travels in a header alone.
 
 const KEY = "oflow-key";
+const SILENCE = 40_000; // milliseconds after which a stream is given up; a heartbeat comes every 15 seconds
 export const key = {
   get: () => sessionStorage.getItem(KEY),
   set: (text) => sessionStorage.setItem(KEY, text),
   forget: () => sessionStorage.removeItem(KEY),
   // Set by page.js: asks the reader; resolves when there is a new key, rejects when there will be none.
-  ask: async (problem) => { throw problem; },
+  ask: async (problem) => {
+    throw problem;
+  },
 };
 
 export class Problem extends Error {
@@ -16,14 +19,27 @@ export class Problem extends Error {
   }
 }
 
-const OFFLINE = { title: "The service does not answer", detail: "Check the connection, then try again.", code: "offline" };
+const OFFLINE = {
+  title: "The service does not answer",
+  detail: "Check the connection, then try again.",
+  code: "offline",
+};
 
 const authorization = () => (key.get() ? { Authorization: `Bearer ${key.get()}` } : {});
 
 function problemOf(status, text, retryAfter) {
   let fields = {};
-  try { fields = JSON.parse(text); } catch { /* a proxy's page */ }
-  return new Problem({ title: `The answer was ${status}`, status, retryAfter: Number(retryAfter) || 0, ...fields });
+  try {
+    fields = JSON.parse(text);
+  } catch {
+    /* a proxy's page */
+  }
+  return new Problem({
+    title: `The answer was ${status}`,
+    status,
+    retryAfter: Number(retryAfter) || 0,
+    ...fields,
+  });
 }
 
 // Like fetch, but throws a Problem for every answer that is no success, and asks for a key where one is wanted.
@@ -31,7 +47,10 @@ export async function request(path, options = {}) {
   for (;;) {
     let answer;
     try {
-      answer = await fetch(path, { ...options, headers: { Accept: "application/json", ...options.headers, ...authorization() } });
+      answer = await fetch(path, {
+        ...options,
+        headers: { Accept: "application/json", ...options.headers, ...authorization() },
+      });
     } catch (error) {
       if (error.name === "AbortError") throw error;
       throw new Problem(OFFLINE);
@@ -91,7 +110,8 @@ export async function* events(id, signal, onLost) {
       }
     } catch (error) {
       if (signal.aborted) throw error;
-      if (error instanceof Problem && error.code !== "offline" && error.status < 500 && error.status !== 429) throw error;
+      if (error instanceof Problem && error.code !== "offline" && error.status < 500 && error.status !== 429)
+        throw error;
     }
     onLost();
     await new Promise((resolve) => setTimeout(resolve, wait));
@@ -102,15 +122,27 @@ export async function* events(id, signal, onLost) {
 async function* parse(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    text += value;
-    const blocks = text.split("\n\n");
-    text = blocks.pop();
-    for (const block of blocks) {
-      const fields = Object.fromEntries(block.split("\n").map((line) => line.split(/: ?(.*)/s)));
-      if (fields.data) yield { id: Number(fields.id), data: JSON.parse(fields.data) };
+  try {
+    for (;;) {
+      const { done, value } = await within(SILENCE, reader.read());
+      if (done) return;
+      text += value;
+      const blocks = text.split("\n\n");
+      text = blocks.pop();
+      for (const block of blocks) {
+        const fields = Object.fromEntries(block.split("\n").map((line) => line.split(/: ?(.*)/s)));
+        if (fields.data) yield { id: Number(fields.id), data: JSON.parse(fields.data) };
+      }
     }
+  } finally {
+    reader.cancel().catch(() => {});
   }
+}
+
+function within(milliseconds, promise) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(reject, milliseconds, new Error("silence"));
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }

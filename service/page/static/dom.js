@@ -4,7 +4,11 @@ export const $ = (id) => document.getElementById(id);
 
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElementNS(
-    /^(svg|path|line|text|g|circle|title)$/.test(tag) ? "http://www.w3.org/2000/svg" : "http://www.w3.org/1999/xhtml", tag);
+    /^(svg|path|line|text|g|circle|title)$/.test(tag)
+      ? "http://www.w3.org/2000/svg"
+      : "http://www.w3.org/1999/xhtml",
+    tag,
+  );
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
     else if (value !== false && value != null) made.setAttribute(name, value === true ? "" : value);
@@ -19,7 +23,8 @@ export function show(where, visible) {
 
 export function bytes(count) {
   if (count < 1000) return `${count} B`;
-  const [value, unit] = count < 1e6 ? [count / 1e3, "kB"] : count < 1e9 ? [count / 1e6, "MB"] : [count / 1e9, "GB"];
+  const [value, unit] =
+    count < 1e6 ? [count / 1e3, "kB"] : count < 1e9 ? [count / 1e6, "MB"] : [count / 1e9, "GB"];
   return `${value.toPrecision(value < 100 ? 2 : 3)} ${unit}`;
 }
 
@@ -29,18 +34,28 @@ export function duration(seconds) {
   return `${(seconds / 3600).toFixed(1)} h`;
 }
 
-export const number = (value) => (value === 0 ? "0" : Math.abs(value) >= 1e-3 && Math.abs(value) < 1e5
-  ? String(Number(value.toPrecision(3))) : value.toExponential(1));
+export const number = (value) =>
+  value === 0
+    ? "0"
+    : Math.abs(value) >= 1e-3 && Math.abs(value) < 1e5
+      ? String(Number(value.toPrecision(3)))
+      : value.toExponential(1);
 
 // A problem as the API tells it: title, every fault, and the name under which the logs have it.
 export function problemBox(problem) {
   const faults = problem.errors ?? [];
   const title = problem.title ?? "This did not work";
-  const box = element("div", { class: "problem", role: "alert", tabindex: "-1" }, element("strong", {}, title));
-  if (faults.length === 0 && problem.detail && problem.detail !== title) box.append(element("p", {}, problem.detail));
+  const box = element(
+    "div",
+    { class: "problem", role: "alert", tabindex: "-1" },
+    element("strong", {}, title),
+  );
+  if (faults.length === 0 && problem.detail && problem.detail !== title)
+    box.append(element("p", {}, problem.detail));
   if (faults.length) box.append(element("ul", {}, ...faults.map(faultItem)));
   if (problem.retryAfter) box.append(element("p", {}, `Try again in ${duration(problem.retryAfter)}.`));
-  if (problem.trace_id) box.append(element("p", { class: "trace" }, `${problem.code} · request ${problem.trace_id}`));
+  if (problem.trace_id)
+    box.append(element("p", { class: "trace" }, `${problem.code} · request ${problem.trace_id}`));
   return box;
 }
 

@@ -6,20 +6,43 @@ import { readSequence } from "./npz.js";
 import { showPoints } from "./player.js";
 
 const inputs = new Map(); // SHA-256 of a file → its sequence, or how to get it
-let file = null, sequence = null, limits = null, sending = null, attempt = { of: "", key: "" };
+let file = null,
+  sequence = null,
+  limits = null,
+  sending = null,
+  attempt = { of: "", key: "" };
 let hooks;
 
 // `hooks`: chosen(name), sends(name), sending(loaded, total), sent(job), stopped().
 export function startForm(given, most) {
   [hooks, limits] = [given, most];
-  $("file").addEventListener("change", () => $("file").files[0] && choose($("file").files[0]));
+  $("file").addEventListener("change", () => {
+    const [picked] = $("file").files;
+    $("file").value = ""; // so that the same file, changed, can be chosen again
+    if (picked) choose(picked);
+  });
+  // A field that is wrong has to be in view, or the browser can say nothing about it.
+  $("form").addEventListener(
+    "invalid",
+    (event) => {
+      if ($("more").contains(event.target)) $("more").open = true;
+    },
+    true,
+  );
   $("rate").addEventListener("change", () => {
     const chosen = $("rate").value;
     show($("rate-value"), chosen);
-    Object.assign($("rate-value"), { disabled: !chosen, min: chosen === "fps" ? 0.001 : 2, step: chosen === "fps" ? "any" : 1 });
+    Object.assign($("rate-value"), {
+      disabled: !chosen,
+      min: chosen === "fps" ? 0.001 : 2,
+      step: chosen === "fps" ? "any" : 1,
+    });
     $("rate-value").setAttribute("aria-label", chosen === "fps" ? "Frames per second" : "Number of frames");
   });
-  $("form").addEventListener("submit", (event) => { event.preventDefault(); send(); });
+  $("form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    send();
+  });
   for (const name of ["dragover", "dragleave", "drop"]) {
     addEventListener(name, (event) => {
       event.preventDefault(); // or the browser would open the file
@@ -39,15 +62,17 @@ export function stopSending() {
 // The points that a job was made from, where this page has them; null otherwise.
 export async function inputOf(job) {
   const found = inputs.get(job.input.sha256);
-  return typeof found === "function" ? found() : found ?? null;
+  return typeof found === "function" ? found() : (found ?? null);
 }
 
 export function setModels(models) {
   const usual = models.find((model) => model.default);
-  $("model").replaceChildren(...models.map((model) => {
-    const busy = model.workers ? "" : " (no worker now)";
-    return element("option", { value: model.name, selected: model.default }, model.name + busy);
-  }));
+  $("model").replaceChildren(
+    ...models.map((model) => {
+      const busy = model.workers ? "" : " (no worker now)";
+      return element("option", { value: model.name, selected: model.default }, model.name + busy);
+    }),
+  );
   if (!usual) $("model").prepend(element("option", { value: "", selected: true }, "the server's choice"));
   const tell = () => {
     const model = models.find(({ name }) => name === $("model").value);
@@ -55,7 +80,8 @@ export function setModels(models) {
     $("threshold").placeholder = model?.threshold ?? "the model's";
     const frames = model?.input.frames ? `${model.input.frames} frames` : "any number of frames";
     $("model-help").textContent = model
-      ? `Reads ${frames}${model.input.corresponding ? " whose points correspond: row j is the same particle in each" : ""}.` : "";
+      ? `Reads ${frames}${model.input.corresponding ? " whose points correspond: row j is the same particle in each" : ""}.`
+      : "";
   };
   $("model").onchange = tell;
   tell();
@@ -65,18 +91,32 @@ async function loadSamples() {
   const samples = await json("/page/samples");
   for (const { name, href, description, sha256 } of samples) {
     const canvas = element("canvas", { width: 112, height: 112, "aria-hidden": "true" });
-    const button = element("button", { type: "button", "aria-pressed": "false" },
-      canvas, element("span", {}, element("strong", {}, name.replaceAll("_", " ")), element("small", {}, description)));
+    const button = element(
+      "button",
+      { type: "button", "aria-pressed": "false" },
+      canvas,
+      element(
+        "span",
+        {},
+        element("strong", {}, name.replaceAll("_", " ")),
+        element("small", {}, description),
+      ),
+    );
     $("samples").append(button);
     let content;
-    const load = () => (content ??= (async () => {
-      const blob = await (await fetch(href)).blob();
-      const found = new File([blob], `${name}.npz`);
-      return { found, points: await readSequence(found) };
-    })());
+    const load = () =>
+      (content ??= (async () => {
+        const blob = await (await fetch(href)).blob();
+        const found = new File([blob], `${name}.npz`);
+        return { found, points: await readSequence(found) };
+      })());
     inputs.set(sha256, async () => (await load()).points);
     button.addEventListener("click", async () => choose((await load()).found, button));
-    load().then(({ points }) => sketch(canvas, points)).catch(() => { content = null; });
+    load()
+      .then(({ points }) => sketch(canvas, points))
+      .catch(() => {
+        content = null;
+      });
   }
 }
 
@@ -85,7 +125,10 @@ function sketch(canvas, { frames }) {
   const pen = canvas.getContext("2d");
   const color = getComputedStyle(canvas).color;
   const reach = Math.max(...frames[0].map(Math.abs)) || 1;
-  for (const [frame, alpha, shift] of [[frames[0], 0.3, -0.28], [frames[frames.length >> 1], 0.95, 0.28]]) {
+  for (const [frame, alpha, shift] of [
+    [frames[0], 0.3, -0.28],
+    [frames[frames.length >> 1], 0.95, 0.28],
+  ]) {
     Object.assign(pen, { fillStyle: color, globalAlpha: alpha });
     for (let i = 0; i < frame.length; i += 3) {
       const [x, y] = [frame[i] / reach + shift, -frame[i + 1] / reach];
@@ -98,14 +141,18 @@ async function choose(picked, button = null) {
   file = picked;
   sequence = null;
   for (const other of $("samples").children) other.setAttribute("aria-pressed", String(other === button));
-  if (button) $("file").value = "";
   $("form-problem").replaceChildren();
   show($("chosen"), true);
   $("chosen").replaceChildren(element("strong", {}, file.name), ` ${bytes(file.size)}`);
   const small = file.size <= limits.max_upload_bytes;
   $("submit").disabled = !small;
   if (!small) {
-    const fault = { key: "file", message: "is larger than this service takes", found: bytes(file.size), wanted: `at most ${bytes(limits.max_upload_bytes)}` };
+    const fault = {
+      key: "file",
+      message: "is larger than this service takes",
+      found: bytes(file.size),
+      wanted: `at most ${bytes(limits.max_upload_bytes)}`,
+    };
     $("form-problem").replaceChildren(problemBox({ title: "The upload is too large", errors: [fault] }));
     return;
   }
@@ -113,8 +160,12 @@ async function choose(picked, button = null) {
   const read = await readSequence(file);
   if (file !== picked) return;
   sequence = read;
-  if (read) $("chosen").append(` · ${read.frames.length} frames of ${read.points.toLocaleString("en")} points`);
-  await showPoints(read, "The points of this file cannot be shown here. Send it to hear what the service makes of it.");
+  if (read)
+    $("chosen").append(` · ${read.frames.length} frames of ${read.points.toLocaleString("en")} points`);
+  await showPoints(
+    read,
+    "The points of this file cannot be shown here. Send it to hear what the service makes of it.",
+  );
 }
 
 function fields() {
@@ -135,7 +186,13 @@ async function send() {
   const [sent, points, form] = [file, sequence, fields()];
   const of = JSON.stringify([sent.name, sent.size, sent.lastModified, ...form]);
   // After a lost connection the same request goes out under the same key, and makes one job.
-  if (attempt.of !== of) attempt = { of, key: Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("") };
+  if (attempt.of !== of)
+    attempt = {
+      of,
+      key: Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
+        byte.toString(16).padStart(2, "0"),
+      ).join(""),
+    };
   form.append("file", sent);
   $("form-problem").replaceChildren();
   $("submit").disabled = true;

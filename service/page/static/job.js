@@ -7,20 +7,30 @@ import { onTime, showMesh, showPoints } from "./player.js";
 import { fitPlot } from "./plot.js";
 
 const STAGES = {
-  fetch: "Reading the points", encode: "Encoding", extract: "Finding the surface", flow: "Carrying it through time",
-  simplify: "Simplifying", fit: "Measuring the fit", write: "Writing files", store: "Storing files",
+  fetch: "Reading the points",
+  encode: "Encoding",
+  extract: "Finding the surface",
+  flow: "Carrying it through time",
+  simplify: "Simplifying",
+  fit: "Measuring the fit",
+  write: "Writing files",
+  store: "Storing files",
 };
-let current = null, following = null, mark = null;
+let current = null,
+  following = null,
+  mark = null;
 const isOpen = (job) => job.state === "queued" || job.state === "running";
 onTime((part) => mark?.(part));
 
-export const nameOf = (job) => (typeof job.metadata?.name === "string" && job.metadata.name) || job.id.slice(0, 8);
+export const nameOf = (job) =>
+  (typeof job.metadata?.name === "string" && job.metadata.name) || job.id.slice(0, 8);
 
 // Nothing but what was chosen.
 export function leaveJob(title = "Preview") {
   following?.abort();
   [current, following, mark] = [null, null, null];
   $("job-title").textContent = title;
+  document.title = "oflow";
   for (const id of ["state", "progress", "result", "kept", "copy-link"]) show($(id), false);
   $("job-problem").replaceChildren();
 }
@@ -46,7 +56,9 @@ export async function showJob(id, changed) {
     if (isOpen(job)) {
       await showPoints(points, "The mesh will play here.");
       watchQueue(id, signal);
-      for await (const event of events(id, signal, () => { $("eta").textContent = "connection lost, trying again…"; })) {
+      for await (const event of events(id, signal, () => {
+        $("eta").textContent = "connection lost, trying again…";
+      })) {
         const before = current.state;
         render({ ...current, ...event });
         if (event.state !== before) changed();
@@ -97,6 +109,7 @@ async function watchQueue(id, signal) {
 function render(job) {
   current = job;
   $("job-title").textContent = nameOf(job);
+  document.title = `${isOpen(job) ? `${Math.round(job.progress.percent)} %` : job.state} · ${nameOf(job)} · oflow`;
   show($("state"), true);
   show($("copy-link"), navigator.clipboard); // there is none without TLS
   if ($("state").textContent !== job.state) $("state").textContent = job.state; // spoken when it changes
@@ -104,7 +117,9 @@ function render(job) {
   show($("progress"), isOpen(job));
   if (isOpen(job)) {
     const { stage, percent, eta_seconds: eta } = job.progress;
-    const place = job.queue_position ? `Waiting, ${job.queue_position} before this one` : "Waiting for a worker";
+    const place = job.queue_position
+      ? `Waiting, ${job.queue_position} before this one`
+      : "Waiting for a worker";
     const again = job.attempt > 1 ? ` (attempt ${job.attempt})` : "";
     $("stage-name").textContent = job.state === "queued" ? place : (STAGES[stage] ?? stage) + again;
     $("eta").textContent = eta == null ? "" : `about ${duration(eta)} left`;
@@ -112,7 +127,10 @@ function render(job) {
     else $("bar").value = percent;
     $("cancel").disabled = false;
   }
-  if (job.state === "failed") $("job-problem").replaceChildren(problemBox({ title: "The job did not succeed", detail: `${job.error.message} (${job.error.code})` }));
+  if (job.state === "failed")
+    $("job-problem").replaceChildren(
+      problemBox({ title: "The job did not succeed", detail: `${job.error.message} (${job.error.code})` }),
+    );
 }
 
 async function showResult(job, points, signal) {
@@ -128,10 +146,17 @@ async function showResult(job, points, signal) {
   $("fit").replaceChildren(box);
   mark = marker;
   list("facts", {
-    Frames: result.mesh.frames, Vertices: result.mesh.vertices.toLocaleString("en"), Faces: result.mesh.faces.toLocaleString("en"),
-    Watertight: result.mesh.watertight ? "yes" : "no", Model: job.model, Input: `${job.input.frames} frames of ${job.input.points.toLocaleString("en")} points`,
+    Frames: result.mesh.frames,
+    Vertices: result.mesh.vertices.toLocaleString("en"),
+    Faces: result.mesh.faces.toLocaleString("en"),
+    Watertight: result.mesh.watertight ? "yes" : "no",
+    Model: job.model,
+    Input: `${job.input.frames} frames of ${job.input.points.toLocaleString("en")} points`,
   });
-  list("timings", Object.fromEntries(Object.entries(result.timings).map(([stage, seconds]) => [stage, seconds.toFixed(2)])));
+  list(
+    "timings",
+    Object.fromEntries(Object.entries(result.timings).map(([stage, seconds]) => [stage, seconds.toFixed(2)])),
+  );
   $("files").replaceChildren(...result.files.map(fileLink));
   show($("result"), true);
   const glb = result.files.find((file) => file.format === "glb");
@@ -143,19 +168,30 @@ async function showResult(job, points, signal) {
 }
 
 function list(id, values) {
-  $(id).replaceChildren(...Object.entries(values).flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, String(value))]));
+  $(id).replaceChildren(
+    ...Object.entries(values).flatMap(([name, value]) => [
+      element("dt", {}, name),
+      element("dd", {}, String(value)),
+    ]),
+  );
 }
 
 // A plain link; where a key is needed, which a link cannot carry, the file is fetched and then handed over.
 function fileLink(file) {
-  const link = element("a", { href: `${file.href}&redirect=false`, download: "" }, element("strong", {}, file.format.toUpperCase()), element("span", {}, bytes(file.bytes)));
+  const link = element(
+    "a",
+    { href: `${file.href}&redirect=false`, download: "" },
+    element("strong", {}, file.format.toUpperCase()),
+    element("span", {}, bytes(file.bytes)),
+  );
   link.addEventListener("click", async (event) => {
     if (!key.get()) return;
     event.preventDefault();
     link.setAttribute("aria-busy", "true");
     try {
       const answer = await request(link.href, { headers: { Accept: "*/*" } });
-      const name = /filename="([^"]+)"/.exec(answer.headers.get("Content-Disposition") ?? "")?.[1] ?? file.name;
+      const name =
+        /filename="([^"]+)"/.exec(answer.headers.get("Content-Disposition") ?? "")?.[1] ?? file.name;
       const address = URL.createObjectURL(await answer.blob());
       element("a", { href: address, download: name }).click();
       setTimeout(() => URL.revokeObjectURL(address), 60_000);

@@ -26,7 +26,11 @@ async function unzip(buffer) {
   const entries = {};
   let total = 0;
   for (let left = view.getUint16(end + 10, true); left > 0; left -= 1) {
-    const [method, packed, unpacked] = [view.getUint16(at + 10, true), view.getUint32(at + 20, true), view.getUint32(at + 24, true)];
+    const [method, packed, unpacked] = [
+      view.getUint16(at + 10, true),
+      view.getUint32(at + 20, true),
+      view.getUint32(at + 24, true),
+    ];
     const [nameLength, extra, comment] = [28, 30, 32].map((offset) => view.getUint16(at + offset, true));
     const local = view.getUint32(at + 42, true);
     const start = local + 30 + view.getUint16(local + 26, true) + view.getUint16(local + 28, true);
@@ -51,10 +55,25 @@ function array(bytes) {
   const start = (wide ? 12 : 10) + (wide ? view.getUint32(8, true) : view.getUint16(8, true));
   const header = new TextDecoder("latin1").decode(bytes.subarray(10, start));
   const kind = /'descr': '[<|=]?(\w+)'/.exec(header)[1];
-  const shape = /'shape': \(([^)]*)\)/.exec(header)[1].split(",").filter((size) => size.trim()).map(Number);
+  const shape = /'shape': \(([^)]*)\)/
+    .exec(header)[1]
+    .split(",")
+    .filter((size) => size.trim())
+    .map(Number);
   if (header.includes("'fortran_order': True") && shape.length > 1) throw new TypeError("column by column");
   const data = bytes.slice(start).buffer;
-  const types = { f4: Float32Array, f8: Float64Array, i4: Int32Array, i8: BigInt64Array, u4: Uint32Array, u8: BigUint64Array, i2: Int16Array, u2: Uint16Array, i1: Int8Array, u1: Uint8Array };
+  const types = {
+    f4: Float32Array,
+    f8: Float64Array,
+    i4: Int32Array,
+    i8: BigInt64Array,
+    u4: Uint32Array,
+    u8: BigUint64Array,
+    i2: Int16Array,
+    u2: Uint16Array,
+    i1: Int8Array,
+    u1: Uint8Array,
+  };
   const values = kind === "f2" ? Float32Array.from(new Uint16Array(data), half) : new types[kind](data);
   return { shape, values: /8$/.test(kind) && kind !== "f8" ? Float64Array.from(values, Number) : values };
 }
@@ -68,44 +87,58 @@ function half(bits) {
 function framesOf(entries) {
   const { shape, values } = array(entries.points);
   if (shape.length === 3 && shape[2] === 3) {
-    return Array.from({ length: shape[0] }, (_, t) => values.subarray(3 * t * shape[1], 3 * (t + 1) * shape[1]));
+    return Array.from({ length: shape[0] }, (_, t) =>
+      values.subarray(3 * t * shape[1], 3 * (t + 1) * shape[1]),
+    );
   }
   if (shape.length !== 2 || shape[1] !== 3) return null;
   const rows = [];
   if (entries.lengths) {
     let start = 0;
-    for (const length of array(entries.lengths).values) rows.push(values.subarray(3 * start, 3 * (start += length)));
+    for (const length of array(entries.lengths).values)
+      rows.push(values.subarray(3 * start, 3 * (start += length)));
   } else if (entries.frame) {
-    array(entries.frame).values.forEach((t, row) => (rows[t] ??= []).push(...values.subarray(3 * row, 3 * row + 3)));
+    array(entries.frame).values.forEach((t, row) =>
+      (rows[t] ??= []).push(...values.subarray(3 * row, 3 * row + 3)),
+    );
   }
   return rows;
 }
 
 async function framesOfFiles(entries) {
-  const names = Object.keys(entries).filter((name) => /^\d+\.npz$/.test(name)).sort();
-  return Promise.all(names.map(async (name) => {
-    const inner = await unzip(entries[name].slice().buffer);
-    const points = array(inner.points).values;
-    const loc = inner.loc ? array(inner.loc).values : [0, 0, 0];
-    const scale = inner.scale ? array(inner.scale).values[0] : 1;
-    return Float64Array.from(points, (value, i) => loc[i % 3] + scale * value);
-  }));
+  const names = Object.keys(entries)
+    .filter((name) => /^\d+\.npz$/.test(name))
+    .sort();
+  return Promise.all(
+    names.map(async (name) => {
+      const inner = await unzip(entries[name].slice().buffer);
+      const points = array(inner.points).values;
+      const loc = inner.loc ? array(inner.loc).values : [0, 0, 0];
+      const scale = inner.scale ? array(inner.scale).values[0] : 1;
+      return Float64Array.from(points, (value, i) => loc[i % 3] + scale * value);
+    }),
+  );
 }
 
 function relative(frames, times) {
   const origin = [0, 1, 2].map((axis) => {
     let [low, high] = [Infinity, -Infinity];
-    for (let i = axis; i < frames[0].length; i += 3) [low, high] = [Math.min(low, frames[0][i]), Math.max(high, frames[0][i])];
+    for (let i = axis; i < frames[0].length; i += 3)
+      [low, high] = [Math.min(low, frames[0][i]), Math.max(high, frames[0][i])];
     return (low + high) / 2;
   });
   const points = Math.max(...frames.map((frame) => frame.length / 3));
   const stride = Math.ceil(points / MOST_POINTS);
   const thin = frames.map((frame) => {
     const kept = new Float32Array(3 * Math.ceil(frame.length / 3 / stride));
-    for (let i = 0; i < kept.length; i += 1) kept[i] = frame[3 * stride * Math.floor(i / 3) + (i % 3)] - origin[i % 3];
+    for (let i = 0; i < kept.length; i += 1)
+      kept[i] = frame[3 * stride * Math.floor(i / 3) + (i % 3)] - origin[i % 3];
     return kept;
   });
   if (!thin.every((frame) => frame.every(Number.isFinite))) return null;
-  const stamps = times?.values.length === frames.length ? Array.from(times.values, (t) => t - times.values[0]) : frames.map((_, t) => t / Math.max(1, frames.length - 1));
+  const stamps =
+    times?.values.length === frames.length
+      ? Array.from(times.values, (t) => t - times.values[0])
+      : frames.map((_, t) => t / Math.max(1, frames.length - 1));
   return { frames: thin, times: stamps, origin, points };
 }

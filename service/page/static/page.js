@@ -66,7 +66,9 @@ function watchJob() {
   $("copy-link").addEventListener("click", async () => {
     await navigator.clipboard.writeText(location.href);
     $("copy-link").textContent = "Copied";
-    setTimeout(() => { $("copy-link").textContent = "Copy link"; }, 2000);
+    setTimeout(() => {
+      $("copy-link").textContent = "Copy link";
+    }, 2000);
   });
   addEventListener("hashchange", () => {
     if (shownId()) return route();
@@ -85,19 +87,22 @@ function leave(name) {
 
 async function start() {
   const service = await json("/");
-  startForm({
-    chosen: leave,
-    sends: (name) => {
-      leave(name);
-      if ($("job").getBoundingClientRect().top > 0.6 * innerHeight) $("job").scrollIntoView(); // on a phone
+  startForm(
+    {
+      chosen: leave,
+      sends: (name) => {
+        leave(name);
+        if ($("job").getBoundingClientRect().top > 0.6 * innerHeight) $("job").scrollIntoView(); // on a phone
+      },
+      sending: showUpload,
+      sent: (job) => {
+        location.hash = `job=${job.id}`;
+        refreshRecent();
+      },
+      stopped: () => show($("progress"), false),
     },
-    sending: showUpload,
-    sent: (job) => {
-      location.hash = `job=${job.id}`;
-      refreshRecent();
-    },
-    stopped: () => show($("progress"), false),
-  }, service.limits);
+    service.limits,
+  );
   watchJob();
   watchKeyDialog();
   show($("key-button"), service.auth === "keys");

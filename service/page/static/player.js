@@ -3,7 +3,11 @@
 import { $, show } from "./dom.js";
 
 const SLOWEST_LOOP = 1.8; // seconds that one round of a short clip takes at least, unless the reader says otherwise
-let viewer, loading, playing = false, time = 0, before = 0;
+let viewer,
+  loading,
+  playing = false,
+  time = 0,
+  before = 0;
 const watchers = new Set();
 
 export const onTime = (watcher) => watchers.add(watcher);
@@ -29,9 +33,14 @@ export async function showMesh(glb, sequence) {
 }
 
 async function ready() {
-  loading ??= import("./viewer.js").then(({ Viewer }) => { viewer = new Viewer($("canvas")); }).catch(() => {
-    $("empty").textContent = "This browser has no WebGL, so nothing can be shown here. Downloads work all the same.";
-  });
+  loading ??= import("./viewer.js")
+    .then(({ Viewer }) => {
+      viewer = new Viewer($("canvas"));
+    })
+    .catch(() => {
+      $("empty").textContent =
+        "This browser has no WebGL, so nothing can be shown here. Downloads work all the same.";
+    });
   await loading;
   return Boolean(viewer);
 }
@@ -48,7 +57,9 @@ function begin(label) {
   if (!viewer.hasMesh) $("show-points").checked = true;
   $("canvas").setAttribute("aria-label", label);
   $("scrub").max = viewer.duration;
-  const speeds = Array.from($("speed").options, (option) => Number(option.value)).filter((speed) => speed <= 1);
+  const speeds = Array.from($("speed").options, (option) => Number(option.value)).filter(
+    (speed) => speed <= 1,
+  );
   $("speed").value = speeds.findLast((speed) => viewer.duration / speed >= SLOWEST_LOOP) ?? speeds[0];
   look();
   seek(0);
@@ -57,8 +68,10 @@ function begin(label) {
 
 function look() {
   viewer.look({
-    points: $("show-points").checked, wireframe: $("show-wireframe").checked,
-    colors: $("show-colors").checked || !viewer.hasColors, zUp: $("z-up").checked,
+    points: $("show-points").checked,
+    wireframe: $("show-wireframe").checked,
+    colors: $("show-colors").checked || !viewer.hasColors,
+    zUp: $("z-up").checked,
   });
 }
 
@@ -68,12 +81,19 @@ function seek(seconds) {
   const frame = viewer.times.findLastIndex((start) => start <= time + 1e-9);
   $("scrub").value = time;
   $("clock").textContent = `${time.toFixed(viewer.duration < 10 ? 2 : 1)} s`;
-  $("scrub").setAttribute("aria-valuetext", `${time.toFixed(2)} seconds, frame ${frame + 1} of ${viewer.times.length}`);
+  $("scrub").setAttribute(
+    "aria-valuetext",
+    `${time.toFixed(2)} seconds, frame ${frame + 1} of ${viewer.times.length}`,
+  );
   for (const watcher of watchers) watcher(viewer.duration ? time / viewer.duration : 0);
 }
 
 function setPlaying(now) {
-  if (now && !playing) requestAnimationFrame((stamp) => { before = stamp; tick(stamp); });
+  if (now && !playing)
+    requestAnimationFrame((stamp) => {
+      before = stamp;
+      tick(stamp);
+    });
   playing = now;
   $("play").setAttribute("aria-label", now ? "Pause" : "Play");
   $("play").classList.toggle("playing", now);
@@ -118,5 +138,6 @@ $("scrub").addEventListener("input", () => {
   setPlaying(false);
   seek(Number($("scrub").value));
 });
-for (const id of ["show-points", "show-wireframe", "show-colors", "z-up"]) $(id).addEventListener("change", look);
+for (const id of ["show-points", "show-wireframe", "show-colors", "z-up"])
+  $(id).addEventListener("change", look);
 $("reset-view").addEventListener("click", () => viewer.frame());

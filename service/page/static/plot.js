@@ -10,30 +10,52 @@ export function fitPlot({ mean, p95 }) {
   const last = Math.max(1, mean.length - 1);
   const x = (frame) => LEFT + ((WIDTH - LEFT - 8) * frame) / last;
   const y = (value) => HEIGHT - BOTTOM - ((HEIGHT - BOTTOM - TOP) * value) / most;
-  const line = (values, name) => element("path", {
-    class: name, d: values.map((value, frame) => `${frame ? "L" : "M"}${x(frame).toFixed(1)} ${y(value).toFixed(1)}`).join(""),
-  });
-  const label = (text, left, top, anchor) => element("text", { x: left, y: top, "text-anchor": anchor }, text);
+  const line = (values, name) =>
+    element("path", {
+      class: name,
+      d: values
+        .map((value, frame) => `${frame ? "L" : "M"}${x(frame).toFixed(1)} ${y(value).toFixed(1)}`)
+        .join(""),
+    });
+  const label = (text, left, top, anchor) =>
+    element("text", { x: left, y: top, "text-anchor": anchor }, text);
   const average = mean.reduce((sum, value) => sum + value, 0) / mean.length;
   const worst = p95.indexOf(Math.max(...p95));
-  const told = `Distance from the input points to the mesh, per frame: ${number(average)} on average; in the worst, `
-    + `frame ${worst + 1} of ${mean.length}, 95 % of the points lie within ${number(p95[worst])}.`;
+  const told =
+    `Distance from the input points to the mesh, per frame: ${number(average)} on average; in the worst, ` +
+    `frame ${worst + 1} of ${mean.length}, 95 % of the points lie within ${number(p95[worst])}.`;
   const now = element("line", { class: "now", x1: x(0), x2: x(0), y1: TOP, y2: HEIGHT - BOTTOM });
-  const svg = element("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": told },
+  const svg = element(
+    "svg",
+    { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": told },
     element("path", { class: "axis", d: `M${LEFT} ${TOP}V${HEIGHT - BOTTOM}H${WIDTH - 8}` }),
-    label(number(most), LEFT - 5, TOP + 4, "end"), label("0", LEFT - 5, HEIGHT - BOTTOM + 3, "end"),
-    label("1", LEFT, HEIGHT - 5, "middle"), label(`frame ${mean.length}`, WIDTH - 8, HEIGHT - 5, "end"),
-    line(p95, "p95"), line(mean, "mean"), now);
+    label(number(most), LEFT - 5, TOP + 4, "end"),
+    label("0", LEFT - 5, HEIGHT - BOTTOM + 3, "end"),
+    label("1", LEFT, HEIGHT - 5, "middle"),
+    label(`frame ${mean.length}`, WIDTH - 8, HEIGHT - 5, "end"),
+    line(p95, "p95"),
+    line(mean, "mean"),
+    now,
+  );
   const read = element("p", { class: "legend", "aria-hidden": "true" });
   const mark = (part) => {
     const frame = Math.round(part * last);
     now.setAttribute("x1", x(part * last));
     now.setAttribute("x2", x(part * last));
-    read.replaceChildren(`Frame ${frame + 1}: `, element("span", { class: "mean" }, `mean ${number(mean[frame])}`), " ",
-      element("span", { class: "p95" }, `95 % within ${number(p95[frame])}`));
+    read.replaceChildren(
+      `Frame ${frame + 1}: `,
+      element("span", { class: "mean" }, `mean ${number(mean[frame])}`),
+      " ",
+      element("span", { class: "p95" }, `95 % within ${number(p95[frame])}`),
+    );
   };
   mark(0);
-  const box = element("figure", {}, svg, read,
-    element("figcaption", {}, "From the input points to the mesh, in the file's own unit."));
+  const box = element(
+    "figure",
+    {},
+    svg,
+    read,
+    element("figcaption", {}, "From the input points to the mesh, in the file's own unit."),
+  );
   return { box, mark };
 }

@@ -4,7 +4,8 @@ import { json } from "./api.js";
 import { $, element, show } from "./dom.js";
 import { nameOf } from "./job.js";
 
-let cursor = null, asked = 0;
+let cursor = null,
+  asked = 0;
 
 export async function loadRecent(more = false) {
   const turn = ++asked;
@@ -30,8 +31,21 @@ export function markCurrent() {
 function item(job) {
   const made = new Date(job.created_at);
   const today = made.toDateString() === new Date().toDateString();
-  const time = element("time", { datetime: job.created_at }, today ? made.toLocaleTimeString([], { timeStyle: "short" }) : made.toLocaleDateString());
-  return element("li", {}, element("a", { href: `#job=${job.id}` },
-    element("strong", {}, nameOf(job)), element("span", { class: "badge", "data-state": job.state }, job.state),
-    element("span", { class: "what" }, `${job.model} · ${job.options.formats.join(", ")}`), time));
+  const time = element(
+    "time",
+    { datetime: job.created_at },
+    today ? made.toLocaleTimeString([], { timeStyle: "short" }) : made.toLocaleDateString(),
+  );
+  return element(
+    "li",
+    {},
+    element(
+      "a",
+      { href: `#job=${job.id}` },
+      element("strong", {}, nameOf(job)),
+      element("span", { class: "badge", "data-state": job.state }, job.state),
+      element("span", { class: "what" }, `${job.model} · ${job.options.formats.join(", ")}`),
+      time,
+    ),
+  );
 }

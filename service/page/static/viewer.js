@@ -1,12 +1,37 @@
 // What is drawn: the animated mesh of a GLB file, and the points that it was made from, at any time.
 
 import {
-  AnimationMixer, Box3, BufferAttribute, BufferGeometry, Color, DirectionalLight, GLTFLoader, GridHelper, HemisphereLight,
-  MeshStandardMaterial, OrbitControls, PerspectiveCamera, Points, PointsMaterial, Scene, Vector3, WebGLRenderer,
+  AnimationMixer,
+  Box3,
+  BufferAttribute,
+  BufferGeometry,
+  Color,
+  DirectionalLight,
+  GLTFLoader,
+  GridHelper,
+  HemisphereLight,
+  MeshStandardMaterial,
+  OrbitControls,
+  PerspectiveCamera,
+  Points,
+  PointsMaterial,
+  Scene,
+  Vector3,
+  WebGLRenderer,
 } from "./three.js";
 
 export class Viewer {
-  #renderer; #controls; #resized; #mixer; #mesh; #points; #grid; #sequence; #shownFrame; #time = 0; #asked = false;
+  #renderer;
+  #controls;
+  #resized;
+  #mixer;
+  #mesh;
+  #points;
+  #grid;
+  #sequence;
+  #shownFrame;
+  #time = 0;
+  #asked = false;
   #scene = new Scene();
   #world = new Scene(); // turned where z is up
   #camera = new PerspectiveCamera(32, 1, 0.01, 100);
@@ -35,9 +60,15 @@ export class Viewer {
     this.draw();
   }
 
-  get hasMesh() { return Boolean(this.#mesh); }
-  get hasColors() { return Boolean(this.#mesh?.geometry.attributes.color); }
-  get hasPoints() { return Boolean(this.#points); }
+  get hasMesh() {
+    return Boolean(this.#mesh);
+  }
+  get hasColors() {
+    return Boolean(this.#mesh?.geometry.attributes.color);
+  }
+  get hasPoints() {
+    return Boolean(this.#points);
+  }
 
   async setMesh(glb) {
     this.#setMesh(await new GLTFLoader().parseAsync(glb, ""));
@@ -70,7 +101,8 @@ export class Viewer {
     this.#shownFrame = -1;
     if (!sequence) return;
     const box = new Box3().setFromArray(sequence.frames[0]);
-    const size = (box.getSize(new Vector3()).length() * 0.3) / Math.sqrt(Math.max(200, sequence.frames[0].length / 3));
+    const size =
+      (box.getSize(new Vector3()).length() * 0.3) / Math.sqrt(Math.max(200, sequence.frames[0].length / 3));
     this.#points = new Points(new BufferGeometry(), new PointsMaterial({ size, color: new Color(0xff7a1a) }));
     this.#points.position.fromArray(sequence.origin);
     this.#points.frustumCulled = false;
@@ -115,7 +147,9 @@ export class Viewer {
     this.#grid.position.y = -size.y / 2;
     this.#scene.add(this.#grid);
     Object.assign(this.#camera, { near: reach / 200, far: 20 * reach });
-    this.#camera.position.set(0.42, 0.26, 1.32).multiplyScalar(1.18 * reach * Math.max(1, 0.75 / this.#camera.aspect));
+    this.#camera.position
+      .set(0.42, 0.26, 1.32)
+      .multiplyScalar(1.18 * reach * Math.max(1, 0.75 / this.#camera.aspect));
     this.#controls.target.set(0, 0, 0);
     this.#camera.updateProjectionMatrix();
     this.#controls.update();
@@ -147,7 +181,9 @@ export class Viewer {
     if (this.#points) {
       const { frames, times } = this.#sequence;
       let nearest = 0;
-      times.forEach((time, i) => { if (Math.abs(time - seconds) < Math.abs(times[nearest] - seconds)) nearest = i; });
+      times.forEach((time, i) => {
+        if (Math.abs(time - seconds) < Math.abs(times[nearest] - seconds)) nearest = i;
+      });
       if (nearest !== this.#shownFrame) {
         this.#points.geometry.setAttribute("position", new BufferAttribute(frames[nearest], 3));
         this.#shownFrame = nearest;
