@@ -5,6 +5,7 @@ uvicorn waits for ever for the headers of a request, and for a client to take it
 
 import asyncio
 import logging
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ else:
     from uvicorn.protocols.http.auto import AutoHTTPProtocol as Protocol
 
 log = logging.getLogger(__name__)
+# Else the kernel takes megabytes at a time, and nothing is seen of who takes them slowly but steadily.
+UNSENT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+UNSENT_BYTES = 2**16
 TOLD_EVERY = 10.0  # seconds, of a flood
 
 
@@ -25,8 +29,8 @@ class Connection(Protocol):
     """uvicorn's protocol with deadlines and a limit of connections, both from the settings."""
 
     _told = -TOLD_EVERY
-    _deadline: asyncio.TimerHandle | None = None  # for the headers of the next request, or for the end
-    _stall: asyncio.TimerHandle | None = None
+    _deadline: asyncio.TimerHandle | None = None  # for the headers of the next request
+    _stall: asyncio.TimerHandle | None = None  # for the other end to take an answer
     _begun = False  # a part of the next request is here
 
     @property
@@ -36,6 +40,8 @@ class Connection(Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if UNSENT is not None:
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, UNSENT, UNSENT_BYTES)
         most = self._settings.max_connections
         if len(self.connections) <= most:
             self._watch()
@@ -62,10 +68,11 @@ class Connection(Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stall = self.loop.call_later(self._settings.stall_seconds, self.transport.abort)
+        self._expect_taken()
 
     def resume_writing(self) -> None:
-        _cancel(self._stall)
+        if not self.transport.is_closing():
+            _cancel(self._stall)
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
@@ -74,8 +81,8 @@ class Connection(Protocol):
     def _watch(self) -> None:
         """Have a deadline while a request is waited for, and none while one is worked on."""
         if self.transport.is_closing():
-            return
-        if self.cycle is not None and not self.cycle.response_complete:
+            self._expect_taken()
+        elif self.cycle is not None and not self.cycle.response_complete:
             _cancel(self._deadline)
             self._deadline = None
         elif self._deadline is None:
@@ -92,9 +99,22 @@ class Connection(Protocol):
         )
         if problem is not None and not under_way and not self.transport.is_closing():
             self.transport.write(_raw(problem))
-        self.transport.close()
-        _cancel(self._deadline)
-        self._deadline = self.loop.call_later(self._settings.stall_seconds, self.transport.abort)
+        self.transport.close()  # once what was written is taken
+        self._expect_taken()
+
+    def _expect_taken(self) -> None:
+        """Cut the connection if the other end takes too little of what is written."""
+        seconds, left = self._settings.stall_seconds, self.transport.get_write_buffer_size()
+        _cancel(self._stall)
+        self._stall = self.loop.call_later(
+            seconds, self._look_taken, left - self._settings.min_rate * seconds
+        )
+
+    def _look_taken(self, most: float) -> None:
+        if self.transport.get_write_buffer_size() > most:
+            self.transport.abort()
+        else:
+            self._expect_taken()
 
 
 def _raw(problem: Problem) -> bytes:

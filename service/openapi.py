@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from service.jobs import JobEvent
-from service.problems import REF, FaultDetails, ProblemDetails
+from service.problems import REF, FaultDetails, ProblemDetails, responses
 from service.webhooks import WebhookEvent
 
 HEADERS: dict[str, Any] = {
@@ -52,6 +52,7 @@ def _complete(document: dict[str, Any], *, keys: bool) -> None:
         }
         document["security"] = [{"key": []}]
     _link(document)
+    anywhere = ["headers_too_large", *([] if keys else ["foreign_page", "wrong_host"])]
     for methods in document["paths"].values():
         for operation in methods.values():
             for parameter in operation.get("parameters", []):
@@ -59,6 +60,9 @@ def _complete(document: dict[str, Any], *, keys: bool) -> None:
             names = ["traceparent"]
             if keys and operation.get("security") != []:
                 names += ["RateLimit", "RateLimit-Policy"]
+            codes = [*anywhere, *(["too_slow"] if "requestBody" in operation else [])]
+            for number, refusal in responses(*codes).items():
+                operation["responses"].setdefault(str(number), refusal)
             for status, answer in operation["responses"].items():
                 headers = answer.setdefault("headers", {})
                 headers |= {name: {"$ref": f"#/components/headers/{name}"} for name in names}

@@ -25,7 +25,7 @@ class RequestLimits:
         self.path = path
         self.max_bytes = max_bytes
         self.stall = settings.stall_seconds
-        self.rate = settings.min_upload_rate
+        self.rate = settings.min_rate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

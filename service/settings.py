@@ -29,10 +29,8 @@ class Settings(BaseSettings):
     default_model: str = "bodies"
     max_connections: Annotated[int, Field(gt=0)] = 512  # more at once are turned away
     header_seconds: Annotated[float, Field(gt=0)] = 10  # for the headers of a request to arrive
-    stall_seconds: Annotated[float, Field(gt=0)] = (
-        30  # without a byte of a body, or an answer that is not taken
-    )
-    min_upload_rate: Annotated[int, Field(gt=0)] = 4096  # bytes a second; slower bodies are given up
+    stall_seconds: Annotated[float, Field(gt=0)] = 30  # without a byte of a body, or of an answer taken
+    min_rate: Annotated[int, Field(gt=0)] = 4096  # bytes a second; slower bodies and takers are given up
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "text"] = "json"
 

@@ -85,11 +85,11 @@ def run(
         gateway.stop()
         for process in (gateway, worker):
             run.lines += process.log.tail(process.name, 100_000)
-    for wrong in (
-        {"OFLOW_S3_SECRET_ACCESS_KEY": MASTER},
-        {"OFLOW_REDIS_URL": redis_server.url.replace(run.secrets["the password of Redis"], "wrong")},
-    ):
-        run.lines += _start_in_vain(run, environment | wrong, key)
+    wrong = {
+        "OFLOW_S3_SECRET_ACCESS_KEY": MASTER,
+        "OFLOW_REDIS_URL": redis_server.url.replace(run.secrets["the password of Redis"], "wrong"),
+    }
+    run.lines += _start_in_vain(run, environment | wrong, key)
     run.records = b"".join(_records(settings)) + b"".join(
         file.read_bytes() for file in Path(redis_server._directory or "").rglob("*") if file.is_file()
     )
@@ -136,7 +136,7 @@ def _use_wrongly(run: Run, gateway: Gateway, key: str, sample: bytes) -> None:
 
 
 def _start_in_vain(run: Run, environment: dict[str, str], key: str) -> list[str]:
-    """A gateway whose Redis or object store does not know it."""
+    """A gateway whose Redis and object store do not know it."""
     with running(Gateway(environment)) as gateway:
         with _client(run, gateway, {"Authorization": f"Bearer {key}"}) as client:
             for path in ("/readyz", "/jobs", "/metrics"):
@@ -197,7 +197,7 @@ def test_the_run_was_a_whole_one(run: Run) -> None:
         "queue_unavailable",
     ):
         assert piece in log, piece
-    assert sum('"message": "Started server process' in line for line in run.lines) == 3  # no line is lost
+    assert sum('"message": "Started server process' in line for line in run.lines) == 2  # no line is lost
     assert b'"metadata"' in run.records
     assert run.records.count(b"oflow:") > 10
     assert len(run.secrets) == len(set(run.secrets.values())) == 5
