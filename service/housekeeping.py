@@ -28,7 +28,7 @@ AGAIN = 60.0  # seconds after which what failed is tried again
 async def keep_house(parts: Parts) -> None:
     """Run until canceled."""
     rounds: list[Round] = [WebhookDelivery().send_due]
-    rounds += map(_in_thread, (expire_jobs, expire_uploads, queue_lost_jobs))
+    rounds += map(_in_thread, (expire_jobs, expire_uploads, queue_lost_jobs, queue_dropped_jobs))
     await asyncio.gather(*(_forever(work, parts) for work in rounds))
 
 
@@ -55,3 +55,15 @@ def queue_lost_jobs(parts: Parts) -> None:
             log.warning("job %s had not come to the queue", job.id, extra={"job_id": job.id})
             parts.queue.push(job)
         parts.jobs.sent(job_id)
+
+
+def queue_dropped_jobs(parts: Parts) -> None:
+    """Queue jobs whose worker died when it had only to write and store their files."""
+    for job_id in due(parts.redis, parts.jobs.leased, AGAIN, AT_ONCE):
+        job = parts.jobs.get(job_id)
+        if job is None or job.state is not State.RUNNING:
+            parts.redis.zrem(parts.jobs.leased, job_id)
+            continue
+        log.warning("job %s was dropped by its worker", job.id, extra={"job_id": job.id})
+        parts.queue.push(job)
+        parts.jobs.requeued(job)

@@ -1,5 +1,6 @@
 """Job records in Redis: the only truth about a job's state."""
 
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -41,6 +42,9 @@ class JobStore:
         self._transactions = Transactions(redis)
         self.expiry = f"{prefix}:expiry"  # job id → when its files go
         self.unsent = f"{prefix}:unsent"  # job id → when it is to be put on the queue, if nobody has by then
+        self.leased = (
+            f"{prefix}:leased"  # job id → when it is to be queued anew, if its worker is silent by then
+        )
         self.webhooks = f"{prefix}:webhooks"  # job id → when its webhook is to be tried next
 
     def key(self, job_id: str) -> str:
@@ -203,6 +207,28 @@ class JobStore:
         """Store the progress of an attempt. False when the attempt is no longer the current one."""
         return self._update_attempt(job, lambda now: now.with_(progress=progress)) is not None
 
+    def lease(self, job: Job, seconds: float) -> bool:
+        """The attempt goes on though the queue regards the job as done: it is queued anew unless the lease is
+        renewed, or the job ends, within so many seconds. False: the attempt is no longer the current one."""
+        until = time.time() + seconds
+        return self._while_current(job, lambda pipe: pipe.zadd(self.leased, {job.id: until}))
+
+    def requeued(self, job: Job) -> None:
+        """A job whose lease ran out is on the queue again."""
+        self._while_current(job, lambda pipe: pipe.zrem(self.leased, job.id))
+
+    def _while_current(self, job: Job, queue: Callable[[Pipeline], object]) -> bool:
+        """Send what `queue` puts into the pipeline, unless the attempt is no longer the current one."""
+        key = self.key(job.id)
+        while True:
+            text = cast(str | None, self.redis.get(key))
+            if text is None or not _is_attempt(Job.model_validate_json(text), job):
+                return False
+            pipe = self.redis.pipeline()
+            queue(pipe)
+            if self._transactions.apply(pipe, {key: text}) == DONE:
+                return True
+
     def is_current(self, job: Job) -> bool:
         """Whether the attempt is still to be gone on with."""
         text = self.redis.get(self.key(job.id))
@@ -261,6 +287,8 @@ class JobStore:
             if before.state is State.QUEUED and after.state is not State.QUEUED:
                 pipe.zrem(self.waiting_key(after.model), after.id)
                 pipe.zrem(self.unsent, after.id)
+            if before.attempt != after.attempt or not after.state.open:
+                pipe.zrem(self.leased, after.id)
             if before.state.open and not after.state.open:
                 pipe.srem(self._open(after.owner), after.id)
                 if after.options.webhook_url:

@@ -70,7 +70,7 @@ def reconstruct(_task: ReconstructTask, job_id: str) -> None:
     from redis.exceptions import RedisError
 
     try:
-        _runner.run(job_id)
+        _runner.begin(job_id)
     except RedisError as error:
         # The record could not be written: the queue keeps the job, and another attempt ends it.
         log.error("job %s goes back to the queue: %s", job_id, error)

@@ -24,6 +24,7 @@ from service.sequences import PointCloudSequence, SequenceError, read_sequence
 from service.trace import begin_trace
 from worker.checkpoints import served_checkpoint
 from worker.device import pick_device
+from worker.finishing import Finishing
 from worker.one_path import reconstruct_sequence
 from worker.parts import Parts
 from worker.progress import ProgressReport
@@ -44,6 +45,22 @@ class JobFailure(Exception):  # noqa: N818  # an outcome, told to the caller
         super().__init__(message)
 
 
+class _Attempt:
+    """A job as it is run here, and the seconds that each of its stages took."""
+
+    def __init__(self, job: Job, report: ProgressReport) -> None:
+        self.job, self.report = job, report
+        self.began = time.perf_counter()
+        queued = (job.started_at or job.created_at) - job.created_at
+        self.timings = {"queue": queued.total_seconds()}
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.timings[stage] = self.timings.get(stage, 0.0) + time.perf_counter() - start
+
+
 class Runner:
     """A loaded model and the places it reads from and writes to."""
 
@@ -56,6 +73,7 @@ class Runner:
             config, served_checkpoint(config, settings), device=pick_device(settings.device)
         )
         self.load_seconds = time.perf_counter() - started
+        self.finishing = Finishing(parts.jobs, settings.visibility_timeout_seconds)
         parts.registry.announce(ModelInfo(**self.reconstructor.describe() | {"name": settings.model_name}))
         log.info(
             "model %s loaded in %.2f s on %s",
@@ -65,24 +83,35 @@ class Runner:
         )
 
     def run(self, job_id: str) -> None:
-        """Run an attempt to its end. What goes wrong ends in the record as a sentence, in the log as a trace.
+        """Run an attempt to its end."""
+        self.begin(job_id)
+        self.finishing.wait()
+
+    def begin(self, job_id: str) -> None:
+        """Run an attempt as far as its meshes. They are written and stored, and the record ended, while
+        the next attempt begins. What goes wrong ends in the record as a sentence, in the log as a trace.
 
         Raises RedisError when the record itself cannot be written.
         """
-        jobs = self.parts.jobs
-        job = jobs.claim(job_id, self.parts.settings.max_attempts)
+        job = self.parts.jobs.claim(job_id, self.parts.settings.max_attempts)
         if job is None:
             log.info("job %s is not to be run (again)", job_id)
             return
         begin_trace(job.traceparent)
         log.info("job %s started, attempt %d", job.id, job.attempt)
+        with self._ended_by_faults(job):
+            attempt = _Attempt(job, ProgressReport(self.parts.jobs, job))
+            meshes = self._reconstruct(attempt)
+            self.finishing.hand_over(job, lambda: self._finish(attempt, meshes))
+
+    @contextmanager
+    def _ended_by_faults(self, job: Job) -> Iterator[None]:
         try:
-            result = self._work(job)
+            yield
         except Canceled:
             log.info("job %s, attempt %d: stopped, it is no longer wanted", job.id, job.attempt)
-            jobs.give_back(job.id, job.attempt)  # another worker has it, and this one lives
+            self.parts.jobs.give_back(job.id, job.attempt)  # another worker has it, and this one lives
             self._clear(job)
-            return
         except RedisError:
             raise  # no fault of the job
         except Exception as error:
@@ -90,45 +119,42 @@ class Runner:
             log.error(
                 "job %s failed: %s: %s", job.id, told.code, error, exc_info=told.code == "internal_error"
             )
-            jobs.fail(job, told)
-            return
-        if jobs.succeed(job, result):
-            log.info("job %s succeeded in %.2f s", job.id, result.timings["total"])
-        else:
-            log.info("job %s, attempt %d: someone else had ended it", job.id, job.attempt)
-            self._clear(job)
+            self.parts.jobs.fail(job, told)
 
-    def _work(self, job: Job) -> Result:
-        options = job.options
-        timings = {"queue": (job.started_at or job.created_at).timestamp() - job.created_at.timestamp()}
-        began = time.perf_counter()
-
-        @contextmanager
-        def timed(stage: str) -> Iterator[None]:
-            start = time.perf_counter()
-            yield
-            timings[stage] = timings.get(stage, 0.0) + time.perf_counter() - start
-
-        report = ProgressReport(self.parts.jobs, job)
-        with timed("fetch"):
-            sequence = self._fetch(job)
+    def _reconstruct(self, attempt: "_Attempt") -> MeshSequence:
+        with attempt.timed("fetch"):
+            sequence = self._fetch(attempt.job)
+        report = attempt.report
         meshes = reconstruct_sequence(
-            self.reconstructor, sequence, options, report.within(0.02, 0.95), report.is_stopped
+            self.reconstructor, sequence, attempt.job.options, report.within(0.02, 0.95), report.is_stopped
         )
-        timings |= meshes.timings
-        files = []
-        for number, kind in enumerate(options.formats):
-            report("write", 0.95 + 0.05 * number / len(options.formats))
-            with timed("write"):
+        attempt.timings |= meshes.timings
+        return meshes
+
+    def _finish(self, attempt: "_Attempt", meshes: MeshSequence) -> None:
+        job = attempt.job
+        with self._ended_by_faults(job):
+            files = self._store_files(attempt, meshes)
+            attempt.report.finish()
+            attempt.timings["total"] = time.perf_counter() - attempt.began
+            if self.parts.jobs.succeed(job, _result(meshes, files, attempt.timings)):
+                log.info("job %s succeeded in %.2f s", job.id, attempt.timings["total"])
+            else:
+                log.info("job %s, attempt %d: someone else had ended it", job.id, job.attempt)
+                self._clear(job)
+
+    def _store_files(self, attempt: "_Attempt", meshes: MeshSequence) -> list[ResultFile]:
+        job, files = attempt.job, []
+        for number, kind in enumerate(job.options.formats):
+            attempt.report("write", 0.95 + 0.05 * number / len(job.options.formats))
+            with attempt.timed("write"):
                 name, data = _write(meshes, kind)
-            report.require_wanted()
-            with timed("store"):
+            attempt.report.require_wanted()
+            with attempt.timed("store"):
                 self._store(job, name, data, WRITERS[kind].media_type)
             digest = hashlib.sha256(data).hexdigest()
             files.append(ResultFile(format=kind, name=name, bytes=len(data), sha256=digest))
-        report.finish()
-        timings["total"] = time.perf_counter() - began
-        return _result(meshes, files, timings)
+        return files
 
     @through_outages
     def _fetch(self, job: Job) -> PointCloudSequence:
