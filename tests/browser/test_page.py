@@ -6,7 +6,6 @@ import re
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from PIL import Image
 from service.job_store import JobStore
 from service.jobs import JobError, Progress
 from service.keys import KeyStore
-from service.local.redis_server import RedisServer
+from service.settings import Settings
 from tests.conftest import redis_of
 from tests.integration.service_processes import Gateway, Worker, running
 
@@ -272,43 +271,43 @@ def test_a_lost_upload_is_sent_again_as_the_same(visit, gateway: Gateway, any_mo
     wait_for_state(page, "canceled")
 
 
-@contextmanager
-def locked_gateway(environment: dict[str, str]) -> Iterator[Gateway]:
-    with running(Gateway(environment | {"OFLOW_AUTH": "keys"})) as gateway:
+@pytest.fixture
+def locked(server_env: dict[str, str]) -> Iterator[Gateway]:
+    with running(Gateway(server_env | {"OFLOW_AUTH": "keys"})) as gateway:
         yield gateway
 
 
 def test_a_key_is_asked_for_and_goes_nowhere_else(
-    visit, server_env: dict[str, str], settings, worker: Worker, redis_server: RedisServer
+    locked: Gateway, visit, settings: Settings, worker: Worker
 ) -> None:
-    keys = KeyStore(redis_of(settings))
-    _, key = keys.create("browser")
-    with locked_gateway(server_env) as gateway:
-        page = visit(gateway, refusals="status of 401")
-        addresses = []
-        page.on("request", lambda request: addresses.append(request.url))
-        for text in ("oflow_wrong", key):
-            page.locator("#key").fill(text)
-            page.get_by_role("button", name="Use key").click()
-            if text != key:
-                page.wait_for_selector("#key-problem:visible")
-                assert "not known" in page.locator("#key-problem").inner_text()
-        page.wait_for_selector("#key-dialog", state="hidden")
-        pick(page, "Knees")
-        page.get_by_text("More options").click()
-        page.get_by_label("Resolution").fill("32")
-        page.get_by_role("button", name="Reconstruct").click()
-        page.wait_for_selector("#canvas[aria-label*=mesh]")
-        with page.expect_download() as download:
-            page.locator("#files a").click()
-        assert download.value.path().read_bytes()[:4] == b"glTF"
-        assert download.value.suggested_filename.endswith(".glb")
-        assert not [address for address in [*addresses, page.url] if key in address]
-        assert page.evaluate("localStorage.length") == 0
-        page.reload()
-        page.wait_for_selector("#canvas[aria-label*=mesh]")  # this tab remembers it
-        stranger = visit(gateway)
-        assert stranger.locator("#key-dialog").is_visible()
+    _, key = KeyStore(redis_of(settings)).create("browser")
+    page = visit(locked, refusals="status of 401")
+    addresses = []
+    page.on("request", lambda request: addresses.append(request.url))
+    dialog, told = page.locator("#key-dialog"), page.locator("#key-problem")
+    page.get_by_label("Key", exact=True).fill("oflow_wrong")
+    page.get_by_role("button", name="Use key").click()
+    told.wait_for()
+    assert "not known" in told.inner_text()
+    page.get_by_label("Key", exact=True).fill(key)
+    page.get_by_role("button", name="Use key").click()
+    dialog.wait_for(state="hidden")
+    pick(page, "Knees")
+    page.get_by_text("More options").click()
+    page.get_by_label("Resolution").fill("32")
+    page.get_by_role("button", name="Reconstruct").click()
+    page.wait_for_selector("#canvas[aria-label*=mesh]")
+    with page.expect_download() as download:
+        page.locator("#files a").click()
+    assert download.value.path().read_bytes()[:4] == b"glTF"
+    assert download.value.suggested_filename.endswith(".glb")
+    assert not [address for address in [*addresses, page.url] if key in address]
+    assert page.evaluate("localStorage.length") == 0
+    page.reload()
+    page.wait_for_selector("#canvas[aria-label*=mesh]")  # this tab remembers it
+    assert not dialog.is_visible()
+    stranger = visit(locked)
+    stranger.locator("#key-dialog").wait_for()
 
 
 def npz(**arrays: Any) -> bytes:

@@ -42,7 +42,7 @@ function problemOf(status, text, retryAfter) {
   });
 }
 
-// Like fetch, but throws a Problem for every answer that is no success, and asks for a key where one is wanted.
+// Like fetch, but throws a Problem for every answer that is no success, and asks for a key when it is told to.
 export async function request(path, options = {}) {
   for (;;) {
     let answer;
@@ -93,8 +93,8 @@ function send(form, idempotencyKey, onProgress, signal) {
   });
 }
 
-// The events of a job until it ends; goes on after the last one when the connection is lost. EventSource could
-// send no key.
+// The events of a job until it ends; goes on after the last one when the connection is lost.
+// EventSource could send no key.
 export async function* events(id, signal, onLost) {
   let last = 0;
   for (let wait = 500; ; wait = Math.min(2 * wait, 10_000)) {

@@ -50,8 +50,8 @@ export function problemBox(problem) {
     { class: "problem", role: "alert", tabindex: "-1" },
     element("strong", {}, title),
   );
-  if (faults.length === 0 && problem.detail && problem.detail !== title)
-    box.append(element("p", {}, problem.detail));
+  const detail = problem.detail ?? problem.message;
+  if (faults.length === 0 && detail && detail !== title) box.append(element("p", {}, detail));
   if (faults.length) box.append(element("ul", {}, ...faults.map(faultItem)));
   if (problem.retryAfter) box.append(element("p", {}, `Try again in ${duration(problem.retryAfter)}.`));
   if (problem.trace_id)

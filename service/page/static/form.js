@@ -1,17 +1,16 @@
 // Choosing a file or a sample, its options, and sending it.
 
-import { json, reconstruct } from "./api.js";
+import { reconstruct } from "./api.js";
 import { $, bytes, element, problemBox, show } from "./dom.js";
+import { markSample, offerSamples, rememberInput } from "./inputs.js";
 import { readSequence } from "./npz.js";
 import { showPoints } from "./player.js";
 
-const inputs = new Map(); // SHA-256 of a file → its sequence, or how to get it
-let file = null,
-  sequence = null,
-  limits = null,
-  sending = null,
-  attempt = { of: "", key: "" };
-let hooks;
+let hooks, limits;
+let file = null;
+let sequence = null; // what could be read of it
+let sending = null;
+let attempt = { of: "", key: "" };
 
 // `hooks`: chosen(name), sends(name), sending(loaded, total), sent(job), stopped().
 export function startForm(given, most) {
@@ -50,19 +49,13 @@ export function startForm(given, most) {
       if (name === "drop" && event.dataTransfer.files[0]) choose(event.dataTransfer.files[0]);
     });
   }
-  loadSamples();
+  offerSamples(choose);
 }
 
 // Whether there was anything to stop.
 export function stopSending() {
   sending?.abort();
   return sending !== null;
-}
-
-// The points that a job was made from, where this page has them; null otherwise.
-export async function inputOf(job) {
-  const found = inputs.get(job.input.sha256);
-  return typeof found === "function" ? found() : (found ?? null);
 }
 
 export function setModels(models) {
@@ -79,73 +72,24 @@ export function setModels(models) {
     $("resolution").placeholder = model?.resolution ?? "the model's";
     $("threshold").placeholder = model?.threshold ?? "the model's";
     const frames = model?.input.frames ? `${model.input.frames} frames` : "any number of frames";
-    $("model-help").textContent = model
-      ? `Reads ${frames}${model.input.corresponding ? " whose points correspond: row j is the same particle in each" : ""}.`
+    const rows = model?.input.corresponding
+      ? " whose points correspond: row j is the same particle in each"
       : "";
+    $("model-help").textContent = model ? `Reads ${frames}${rows}.` : "";
   };
   $("model").onchange = tell;
   tell();
 }
 
-async function loadSamples() {
-  const samples = await json("/page/samples");
-  for (const { name, href, description, sha256 } of samples) {
-    const canvas = element("canvas", { width: 112, height: 112, "aria-hidden": "true" });
-    const button = element(
-      "button",
-      { type: "button", "aria-pressed": "false" },
-      canvas,
-      element(
-        "span",
-        {},
-        element("strong", {}, name.replaceAll("_", " ")),
-        element("small", {}, description),
-      ),
-    );
-    $("samples").append(button);
-    let content;
-    const load = () =>
-      (content ??= (async () => {
-        const blob = await (await fetch(href)).blob();
-        const found = new File([blob], `${name}.npz`);
-        return { found, points: await readSequence(found) };
-      })());
-    inputs.set(sha256, async () => (await load()).points);
-    button.addEventListener("click", async () => choose((await load()).found, button));
-    load()
-      .then(({ points }) => sketch(canvas, points))
-      .catch(() => {
-        content = null;
-      });
-  }
-}
-
-// The points of the first and of the middle frame, as small dots.
-function sketch(canvas, { frames }) {
-  const pen = canvas.getContext("2d");
-  const color = getComputedStyle(canvas).color;
-  const reach = Math.max(...frames[0].map(Math.abs)) || 1;
-  for (const [frame, alpha, shift] of [
-    [frames[0], 0.3, -0.28],
-    [frames[frames.length >> 1], 0.95, 0.28],
-  ]) {
-    Object.assign(pen, { fillStyle: color, globalAlpha: alpha });
-    for (let i = 0; i < frame.length; i += 3) {
-      const [x, y] = [frame[i] / reach + shift, -frame[i + 1] / reach];
-      pen.fillRect(56 + 48 * x, 56 + 48 * y, 2, 2);
-    }
-  }
-}
-
 async function choose(picked, button = null) {
   file = picked;
   sequence = null;
-  for (const other of $("samples").children) other.setAttribute("aria-pressed", String(other === button));
+  markSample(button);
   $("form-problem").replaceChildren();
   show($("chosen"), true);
   $("chosen").replaceChildren(element("strong", {}, file.name), ` ${bytes(file.size)}`);
   const small = file.size <= limits.max_upload_bytes;
-  $("submit").disabled = !small;
+  $("submit").disabled = !small || sending !== null;
   if (!small) {
     const fault = {
       key: "file",
@@ -181,18 +125,11 @@ function fields() {
   return form;
 }
 
-// The file goes to the gateway itself: from there on it is the same path, the same limit and the same page origin.
 async function send() {
   const [sent, points, form] = [file, sequence, fields()];
   const of = JSON.stringify([sent.name, sent.size, sent.lastModified, ...form]);
   // After a lost connection the same request goes out under the same key, and makes one job.
-  if (attempt.of !== of)
-    attempt = {
-      of,
-      key: Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
-        byte.toString(16).padStart(2, "0"),
-      ).join(""),
-    };
+  if (attempt.of !== of) attempt = { of, key: randomWord() };
   form.append("file", sent);
   $("form-problem").replaceChildren();
   $("submit").disabled = true;
@@ -202,7 +139,7 @@ async function send() {
   try {
     const job = await reconstruct(form, attempt.key, hooks.sending, sending.signal);
     attempt = { of: "", key: "" };
-    inputs.set(job.input.sha256, points);
+    rememberInput(job, points);
     hooks.sent(job);
   } catch (error) {
     hooks.stopped();
@@ -213,6 +150,9 @@ async function send() {
     box.focus();
   } finally {
     sending = null;
-    $("submit").disabled = false;
+    $("submit").disabled = file.size > limits.max_upload_bytes;
   }
 }
+
+// crypto.randomUUID, which there is only under TLS.
+const randomWord = () => String(crypto.getRandomValues(new BigUint64Array(2)));

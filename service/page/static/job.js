@@ -1,10 +1,10 @@
 // One job: followed to its end, then what it made.
 
-import { events, json, key, request } from "./api.js";
-import { $, bytes, duration, element, number, problemBox, show } from "./dom.js";
-import { inputOf } from "./form.js";
-import { onTime, showMesh, showPoints } from "./player.js";
-import { fitPlot } from "./plot.js";
+import { events, json } from "./api.js";
+import { $, bytes, duration, problemBox, show } from "./dom.js";
+import { inputOf } from "./inputs.js";
+import { showPoints } from "./player.js";
+import { leaveResult, showResult } from "./result.js";
 
 const STAGES = {
   fetch: "Reading the points",
@@ -16,11 +16,9 @@ const STAGES = {
   write: "Writing files",
   store: "Storing files",
 };
-let current = null,
-  following = null,
-  mark = null;
+let current = null;
+let following = null; // aborted when the job is left
 const isOpen = (job) => job.state === "queued" || job.state === "running";
-onTime((part) => mark?.(part));
 
 export const nameOf = (job) =>
   (typeof job.metadata?.name === "string" && job.metadata.name) || job.id.slice(0, 8);
@@ -28,10 +26,11 @@ export const nameOf = (job) =>
 // Nothing but what was chosen.
 export function leaveJob(title = "Preview") {
   following?.abort();
-  [current, following, mark] = [null, null, null];
+  [current, following] = [null, null];
   $("job-title").textContent = title;
   document.title = "oflow";
-  for (const id of ["state", "progress", "result", "kept", "copy-link"]) show($(id), false);
+  for (const id of ["state", "progress", "copy-link"]) show($(id), false);
+  leaveResult();
   $("job-problem").replaceChildren();
 }
 
@@ -52,6 +51,7 @@ export async function showJob(id, changed) {
   try {
     let job = await json(`/jobs/${id}`, { signal });
     const points = await inputOf(job);
+    signal.throwIfAborted();
     render(job);
     if (isOpen(job)) {
       await showPoints(points, "The mesh will play here.");
@@ -66,7 +66,7 @@ export async function showJob(id, changed) {
       job = await json(`/jobs/${id}`, { signal });
       render(job);
     }
-    await showResult(job, points, signal);
+    if (!isOpen(job)) await showResult(job, points, signal);
   } catch (error) {
     if (signal.aborted || error.name === "AbortError") return;
     show($("progress"), false);
@@ -109,7 +109,8 @@ async function watchQueue(id, signal) {
 function render(job) {
   current = job;
   $("job-title").textContent = nameOf(job);
-  document.title = `${isOpen(job) ? `${Math.round(job.progress.percent)} %` : job.state} · ${nameOf(job)} · oflow`;
+  const how = isOpen(job) ? `${Math.round(job.progress.percent)} %` : job.state;
+  document.title = `${how} · ${nameOf(job)} · oflow`;
   show($("state"), true);
   show($("copy-link"), navigator.clipboard); // there is none without TLS
   if ($("state").textContent !== job.state) $("state").textContent = job.state; // spoken when it changes
@@ -131,75 +132,4 @@ function render(job) {
     $("job-problem").replaceChildren(
       problemBox({ title: "The job did not succeed", detail: `${job.error.message} (${job.error.code})` }),
     );
-}
-
-async function showResult(job, points, signal) {
-  const { result } = job;
-  show($("kept"), !isOpen(job) && job.state !== "expired");
-  $("kept-until").textContent = `Files are kept until ${new Date(job.expires_at).toLocaleString()}.`;
-  if (job.state === "expired") {
-    const detail = "Its files were deleted; the record is kept for a while.";
-    $("job-problem").replaceChildren(problemBox({ title: "This job has expired", detail }));
-  }
-  if (!result || job.state === "expired") return;
-  const { box, mark: marker } = fitPlot(result.fit);
-  $("fit").replaceChildren(box);
-  mark = marker;
-  list("facts", {
-    Frames: result.mesh.frames,
-    Vertices: result.mesh.vertices.toLocaleString("en"),
-    Faces: result.mesh.faces.toLocaleString("en"),
-    Watertight: result.mesh.watertight ? "yes" : "no",
-    Model: job.model,
-    Input: `${job.input.frames} frames of ${job.input.points.toLocaleString("en")} points`,
-  });
-  list(
-    "timings",
-    Object.fromEntries(Object.entries(result.timings).map(([stage, seconds]) => [stage, seconds.toFixed(2)])),
-  );
-  $("files").replaceChildren(...result.files.map(fileLink));
-  show($("result"), true);
-  const glb = result.files.find((file) => file.format === "glb");
-  if (!glb) return showPoints(points, "This job made no GLB, which is what is played here.");
-  const answer = await request(`${glb.href}&redirect=false`, { headers: { Accept: "*/*" }, signal });
-  const content = await answer.arrayBuffer();
-  signal.throwIfAborted();
-  return showMesh(content, points);
-}
-
-function list(id, values) {
-  $(id).replaceChildren(
-    ...Object.entries(values).flatMap(([name, value]) => [
-      element("dt", {}, name),
-      element("dd", {}, String(value)),
-    ]),
-  );
-}
-
-// A plain link; where a key is needed, which a link cannot carry, the file is fetched and then handed over.
-function fileLink(file) {
-  const link = element(
-    "a",
-    { href: `${file.href}&redirect=false`, download: "" },
-    element("strong", {}, file.format.toUpperCase()),
-    element("span", {}, bytes(file.bytes)),
-  );
-  link.addEventListener("click", async (event) => {
-    if (!key.get()) return;
-    event.preventDefault();
-    link.setAttribute("aria-busy", "true");
-    try {
-      const answer = await request(link.href, { headers: { Accept: "*/*" } });
-      const name =
-        /filename="([^"]+)"/.exec(answer.headers.get("Content-Disposition") ?? "")?.[1] ?? file.name;
-      const address = URL.createObjectURL(await answer.blob());
-      element("a", { href: address, download: name }).click();
-      setTimeout(() => URL.revokeObjectURL(address), 60_000);
-    } catch (error) {
-      $("job-problem").replaceChildren(problemBox(error));
-    } finally {
-      link.removeAttribute("aria-busy");
-    }
-  });
-  return element("li", {}, link);
 }

@@ -1,10 +1,10 @@
-// The points of a chosen file, to show them: a .npz or a .zip of .npz, as docs/sequences.md has them. What cannot
-// be read here is not shown, that is all: the service judges the file.
+// The points of a chosen file, to show them: a .npz or a .zip of .npz, as docs/sequences.md has them.
+// What cannot be read here is not shown, that is all: the service judges the file.
 
 const MOST_BYTES = 128e6;
 const MOST_POINTS = 20_000; // a frame; more are thinned out
 
-// {frames: [Float32Array], times: [seconds from the first], origin: [3], points: the most in a frame}, or null.
+// {frames: [Float32Array], times: [seconds from the first], origin: [3], points: most in a frame}, or null.
 // Coordinates are relative to `origin`, so that float32 is fine enough wherever the file lies.
 export async function readSequence(file) {
   try {

@@ -1,69 +1,62 @@
-// The 3D view with its controls: time, speed, what is shown. three.js is fetched when there is something to show.
+// The 3D view with its controls: time, speed, what is shown.
+// three.js is fetched when there is something to show.
 
 import { $, show } from "./dom.js";
 
-const SLOWEST_LOOP = 1.8; // seconds that one round of a short clip takes at least, unless the reader says otherwise
-let viewer,
-  loading,
-  playing = false,
-  time = 0,
-  before = 0;
+const SHORTEST_ROUND = 1.8; // seconds for a short clip at first, which is slowed down to that
+let viewer, loading;
+let turn = 0; // of what was last asked to be shown: what comes later than another is not
+let playing = false;
+let time = 0;
+let before = 0;
 const watchers = new Set();
 
 export const onTime = (watcher) => watchers.add(watcher);
 
-// The points of a sequence from npz.js, before there is a mesh; null clears the view.
-export async function showPoints(sequence, otherwise = "") {
-  $("empty").textContent = otherwise;
-  if (!sequence && !viewer) return;
-  if (!(await ready())) return;
-  viewer.clear();
-  viewer.setPoints(sequence);
-  begin(sequence ? "The points of the file, moving" : null);
-}
+// The points of a sequence from npz.js, while there is no mesh; without them `otherwise` is read.
+export const showPoints = (sequence, otherwise) => present(null, sequence, otherwise);
 
 // The GLB of a job, and the points that it was made from where they are at hand.
-export async function showMesh(glb, sequence) {
-  if (!(await ready())) return;
-  viewer.clear();
-  await viewer.setMesh(glb);
-  viewer.setPoints(sequence);
-  $("show-points").checked = false;
-  begin("The reconstructed mesh, moving");
+export const showMesh = (glb, sequence) => present(glb, sequence, "");
+
+async function present(glb, sequence, otherwise) {
+  const mine = ++turn;
+  $("empty").textContent = otherwise;
+  const something = Boolean(glb || sequence);
+  if ((!something && !viewer) || !(await ready())) return;
+  const mesh = glb && (await viewer.parse(glb));
+  if (mine !== turn) return;
+  viewer.show(mesh, sequence);
+  show($("canvas"), something);
+  show($("empty"), !something);
+  show($("controls"), something);
+  show($("show-points").closest("label"), sequence);
+  show($("show-wireframe").closest("label"), mesh);
+  show($("show-colors").closest("label"), viewer.hasColors);
+  $("show-points").checked = !mesh;
+  $("canvas").setAttribute(
+    "aria-label",
+    mesh ? "The reconstructed mesh, moving" : "The points of the file, moving",
+  );
+  $("scrub").max = viewer.duration;
+  const speeds = Array.from($("speed").options, (option) => Number(option.value)).filter((it) => it <= 1);
+  $("speed").value = speeds.findLast((speed) => viewer.duration / speed >= SHORTEST_ROUND) ?? speeds[0];
+  look();
+  seek(0);
+  setPlaying(something && !matchMedia("(prefers-reduced-motion: reduce)").matches);
 }
 
 async function ready() {
-  loading ??= import("./viewer.js")
-    .then(({ Viewer }) => {
-      viewer = new Viewer($("canvas"));
-    })
-    .catch(() => {
-      $("empty").textContent =
-        "This browser has no WebGL, so nothing can be shown here. Downloads work all the same.";
-    });
-  await loading;
+  loading ??= import("./viewer.js").then(({ Viewer }) => {
+    viewer = new Viewer($("canvas"));
+  });
+  try {
+    await loading;
+  } catch {
+    loading = null;
+    $("empty").textContent = "The 3D view did not start: it needs WebGL. Jobs and downloads work without.";
+  }
   return Boolean(viewer);
-}
-
-function begin(label) {
-  const visible = viewer.hasMesh || viewer.hasPoints;
-  show($("canvas"), visible);
-  show($("empty"), !visible);
-  show($("controls"), visible);
-  $("show-points").closest("label").hidden = !viewer.hasPoints;
-  $("show-colors").closest("label").hidden = !viewer.hasColors;
-  $("show-wireframe").closest("label").hidden = !viewer.hasMesh;
-  if (!visible) return setPlaying(false);
-  if (!viewer.hasMesh) $("show-points").checked = true;
-  $("canvas").setAttribute("aria-label", label);
-  $("scrub").max = viewer.duration;
-  const speeds = Array.from($("speed").options, (option) => Number(option.value)).filter(
-    (speed) => speed <= 1,
-  );
-  $("speed").value = speeds.findLast((speed) => viewer.duration / speed >= SLOWEST_LOOP) ?? speeds[0];
-  look();
-  seek(0);
-  setPlaying(!matchMedia("(prefers-reduced-motion: reduce)").matches);
 }
 
 function look() {

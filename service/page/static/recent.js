@@ -4,8 +4,8 @@ import { json } from "./api.js";
 import { $, element, show } from "./dom.js";
 import { nameOf } from "./job.js";
 
-let cursor = null,
-  asked = 0;
+let cursor = null;
+let asked = 0;
 
 export async function loadRecent(more = false) {
   const turn = ++asked;

@@ -54,25 +54,24 @@ export class Viewer {
     this.#resized.observe(canvas.parentElement);
   }
 
-  clear() {
-    this.#setMesh(null);
-    this.setPoints(null);
+  // What `show` takes of a GLB file.
+  parse(glb) {
+    return new GLTFLoader().parseAsync(glb, "");
+  }
+
+  // A mesh from `parse`, a sequence of npz.js, both, or (null) neither.
+  show(gltf, sequence) {
+    this.#setMesh(gltf);
+    this.#setPoints(sequence);
+    const track = gltf?.animations[0]?.tracks[0];
+    this.times = gltf ? Array.from(track?.times ?? [0]) : (sequence?.times ?? []);
+    this.duration = this.times.at(-1) ?? 0;
+    this.frame();
     this.draw();
   }
 
-  get hasMesh() {
-    return Boolean(this.#mesh);
-  }
   get hasColors() {
     return Boolean(this.#mesh?.geometry.attributes.color);
-  }
-  get hasPoints() {
-    return Boolean(this.#points);
-  }
-
-  async setMesh(glb) {
-    this.#setMesh(await new GLTFLoader().parseAsync(glb, ""));
-    this.frame();
   }
 
   #setMesh(gltf) {
@@ -89,11 +88,9 @@ export class Viewer {
       this.#mixer = new AnimationMixer(gltf.scene);
       for (const clip of gltf.animations) this.#mixer.clipAction(clip).play();
     }
-    this.#setTimes(gltf ? Array.from(gltf.animations[0]?.tracks[0]?.times ?? [0]) : []);
   }
 
-  // A sequence of npz.js, or null.
-  setPoints(sequence) {
+  #setPoints(sequence) {
     this.#points?.removeFromParent();
     this.#points?.geometry.dispose();
     this.#points = null;
@@ -107,14 +104,6 @@ export class Viewer {
     this.#points.position.fromArray(sequence.origin);
     this.#points.frustumCulled = false;
     this.#world.add(this.#points);
-    if (this.#mesh) return;
-    this.#setTimes(sequence.times);
-    this.frame();
-  }
-
-  #setTimes(times) {
-    this.times = times;
-    this.duration = times.at(-1) ?? 0;
   }
 
   look({ points, wireframe, colors, zUp }) {

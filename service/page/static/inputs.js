@@ -1,0 +1,67 @@
+// Sequences that this page knows by their hash: the samples, and what was sent from here.
+
+import { json } from "./api.js";
+import { $, element } from "./dom.js";
+import { readSequence } from "./npz.js";
+
+const inputs = new Map(); // SHA-256 of a file → how to get its sequence
+
+export const rememberInput = (job, points) => inputs.set(job.input.sha256, () => points);
+
+// The points that a job was made from, where this page has them; null otherwise.
+export const inputOf = async (job) => (await inputs.get(job.input.sha256)?.()) ?? null;
+
+export function markSample(chosen) {
+  for (const button of $("samples").children) button.setAttribute("aria-pressed", String(button === chosen));
+}
+
+// The buttons of the shipped samples; `choose` gets the file and the button.
+export async function offerSamples(choose) {
+  const samples = await json("/page/samples");
+  for (const { name, href, description, sha256 } of samples) {
+    const canvas = element("canvas", { width: 112, height: 112, "aria-hidden": "true" });
+    const button = element(
+      "button",
+      { type: "button", "aria-pressed": "false" },
+      canvas,
+      element(
+        "span",
+        {},
+        element("strong", {}, name.replaceAll("_", " ")),
+        element("small", {}, description),
+      ),
+    );
+    $("samples").append(button);
+    let content;
+    const load = () =>
+      (content ??= (async () => {
+        const blob = await (await fetch(href)).blob();
+        const found = new File([blob], `${name}.npz`);
+        return { found, points: await readSequence(found) };
+      })());
+    inputs.set(sha256, async () => (await load()).points);
+    button.addEventListener("click", async () => choose((await load()).found, button));
+    load()
+      .then(({ points }) => sketch(canvas, points))
+      .catch(() => {
+        content = null;
+      });
+  }
+}
+
+// The points of the first and of the middle frame, as small dots.
+function sketch(canvas, { frames }) {
+  const pen = canvas.getContext("2d");
+  const color = getComputedStyle(canvas).color;
+  const reach = Math.max(...frames[0].map(Math.abs)) || 1;
+  for (const [frame, alpha, shift] of [
+    [frames[0], 0.3, -0.28],
+    [frames[frames.length >> 1], 0.95, 0.28],
+  ]) {
+    Object.assign(pen, { fillStyle: color, globalAlpha: alpha });
+    for (let i = 0; i < frame.length; i += 3) {
+      const [x, y] = [frame[i] / reach + shift, -frame[i + 1] / reach];
+      pen.fillRect(56 + 48 * x, 56 + 48 * y, 2, 2);
+    }
+  }
+}
