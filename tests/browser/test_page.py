@@ -218,6 +218,22 @@ def test_a_waiting_job_is_canceled(visit, gateway: Gateway, worker: Worker, any_
     wait_for_state(page, "expired")
 
 
+def test_an_upload_is_stopped_on_its_way(visit, gateway: Gateway, any_model: str) -> None:
+    page = visit(gateway)
+    pick(page, "Knees")
+    before = gateway.client.get("/jobs").json()["jobs"]
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 8000}
+    page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", slow)
+    page.get_by_role("button", name="Reconstruct").click()
+    page.wait_for_selector("#stage-name:text-is('Uploading')")
+    assert re.fullmatch(r"[\d.]+ k?B of 6\d kB", page.locator("#eta").inner_text())
+    page.get_by_role("button", name="Cancel").click()
+    page.wait_for_selector("#progress", state="hidden")
+    page.wait_for_selector("#submit:enabled")
+    assert page.locator("[role=alert]:visible").count() == 0
+    assert gateway.client.get("/jobs").json()["jobs"] == before
+
+
 def test_progress_is_followed_through_a_lost_connection_to_a_failure(
     visit, gateway: Gateway, queued: dict[str, Any], jobs: JobStore
 ) -> None:
