@@ -1,5 +1,6 @@
 """What a caller may ask of a reconstruction, beside the file."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
@@ -95,11 +96,10 @@ class Options(BaseModel):
     @field_validator("metadata", mode="before")
     @classmethod
     def _parse(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        if len(value) > MAX_METADATA:
-            raise ValueError(f"is {len(value)} characters of JSON, at most {MAX_METADATA} are kept")
-        return read_json(value)
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        if len(text) > MAX_METADATA:
+            raise ValueError(f"is {len(text)} characters of JSON, at most {MAX_METADATA} are kept")
+        return read_json(text) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _one_rate(self) -> Self:

@@ -47,6 +47,7 @@ CODES: dict[str, tuple[int, str]] = {
     "unsupported_input": (422, "The model does not read such a sequence"),
     "rate_limited": (429, "The key has made too many requests"),
     "too_many_streams": (429, "The key has too many answers open"),
+    "too_many_uploads": (429, "The key has too many uploads that have not expired"),
     "too_many_jobs": (429, "The key has too many open jobs"),
     "headers_too_large": (431, "The headers of the request are too much"),
     "internal_error": (500, "Something broke on our side"),

@@ -56,6 +56,7 @@ class Settings(BaseSettings):
     upload_seconds: Annotated[int, Field(ge=60, le=86_400)] = 3600  # life of an upload past the gateway
     max_queued: Annotated[int, Field(gt=0)] = 1000  # jobs that wait for one model
     rate_limit: Annotated[int, Field(gt=0)] = 600  # requests a minute of one key
+    open_uploads: Annotated[int, Field(gt=0)] = 100  # of one key, of max_upload_bytes each
     held_answers: Annotated[int, Field(gt=0)] = 200  # of one key: events followed, ends of jobs waited for
     open_jobs: Annotated[int, Field(gt=0)] = 100  # jobs of one key that have not ended
 

@@ -4,11 +4,13 @@ import asyncio
 import logging
 import random
 import time
+from collections import Counter
 
 from redis.exceptions import RedisError
 from starlette.concurrency import run_in_threadpool
 
 from service.deps import Parts
+from service.jobs import Job
 from service.schedule import due
 from service.webhooks import SECONDS, deliver
 
@@ -17,6 +19,8 @@ ATTEMPTS = 8  # over about an hour and a half
 FIRST_PAUSE, FACTOR = 5.0, 3.0  # 5 s, 15 s, 45 s, … after the first, second, third attempt
 LEASE = 2.0 * SECONDS  # should we die amid an attempt, another gateway takes it up after this
 AT_ONCE = 50
+AT_ONCE_OF_ONE = 10  # caller; what is beyond waits behind what is due of others
+PUT_OFF = 1.0  # seconds
 
 
 def pause_after(attempt: int) -> float | None:
@@ -27,30 +31,46 @@ def pause_after(attempt: int) -> float | None:
 
 
 class WebhookDelivery:
-    """Sends what is due; a slow receiver holds up nobody else."""
+    """Sends what is due; a slow receiver holds up nobody else, nor do many of one caller."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[None]] = set()
+        self._of: Counter[str] = Counter()  # owner → attempts that run
 
     async def send_due(self, parts: Parts) -> None:
         room = AT_ONCE - len(self._running)
         if parts.settings.webhook_secret is None or room <= 0:
             return
         for job_id in await run_in_threadpool(due, parts.redis, parts.jobs.webhooks, LEASE, room):
-            task = asyncio.create_task(_send(parts, job_id))
+            task = asyncio.create_task(self._send(parts, job_id))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
+    async def _send(self, parts: Parts, job_id: str) -> None:
+        try:
+            job = await run_in_threadpool(parts.jobs.get, job_id)
+            if job is None or job.options.webhook_url is None:
+                taken = True
+            elif self._of[job.owner] < AT_ONCE_OF_ONE:
+                taken = await self._deliver(parts, job)
+            else:
+                later = {job_id: time.time() + PUT_OFF}
+                await run_in_threadpool(parts.redis.zadd, parts.jobs.webhooks, later, xx=True)
+                return
+            await run_in_threadpool(_note, parts, job_id, taken=taken)
+        except RedisError as error:
+            log.warning("webhook of job %s is put off: %s", job_id, error)
+        except Exception:
+            log.exception("unforeseen error in the webhook of job %s", job_id)
 
-async def _send(parts: Parts, job_id: str) -> None:
-    try:
-        job = await run_in_threadpool(parts.jobs.get, job_id)
-        taken = job is None or job.options.webhook_url is None or await deliver(parts.settings, job)
-        await run_in_threadpool(_note, parts, job_id, taken=taken)
-    except RedisError as error:
-        log.warning("webhook of job %s is put off: %s", job_id, error)
-    except Exception:
-        log.exception("unforeseen error in the webhook of job %s", job_id)
+    async def _deliver(self, parts: Parts, job: Job) -> bool:
+        self._of[job.owner] += 1
+        try:
+            return await deliver(parts.settings, job)
+        finally:
+            self._of[job.owner] -= 1
+            if not self._of[job.owner]:
+                del self._of[job.owner]
 
 
 def _note(parts: Parts, job_id: str, *, taken: bool) -> None:

@@ -6,9 +6,11 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from service.deps import CallerDep, PartsDep
-from service.problems import keyed_responses
+from service.problems import Problem, keyed_responses
+from service.uploads import TooManyUploads
 
 router = APIRouter(tags=["jobs"])
+AGAIN_SECONDS = "60"
 
 
 class UploadView(BaseModel):
@@ -25,13 +27,20 @@ class UploadView(BaseModel):
     "/uploads",
     status_code=201,
     summary="Where to put a large sequence",
-    responses=keyed_responses("storage_unavailable"),
+    responses=keyed_responses("too_many_uploads", "storage_unavailable"),
 )
 def create_upload(parts: PartsDep, caller: CallerDep) -> UploadView:
     """Then `POST /reconstruct` takes the JSON `{"upload_id": …}` with the options beside it, as often as you
     like until the upload expires."""
     settings = parts.settings
-    upload, form = parts.uploads.create(caller.id, settings.upload_seconds, settings.max_upload_bytes)
+    most = None if caller.open_jobs is None else settings.open_uploads
+    try:
+        upload, form = parts.uploads.create(
+            caller.id, settings.upload_seconds, settings.max_upload_bytes, most
+        )
+    except TooManyUploads:
+        told = f"The key has {most} uploads that have not expired, which they do by themselves"
+        raise Problem("too_many_uploads", told, headers={"Retry-After": AGAIN_SECONDS}) from None
     return UploadView(
         upload_id=upload.id,
         url=form.url,

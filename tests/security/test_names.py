@@ -169,3 +169,18 @@ def test_plain_logs_have_a_line_for_a_message(settings: Settings, capsys: pytest
         root.setLevel(level)
     (line,) = capsys.readouterr().out.split("\n")[:-1]
     assert line.endswith(r"a name: ü\n2030-01-01 ERROR forged\x1b[2J\u2028\x9b31m")
+
+
+def test_metadata_has_an_end_by_each_way_in(mine: Caller, sample: bytes, any_model: str) -> None:
+    metadata = {"a": "b" * 20_000}
+    form = mine.send(
+        "POST",
+        "/reconstruct",
+        files={"file": ("a.npz", sample)},
+        data={"model": any_model, "metadata": json.dumps(metadata)},
+    )
+    body = mine.send(
+        "POST", "/reconstruct", json={"upload_id": "0" * 32, "model": any_model, "metadata": metadata}
+    )
+    for answer in (form, body):
+        assert (answer.status_code, answer.json()["errors"][0]["key"]) == (422, "metadata")

@@ -4,6 +4,7 @@ import hashlib
 import io
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -13,6 +14,7 @@ import pytest
 from service.deps import Parts
 from service.local.object_store import ObjectStore
 from service.settings import Settings
+from service.uploads import TooManyUploads
 from tests.security.caller import Caller
 
 FILE = b"the file of a job"
@@ -146,3 +148,32 @@ def _wait_until_refused(ask: Any) -> None:
     while ask().status_code != 403:
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+def test_one_key_opens_so_many_uploads(parts: Parts, yours: Caller) -> None:
+    """They count until they expire, also when they are asked for at once."""
+
+    def create(_: int) -> bool:
+        try:
+            parts.uploads.create("greedy", 3, 1000, 3)
+        except TooManyUploads:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(create, range(12))) <= 3  # of those that come at once, each sees the others
+    while create(0):
+        pass
+    parts.uploads.create("modest", 3, 1000, 3)
+    end = time.monotonic() + 20
+    while not create(0):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    most = parts.settings.open_uploads
+    redis = parts.redis
+    redis.zadd(f"oflow:uploads:{yours.key.id}", {str(n): time.time() + 60 for n in range(most)})
+    refused = yours.send("POST", "/uploads")
+    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_uploads")
+    assert int(refused.headers["retry-after"]) > 0
+    redis.delete(f"oflow:uploads:{yours.key.id}")
+    assert yours.send("POST", "/uploads").status_code == 201

@@ -1,0 +1,53 @@
+"""One caller's receivers, however slow and many, do not keep the webhooks of others."""
+
+import asyncio
+import time
+
+import pytest
+
+from service import webhook_delivery
+from service.deps import Parts
+from service.jobs import Input, Job
+from service.options import Options
+from service.settings import Settings
+from service.webhook_delivery import AT_ONCE_OF_ONE, WebhookDelivery
+
+
+def test_others_come_through(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = Parts(settings.model_copy(update={"webhook_secret": type(settings.redis_url)("x" * 32)}))
+    source = Input(frames=2, points=32, bytes=3, sha256="0" * 64)
+    options = Options(webhook_url="https://slow.example/")
+    jobs = [Job.new("any", options, source, 600, owner="slow") for _ in range(3 * AT_ONCE_OF_ONE)]
+    last = Job.new("any", options, source, 600, owner="patient")
+    for job in (*jobs, last):
+        parts.jobs.create(job)
+        parts.jobs.cancel(job.id)
+    running = most = 0
+    delivered = asyncio.Event()
+
+    async def deliver(_: Settings, job: Job) -> bool:
+        nonlocal running, most
+        if job.owner != "slow":
+            delivered.set()
+            return True
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(30)
+        return False
+
+    monkeypatch.setattr(webhook_delivery, "deliver", deliver)
+
+    async def send() -> None:
+        delivery, end = WebhookDelivery(), time.monotonic() + 20
+        while not delivered.is_set():
+            assert time.monotonic() < end
+            await delivery.send_due(parts)
+            await asyncio.sleep(0.05)
+        for task in delivery._running:
+            task.cancel()
+
+    try:
+        asyncio.run(send())
+        assert most == AT_ONCE_OF_ONE
+    finally:
+        parts.redis.zrem(parts.jobs.webhooks, *(job.id for job in (*jobs, last)))
