@@ -1,4 +1,4 @@
-"""What a gateway does when nobody asks: files that have expired go, webhooks are sent, lost jobs are queued.
+"""What a gateway does when nobody asks: expired files go, webhooks are sent, lost jobs are queued.
 
 Every gateway of a service does it; what two of them do at once is done once, or does no harm.
 """
@@ -22,13 +22,14 @@ log = logging.getLogger(__name__)
 Round = Callable[[Parts], Awaitable[None]]
 EVERY = 1.0  # seconds
 AT_ONCE = 50  # of each kind in one round
-AGAIN = 60.0  # seconds after which what failed is tried again
+AGAIN = 10.0  # seconds after which a job that could not be queued is tried again
 
 
 async def keep_house(parts: Parts) -> None:
     """Run until canceled."""
     rounds: list[Round] = [WebhookDelivery().send_due]
-    rounds += map(_in_thread, (expire_jobs, expire_uploads, queue_lost_jobs, queue_dropped_jobs))
+    in_threads = renew_reservations, expire_jobs, expire_uploads, queue_lost_jobs, queue_dropped_jobs
+    rounds += map(_in_thread, in_threads)
     await asyncio.gather(*(_forever(work, parts) for work in rounds))
 
 
@@ -45,6 +46,11 @@ async def _forever(work: Round, parts: Parts) -> None:
         except Exception:
             log.exception("unforeseen error in housekeeping")
         await asyncio.sleep(EVERY)
+
+
+def renew_reservations(parts: Parts) -> None:
+    """Idempotency keys of requests that are worked on stay reserved."""
+    parts.idempotency.renew()
 
 
 def queue_lost_jobs(parts: Parts) -> None:

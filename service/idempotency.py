@@ -1,13 +1,16 @@
 """`Idempotency-Key`: a request that is sent again finds the job that it made the first time."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import cast
 
 from redis import Redis
+from redis.exceptions import RedisError
 
-# Time for an upload to be stored. A gateway killed meanwhile keeps the caller's retries away for so long.
-RESERVED_SECONDS = 60
+# Renewed while a request is worked on: the keys of a gateway that was killed are soon free for its callers.
+LEASE_SECONDS = 6
 
 
 @dataclass(frozen=True)
@@ -25,19 +28,36 @@ class Idempotency:
     def __init__(self, redis: Redis, prefix: str = "oflow") -> None:
         self.redis = redis
         self.prefix = prefix
+        self._held: set[str] = set()  # by requests that this process works on
 
     def key(self, owner: str, name: str) -> str:
         """Where the reservation of a caller's idempotency key lies in Redis."""
         return f"{self.prefix}:idempotency:{owner}:{hashlib.sha256(name.encode()).hexdigest()}"
 
     def reserve(self, key: str, wanted: Reservation) -> Reservation | None:
-        """Take the key. None: it is ours; else the reservation that was there before."""
-        while not self.redis.set(key, f"{wanted.job_id} {wanted.fingerprint}", nx=True, ex=RESERVED_SECONDS):
+        """Take the key. None: it is ours for a few seconds; else the reservation that was there before."""
+        while not self.redis.set(key, f"{wanted.job_id} {wanted.fingerprint}", nx=True, ex=LEASE_SECONDS):
             found = cast(str | None, self.redis.get(key))
             if found is not None:  # it may lapse between the two calls
                 return Reservation(*found.split(" "))
         return None
 
-    def release(self, key: str) -> None:
-        """Give a key back whose request came to nothing."""
-        self.redis.delete(key)
+    @contextmanager
+    def held(self, key: str) -> Iterator[None]:
+        """Keep a reserved key while its request is worked on; give it back where that comes to nothing."""
+        self._held.add(key)
+        try:
+            yield
+        except RedisError:
+            raise  # the job may be recorded: then the key is its own, else it lapses
+        except BaseException:
+            with suppress(RedisError):
+                self.redis.delete(key)
+            raise
+        finally:
+            self._held.discard(key)
+
+    def renew(self) -> None:
+        """To be called every second or two, for the keys that are held."""
+        for key in tuple(self._held):
+            self.redis.expire(key, LEASE_SECONDS, gt=True)  # gt: not once it lives as long as its job

@@ -14,7 +14,7 @@ from service.tally import Tally
 from service.transaction import DONE, Limit, Transactions
 
 KEPT_AFTER_EXPIRY = timedelta(days=7)  # the record, so that a late caller reads "expired" and not 404
-SENDING_SECONDS = 30  # that a gateway may take to put a recorded job on the queue
+SENDING_SECONDS = 10  # that a gateway may take to put a recorded job on the queue
 INDEX_KEPT = timedelta(days=30)  # a list of jobs, after the last was added; longer than any record
 
 _Places = list[tuple[str, float]]  # members and scores of a sorted set
@@ -26,6 +26,10 @@ class TooManyJobs(Exception):  # noqa: N818  # a refusal, not a fault
     def __init__(self, where: str, most: int) -> None:
         self.where, self.most = where, most
         super().__init__(f"the {where} holds {most} open jobs already")
+
+
+class ReservationLost(Exception):  # noqa: N818  # another request may have the idempotency key by now
+    """A request took so long that its idempotency key is no longer its own."""
 
 
 class JobStore:
@@ -62,9 +66,10 @@ class JobStore:
     def create(
         self, job: Job, *, most_waiting: int | None = None, most_open: int | None = None, reserved: str = ""
     ) -> None:
-        """Record a new job, to be put on the queue. Raises TooManyJobs.
+        """Record a new job, to be put on the queue. Raises TooManyJobs and ReservationLost.
 
-        `reserved` is the Redis key of an idempotency key: it lives as long as the job from now on.
+        `reserved` is the Redis key of an idempotency key: it lives as long as the job from now on. On a
+        RedisError nobody knows whether the job was recorded.
         """
         gone = job.expires_at + KEPT_AFTER_EXPIRY
         pipe = self.redis.pipeline()
@@ -79,8 +84,11 @@ class JobStore:
             pipe.expireat(reserved, job.expires_at)
         self.events.append(pipe, None, job, gone)
         self.tally.created(pipe, job)
-        # Where the job is there already, it is ours: the answer to the first try was lost.
-        self._apply_in_room(pipe, {self.key(job.id): ""}, job.model, job.owner, most_waiting, most_open)
+        expected = {self.key(job.id): ""} | ({reserved: job.id} if reserved else {})
+        result = self._apply_in_room(pipe, expected, job.model, job.owner, most_waiting, most_open)
+        # -1: the job is there already, since the answer to the first try was lost.
+        if result == -2:
+            raise ReservationLost
 
     def require_room(
         self, model: str, owner: str, most_waiting: int | None, most_open: int | None = None
@@ -112,20 +120,6 @@ class JobStore:
     def sent(self, job_id: str) -> None:
         """The job is on the queue."""
         self.redis.zrem(self.unsent, job_id)
-
-    def discard(self, job: Job) -> None:
-        """Forget a job that could not be queued, if it was recorded at all."""
-        recorded = self.redis.delete(self.key(job.id))
-        with self.redis.pipeline() as pipe:
-            pipe.delete(self.events.key(job.id))
-            pipe.zrem(self.waiting_key(job.model), job.id)
-            pipe.zrem(self._index(job.owner), job.id)
-            pipe.zrem(self.expiry, job.id)
-            pipe.zrem(self.unsent, job.id)
-            pipe.srem(self._open(job.owner), job.id)
-            if recorded:
-                self.tally.discarded(pipe, job)
-            pipe.execute()
 
     def get(self, job_id: str) -> Job | None:
         """The job as its caller sees it; past `expires_at` an ended job is expired."""

@@ -1,5 +1,6 @@
 """Every error answer: application/problem+json (RFC 9457), with a code that programs can rely on."""
 
+import errno
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -53,6 +54,7 @@ CODES: dict[str, tuple[int, str]] = {
     "internal_error": (500, "Something broke on our side"),
     "no_model": (503, "No worker has announced a model yet"),
     "too_many_connections": (503, "Too many connections are open already"),
+    "no_room": (503, "The server has no room for the upload just now"),
     "queue_full": (503, "Too many jobs wait already"),
     "queue_unavailable": (503, "The job queue does not answer"),
     "storage_unavailable": (503, "The object store does not answer"),
@@ -202,7 +204,14 @@ def install(app: FastAPI) -> None:
 
         return translate
 
+    def from_os(error: OSError) -> Problem:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise error
+        log.error("no_room: %s", error)
+        return Problem("no_room")
+
     handle(Problem, lambda problem: problem)
+    handle(OSError, from_os)
     handle(HTTPException, from_http)
     app.add_exception_handler(405, from_method)
     handle(RequestValidationError, from_validation)

@@ -25,7 +25,7 @@ class ServiceError(Exception):
     @property
     def is_passing(self) -> bool:
         """Whether the same request may succeed later."""
-        return self.status is None or self.status in BUSY
+        return self.status is None or self.status in BUSY or self.code == "idempotency_in_flight"
 
 
 def attempts(patience: float) -> Retrying:

@@ -28,6 +28,10 @@ class RangeError(Exception):
     """A range that the object does not have."""
 
 
+class DamagedError(Exception):
+    """An object that is not the one that was stored."""
+
+
 class ObjectStore:
     """The one bucket of this service; keys are `jobs/{id}/…` and `uploads/{id}`."""
 
@@ -147,6 +151,19 @@ class ObjectStore:
         for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
             for item in page.get("Contents", []):
                 self.delete(item["Key"])
+
+
+def verified(chunks: Iterator[bytes], sha256: str) -> Iterator[bytes]:
+    """The chunks of an object; the last one only if they are what was stored, else DamagedError."""
+    digest, held = hashlib.sha256(), b""
+    for chunk in chunks:
+        if held:
+            yield held
+        digest.update(chunk)
+        held = chunk
+    if digest.hexdigest() != sha256:
+        raise DamagedError
+    yield held
 
 
 def _client(settings: Settings, endpoint: str | None) -> "S3Client":

@@ -1,7 +1,7 @@
 """Taking a job in: check, store, record, queue; in this order, so that a queued job has all it needs."""
 
 import hashlib
-from contextlib import suppress
+import logging
 from typing import NoReturn
 
 from kombu.exceptions import OperationalError
@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from service.addresses import is_public, literal
 from service.deps import Caller, Parts
 from service.idempotency import Reservation
-from service.job_store import TooManyJobs
+from service.job_store import ReservationLost, TooManyJobs
 from service.jobs import Input, Job, new_id
 from service.problems import Problem
 from service.registry import ModelInfo
@@ -19,6 +19,7 @@ from service.sequences import Fault, SequenceInfo, inspect_sequence
 from service.trace import current_trace
 from service.webhooks import host_of
 
+log = logging.getLogger(__name__)
 BUSY_SECONDS = "10"  # after which a full queue may have room
 
 
@@ -31,12 +32,8 @@ def submit(parts: Parts, caller: Caller, body: Body, idempotency_key: str | None
     earlier = parts.idempotency.reserve(key, wanted)
     if earlier is not None:
         return _made_before(parts, earlier, wanted)
-    try:
+    with parts.idempotency.held(key):
         return _accept(parts, caller, body, wanted.job_id, key)
-    except BaseException:
-        with suppress(RedisError):  # then it lapses by itself
-            parts.idempotency.release(key)
-        raise
 
 
 def _fingerprint(body: Body) -> str:
@@ -49,8 +46,12 @@ def _made_before(parts: Parts, earlier: Reservation, wanted: Reservation) -> Job
         raise Problem("idempotency_key_reused")
     job = parts.jobs.get(earlier.job_id)
     if job is None:
-        raise Problem("idempotency_in_flight", headers={"Retry-After": "2"})
+        raise _in_flight()
     return job
+
+
+def _in_flight() -> Problem:
+    return Problem("idempotency_in_flight", headers={"Retry-After": "2"})
 
 
 def _accept(parts: Parts, caller: Caller, body: Body, job_id: str, reserved: str) -> Job:
@@ -79,25 +80,24 @@ def _accept(parts: Parts, caller: Caller, body: Body, job_id: str, reserved: str
     )
     body.file.seek(0)
     parts.store.put(job.input_key, body.file, "application/octet-stream")
+    _record(parts, caller, job, reserved)
     try:
-        _enqueue(parts, caller, job, reserved)
-    except TooManyJobs as full:  # others were quicker
-        _refuse(full)
+        parts.queue.push(job)
+        parts.jobs.sent(job.id)
+    except (RedisError, OperationalError) as error:  # what is recorded is accepted
+        log.warning("job %s comes to the queue later: %s", job.id, error, extra={"job_id": job.id})
     return job
 
 
-def _enqueue(parts: Parts, caller: Caller, job: Job, reserved: str) -> None:
+def _record(parts: Parts, caller: Caller, job: Job, reserved: str) -> None:
+    most = {"most_waiting": parts.settings.max_queued, "most_open": caller.open_jobs}
     try:
-        parts.jobs.create(
-            job, most_waiting=parts.settings.max_queued, most_open=caller.open_jobs, reserved=reserved
-        )
-        parts.queue.push(job)
-        parts.jobs.sent(job.id)
-    except (RedisError, OperationalError, TooManyJobs):
+        parts.jobs.create(job, **most, reserved=reserved)
+    except (TooManyJobs, ReservationLost) as refused:  # others were quicker
         parts.store.delete(job.input_key)
-        with suppress(RedisError):  # what is recorded and not queued will be queued later, or fail there
-            parts.jobs.discard(job)
-        raise
+        if isinstance(refused, TooManyJobs):
+            _refuse(refused)
+        raise _in_flight() from None
 
 
 def _refuse(full: TooManyJobs) -> NoReturn:

@@ -24,9 +24,6 @@ class Tally:
         self._add(pipe, "now", job.model, State.QUEUED)
         self._add(pipe, "input_bytes", job.model, by=job.input.bytes)
 
-    def discarded(self, pipe: Pipeline, job: Job) -> None:
-        self._add(pipe, "now", job.model, State.QUEUED, by=-1)
-
     def changed(self, pipe: Pipeline, before: Job, after: Job) -> None:
         if before.state is not after.state:
             self._add(pipe, "jobs", after.model, after.state)

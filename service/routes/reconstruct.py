@@ -62,6 +62,7 @@ def _request_body() -> dict[str, Any]:
         "too_many_jobs",
         "no_model",
         "queue_full",
+        "no_room",
         "storage_unavailable",
     ),
     openapi_extra={"requestBody": _request_body()},

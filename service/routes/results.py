@@ -12,7 +12,7 @@ from service.etags import matches
 from service.jobs import Job, ResultFile, State
 from service.options import Format
 from service.problems import Problem, keyed_responses
-from service.storage import RangeError
+from service.storage import RangeError, verified
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 ONE_RANGE = re.compile(r"bytes=(?:\d{1,18}-\d{0,18}|-\d{1,18})", re.ASCII)
@@ -40,6 +40,7 @@ ONE_RANGE = re.compile(r"bytes=(?:\d{1,18}-\d{0,18}|-\d{1,18})", re.ASCII)
             "job_not_done",
             "job_has_no_result",
             "job_expired",
+            "result_lost",
             "range_not_satisfiable",
             "storage_unavailable",
         ),
@@ -62,12 +63,14 @@ def read_result(
     file = _find(job, file_format)
     filename = f"oflow-{job.id[:8]}.{file.name.split('.', 1)[1]}"
     key = job.result_key(file.name)
+    etag = f'"{file.sha256}"'
+    if not redirect and matches(if_none_match, etag):
+        return Response(status_code=304, headers={"ETag": etag})
+    if parts.store.size(key) != file.bytes:
+        raise Problem("result_lost", job_id=job.id)
     if redirect:
         left = int((job.expires_at - datetime.now(UTC)).total_seconds())
         return RedirectResponse(parts.store.presign(key, filename, left), 307, {"Cache-Control": "no-store"})
-    etag = f'"{file.sha256}"'
-    if matches(if_none_match, etag):
-        return Response(status_code=304, headers={"ETag": etag})
     part = wanted if wanted and ONE_RANGE.fullmatch(wanted) and if_range in (None, etag) else None
     try:
         headers, status, chunks = parts.store.open(key, part)
@@ -76,7 +79,8 @@ def read_result(
         size = {"Content-Range": f"bytes */{file.bytes}"}
         raise Problem("range_not_satisfiable", told, job_id=job.id, headers=size) from None
     headers |= {"ETag": etag, "Content-Disposition": f'attachment; filename="{filename}"'}
-    return StreamingResponse(chunks, status, headers)
+    # Damage is seen at the end: the answer breaks off then, and its reader knows that it is not whole.
+    return StreamingResponse(chunks if status == 206 else verified(chunks, file.sha256), status, headers)
 
 
 def _find(job: Job, wanted: Format | None) -> ResultFile:

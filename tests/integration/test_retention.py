@@ -3,6 +3,7 @@
 import io
 import time
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from service.settings import Settings
 from tests.integration.service_processes import Gateway
 
 RESULT = Result(
-    files=[ResultFile(format="glb", name="mesh.glb", bytes=3, sha256="0" * 64)],
+    files=[ResultFile(format="glb", name="mesh.glb", bytes=3, sha256=sha256(b"abc").hexdigest())],
     mesh=Mesh(vertices=1, faces=1, frames=2, watertight=True),
     fit=Fit(mean=[0.1], p95=[0.2]),
     timings={},
