@@ -1,0 +1,52 @@
+"""`python -m tests.chaos`: break each part of the running service in turn, and see that nothing is lost."""
+
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import psutil
+import typer
+from rich.console import Console
+
+from tests.chaos.report import progress_line, table
+from tests.chaos.scenarios import SCENARIOS
+from tests.chaos.suite import Outcome, run_all
+
+console = Console(soft_wrap=True)
+
+
+def main(
+    only: Annotated[list[str] | None, typer.Option(help="Names of scenarios; all of them otherwise.")] = None,
+    out: Annotated[Path | None, typer.Option("--json", help="A file for what was measured.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Say which scenarios there are, and end.")] = False,
+    directory: Annotated[Path | None, typer.Option(help="Where data and logs are to stay.")] = None,
+) -> None:
+    """Real servers and processes on loopback; takes up to 15 minutes on two cores."""
+    if listed:
+        for name, scenario in SCENARIOS.items():
+            console.print(f"{name}: {scenario.part}, {scenario.fault}")
+        return
+    unknown = [name for name in only or () if name not in SCENARIOS]
+    if unknown:
+        raise typer.BadParameter(
+            f"{', '.join(unknown)}: there are {', '.join(SCENARIOS)}", param_hint="--only"
+        )
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="oflow-chaos-") as temporary:
+        outcomes: list[Outcome] = []
+        for outcome in run_all(directory or Path(temporary), only or SCENARIOS):
+            outcomes.append(outcome)
+            console.print(progress_line(outcome, len(outcomes), len(only or SCENARIOS)))
+    machine = {"cores": psutil.cpu_count(), "memory_gb": round(psutil.virtual_memory().total / 2**30)}
+    console.print(table(outcomes, machine, time.monotonic() - began))
+    if out is not None:
+        told = {"machine": machine, "scenarios": [outcome.as_json() for outcome in outcomes]}
+        out.write_text(json.dumps(told, indent=2) + "\n")
+    if any(outcome.fault for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

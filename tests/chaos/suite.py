@@ -1,0 +1,89 @@
+"""Runs scenarios one after another on one stack, and keeps what each measured."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.chaos import gateway_faults, machine_faults, store_faults, valkey_faults, worker_faults
+from tests.chaos.kinds import KINDS, QUICK
+from tests.chaos.ledger import Ledger
+from tests.chaos.not_here import NotHere
+from tests.chaos.scenarios import SCENARIOS, Recovery, Scenario
+from tests.chaos.stack import Stack
+
+# In the order of the report; each module enters its scenarios into the list when it is imported.
+ROOMS = (worker_faults, valkey_faults, store_faults, gateway_faults, machine_faults)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a scenario ended: `fault` is None where all of it held; `skipped` says why it could not be run."""
+
+    scenario: Scenario
+    seconds: float
+    jobs: int = 0
+    recovery: Recovery | None = None
+    fault: str | None = None
+    skipped: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        told = asdict(self)
+        told["scenario"] = {
+            "name": self.scenario.name,
+            "part": self.scenario.part,
+            "fault": self.scenario.fault,
+            "within": self.scenario.within,
+        }
+        return told
+
+
+def undisturbed(stack: Stack, ledger: Ledger) -> None:
+    """Run each kind of job once in peace: its files are what those of the scenarios are compared with."""
+    ledger.submit(*KINDS)
+    ledger.settle()
+    ledger.verify()
+
+
+def run(scenario: Scenario, stack: Stack, ledger: Ledger) -> Outcome:
+    """Run one scenario to its end: heal everything, wait for its jobs, verify each, and run one more."""
+    began = time.monotonic()
+
+    def outcome(**more: Any) -> Outcome:
+        return Outcome(scenario, round(time.monotonic() - began, 1), **more)
+
+    try:
+        recovery = scenario.run(stack, ledger)
+        stack.heal()
+        ledger.settle()
+        ledger.submit(*[QUICK] * len(stack.workers))  # nobody has gone silent
+        ledger.settle()
+        jobs = ledger.verify()
+    except NotHere as why:
+        stack.heal()
+        ledger.settle()
+        ledger.verify()
+        return outcome(skipped=str(why))
+    late = scenario.within is not None and recovery.seconds > scenario.within
+    fault = f"{recovery.seconds:.1f} s, wanted within {scenario.within:g} s" if late else None
+    return outcome(jobs=jobs, recovery=recovery, fault=fault)
+
+
+def run_all(directory: Path, names: Iterable[str]) -> Iterator[Outcome]:
+    """Outcomes of the scenarios of these names, as they come; a failed one gets the next a fresh stack."""
+    left = [SCENARIOS[name] for name in names]
+    life = 0
+    while left:
+        life += 1
+        with Stack(directory / f"stack-{life}") as stack:
+            ledger = Ledger(stack, directory / f"jobs-{life}")
+            undisturbed(stack, ledger)
+            while left:
+                scenario, began = left.pop(0), time.monotonic()
+                try:
+                    yield run(scenario, stack, ledger)
+                except Exception as error:
+                    told = f"{type(error).__name__}: {error}"
+                    yield Outcome(scenario, round(time.monotonic() - began, 1), fault=told)
+                    break
