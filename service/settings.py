@@ -121,6 +121,10 @@ class Settings(BaseSettings):
             raise ValueError(
                 "; ".join(faults) + " (or OFLOW_TRUSTED_NETWORK=true, where only your own hosts can connect)"
             )
+        if self.webhook_loopback and self.host not in LOOPBACK:
+            raise ValueError(
+                "OFLOW_WEBHOOK_LOOPBACK lets callers reach this machine: only with loopback as OFLOW_HOST"
+            )
         if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
             raise ValueError(
                 "OFLOW_S3_ACCESS_KEY_ID and OFLOW_S3_SECRET_ACCESS_KEY go together: one is missing"

@@ -57,6 +57,9 @@ def test_outside_loopback_unsafe_values_are_refused_unless_the_network_is_truste
         ({"auth": "none"}, "auth"),
         ({"port": 0}, "port"),
         ({"webhook_secret": "short"}, "shorter than 32"),
+        ({"webhook_loopback": True, "host": "0.0.0.0"}, "only with loopback"),
+        ({"redis_url": "redis://:hush/hush@127.0.0.1:6379/0"}, "is no address"),
+        ({"redis_url": "redis://:x@127.0.0.1:hush/0"}, "is no address"),
     ],
 )
 def test_never_allowed(wrong: dict[str, object], message: str) -> None:
