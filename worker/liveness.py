@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from typing import Any
+from typing import Any, cast
 
 from celery.worker import state
 from redis import Redis
@@ -98,8 +98,14 @@ class Liveness(threading.Thread):
         url = self.parts.settings.redis_url.get_secret_value()
         try:
             with Redis.from_url(url, decode_responses=True, **LAST_WORDS) as redis:
-                for request in _requests():
-                    JobStore(redis).give_back(request.id)
+                jobs = JobStore(redis)
+                leased = cast(list[str], redis.zrange(jobs.leased, 0, -1))
+                # Of those that are only to be stored, ours are the ones whose tasks returned here.
+                dropped = [job_id for job_id in leased if job_id in state.successful_requests]
+                for job_id in [request.id for request in _requests()] + dropped:
+                    jobs.give_back(job_id)
+                for job_id in dropped:
+                    redis.zadd(jobs.leased, {job_id: 0.0}, xx=True)  # to be queued anew at once
         except RedisError as error:
             log.warning("Redis does not answer; what runs here counts as lost with its worker: %s", error)
 

@@ -105,3 +105,4 @@ class Ledger:
         while left := redis.llen(queue_name("bodies")) + redis.hlen("unacked"):
             assert time.monotonic() < end, f"{left} messages are still in the queue"
             time.sleep(0.05)
+        assert not redis.zcard(self.stack.records.leased), "a lease outlived its job"

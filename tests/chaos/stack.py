@@ -12,7 +12,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from service.job_store import JobStore
-from service.jobs import Job
+from service.jobs import Job, State
 from service.local.log import MergedLog
 from service.local.object_store import ObjectStore
 from service.local.ports import LOOPBACK
@@ -127,13 +127,13 @@ class Stack:
         """These parts with other variables in their environment; with the usual ones again at the end."""
         usual = {part: part.environment for part in parts}
         try:
-            for part in parts:
+            for part in reversed(parts):
                 part.environment = usual[part] | environment
                 part.stop()
             self.heal()
             yield
         finally:
-            for part in parts:
+            for part in reversed(parts):
                 part.environment = usual[part]
                 part.stop()
 
@@ -143,6 +143,12 @@ class Stack:
             return self.records.get(job_id)
         except RedisError:
             return None
+
+    def running(self) -> list[Job]:
+        """The jobs that run, of all that are open."""
+        redis = self.records.redis
+        found = (self.record(str(job_id)) for job_id in redis.smembers("oflow:open:open"))
+        return [job for job in found if job is not None and job.state is State.RUNNING]
 
     def wait_for_attempt(
         self, job_id: str, attempt: int, stage: str | None = None, seconds: float = 60

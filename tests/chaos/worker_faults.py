@@ -6,7 +6,7 @@ import time
 
 import psutil
 
-from tests.chaos.kinds import LONG, QUICK, SLOW, STEADY
+from tests.chaos.kinds import LONG, MANY_PARTS, QUICK, SLOW, STEADY
 from tests.chaos.ledger import Ledger
 from tests.chaos.scenarios import Recovery, scenario
 from tests.chaos.stack import Stack, model_process
@@ -33,6 +33,38 @@ def worker_killed(stack: Stack, ledger: Ledger) -> Recovery:
     holder.kill()
     struck = time.monotonic()
     return Recovery(stack.wait_for_attempt(job_id, 2) - struck, BACK)
+
+
+@scenario("worker", "kill -9 while it stores the files of one job and computes another", within=15)
+def worker_killed_storing(stack: Stack, ledger: Ledger) -> Recovery:
+    """Both come back: one by its message in the queue, one by its lease."""
+    stack.files.break_requests(b"partNumber=2", times=1000)
+    [storing] = ledger.submit(MANY_PARTS)
+    holder = stack.holder(storing, 1)
+    stack.wait_for_attempt(storing, 1, "write")
+    ledger.submit(STEADY, STEADY)
+    while len(stack.running()) < 3:
+        time.sleep(0.01)
+    holder.kill()
+    struck = time.monotonic()
+    stack.files.heal()
+    return Recovery(stack.wait_for_attempt(storing, 2) - struck, BACK)
+
+
+@scenario("worker", "SIGTERM while it stores the files of a job", within=15)
+def worker_asked_to_stop_storing(stack: Stack, ledger: Ledger) -> Recovery:
+    stack.files.break_requests(b"partNumber=2", times=1000)
+    [storing] = ledger.submit(MANY_PARTS)
+    holder = stack.holder(storing, 1)
+    stack.wait_for_attempt(storing, 1, "write")
+    holder.ask_to_stop()
+    struck = time.monotonic()
+    stack.files.heal()
+    seconds = stack.wait_for_attempt(storing, 2) - struck
+    record = stack.record(storing)
+    assert record is not None
+    assert record.given_back == [1], "a restart counts as a death"
+    return Recovery(seconds, "SIGTERM → at work on it again")
 
 
 @scenario("worker", "kill -9 of the parent alone", within=15)
