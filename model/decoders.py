@@ -1,7 +1,7 @@
 """Decoders: the occupancy logit of points at t = 0. `DECODERS` maps the config's names to classes.
 
-`forward` is the plain definition, for batches and training. `bind` gives the same function for one sequence,
-with all that depends on the codes alone worked out beforehand.
+`forward` is the plain definition, for batches and training. `bind` gives the same function for one sequence
+and for inference, with all that depends on the codes alone worked out beforehand.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.dense import Dense
 from model.layers import CBatchNorm1d, CResnetBlockConv1d, ResnetBlockFC, matrix_and_bias
 
 BLOCKS = 5
@@ -48,8 +49,8 @@ class CBatchNormDecoder(nn.Module):
         logits: Tensor = self.fc_out(F.relu(self.bn(x, c))).squeeze(1)
         return logits
 
-    def bind(self, z: Tensor | None, c: Tensor) -> Occupancy:
-        """The decoder in evaluation mode for z [1, z_dim] or None and c [1, c_dim].
+    def bind(self, z: Tensor | None, c: Tensor, dtype: torch.dtype = torch.float32) -> Occupancy:
+        """The decoder in evaluation mode for z [1, z_dim] or None and c [1, c_dim]; products in `dtype`.
 
         Each batch norm is then one scale and shift per feature. That of a block's second norm goes into the
         layer before it; the biases along the residual path go into the shifts of the norms that read it.
@@ -61,8 +62,8 @@ class CBatchNormDecoder(nn.Module):
         for block in self.blocks:
             (scale, shift), (inner_scale, inner_shift) = block.bn_0.affine(c), block.bn_1.affine(c)
             (matrix_0, bias_0), (matrix_1, bias_1) = matrix_and_bias(block.fc_0), matrix_and_bias(block.fc_1)
-            inner = matrix_0 * inner_scale, bias_0 * inner_scale + inner_shift
-            blocks.append((scale, scale * bias + shift, *inner, matrix_1))
+            inner = Dense((matrix_0 * inner_scale).T, bias_0 * inner_scale + inner_shift, dtype)
+            blocks.append((scale, scale * bias + shift, inner, Dense(matrix_1.T, None, dtype)))
             bias = bias + bias_1
         scale, shift = self.bn.affine(c)
         shift = scale * bias + shift
@@ -70,10 +71,9 @@ class CBatchNormDecoder(nn.Module):
 
         def occupancy(points: Tensor) -> Tensor:
             x = points @ first  # [P, F]
-            for scale_0, shift_0, matrix_0, bias_0, matrix_1 in blocks:
+            for scale_0, shift_0, inner, outer in blocks:
                 h = torch.addcmul(shift_0, x, scale_0).relu_()
-                h = torch.addmm(bias_0, h, matrix_0).relu_()
-                x.addmm_(h, matrix_1)
+                x = outer.add_to(x, inner.relu(h))
             h = torch.addcmul(shift, x, scale).relu_()
             return torch.addmm(last_bias, h, last).squeeze(1)
 
@@ -106,8 +106,8 @@ class SimpleDecoder(nn.Module):
         logits: Tensor = self.fc_out(F.relu(x)).squeeze(2)
         return logits
 
-    def bind(self, z: Tensor | None, c: Tensor | None) -> Occupancy:
-        """The decoder for z [1, z_dim] or None and c [1, c_dim] or None."""
+    def bind(self, z: Tensor | None, c: Tensor | None, _: torch.dtype = torch.float32) -> Occupancy:
+        """The decoder for z [1, z_dim] or None and c [1, c_dim] or None; its products are float32."""
         return lambda points: self(points[None], z, c)[0]
 
 

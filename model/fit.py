@@ -36,31 +36,40 @@ def surface_distances(
     origin = vertices[0].astype(np.float64)  # precision where the coordinates are large
     local = np.asarray(points, np.float64) - origin  # [N, 3]
     triangles = (vertices.astype(np.float64) - origin)[faces]  # [F, 3, 3]
-    centers = triangles.mean(axis=1)  # [F, 3]
-    radii = np.linalg.norm(triangles - centers[:, None], axis=2).max(axis=1)  # [F]
+    centers = (triangles[:, 0] + triangles[:, 1] + triangles[:, 2]) / 3  # [F, 3]
+    offsets = triangles - centers[:, None]
+    radii = np.sqrt(np.einsum("fij,fij->fi", offsets, offsets).max(axis=1))  # [F]
     margin = 1e-9 * radii.max()  # for rounding
-    _, nearest = cKDTree(centers).query(local)  # [N]
-    squares = _squared_distances(local, triangles[nearest])  # [N]
+    # A tree is asked for little, so it is built the quick way.
+    groups = [
+        (members, cKDTree(centers[members], balanced_tree=False, compact_nodes=False))
+        for members in _by_size(radii)
+    ]
+    squares = np.full(len(local), np.inf)  # [N]
+    for members, tree in groups:
+        nearest = members[tree.query(local)[1]]
+        np.minimum(squares, _squared_distances(local, triangles[nearest]), out=squares)
     upper = np.sqrt(squares) + margin  # [N]
 
-    for members in _by_size(radii):
-        tree, largest = cKDTree(centers[members]), radii[members].max()
+    for members, tree in groups:
+        largest = radii[members].max()
         for start in range(0, len(local), BLOCK):
             block = slice(start, start + BLOCK)
             near = tree.query_ball_point(local[block], upper[block] + largest, return_sorted=False)
             count = [len(candidates) for candidates in near]
             point = np.repeat(np.arange(start, start + len(count)), count)  # [C]
             triangle = members[np.fromiter(itertools.chain.from_iterable(near), np.int64, len(point))]  # [C]
-            reach = np.linalg.norm(local[point] - centers[triangle], axis=1) - radii[triangle]  # [C]
-            kept = reach <= upper[point]
+            offset = local[point] - centers[triangle]  # [C, 3]
+            kept = np.sqrt(_dot(offset, offset)) - radii[triangle] <= upper[point]
             point, triangle = point[kept], triangle[kept]
             np.minimum.at(squares, point, _squared_distances(local[point], triangles[triangle]))
-    return np.sqrt(squares)
+    distances: NDArray[np.float64] = np.sqrt(squares)
+    return distances
 
 
 def _by_size(radii: NDArray[np.float64]) -> list[NDArray[np.int64]]:
     """Indices of triangles of like size, so that a few large ones do not widen the search among the small."""
-    _, octave = np.frexp(np.maximum(radii, radii.max() / 16))  # [F]
+    _, octave = np.frexp(np.maximum(radii, radii.max() / 8))  # [F]
     return [np.flatnonzero(octave == value) for value in np.unique(octave)]
 
 

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.errors import EmptySurfaceError, InputError, ModelError
+from model.marching_cubes import march_cells
 
 Occupancy = Callable[[Tensor], Tensor]
 Progress = Callable[[float], None]
 
+COARSEST = 16  # cells per side of a first grid that may be halved
 # The value around the grid: so low that a surface that leaves the box is closed on its side.
 OUTSIDE = -1e6
 
@@ -32,19 +34,30 @@ def extract_isosurface(
     padding: float = 0.1,
     device: torch.device | str = "cpu",
     chunk: int = 65536,
+    near: Tensor | None = None,
     on_chunk: Progress | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return vertices [V, 3] and faces [F, 3] of the closed surface, normals outward.
 
     `occupancy` maps points [P, 3] of the unit cube centred at 0 (with its padding) to logits [P]; `threshold`
-    is a probability. `on_chunk` is called after each chunk with the fraction done; what it raises ends the
-    extraction. Raises `EmptySurfaceError` where no value lies on the other side of the threshold.
+    is a probability. Where points `near` [S, 3] the surface are known, the first grid is half as fine but for
+    the cells about them: that halves the evaluations, and misses only what lies apart from these points and
+    is thinner than its cells. `on_chunk` is called after each chunk with the fraction done; what it raises ends
+    the extraction. Raises `EmptySurfaceError` where no value lies on the other side of the threshold.
     """
-    level = _logit(threshold)
-    evaluate = _Evaluation(occupancy, resolution_0 << upsampling_steps, 1 + padding, device, chunk)
-    values = _refine(evaluate, level, resolution_0, upsampling_steps, on_chunk)
+    level, side = _logit(threshold), 1 + padding
+    evaluate = _Evaluation(occupancy, resolution_0 << upsampling_steps, side, device, chunk)
+    if near is None or resolution_0 % 2 or resolution_0 < COARSEST:
+        near = torch.empty(0, 3)
+    else:
+        resolution_0, upsampling_steps = resolution_0 // 2, upsampling_steps + 1
+    seeds = _cells_about(near.to(device) / side + 0.5, resolution_0)  # [S', 3]
+    values, cells = _refine(evaluate, level, resolution_0, upsampling_steps, seeds, on_chunk)
     _require_crossing(values, threshold, level)
-    return _march(_fill_unknown(values.cpu().numpy()), level, 1 + padding)
+    if _reaches_side(values, level):
+        return _march(_fill_unknown(values.cpu().numpy()), level, side)
+    vertices, faces = march_cells(values, cells, level)
+    return (side * (vertices / evaluate.resolution - 0.5)).cpu().numpy(), faces.cpu().numpy()
 
 
 def dense_isosurface(
@@ -92,9 +105,16 @@ class _Evaluation:
 
 
 def _refine(
-    evaluate: _Evaluation, level: float, resolution_0: int, steps: int, on_chunk: Progress | None
-) -> Tensor:
-    """Values on the finest grid [R+1, R+1, R+1], NaN where they are not needed.
+    evaluate: _Evaluation,
+    level: float,
+    resolution_0: int,
+    steps: int,
+    seeds: Tensor,
+    on_chunk: Progress | None,
+) -> tuple[Tensor, Tensor]:
+    """Values on the finest grid [R+1, R+1, R+1], NaN where not needed, and cells [C, 3] at the surface.
+
+    The cells `seeds` [S, 3] of the first grid are subdivided in any case.
 
     A cell is subdivided where values known on its closed boundary lie on both sides of the level. Corners of
     finer neighbours lie on that boundary too, so a subdivision can call for another beside it: it is repeated
@@ -108,7 +128,11 @@ def _refine(
     above = [torch.zeros(s, dtype=torch.bool, device=device) for s in shapes]
     below = [torch.zeros(s, dtype=torch.bool, device=device) for s in shapes]
 
+    if steps:
+        above[0][seeds.unbind(1)] = below[0][seeds.unbind(1)] = True
+
     values = torch.full((size,) * 3, torch.nan, device=device)
+    finest = [] if steps else [_lattice(evaluate.resolution - 1, 1, device)]
     rounds = 0
     while len(points):
         new = evaluate(points, _share(on_chunk, rounds, steps + 1))  # [P]
@@ -122,14 +146,30 @@ def _refine(
             divide = undivided[depth] & above[depth] & below[depth]
             undivided[depth] &= ~divide
             cells = divide.nonzero()  # [C, 3]
+            children = (2 * cells[:, None] + _lattice(1, 1, device)).flatten(0, 1)  # [8 C, 3]
             if depth + 1 < steps:
-                children = 2 * cells[:, None] + _lattice(1, 1, device)  # [C, 8, 3]
-                undivided[depth + 1][children.flatten(0, 1).unbind(1)] = True
+                undivided[depth + 1][children.unbind(1)] = True
+            else:
+                finest.append(children)
             half = 1 << (steps - depth - 1)
             wanted.append((2 * cells[:, None] + _lattice(2, 1, device)).flatten(0, 1) * half)  # [27 C, 3]
         points = _unknown(values, torch.cat(wanted)) if wanted else points[:0]
         rounds += 1
-    return values
+    return values, torch.cat(finest)
+
+
+def _cells_about(places: Tensor, resolution: int) -> Tensor:
+    """Cells [S', 3] of a grid over 0 to 1 within a quarter cell of any of the `places` [S, 3]."""
+    quarters = _lattice(1, 1, places.device) / 2 - 0.25  # [8, 3]
+    corners = (places[:, None] * resolution + quarters).flatten(0, 1)  # [8 S, 3]
+    cells: Tensor = torch.unique(corners.floor().long().clamp(0, resolution - 1), dim=0)
+    return cells
+
+
+def _reaches_side(values: Tensor, level: float) -> bool:
+    """Whether the surface is closed by the sides of the box anywhere."""
+    sides = (values.select(axis, end) for axis in range(3) for end in (0, -1))
+    return any(bool((side >= level).any()) for side in sides)
 
 
 def _mark_cells(marks: Tensor, points: Tensor, resolution: int) -> None:

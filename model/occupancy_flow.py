@@ -79,9 +79,12 @@ class OccupancyFlow(nn.Module):
         logits: Tensor = self._existing_decoder()(points, z, c)
         return logits
 
-    def occupancy(self, z: Tensor | None, c: Tensor) -> Occupancy:
-        """`decode` for one sequence, z [1, z_dim] or None, c [1, c_dim]: a fast function of points [P, 3]."""
-        return self._existing_decoder().bind(z, c)
+    def occupancy(self, z: Tensor | None, c: Tensor, dtype: torch.dtype = torch.float32) -> Occupancy:
+        """`decode` for one sequence, z [1, z_dim] or None, c [1, c_dim]: a fast function of points [P, 3].
+
+        The factors of its large products are in `dtype`.
+        """
+        return self._existing_decoder().bind(z, c, dtype)
 
     def _existing_decoder(self) -> Decoder:
         if self.decoder is None:

@@ -7,30 +7,35 @@ The mesh is extracted once, at the first frame, in that frame's unit box; then i
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
 from model.build import build_model
 from model.checkpoints import checkpoint_hash, find_checkpoint, load_checkpoint
 from model.colors import correspondence_colors
 from model.config import Config, load_config
+from model.dense import ROWS, product_type
 from model.errors import ConfigError, InputError
 from model.fit import fit
 from model.isosurface import extract_isosurface
 from model.meshes import FitReport, MeshSequence
 from model.normalization import UnitBox
 from model.occupancy_flow import OccupancyFlow
+from model.particles import carry_by_particles
+from model.quality import DEFAULT, QUALITIES, Quality
 from model.simplification import simplify as simplify_mesh
 from model.stages import IsCanceled, Progress, Stages
+from model.step_doubling import carry
+from model.velocity_field import RowField
 
 RESOLUTIONS = (32, 512)  # cells per side, least and most
 MOST_FRAMES = 1000  # in one result
-CPU_CHUNK, GPU_CHUNK = 8192, 65_536  # grid points evaluated together: what a cache holds, what fills a GPU
+CPU_CHUNK, GPU_CHUNK = ROWS, 65_536  # points evaluated together: what a cache holds, what fills a GPU
 
 
 class Reconstructor:
@@ -108,6 +113,7 @@ class Reconstructor:
         threshold: float | None = None,
         simplify: int | None = None,
         color: Literal["none", "correspondence"] = "none",
+        quality: str = DEFAULT,
         box: UnitBox | None = None,
         progress: Progress | None = None,
         is_canceled: IsCanceled | None = None,
@@ -116,8 +122,9 @@ class Reconstructor:
 
         `times` increase; left out, they are spread over one second. The mesh comes at these times, or at
         `frames` even ones, or at `fps` a second. `resolution` is cells per side, `simplify` a number of
-        faces. `box` is the first frame's, where more of it is known than these points. `progress` gets the
-        stage and the fraction of the whole; Canceled is raised once `is_canceled` says so.
+        faces, `quality` one of `QUALITIES`. `box` is the first frame's, where more of it is known than of these
+        points. `progress` gets the stage and the fraction of the whole; Canceled is raised once
+        `is_canceled` says so.
 
         Raises InputError for what this model does not read, EmptySurfaceError where no surface is found.
         """
@@ -130,6 +137,10 @@ class Reconstructor:
         target_faces = config.generation.simplify_nfaces if simplify is None else simplify
         if color not in ("none", "correspondence"):
             raise InputError(f"color is {color!r}; wanted none or correspondence")
+        if quality not in QUALITIES:
+            raise InputError(f"quality is {quality!r}; wanted {', '.join(QUALITIES)}")
+        spared = QUALITIES[quality]
+        dtype = product_type(self.device) if spared.low_precision else torch.float32
         stages = Stages(progress, is_canceled)
 
         with stages("encode"):
@@ -137,13 +148,14 @@ class Reconstructor:
             c_s, c_t = self.net.encode_inputs(evenly[None])  # [1, c_dim] each
         with stages("extract") as advance:
             vertices, faces = extract_isosurface(
-                self.net.occupancy(None, c_s),
+                self.net.occupancy(None, c_s, dtype),
                 threshold,
                 resolution_0=resolution_0,
                 upsampling_steps=steps,
                 padding=config.generation.padding,
                 device=self.device,
                 chunk=CPU_CHUNK if self.device == "cpu" else GPU_CHUNK,
+                near=torch.from_numpy(inputs[0]) if spared.near_input else None,
                 on_chunk=advance,
             )  # [V, 3], [F, 3]
         if target_faces is not None:
@@ -151,7 +163,8 @@ class Reconstructor:
                 vertices, faces = simplify_mesh(vertices, faces, target_faces)
         with stages("flow") as advance:
             asked = (np.concatenate([output_times, times]) - times[0]) / (times[-1] - times[0])  # [K + T]
-            paths = self._advect(vertices, asked, c_t, advance)  # [K + T, V, 3]
+            field = self.net.vector_field.freeze(None, c_t, dtype)
+            paths = self._carry(field, vertices, asked, spared, advance)  # [K + T, V, 3]
         with stages("fit") as advance:
             report = _fit_report(inputs, paths[len(output_times) :], faces, times, box.scale, advance)
 
@@ -201,17 +214,26 @@ class Reconstructor:
             )
         return coarse, steps
 
-    def _advect(
+    def _carry(
         self,
+        field: RowField,
         vertices: NDArray[np.float64],
         times: NDArray[np.float64],
-        c_t: Tensor,
+        spared: Quality,
         advance: Callable[[float], None],
     ) -> NDArray[np.float32]:
-        """Vertices [V, 3] of the box at times [K] of 0 to 1: [K, V, 3], in one solve."""
-        start = torch.from_numpy(vertices.astype(np.float32)).to(self.device)[None]
-        paths = self.net.transform_to_t(torch.from_numpy(times).to(self.device), start, None, c_t, advance)
-        return paths[0].cpu().numpy()
+        """Vertices [V, 3] of the box at times [K] of 0 to 1: [K, V, 3]."""
+        start = torch.from_numpy(vertices.astype(np.float32)).to(self.device)
+        once, back = np.unique(times, return_inverse=True)
+        asked = torch.from_numpy(once)
+        if (
+            spared.spacing is None or self.device != "cpu"
+        ):  # a GPU carries all vertices while few would leave it idle
+            rows = CPU_CHUNK if self.device == "cpu" else GPU_CHUNK
+            paths = carry(field, start, asked, spared.tolerance, rows=rows, watch=advance).positions
+        else:
+            paths = carry_by_particles(field, start, asked, spared.tolerance, spared.spacing, watch=advance)
+        return np.asarray(paths.cpu().numpy()[back])
 
 
 def _input_times(times: ArrayLike | None, count: int) -> NDArray[np.float64]:
@@ -263,11 +285,13 @@ def _fit_report(
     advance: Callable[[float], None],
 ) -> FitReport:
     """Distance of the input points [T, N, 3] to the mesh at their times, [T, V, 3], times `scale`."""
-    distances = np.empty((len(inputs), 2))
-    for index, (cloud, moved) in enumerate(zip(inputs, vertices, strict=True)):
-        distances[index] = fit(cloud, moved, faces)
-        advance((index + 1) / len(inputs))
-    mean, p95 = scale * distances.T
+    distances = []
+    # The trees and most of the arithmetic run without Python's lock.
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for measured in pool.map(lambda cloud, moved: fit(cloud, moved, faces), inputs, vertices):
+            distances.append(measured)
+            advance(len(distances) / len(inputs))
+    mean, p95 = scale * np.array(distances).T
     return FitReport(times=times, mean=mean, p95=p95)
 
 

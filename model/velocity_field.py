@@ -1,14 +1,17 @@
 """The velocity of particles in space and time. `VELOCITY_FIELDS` maps the config's names to classes."""
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.dense import Dense
 from model.layers import ResnetBlockFC
 
 Field = Callable[[Tensor, Tensor], Tensor]  # t [] or [B], points [B, P, 3] → velocities [B, P, 3]
+RowField = Callable[[float, Tensor], Tensor]  # t, points [P, 3] → velocities [P, 3]
 
 
 class VelocityField(nn.Module):
@@ -42,6 +45,32 @@ class VelocityField(nn.Module):
                 x = block(x + shifts[i] if shifts else x)
             velocities: Tensor = self.fc_out(F.relu(x))
             return velocities
+
+        return field
+
+    def freeze(self, z: Tensor | None, c: Tensor | None, dtype: torch.dtype = torch.float32) -> RowField:
+        """The field of z [1, z_dim] or None and c [1, c_dim] or None for inference; products in `dtype`.
+
+        Time, codes and the biases along the residual path are constants of an evaluation: they are added
+        where a block reads that path, so that blocks add nothing but their products to it.
+        """
+        first, slope = self.fc_p.weight[:, :-1].T.contiguous(), self.fc_p.weight[:, -1]  # [3, F], [F]
+        shift: Tensor = self.fc_p.bias  # [F]
+        blocks = []
+        for i, block in enumerate(self.blocks):
+            for layers, code in ((self.fc_c, c), (self.fc_z, z)):
+                if layers:
+                    shift = shift + layers[i](code)[0]
+            inner, outer = cast(ResnetBlockFC, block).fc_0, cast(ResnetBlockFC, block).fc_1
+            blocks.append((shift, Dense(inner.weight, inner.bias, dtype), Dense(outer.weight, None, dtype)))
+            shift = shift + outer.bias
+        last = self.fc_out
+
+        def field(t: float, points: Tensor) -> Tensor:
+            x = torch.addmm(t * slope, points, first)  # [P, F]
+            for before, hidden, added in blocks:
+                x = added.add_to(x, hidden.relu((x + before).relu_()))
+            return torch.addmm(last.bias, (x + shift).relu_(), last.weight.T)
 
         return field
 

@@ -1,0 +1,63 @@
+"""Marching cubes over chosen cells only, in tensor operations: a surface has few of those of its grid.
+
+What a cell's corners ask for (Lorensen and Cline 1987) is read off PyMCubes once, cell by cell, and vertices
+and faces are put into its order: the plain twin, `mcubes.marching_cubes` on the whole grid, gives the same.
+"""
+
+from functools import cache
+
+import mcubes
+import numpy as np
+import torch
+from torch import Tensor
+
+CORNERS = torch.cartesian_prod(*[torch.arange(2)] * 3)  # [8, 3]
+MOST_TRIANGLES = 5  # of one cell
+
+
+def march_cells(values: Tensor, cells: Tensor, level: float) -> tuple[Tensor, Tensor]:
+    """Vertices [V, 3] (float64, in grid units) and faces [F, 3] of the level in `cells` [C, 3] of a grid.
+
+    `values` [X, Y, Z] have to be known at all corners of these cells, each of which is given once.
+    """
+    device, shape = values.device, values.shape
+    strides = torch.tensor([shape[1] * shape[2], shape[2], 1], device=device)  # [3]
+    corners = CORNERS.to(device)
+    grid = values.reshape(-1)
+    first = cells @ strides  # [C], its lowest corner
+    above = grid[first[:, None] + corners @ strides] > level  # [C, 8]
+    case = (above << torch.arange(8, device=device)).sum(dim=1)  # [C]
+    crossed = ((case != 0) & (case != 255)).nonzero()[:, 0]  # [A]
+    crossed = crossed[first[crossed].argsort()]
+    edges, used = _cases(str(device))
+    wanted = edges[case[crossed]]  # [A, 15], each an edge of the cell
+    end = first[crossed][:, None] + (corners @ strides)[wanted // 3]  # [A, 15], where the edge ends
+    key = (3 * end + wanted % 3)[used[case[crossed]]]  # [3 F], the edge in the grid
+    key, faces = torch.unique(key, return_inverse=True)  # [V], [3 F]
+    end, axis = key // 3, key % 3
+    start = end - strides[axis]
+    low, high = grid[start].double(), grid[end].double()  # [V]
+    vertices = torch.stack(
+        [start // strides[0], start // strides[1] % shape[1], start % shape[2]], dim=1
+    ).double()  # [V, 3]
+    vertices[torch.arange(len(vertices), device=device), axis] += (level - low) / (high - low)
+    return vertices, faces.view(-1, 3)
+
+
+@cache
+def _cases(device: str) -> tuple[Tensor, Tensor]:
+    """Of each of the 256 cases: the edges of its triangles [256, 15], and which of these are used.
+
+    Corner i of a cell is `CORNERS[i]`, bit i of the case says that it is above the level; edge 3 i + a ends
+    at corner i and runs along axis a.
+    """
+    edges = np.zeros((256, 3 * MOST_TRIANGLES), np.int64)
+    used = np.zeros((256, 3 * MOST_TRIANGLES), bool)
+    for case in range(1, 255):
+        bits = case >> np.arange(8) & 1  # [8]
+        vertices, faces = mcubes.marching_cubes(2.0 * bits.reshape(2, 2, 2) - 1, 0.0)  # at middles of edges
+        axis = (vertices == 0.5).argmax(axis=1)  # [V]
+        corner = np.ceil(vertices).astype(int) @ [4, 2, 1]  # [V]
+        found = (3 * corner + axis)[faces.ravel()]
+        edges[case, : len(found)], used[case, : len(found)] = found, True
+    return torch.from_numpy(edges).to(device), torch.from_numpy(used).to(device)

@@ -1,0 +1,21 @@
+"""How near to the network's own answer a reconstruction comes, and so how long it takes."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What is spared. Lengths are in units of the first frame's box, whose longest side is 1."""
+
+    tolerance: float  # of a particle's path; see model.step_doubling
+    spacing: float | None = None  # of the first particles; None carries every vertex; see model.particles
+    near_input: bool = False  # the first grid is coarse but for the input points; see model.isosurface
+    low_precision: bool = False  # factors of products in bfloat16 where that is faster; see model.dense
+
+
+QUALITIES: dict[str, Quality] = {
+    "exact": Quality(tolerance=2.5e-4),
+    "balanced": Quality(tolerance=1e-3, spacing=0.03, near_input=True),
+    "draft": Quality(tolerance=4e-3, spacing=0.04, near_input=True, low_precision=True),
+}
+DEFAULT = "balanced"

@@ -1,0 +1,30 @@
+"""A wider network that computes the same: each unit stands there several times, each copy with its share of weight.
+
+(Net2WiderNet: Chen, Goodfellow and Shlens, ICLR 2016.) With it the cost of a width is measured on a real motion,
+without weights that were trained at that width.
+"""
+
+from model import Reconstructor
+from model.build import build_model
+from model.config import load_config
+from model.occupancy_flow import OccupancyFlow
+
+
+def widened(narrow: Reconstructor, config_name: str) -> Reconstructor:
+    """The function of `narrow` in the network of a wider config."""
+    config = load_config(config_name, {"test": {"threshold": narrow.config.test.threshold}})
+    net = build_model(config)
+    assert isinstance(net, OccupancyFlow)
+    given, wanted = narrow.net.state_dict(), net.state_dict()
+    assert given.keys() == wanted.keys()
+    for name, tensor in wanted.items():
+        wide = given[name]
+        for dim in range(tensor.ndim):
+            copies = tensor.shape[dim] // wide.shape[dim]
+            # Beside each other, so that features joined to features stay in place.
+            wide = wide.repeat_interleave(copies, dim)
+            if dim == 1:  # what a unit reads
+                wide = wide / copies
+        wanted[name] = wide
+    net.load_state_dict(wanted)
+    return Reconstructor(config, net, narrow.checkpoint_sha256, narrow.device)
