@@ -54,6 +54,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.parts = parts
     app.state.metrics = metrics.registry
+    app.state.readiness = health.Readiness()
     largest = settings.max_upload_bytes + FORM_OVERHEAD
     app.add_middleware(RequestLimits, path="/reconstruct", max_bytes=largest, settings=settings)
     if settings.auth == "open":

@@ -1,15 +1,19 @@
 """Probes: they need no key."""
 
+import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
 
-from service.deps import PartsDep
+from service.deps import Parts, PartsDep
 
 router = APIRouter(tags=["health"])
+KEPT_SECONDS = 0.2
 NO_KEY: dict[str, Any] = {"security": []}
 
 
@@ -25,6 +29,36 @@ class Ready(BaseModel):
     worker: str
 
 
+class Readiness:
+    """Asks the parts for one caller at a time, and tells the others the same: anyone may ask, without a key,
+    and a part that does not answer would otherwise take a thread for each."""
+
+    def __init__(self) -> None:
+        self._asking = asyncio.Lock()
+        self._found: tuple[float, Ready] | None = None  # when, what
+
+    async def of(self, parts: Parts) -> Ready:
+        async with self._asking:
+            if self._found is None or time.monotonic() - self._found[0] > KEPT_SECONDS:
+                found = await run_in_threadpool(_ask, parts)
+                self._found = time.monotonic(), found
+            return self._found[1]
+
+
+def _ask(parts: Parts) -> Ready:
+    def check(probe: Callable[[], object]) -> str:
+        try:
+            return "ok" if probe() is not False else "no worker with a loaded model is alive"
+        except Exception as error:  # a probe reports every failure, whatever its kind
+            return type(error).__name__
+
+    return Ready(
+        redis=check(parts.redis.ping),
+        object_store=check(parts.store.ping),
+        worker=check(parts.registry.is_served),
+    )
+
+
 @router.get("/livez", summary="The process answers", openapi_extra=NO_KEY)
 def alive() -> Alive:
     return Alive()
@@ -36,20 +70,10 @@ def alive() -> Alive:
     openapi_extra=NO_KEY,
     responses={503: {"model": Ready, "description": "A part is not ready; the body says which"}},
 )
-def ready(parts: PartsDep, response: Response) -> Ready:
+async def ready(request: Request, parts: PartsDep, response: Response) -> Ready:
     """Redis answers, the bucket is there, and a live worker has loaded its model."""
-
-    def check(probe: Callable[[], object]) -> str:
-        try:
-            return "ok" if probe() is not False else "no worker with a loaded model is alive"
-        except Exception as error:  # a probe reports every failure, whatever its kind
-            return type(error).__name__
-
-    parts_ready = Ready(
-        redis=check(parts.redis.ping),
-        object_store=check(parts.store.ping),
-        worker=check(parts.registry.is_served),
-    )
+    readiness: Readiness = request.app.state.readiness
+    parts_ready = await readiness.of(parts)
     if set(parts_ready.model_dump().values()) != {"ok"}:
         response.status_code = 503
     return parts_ready

@@ -7,6 +7,7 @@ import random
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from service.deps import Parts
 from service.job_store import JobStore
 from service.jobs import Fit, Input, Job, Mesh, Result, ResultFile
+from service.local.object_store import ObjectStore
 from service.options import Format, Options
 from service.settings import Settings
 from tests.integration.service_processes import Gateway, running
@@ -208,3 +210,18 @@ def test_one_key_does_not_hold_all_answers(
     while "preference-applied" not in mine.send("GET", job, headers={"Prefer": "wait=1"}).headers:
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+def test_asking_for_readiness_takes_no_threads_from_callers(
+    locked: Gateway, mine: Caller, object_store: ObjectStore
+) -> None:
+    """More than there are threads ask, without a key, while the object store is silent."""
+    with ThreadPoolExecutor(60) as pool:
+        object_store.pause()
+        try:
+            asked = [pool.submit(locked.client.get, "/readyz") for _ in range(60)]
+            assert not wait(asked, 1).done
+            assert mine.send("GET", "/jobs", timeout=10).status_code == 200
+        finally:
+            object_store.resume()
+        assert {answer.result().status_code for answer in asked} <= {200, 503}
