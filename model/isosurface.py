@@ -42,8 +42,8 @@ def extract_isosurface(
     `occupancy` maps points [P, 3] of the unit cube centred at 0 (with its padding) to logits [P]; `threshold`
     is a probability. Where points `near` [S, 3] the surface are known, the first grid is half as fine but for
     the cells about them: that halves the evaluations, and misses only what lies apart from these points and
-    is thinner than its cells. `on_chunk` is called after each chunk with the fraction done; what it raises ends
-    the extraction. Raises `EmptySurfaceError` where no value lies on the other side of the threshold.
+    is thinner than its cells. `on_chunk` is called after each chunk with the fraction done; what it raises
+    ends the extraction. Raises `EmptySurfaceError` where no value lies on the other side of the threshold.
     """
     level, side = _logit(threshold), 1 + padding
     evaluate = _Evaluation(occupancy, resolution_0 << upsampling_steps, side, device, chunk)

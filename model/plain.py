@@ -1,7 +1,7 @@
-"""The reference path from points to a moving mesh: the published algorithm as written, one idea after another.
+"""The reference path from points to a moving mesh: the published algorithm as written.
 
-`Reconstructor` is its fast twin. Here every layer is evaluated as it was trained, the surface is refined from the
-whole first grid, and one adaptive solve with one step size carries every vertex.
+`Reconstructor` is its fast twin. Here every layer is evaluated as it was trained, the surface is refined from
+the whole first grid, and one adaptive solve with one step size carries every vertex.
 """
 
 import time
@@ -21,7 +21,7 @@ BATCH = 100_000  # points evaluated together, as published
 
 @torch.inference_mode()
 def reconstruct_plainly(model: Reconstructor, clouds: NDArray[np.floating], times: ArrayLike) -> MeshSequence:
-    """Corresponding clouds [T, N, 3] at even times [T] → the mesh at these times, with timings of its stages."""
+    """Corresponding clouds [T, N, 3] at even times [T] → the mesh at these times, with its timings."""
     net, config = model.net, model.config
     times = np.asarray(times, np.float64)
     clock = _Clock()

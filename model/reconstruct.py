@@ -122,8 +122,8 @@ class Reconstructor:
 
         `times` increase; left out, they are spread over one second. The mesh comes at these times, or at
         `frames` even ones, or at `fps` a second. `resolution` is cells per side, `simplify` a number of
-        faces, `quality` one of `QUALITIES`. `box` is the first frame's, where more of it is known than of these
-        points. `progress` gets the stage and the fraction of the whole; Canceled is raised once
+        faces, `quality` one of `QUALITIES`. `box` is the first frame's, where more of it is known than of
+        these points. `progress` gets the stage and the fraction of the whole; Canceled is raised once
         `is_canceled` says so.
 
         Raises InputError for what this model does not read, EmptySurfaceError where no surface is found.

@@ -42,6 +42,7 @@ def reconstruct(
     threshold: Annotated[float | None, typer.Option(help="Occupancy of the surface, 0 to 1.")] = None,
     simplify: Annotated[int | None, typer.Option(help="Target number of faces.")] = None,
     color: Annotated[str | None, typer.Option(help="none, or correspondence.")] = None,
+    quality: Annotated[str | None, typer.Option(help="exact, balanced or draft.")] = None,
     metadata: Annotated[str | None, typer.Option(help="A JSON object, returned as sent.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Print the job's id and do not wait.")] = False,
 ) -> None:
@@ -56,6 +57,7 @@ def reconstruct(
         "threshold": threshold,
         "simplify": simplify,
         "color": color,
+        "quality": quality,
         "metadata": None if metadata is None else json.loads(metadata),
     }
     with _client(address, key) as client:

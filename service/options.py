@@ -65,6 +65,10 @@ class Options(BaseModel):
         Literal["none", "correspondence"],
         Field(description="`correspondence` gives every particle one colour in all frames."),
     ] = "none"
+    quality: Annotated[
+        Literal["exact", "balanced", "draft"],
+        Field(description="How near to the network's own answer, and so how slow."),
+    ] = "balanced"
     webhook_url: Annotated[
         str | None,
         Field(

@@ -1,7 +1,7 @@
-"""A wider network that computes the same: each unit stands there several times, each copy with its share of weight.
+"""A wider network that computes the same: each unit stands there several times, with its share of weight.
 
-(Net2WiderNet: Chen, Goodfellow and Shlens, ICLR 2016.) With it the cost of a width is measured on a real motion,
-without weights that were trained at that width.
+(Net2WiderNet: Chen, Goodfellow and Shlens, ICLR 2016.) With it the cost of a width is measured on a real
+motion, without weights that were trained at that width.
 """
 
 from model import Reconstructor

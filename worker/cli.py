@@ -78,6 +78,7 @@ def reconstruct(
     threshold: Annotated[float | None, typer.Option(help="Occupancy of the surface, 0 to 1.")] = None,
     simplify: Annotated[int | None, typer.Option(help="Target number of faces.")] = None,
     color: Annotated[str, typer.Option(help="none, or correspondence.")] = "none",
+    quality: Annotated[str, typer.Option(help="exact, balanced or draft.")] = "balanced",
 ) -> None:
     """Reconstruct one sequence here, with no server."""
     from worker.reconstruct import reconstruct_file
@@ -90,6 +91,7 @@ def reconstruct(
         "threshold": threshold,
         "simplify": simplify,
         "color": color,
+        "quality": quality,
     }
     fields = [(name, str(value)) for name, value in given.items() if value is not None]
     raise typer.Exit(reconstruct_file(source, target, model, checkpoint, device, fields))

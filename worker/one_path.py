@@ -26,6 +26,7 @@ def reconstruct_sequence(
         threshold=options.threshold,
         simplify=options.simplify,
         color=options.color,
+        quality=options.quality,
         progress=progress,
         is_canceled=is_canceled,
     )

@@ -115,7 +115,7 @@ async function choose(picked, button = null) {
 function fields() {
   const form = new FormData();
   for (const { value } of document.querySelectorAll("[name=formats]:checked")) form.append("formats", value);
-  for (const name of ["model", "resolution", "threshold", "simplify", "expires_in"]) {
+  for (const name of ["model", "resolution", "threshold", "simplify", "quality", "expires_in"]) {
     const { value } = $("form").elements[name];
     if (value) form.append(name, value);
   }
