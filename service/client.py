@@ -113,11 +113,13 @@ class Client:
                         yield event
                         if not event.state.open:
                             return
-            except httpx.TransportError as error:
+            except (httpx.TransportError, ServiceError) as error:
+                told = f"{self._http.base_url} does not answer: {words(error)}"
+                fault = error if isinstance(error, ServiceError) else ServiceError(told)
                 broken_since = broken_since or time.monotonic()
-                if time.monotonic() - broken_since > self._patience:
-                    raise ServiceError(f"{self._http.base_url} does not answer: {words(error)}") from None
-                time.sleep(0.5)
+                if not fault.is_passing or time.monotonic() - broken_since > self._patience:
+                    raise fault from None
+                time.sleep(fault.retry_after or 0.5)
 
     def download(self, job: JobView, target: str | Path, file_format: Format | str | None = None) -> Path:
         """Write one of the job's files, the first one by default; there is no file unless it is whole."""

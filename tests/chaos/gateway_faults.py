@@ -36,7 +36,7 @@ def _kill_gateway(
 ) -> Recovery:
     """Hold `line` so that the gateway stops in the middle, and kill it there. Its client, which knows of
     nothing but a broken line, asks again with the same idempotency key: one job comes of it."""
-    ledger.submit(STEADY, STEADY)
+    ledger.submit(STEADY, QUICK)
     before = {job.id for job in ledger.client.jobs()}
     line.hold()
     with ThreadPoolExecutor(1) as pool:

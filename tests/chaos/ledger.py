@@ -52,6 +52,12 @@ class Ledger:
             self.accepted[ids[-1]] = Accepted(kind, ends)
         return ids
 
+    def learn(self, *kinds: Kind) -> None:
+        """Run a job of each kind in peace; what it makes is what all others of its kind have to make."""
+        for job_id, kind in zip(self.submit(*kinds), kinds, strict=True):
+            self.undisturbed[kind.name] = self.fetch(self.client.wait(job_id))
+        self.verify()
+
     def settle(self, seconds: float = SETTLED) -> float:
         """Wait until every job has ended, starting again what has died; returns the seconds waited."""
         began = time.monotonic()
@@ -75,7 +81,7 @@ class Ledger:
             self._check_end(job, accepted)
             if job.result is not None:
                 found = self.fetch(job)
-                wanted = self.undisturbed.setdefault(accepted.kind.name, found)
+                wanted = self.undisturbed[accepted.kind.name]
                 assert found == wanted, f"job {job_id}: its files are {found}, undisturbed ones {wanted}"
         self._check_queue()
         count = len(self.accepted)

@@ -39,13 +39,6 @@ class Outcome:
         return told
 
 
-def undisturbed(stack: Stack, ledger: Ledger) -> None:
-    """Run each kind of job once in peace: its files are what those of the scenarios are compared with."""
-    ledger.submit(*KINDS)
-    ledger.settle()
-    ledger.verify()
-
-
 def run(scenario: Scenario, stack: Stack, ledger: Ledger) -> Outcome:
     """Run one scenario to its end: heal everything, wait for its jobs, verify each, and run one more."""
     began = time.monotonic()
@@ -78,7 +71,7 @@ def run_all(directory: Path, names: Iterable[str]) -> Iterator[Outcome]:
         life += 1
         with Stack(directory / f"stack-{life}") as stack:
             ledger = Ledger(stack, directory / f"jobs-{life}")
-            undisturbed(stack, ledger)
+            ledger.learn(*KINDS)
             while left:
                 scenario, began = left.pop(0), time.monotonic()
                 try:

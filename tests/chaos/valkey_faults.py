@@ -1,6 +1,7 @@
 """Valkey that dies, stands still, or is cut off."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from tests.chaos.kinds import LONG, QUICK, STEADY
 from tests.chaos.ledger import Ledger
@@ -31,7 +32,7 @@ def until_a_job_moves(stack: Stack, ids: list[str]) -> float:
 
 @scenario("Valkey", f"kill -9, back after {GONE:g} s with its append-only file", within=30)
 def valkey_killed(stack: Stack, ledger: Ledger) -> Recovery:
-    ids = ledger.submit(LONG, STEADY, STEADY, QUICK)
+    ids = ledger.submit(STEADY, STEADY, QUICK, QUICK)
     stack.wait_for_attempt(ids[0], 1, "extract")
     stack.redis.kill()
     time.sleep(GONE)
@@ -42,14 +43,19 @@ def valkey_killed(stack: Stack, ledger: Ledger) -> Recovery:
 
 @scenario("Valkey", f"stands still for {PAUSE:g} s (SIGSTOP)", within=30)
 def valkey_paused(stack: Stack, ledger: Ledger) -> Recovery:
+    """A client that follows a job all the while hears of its end."""
     ids = ledger.submit(LONG, STEADY, STEADY, QUICK)
     stack.wait_for_attempt(ids[0], 1, "extract")
-    stack.redis.pause()
-    try:
-        time.sleep(PAUSE)
-    finally:
-        stack.redis.resume()
-    return Recovery(until_a_job_moves(stack, ids), "back → a job goes on")
+    with ThreadPoolExecutor(1) as pool:
+        followed = pool.submit(ledger.client.wait, ids[0])
+        stack.redis.pause()
+        try:
+            time.sleep(PAUSE)
+        finally:
+            stack.redis.resume()
+        seconds = until_a_job_moves(stack, ids)
+        assert followed.result(120).id == ids[0]
+    return Recovery(seconds, "back → a job goes on")
 
 
 @scenario("Valkey", "every connection reset, four times under one job", within=30)

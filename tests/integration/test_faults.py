@@ -1,0 +1,37 @@
+"""The short form of the fault suite: a fault of each part, struck while jobs run. `python -m tests.chaos` has
+them all."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.gateway_faults import gateway_killed_storing
+from tests.chaos.kinds import LARGE_INPUT, MANY_PARTS, QUICK, STEADY
+from tests.chaos.ledger import Ledger
+from tests.chaos.scenarios import SCENARIOS, Run
+from tests.chaos.stack import Stack
+from tests.chaos.store_faults import result_gone
+from tests.chaos.suite import run
+from tests.chaos.valkey_faults import valkey_killed
+from tests.chaos.worker_faults import out_of_memory, worker_asked_to_stop_storing
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
+    """A stack of its own, whose servers may be killed, and what its jobs make in peace."""
+    directory: Path = tmp_path_factory.mktemp("chaos")
+    with Stack(directory / "stack") as stack:
+        ledger = Ledger(stack, directory / "jobs")
+        ledger.learn(STEADY, QUICK, MANY_PARTS, LARGE_INPUT)
+        yield ledger
+
+
+@pytest.mark.parametrize(
+    "strike",
+    [worker_asked_to_stop_storing, out_of_memory, valkey_killed, result_gone, gateway_killed_storing],
+)
+def test_nothing_is_lost(ledger: Ledger, strike: Run) -> None:
+    outcome = run(SCENARIOS[strike.__name__], ledger.stack, ledger)
+    assert outcome.skipped is None
+    assert outcome.fault is None
