@@ -14,6 +14,7 @@ from service.samples import SAMPLES
 from service.sequences import PointCloudSequence, read_sequence
 from tests.load.bare import Bare
 from tests.load.caller import Caller, LoadError, Timings
+from tests.load.report import Report, percentiles
 from tests.load.stack import Stack
 
 OPTIONS: dict[str, Any] = {"resolution": 32}
@@ -59,12 +60,39 @@ def own_sequences(bare: Bare, count: int) -> list[Sequence]:
     return sequences
 
 
+def measure_jobs(
+    stack: Stack, sequences: list[Sequence], jobs: int, told: Callable[[], None] = lambda: None
+) -> Report:
+    """Each client submits its share of the jobs at once, and follows them."""
+    keys = stack.new_keys(len(sequences))
+    before = stack.memory()
+    run = run_jobs(stack, keys, sequences, jobs, told)
+    after = stack.memory()
+    report = Report(
+        "Jobs",
+        f"{jobs} jobs of {len(sequences)} clients on one worker, small model. Each file is downloaded and "
+        "is, byte for byte, what the bare Reconstructor makes of the client's own sequence",
+    )
+    report.add("accepted", jobs / run.span("created_at", "created_at"), "1/s")
+    report.add("ended", jobs / run.span("started_at", "ended_at"), "1/s")
+    report.add_times("submit", run.submits.seconds)
+    report.add_times("poll", run.polls.seconds)
+    waits = run.seconds_between("created_at", "started_at")
+    for name, seconds in zip(("median", "95 %", "99 %"), percentiles(waits), strict=True):
+        report.add(f"wait in the queue, {name}", seconds, "s")
+    report.add("requests sent again after Retry-After", run.submits.sent_again + run.polls.sent_again, "")
+    for part, mib in after.items():
+        report.add(f"{part}, before", before[part], "MiB")
+        report.add(f"{part}, after", mib, "MiB")
+    return report
+
+
 def run_jobs(
     stack: Stack, keys: list[str], sequences: list[Sequence], jobs: int, told: Callable[[], None]
 ) -> Run:
     """Each client submits its share of the jobs, then follows them, oldest first, and takes the results.
 
-    `told` is called for each result that is as it should be. Raises LoadError at the first that is not.
+    `told` is called for each result that is as it should be. Raises LoadError where one is not.
     """
     run = Run()
     clients = len(sequences)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 console = Console(soft_wrap=True)
 
@@ -52,7 +52,9 @@ class Report:
         return all(row.held is not False for row in self.rows)
 
     def print(self) -> None:
-        table = Table("", "", "", "wanted", title=self.title, caption=self.load, title_justify="left")
+        table = Table(
+            Column(no_wrap=True), "", "", "wanted", title=self.title, caption=self.load, title_justify="left"
+        )
         table.columns[1].justify = "right"
         for row in self.rows:
             mark = "" if row.held is not False else " [red]missed[/]"
