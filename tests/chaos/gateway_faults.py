@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.chaos.kinds import LARGE_INPUT, QUICK, STEADY, Kind
+from tests.chaos.kinds import QUICK, STEADY
 from tests.chaos.ledger import Ledger
 from tests.chaos.proxy import Proxy
 from tests.chaos.scenarios import Recovery, scenario
@@ -20,7 +20,7 @@ def gateway_killed_storing(stack: Stack, ledger: Ledger) -> Recovery:
             stack.records.redis.ttl(key) < 60 for key in stack.records.redis.scan_iter("oflow:idempotency:*")
         )
 
-    return _kill_gateway(stack, ledger, LARGE_INPUT, stack.files, is_storing)
+    return _kill_gateway(stack, ledger, stack.files, is_storing)
 
 
 @scenario("gateway", "kill -9 between recording a job and queueing it", within=15)
@@ -28,19 +28,17 @@ def gateway_killed_queueing(stack: Stack, ledger: Ledger) -> Recovery:
     def is_queueing() -> bool:
         return stack.records.redis.zcard(stack.records.unsent) > 0
 
-    return _kill_gateway(stack, ledger, QUICK, stack.queue, is_queueing)
+    return _kill_gateway(stack, ledger, stack.queue, is_queueing)
 
 
-def _kill_gateway(
-    stack: Stack, ledger: Ledger, kind: Kind, line: Proxy, is_there: Callable[[], bool]
-) -> Recovery:
+def _kill_gateway(stack: Stack, ledger: Ledger, line: Proxy, is_there: Callable[[], bool]) -> Recovery:
     """Hold `line` so that the gateway stops in the middle, and kill it there. Its client, which knows of
     nothing but a broken line, asks again with the same idempotency key: one job comes of it."""
     ledger.submit(STEADY, QUICK)
     before = {job.id for job in ledger.client.jobs()}
     line.hold()
     with ThreadPoolExecutor(1) as pool:
-        submitted = pool.submit(ledger.submit, kind)
+        submitted = pool.submit(ledger.submit, QUICK)
         end = time.monotonic() + 30
         while not is_there():
             assert time.monotonic() < end, "the gateway did not come to the point at which it is to be killed"

@@ -47,6 +47,7 @@ def run(scenario: Scenario, stack: Stack, ledger: Ledger) -> Outcome:
         return Outcome(scenario, round(time.monotonic() - began, 1), **more)
 
     try:
+        stack.heal()
         recovery = scenario.run(stack, ledger)
         stack.heal()
         ledger.settle()

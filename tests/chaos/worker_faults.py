@@ -64,6 +64,7 @@ def worker_asked_to_stop_storing(stack: Stack, ledger: Ledger) -> Recovery:
     record = stack.record(storing)
     assert record is not None
     assert record.given_back == [1], "a restart counts as a death"
+    stack.wait_until_ended(holder)
     return Recovery(seconds, "SIGTERM → at work on it again")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.gateway_faults import gateway_killed_storing
-from tests.chaos.kinds import LARGE_INPUT, MANY_PARTS, QUICK, STEADY
+from tests.chaos.kinds import MANY_PARTS, QUICK, STEADY
 from tests.chaos.ledger import Ledger
 from tests.chaos.scenarios import SCENARIOS, Run
 from tests.chaos.stack import Stack
@@ -23,7 +23,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
     directory: Path = tmp_path_factory.mktemp("chaos")
     with Stack(directory / "stack") as stack:
         ledger = Ledger(stack, directory / "jobs")
-        ledger.learn(STEADY, QUICK, MANY_PARTS, LARGE_INPUT)
+        ledger.learn(STEADY, QUICK, MANY_PARTS)
         yield ledger
 
 
