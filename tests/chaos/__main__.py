@@ -21,6 +21,7 @@ def main(
     only: Annotated[list[str] | None, typer.Option(help="Names of scenarios; all of them otherwise.")] = None,
     out: Annotated[Path | None, typer.Option("--json", help="A file for what was measured.")] = None,
     listed: Annotated[bool, typer.Option("--list", help="Say which scenarios there are, and end.")] = False,
+    minutes: Annotated[float, typer.Option(help="No scenario is begun after these.")] = 14.0,
     directory: Annotated[Path | None, typer.Option(help="Where data and logs are to stay.")] = None,
 ) -> None:
     """Real servers and processes on loopback; takes up to 15 minutes on two cores."""
@@ -36,7 +37,7 @@ def main(
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="oflow-chaos-") as temporary:
         outcomes: list[Outcome] = []
-        for outcome in run_all(directory or Path(temporary), only or SCENARIOS):
+        for outcome in run_all(directory or Path(temporary), only or SCENARIOS, 60 * minutes):
             outcomes.append(outcome)
             console.print(progress_line(outcome, len(outcomes), len(only or SCENARIOS)))
     machine = {"cores": psutil.cpu_count(), "memory_gb": round(psutil.virtual_memory().total / 2**30)}

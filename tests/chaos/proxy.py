@@ -66,7 +66,7 @@ class Proxy:
         self._call(self._flowing.set)
 
     def stop(self) -> None:
-        self._run(self._reset_all())
+        self._run(self._end())
         self._call(self._loop.stop)
         self._thread.join(5)
 
@@ -120,6 +120,12 @@ class Proxy:
     async def _reset_all(self) -> None:
         for writer in tuple(self._lines):
             _reset(writer)
+
+    async def _end(self) -> None:
+        lines = asyncio.all_tasks() - {asyncio.current_task()}
+        for line in lines:
+            line.cancel()
+        await asyncio.gather(*lines, return_exceptions=True)
 
     def _call(self, function: Callable[[], Any]) -> None:
         self._loop.call_soon_threadsafe(function)

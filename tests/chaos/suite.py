@@ -64,10 +64,13 @@ def run(scenario: Scenario, stack: Stack, ledger: Ledger) -> Outcome:
     return outcome(jobs=jobs, recovery=recovery, fault=fault)
 
 
-def run_all(directory: Path, names: Iterable[str]) -> Iterator[Outcome]:
-    """Outcomes of the scenarios of these names, as they come; a failed one gets the next a fresh stack."""
+def run_all(directory: Path, names: Iterable[str], seconds: float) -> Iterator[Outcome]:
+    """Outcomes of the scenarios of these names, as they come; a failed one gets the next a fresh stack.
+
+    None is begun after so many seconds.
+    """
     left = [SCENARIOS[name] for name in names]
-    life = 0
+    life, end = 0, time.monotonic() + seconds
     while left:
         life += 1
         with Stack(directory / f"stack-{life}") as stack:
@@ -75,6 +78,9 @@ def run_all(directory: Path, names: Iterable[str]) -> Iterator[Outcome]:
             ledger.learn(*KINDS)
             while left:
                 scenario, began = left.pop(0), time.monotonic()
+                if began > end:
+                    yield Outcome(scenario, 0.0, fault=f"not begun: {seconds / 60:g} minutes are over")
+                    continue
                 try:
                     yield run(scenario, stack, ledger)
                 except Exception as error:

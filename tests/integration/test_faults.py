@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from service.job_store import JobStore
+from service.jobs import Input, Job, JobError, State
+from service.options import Options
 from tests.chaos.gateway_faults import gateway_killed_storing
 from tests.chaos.kinds import MANY_PARTS, QUICK, STEADY
 from tests.chaos.ledger import Ledger
@@ -35,3 +38,21 @@ def test_nothing_is_lost(ledger: Ledger, strike: Run) -> None:
     outcome = run(SCENARIOS[strike.__name__], ledger.stack, ledger)
     assert outcome.skipped is None
     assert outcome.fault is None
+
+
+def test_attempts_that_were_given_back_are_no_deaths(jobs: JobStore) -> None:
+    job = Job.new("nobody", Options(), Input(frames=2, points=32, bytes=3, sha256="0" * 64), 600)
+    jobs.create(job)
+    for _ in range(5):
+        assert jobs.claim(job.id, 3) is not None
+        jobs.give_back(job.id)
+        jobs.give_back(job.id)  # said twice, counted once
+    for _ in range(3):
+        assert jobs.claim(job.id, 3) is not None  # and its worker dies
+    assert jobs.claim(job.id, 3) is None
+    ended = jobs.get(job.id)
+    assert ended is not None
+    assert (ended.state, ended.attempt, ended.given_back) == (State.FAILED, 8, [1, 2, 3, 4, 5])
+    assert ended.error == JobError(
+        code="worker_lost", message="The worker died 3 times while it ran this job."
+    )

@@ -7,9 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from service.idempotency import Idempotency, Reservation
-from service.job_store import JobStore
-from service.jobs import OPEN_OWNER
+from service.idempotency import LEASE_SECONDS, Idempotency, Reservation
+from service.job_store import JobStore, ReservationLost
+from service.jobs import OPEN_OWNER, Input, Job
+from service.options import Options
 from tests.integration.service_processes import Gateway
 
 
@@ -79,7 +80,7 @@ def test_a_request_whose_gateway_died_is_in_flight_until_its_reservation_lapses(
     reservations.reserve(reservations.key(OPEN_OWNER, other), Reservation("f" * 32, fingerprint))
     answer = post(gateway, sample, other, model=any_model)
     assert (answer.status_code, answer.json()["code"]) == (409, "idempotency_in_flight")
-    assert 0 < jobs.redis.ttl(reservations.key(OPEN_OWNER, other)) <= 60
+    assert 0 < jobs.redis.ttl(reservations.key(OPEN_OWNER, other)) <= LEASE_SECONDS
     jobs.redis.delete(reservations.key(OPEN_OWNER, other))  # as its time does
     retried = post(gateway, sample, other, model=any_model)
     assert retried.status_code == 202
@@ -90,3 +91,31 @@ def test_a_request_whose_gateway_died_is_in_flight_until_its_reservation_lapses(
 def test_keys_have_a_length(gateway: Gateway, any_model: str, sample: bytes, key: str) -> None:
     answer = post(gateway, sample, key, model=any_model)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
+def test_a_key_is_kept_while_its_request_is_worked_on_and_no_longer(jobs: JobStore) -> None:
+    reservations = Idempotency(jobs.redis)
+    key = reservations.key(OPEN_OWNER, secrets.token_hex())
+    reservations.reserve(key, Reservation("f" * 32, "print"))
+    with reservations.held(key):
+        jobs.redis.expire(key, 1)
+        reservations.renew()
+        assert 1 < jobs.redis.ttl(key) <= LEASE_SECONDS
+        jobs.redis.expire(key, 3600)  # as when the job is recorded
+        reservations.renew()
+        assert jobs.redis.ttl(key) > 3000
+    jobs.redis.expire(key, 1)
+    reservations.renew()
+    assert jobs.redis.ttl(key) <= 1
+
+
+def test_a_job_whose_key_belongs_to_another_by_now_is_not_recorded(jobs: JobStore) -> None:
+    job = Job.new("nobody", Options(), Input(frames=2, points=32, bytes=3, sha256="0" * 64), 600)
+    reservations = Idempotency(jobs.redis)
+    key = reservations.key(OPEN_OWNER, secrets.token_hex())
+    for other in (None, Reservation("f" * 32, "print")):  # it has lapsed; it was taken
+        if other:
+            reservations.reserve(key, other)
+        with pytest.raises(ReservationLost):
+            jobs.create(job, reserved=key)
+        assert jobs.get(job.id) is None
