@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import InputError
+from model.normals import vertex_normals
 
 if TYPE_CHECKING:
     from model.meshes import MeshSequence
@@ -41,12 +42,13 @@ def write_glb(meshes: MeshSequence, normals: bool = True) -> bytes:
             f"A GLB file holds at most {MAX_FRAMES} frames (one morph target each), and there are {frames}: "
             "ask for fewer frames, or for obj, ply or npz."
         )
-    low, high = meshes.vertices.min(axis=(0, 1)), meshes.vertices.max(axis=(0, 1))
+    axes = np.ascontiguousarray(np.moveaxis(meshes.vertices, 2, 0)).reshape(3, -1)  # [3, T V]
+    low, high = axes.min(axis=1), axes.max(axis=1)
     center = (low + high) / 2  # [3]
     positions = (meshes.vertices - center).astype(np.float32)  # [T, V, 3]
     attributes = {"POSITION": positions}
     if normals:
-        attributes["NORMAL"] = np.stack([vertex_normals(frame, meshes.faces) for frame in positions])
+        attributes["NORMAL"] = vertex_normals(positions, meshes.faces)
 
     buffer = _Buffer()
     primitive: dict[str, Any] = {
@@ -81,19 +83,6 @@ def write_glb(meshes: MeshSequence, normals: bool = True) -> bytes:
     return _container(document, bytes(buffer.data))
 
 
-def vertex_normals(vertices: NDArray[np.floating], faces: NDArray[np.integer]) -> NDArray[np.float32]:
-    """Unit normals [V, 3], the area-weighted mean of the faces around a vertex (+y where there is none)."""
-    corners = vertices.astype(np.float64)[faces]  # [F, 3, 3]
-    area = np.cross(
-        corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    )  # [F, 3], twice the area long
-    sums = np.stack(
-        [np.bincount(faces.ravel(), np.repeat(area[:, axis], 3), len(vertices)) for axis in range(3)], axis=1
-    )  # [V, 3]
-    length = np.linalg.norm(sums, axis=1, keepdims=True)  # [V, 1]
-    return np.where(length > 0, sums / np.where(length > 0, length, 1), [0.0, 1.0, 0.0]).astype(np.float32)
-
-
 def _animation(buffer: _Buffer, times: NDArray[np.float64]) -> dict[str, Any]:
     seconds = (times - times[0]).astype(np.float32)  # [T]
     if not (np.diff(seconds) > 0).all():
@@ -126,7 +115,8 @@ class _Buffer:
 
     def vectors(self, array: NDArray[np.float32]) -> int:
         """Vectors [V, 3], with the bounds that readers frame the scene by."""
-        bounds: dict[str, Any] = {"min": array.min(axis=0).tolist(), "max": array.max(axis=0).tolist()}
+        axes = np.ascontiguousarray(array.T)  # [3, V]: many times faster to go through than rows of three
+        bounds: dict[str, Any] = {"min": axes.min(axis=1).tolist(), "max": axes.max(axis=1).tolist()}
         return self._append(array.astype("<f4"), _FLOAT, "VEC3", target=_VERTICES, **bounds)
 
     def scalars(self, array: NDArray[np.float32], bounds: bool = False) -> int:
