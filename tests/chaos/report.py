@@ -21,8 +21,8 @@ def table(outcomes: list[Outcome], machine: dict[str, int | None], seconds: floa
         f"{seconds / 60:.1f} min on {machine['cores']} cores and {machine['memory_gb']} GB"
     )
     rows = Table(title=title, title_justify="left")
-    for name, options in (("part", {}), ("fault", {"ratio": 3}), ("measured", {"ratio": 2})):
-        rows.add_column(name, **options)
+    for name, ratio in (("part", 1), ("fault", 3), ("measured", 2)):
+        rows.add_column(name, ratio=ratio)
     for name in ("seconds", "jobs"):
         rows.add_column(name, justify="right")
     rows.add_column("")
