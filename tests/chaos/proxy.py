@@ -85,7 +85,7 @@ class Proxy:
             await asyncio.gather(
                 self._pump(reader, far_writer, back=writer), self._pump(far_reader, writer, back=None)
             )
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             for end in ends:
                 _reset(end)
         finally:
