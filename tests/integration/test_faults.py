@@ -1,11 +1,15 @@
 """The short form of the fault suite: a fault of each part, struck while jobs run. `python -m tests.chaos` has
 them all."""
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
 
+from service import problems
 from service.job_store import JobStore
 from service.jobs import Input, Job, JobError, State
 from service.options import Options
@@ -38,6 +42,21 @@ def test_nothing_is_lost(ledger: Ledger, strike: Run) -> None:
     outcome = run(SCENARIOS[strike.__name__], ledger.stack, ledger)
     assert outcome.skipped is None
     assert outcome.fault is None
+
+
+def test_a_gateway_without_room_says_so_and_when_to_come_again() -> None:
+    app = FastAPI()
+    problems.install(app)
+
+    @app.get("/{code}")
+    def write(code: int) -> None:
+        raise OSError(code, "says the disk")
+
+    with TestClient(app, raise_server_exceptions=False) as client:
+        full = client.get(f"/{errno.ENOSPC}")
+        assert (full.status_code, full.json()["code"]) == (503, "no_room")
+        assert int(full.headers["retry-after"]) >= 1
+        assert client.get(f"/{errno.EIO}").status_code == 500
 
 
 def test_attempts_that_were_given_back_are_no_deaths(jobs: JobStore) -> None:
