@@ -1,13 +1,14 @@
 """The short form of the fault suite: a fault of each part, struck while jobs run. `python -m tests.chaos` has
 them all."""
 
+import asyncio
 import errno
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from fastapi import FastAPI
-from starlette.testclient import TestClient
 
 from service import problems
 from service.job_store import JobStore
@@ -52,11 +53,15 @@ def test_a_gateway_without_room_says_so_and_when_to_come_again() -> None:
     def write(code: int) -> None:
         raise OSError(code, "says the disk")
 
-    with TestClient(app, raise_server_exceptions=False) as client:
-        full = client.get(f"/{errno.ENOSPC}")
-        assert (full.status_code, full.json()["code"]) == (503, "no_room")
-        assert int(full.headers["retry-after"]) >= 1
-        assert client.get(f"/{errno.EIO}").status_code == 500
+    async def ask(code: int) -> httpx.Response:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            return await client.get(f"/{code}")
+
+    full = asyncio.run(ask(errno.ENOSPC))
+    assert (full.status_code, full.json()["code"]) == (503, "no_room")
+    assert int(full.headers["retry-after"]) >= 1
+    assert asyncio.run(ask(errno.EIO)).status_code == 500
 
 
 def test_attempts_that_were_given_back_are_no_deaths(jobs: JobStore) -> None:
