@@ -4,15 +4,18 @@
 motion, without weights that were trained at that width.
 """
 
+from typing import Any
+
 from model import Reconstructor
 from model.build import build_model
 from model.config import load_config
 from model.occupancy_flow import OccupancyFlow
 
 
-def widened(narrow: Reconstructor, config_name: str) -> Reconstructor:
-    """The function of `narrow` in the network of a wider config."""
-    config = load_config(config_name, {"test": {"threshold": narrow.config.test.threshold}})
+def widened(narrow: Reconstructor, config_name: str, model: dict[str, Any] | None = None) -> Reconstructor:
+    """The function of `narrow` in the network of a wider config, whose `model` may be changed."""
+    overrides = {"test": {"threshold": narrow.config.test.threshold}, "model": model or {}}
+    config = load_config(config_name, overrides)
     net = build_model(config)
     assert isinstance(net, OccupancyFlow)
     given, wanted = narrow.net.state_dict(), net.state_dict()
