@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-package torch pyproject.toml
 
-.PHONY: help setup demo up test bench lint format lock clean
+.PHONY: help setup demo up test bench chaos load audit lint format lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the commands
@@ -35,10 +35,24 @@ up: setup ## Run the stack in the foreground on PORT (8000)
 test: setup ## Run every test that needs no GPU
 	$(BIN)/pytest
 
-bench: setup ## Measure a job's stages and the service's overhead, a training step, reading data
+bench: setup ## Measure fast against plain, cost against size, the service's overhead, training, reading data
+	@mkdir -p bench-out
+	$(BIN)/python -m tests.bench_inference --json bench-out/inference.json
+	$(BIN)/python -m tests.bench_sizes --json bench-out/sizes.json --plot bench-out/sizes.png
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench_training
 	$(BIN)/python -m tests.bench_data
+
+chaos: setup ## Kill, hang, starve and cut every part while jobs run; about a quarter of an hour
+	$(BIN)/python -m tests.chaos
+
+load: setup ## Many clients at once: latencies, throughput, memory, leaks
+	$(BIN)/python -m tests.load
+
+audit: setup ## bandit over the code, known advisories of the locked packages
+	$(BIN)/bandit -q -c pyproject.toml -r service worker model -x '*/node_modules/*'
+	for lock in requirements.lock docker/gateway.lock docker/worker.lock; do \
+		$(BIN)/pip-audit --strict --no-deps --disable-pip -r $$lock || exit 1; done
 
 lint: setup ## ruff, mypy strict, the rule about imports, hadolint
 	$(BIN)/ruff check .
@@ -57,4 +71,4 @@ lock: setup ## Resolve the lock files anew
 	$(BIN)/$(LOCK) --extra worker --output-file docker/worker.lock
 
 clean: ## Remove what the commands above made
-	rm -rf $(VENV) demo-out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) demo-out bench-out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -2,8 +2,8 @@
 
     python -m tests.bench_sizes [--json sizes.json] [--plot sizes.png]
 
-One quality, `balanced`. Beside the seconds of the stages that a size touches, the slope between the two largest
-sizes: 1 is in proportion, 0 is no cost.
+One quality, `balanced`. Under the seconds of the stages stands the slope between the two largest sizes: 1 is
+in proportion, 0 is no cost.
 """
 
 import argparse
