@@ -53,14 +53,15 @@ def worker_killed_storing(stack: Stack, ledger: Ledger) -> Recovery:
 
 @scenario("worker", "SIGTERM while it stores the files of a job", within=15)
 def worker_asked_to_stop_storing(stack: Stack, ledger: Ledger) -> Recovery:
+    """The store takes nothing meanwhile, or the worker might be done before it stops."""
     stack.files.break_requests(b"partNumber=2", times=1000)
     [storing] = ledger.submit(MANY_PARTS)
     holder = stack.holder(storing, 1)
     stack.wait_for_attempt(storing, 1, "write")
     holder.ask_to_stop()
     struck = time.monotonic()
-    stack.files.heal()
     seconds = stack.wait_for_attempt(storing, 2) - struck
+    stack.files.heal()
     record = stack.record(storing)
     assert record is not None
     assert record.given_back == [1], "a restart counts as a death"
