@@ -34,17 +34,16 @@ def main(
         raise typer.BadParameter(
             f"{', '.join(unknown)}: there are {', '.join(SCENARIOS)}", param_hint="--only"
         )
-    began = time.monotonic()
+    began, outcomes = time.monotonic(), list[Outcome]()
+    machine = {"cores": psutil.cpu_count(), "memory_gb": round(psutil.virtual_memory().total / 2**30)}
     with tempfile.TemporaryDirectory(prefix="oflow-chaos-") as temporary:
-        outcomes: list[Outcome] = []
         for outcome in run_all(directory or Path(temporary), only or SCENARIOS, 60 * minutes):
             outcomes.append(outcome)
             console.print(progress_line(outcome, len(outcomes), len(only or SCENARIOS)))
-    machine = {"cores": psutil.cpu_count(), "memory_gb": round(psutil.virtual_memory().total / 2**30)}
+            if out is not None:  # each time: what was measured stays, should we be stopped
+                told = {"machine": machine, "scenarios": [outcome.as_json() for outcome in outcomes]}
+                out.write_text(json.dumps(told, indent=2) + "\n")
     console.print(table(outcomes, machine, time.monotonic() - began))
-    if out is not None:
-        told = {"machine": machine, "scenarios": [outcome.as_json() for outcome in outcomes]}
-        out.write_text(json.dumps(told, indent=2) + "\n")
     if any(outcome.fault for outcome in outcomes):
         raise typer.Exit(1)
 
