@@ -10,12 +10,17 @@ class Quality:
     tolerance: float  # of a particle's path; see model.step_doubling
     spacing: float | None = None  # of the first particles; None carries every vertex; see model.particles
     near_input: bool = False  # the first grid is coarse but for the input points; see model.isosurface
-    low_precision: bool = False  # factors of products in bfloat16 where that is faster; see model.dense
+    # Factors of products in bfloat16 where that is faster, see model.dense: of the velocity field, and of the
+    # decoder. Velocities are summed over many evaluations, logits are not.
+    flow_bfloat16: bool = False
+    occupancy_bfloat16: bool = False
 
 
 QUALITIES: dict[str, Quality] = {
     "exact": Quality(tolerance=2.5e-4),
-    "balanced": Quality(tolerance=1e-3, spacing=0.03, near_input=True),
-    "draft": Quality(tolerance=4e-3, spacing=0.04, near_input=True, low_precision=True),
+    "balanced": Quality(tolerance=1e-3, spacing=0.03, near_input=True, flow_bfloat16=True),
+    "draft": Quality(
+        tolerance=4e-3, spacing=0.04, near_input=True, flow_bfloat16=True, occupancy_bfloat16=True
+    ),
 }
 DEFAULT = "balanced"

@@ -31,10 +31,10 @@ from model.quality import DEFAULT, QUALITIES, Quality
 from model.simplification import simplify as simplify_mesh
 from model.stages import IsCanceled, Progress, Stages
 from model.step_doubling import carry
+from model.times import check_times, frame_times, resample
 from model.velocity_field import RowField
 
 RESOLUTIONS = (32, 512)  # cells per side, least and most
-MOST_FRAMES = 1000  # in one result
 CPU_CHUNK, GPU_CHUNK = ROWS, 65_536  # points evaluated together: what a cache holds, what fills a GPU
 
 
@@ -130,8 +130,8 @@ class Reconstructor:
         """
         config = self.config
         box, inputs = self._normalize(points, corresponding, box)  # [T, N, 3]
-        times = _input_times(times, len(inputs))  # [T]
-        output_times = _output_times(times, frames, fps)  # [K]
+        times = check_times(times, len(inputs))  # [T]
+        output_times = frame_times(times, frames, fps)  # [K]
         resolution_0, steps = self._levels(resolution)
         threshold = config.test.threshold if threshold is None else threshold
         target_faces = config.generation.simplify_nfaces if simplify is None else simplify
@@ -140,15 +140,15 @@ class Reconstructor:
         if quality not in QUALITIES:
             raise InputError(f"quality is {quality!r}; wanted {', '.join(QUALITIES)}")
         spared = QUALITIES[quality]
-        dtype = product_type(self.device) if spared.low_precision else torch.float32
+        low = product_type(self.device)
         stages = Stages(progress, is_canceled)
 
         with stages("encode"):
-            evenly = torch.from_numpy(_resample(inputs, times)).to(self.device)
+            evenly = torch.from_numpy(resample(inputs, times)).to(self.device)
             c_s, c_t = self.net.encode_inputs(evenly[None])  # [1, c_dim] each
         with stages("extract") as advance:
             vertices, faces = extract_isosurface(
-                self.net.occupancy(None, c_s, dtype),
+                self.net.occupancy(None, c_s, low if spared.occupancy_bfloat16 else torch.float32),
                 threshold,
                 resolution_0=resolution_0,
                 upsampling_steps=steps,
@@ -163,7 +163,7 @@ class Reconstructor:
                 vertices, faces = simplify_mesh(vertices, faces, target_faces)
         with stages("flow") as advance:
             asked = (np.concatenate([output_times, times]) - times[0]) / (times[-1] - times[0])  # [K + T]
-            field = self.net.vector_field.freeze(None, c_t, dtype)
+            field = self.net.vector_field.freeze(None, c_t, low if spared.flow_bfloat16 else torch.float32)
             paths = self._carry(field, vertices, asked, spared, advance)  # [K + T, V, 3]
         with stages("fit") as advance:
             report = _fit_report(inputs, paths[len(output_times) :], faces, times, box.scale, advance)
@@ -236,46 +236,6 @@ class Reconstructor:
         return np.asarray(paths.cpu().numpy()[back])
 
 
-def _input_times(times: ArrayLike | None, count: int) -> NDArray[np.float64]:
-    if times is None:
-        return np.linspace(0, 1, count)
-    stamps = np.asarray(times, dtype=np.float64)
-    if stamps.shape != (count,) or not np.isfinite(stamps).all() or (np.diff(stamps) <= 0).any():
-        raise InputError(f"times are {_short(stamps)}; wanted {count} finite numbers that increase")
-    return stamps
-
-
-def _output_times(times: NDArray[np.float64], frames: int | None, fps: float | None) -> NDArray[np.float64]:
-    """The input's times, or `frames` even ones from first to last, or `fps` a second from the first on."""
-    first, last = times[0], times[-1]
-    if frames is not None and fps is not None:
-        raise InputError("both frames and fps are given; wanted one of them")
-    if frames is not None:
-        if not 2 <= frames <= MOST_FRAMES:
-            raise InputError(f"frames is {frames}; wanted 2 to {MOST_FRAMES}")
-        return np.linspace(first, last, frames)
-    if fps is not None:
-        # A hair more than the duration, so that rounding does not lose the last frame.
-        intervals = (last - first) * fps * (1 + 1e-9)
-        if not 1 <= intervals < MOST_FRAMES:
-            raise InputError(
-                f"fps is {fps:g}, the input lasts {last - first:g} s; wanted 2 to {MOST_FRAMES} output frames"
-            )
-        return np.asarray(first + np.arange(int(intervals) + 1) / fps)
-    return times
-
-
-def _resample(inputs: NDArray[np.float32], times: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Trajectories [T, N, 3] at even times, as the encoder was trained on: linear between the given times."""
-    even = np.linspace(times[0], times[-1], len(times))
-    if np.allclose(times, even, rtol=0, atol=1e-6 * (times[-1] - times[0])):
-        return inputs
-    after = np.searchsorted(times, even).clip(1, len(times) - 1)  # [T]
-    share = (even - times[after - 1]) / (times[after] - times[after - 1])
-    steps = share[:, None, None] * (inputs[after] - inputs[after - 1])
-    return np.asarray(inputs[after - 1] + steps, dtype=np.float32)
-
-
 def _fit_report(
     inputs: NDArray[np.float32],
     vertices: NDArray[np.float32],
@@ -293,7 +253,3 @@ def _fit_report(
             advance(len(distances) / len(inputs))
     mean, p95 = scale * np.array(distances).T
     return FitReport(times=times, mean=mean, p95=p95)
-
-
-def _short(values: NDArray[np.float64]) -> str:
-    return np.array2string(values, threshold=6, edgeitems=3, precision=6)

@@ -12,10 +12,10 @@ IsCanceled = Callable[[], bool]
 # From where to where each stage runs in the time of the whole, as measured on a CPU at 128 cells per side.
 SPANS = {
     "encode": (0.0, 0.01),
-    "extract": (0.01, 0.42),
-    "simplify": (0.42, 0.45),
-    "flow": (0.45, 0.87),
-    "fit": (0.87, 1.0),
+    "extract": (0.01, 0.43),
+    "simplify": (0.43, 0.46),
+    "flow": (0.46, 0.7),
+    "fit": (0.7, 1.0),
 }
 
 
