@@ -1,4 +1,4 @@
-"""Real servers for the tests of running parts: one Redis and one object store a session, in a fresh directory."""
+"""Real servers for the tests of running parts: one Redis and one object store a session, in a fresh folder."""
 
 import sys
 from collections.abc import Iterator
