@@ -11,8 +11,7 @@ import typer
 from rich.console import Console
 
 from tests.chaos.report import progress_line, table
-from tests.chaos.scenarios import SCENARIOS
-from tests.chaos.suite import Outcome, run_all
+from tests.chaos.suite import ALL, Outcome, run_all
 
 console = Console(soft_wrap=True)
 
@@ -26,20 +25,22 @@ def main(
 ) -> None:
     """Real servers and processes on loopback; takes up to 15 minutes on two cores."""
     if listed:
-        for name, scenario in SCENARIOS.items():
-            console.print(f"{name}: {scenario.part}, {scenario.fault}")
+        for scenario in ALL:
+            console.print(f"{scenario.name}: {scenario.part}, {scenario.fault}")
         return
-    unknown = [name for name in only or () if name not in SCENARIOS]
+    names = {scenario.name for scenario in ALL}
+    unknown = [name for name in only or () if name not in names]
     if unknown:
         raise typer.BadParameter(
-            f"{', '.join(unknown)}: there are {', '.join(SCENARIOS)}", param_hint="--only"
+            f"{', '.join(unknown)}: there are {', '.join(sorted(names))}", param_hint="--only"
         )
+    chosen = [scenario for scenario in ALL if scenario.name in (only or names)]
     began, outcomes = time.monotonic(), list[Outcome]()
     machine = {"cores": psutil.cpu_count(), "memory_gb": round(psutil.virtual_memory().total / 2**30)}
     with tempfile.TemporaryDirectory(prefix="oflow-chaos-") as temporary:
-        for outcome in run_all(directory or Path(temporary), only or SCENARIOS, 60 * minutes):
+        for outcome in run_all(directory or Path(temporary), chosen, 60 * minutes):
             outcomes.append(outcome)
-            console.print(progress_line(outcome, len(outcomes), len(only or SCENARIOS)))
+            console.print(progress_line(outcome, len(outcomes), len(chosen)))
             if out is not None:  # each time: what was measured stays, should we be stopped
                 told = {"machine": machine, "scenarios": [outcome.as_json() for outcome in outcomes]}
                 out.write_text(json.dumps(told, indent=2) + "\n")

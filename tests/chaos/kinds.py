@@ -37,7 +37,7 @@ class Kind:
 QUICK = Kind("quick", resolution=32)  # 1 s
 STEADY = Kind("steady", formats="glb,npz")  # 4 s
 LONG = Kind("long", formats="obj,npz", resolution=224)  # 14 s
-SLOW = Kind("slow", formats="obj,ply", resolution=320)  # 25 s; not one to be waited for
+HUNGRY = Kind("hungry", resolution=320)  # of memory
 MANY_PARTS = Kind("many-parts", formats="npz", frames=100)  # a file of 11 MB, stored in three parts
 LARGE_INPUT = Kind("large-input", resolution=32, rows=180)  # an upload of 11 MB
 KINDS = (QUICK, STEADY, LONG, MANY_PARTS, LARGE_INPUT)

@@ -178,6 +178,19 @@ class Stack:
         raise AssertionError(f"no worker says: {line}")
 
 
+@contextmanager
+def suspended(*processes: psutil.Process) -> Iterator[None]:
+    """SIGSTOP, and SIGCONT at the end."""
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            if process.is_running():
+                process.resume()
+
+
 def told(job: Job | None) -> str:
     """The few words of a record that matter when something is wrong."""
     if job is None:

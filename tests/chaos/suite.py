@@ -13,8 +13,9 @@ from tests.chaos.not_here import NotHere
 from tests.chaos.scenarios import SCENARIOS, Recovery, Scenario
 from tests.chaos.stack import Stack
 
-# In the order of the report; each module enters its scenarios into the list when it is imported.
+# Each module has entered its scenarios into the list; this is the order in which they are run.
 ROOMS = (worker_faults, valkey_faults, store_faults, gateway_faults, machine_faults)
+ALL = [one for room in ROOMS for one in SCENARIOS.values() if one.run.__module__ == room.__name__]
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,12 @@ def run(scenario: Scenario, stack: Stack, ledger: Ledger) -> Outcome:
     return outcome(jobs=jobs, recovery=recovery, fault=fault)
 
 
-def run_all(directory: Path, names: Iterable[str], seconds: float) -> Iterator[Outcome]:
-    """Outcomes of the scenarios of these names, as they come; a failed one gets the next a fresh stack.
+def run_all(directory: Path, scenarios: Iterable[Scenario], seconds: float) -> Iterator[Outcome]:
+    """Outcomes of these scenarios, as they come; after one that failed, the next gets a fresh stack.
 
     None is begun after so many seconds.
     """
-    left = [SCENARIOS[name] for name in names]
+    left = list(scenarios)
     life, end = 0, time.monotonic() + seconds
     while left:
         life += 1

@@ -1,18 +1,18 @@
 """Workers that die, hang, stop or have no memory left."""
 
 import resource
-import signal
 import time
 
 import psutil
 
-from tests.chaos.kinds import LONG, MANY_PARTS, QUICK, SLOW, STEADY
+from tests.chaos.kinds import HUNGRY, LARGE_INPUT, LONG, MANY_PARTS, QUICK, STEADY
 from tests.chaos.ledger import Ledger
 from tests.chaos.scenarios import Recovery, scenario
-from tests.chaos.stack import Stack, model_process
+from tests.chaos.stack import Stack, model_process, suspended
 
 BACK = "kill → at work on it again"
 DEADLINE = 10  # seconds; the least that the settings take
+SLOW_LINE = 400_000  # bytes a second
 
 
 @scenario("worker", "kill -9 of the process with the model", within=15)
@@ -76,10 +76,11 @@ def parent_killed(stack: Stack, ledger: Ledger) -> Recovery:
     holder = stack.holder(job_id, 1)
     stack.wait_for_attempt(job_id, 1, "extract")
     orphan = model_process(holder)
-    psutil.Process(holder.pid).kill()
-    struck = time.monotonic()
-    seconds = stack.wait_for_attempt(job_id, 2) - struck
-    orphan.wait(10)
+    with suspended(orphan):  # or it might end the job before another worker takes it
+        psutil.Process(holder.pid).kill()
+        struck = time.monotonic()
+        seconds = stack.wait_for_attempt(job_id, 2) - struck
+    orphan.wait(20)
     return Recovery(seconds, BACK)
 
 
@@ -87,14 +88,18 @@ def parent_killed(stack: Stack, ledger: Ledger) -> Recovery:
 def worker_asked_to_stop(stack: Stack, ledger: Ledger) -> Recovery:
     """A job outlives as many restarts as would fail it if they were deaths."""
     job_id, _ = ledger.submit(LONG, QUICK)
-    longest = 0.0
+    longest, stopped = 0.0, None
     for attempt in (1, 2, 3):
         holder = stack.holder(job_id, attempt)
+        with suspended(model_process(holder)):  # or the job might be done before the other worker is back
+            if stopped is not None:
+                stack.wait_until_ended(stopped)
+            stack.heal()
         holder.ask_to_stop()
         struck = time.monotonic()
         longest = max(longest, stack.wait_for_attempt(job_id, attempt + 1) - struck)
-        stack.wait_until_ended(holder)
-        stack.heal()
+        stopped = holder
+    stack.wait_until_ended(holder)
     return Recovery(longest, "SIGTERM → at work on it again", "the longest of three")
 
 
@@ -107,7 +112,7 @@ def out_of_memory(stack: Stack, ledger: Ledger) -> Recovery:
         for child, (_, most) in zip(children, limits, strict=True):
             child.rlimit(resource.RLIMIT_AS, (child.memory_info().vms + 16 * 2**20, most))
         began = time.monotonic()
-        ledger.submit(SLOW, ends="out_of_memory")
+        ledger.submit(HUNGRY, ends="out_of_memory")
         seconds = ledger.settle()
         assert time.monotonic() - began < 60
     finally:
@@ -121,15 +126,17 @@ def out_of_memory(stack: Stack, ledger: Ledger) -> Recovery:
 
 @scenario("worker", f"jobs past the deadline of {DEADLINE} s: one slow, one hung (SIGSTOP)")
 def hang(stack: Stack, ledger: Ledger) -> Recovery:
+    """The slow one reads a large input from a slow store."""
     with stack.restarted(list(stack.workers), OFLOW_JOB_DEADLINE_SECONDS=str(DEADLINE)):
-        hung, _ = ledger.submit(SLOW, SLOW, ends="deadline_exceeded")
-        ledger.submit(QUICK, QUICK)
+        with suspended(*map(model_process, stack.workers)):
+            _, hung = ledger.submit(LARGE_INPUT, LONG, ends="deadline_exceeded")
+            ledger.submit(QUICK, QUICK)
+            stack.files.slow(SLOW_LINE)
         child = model_process(stack.holder(hung, 1))
-        stack.wait_for_attempt(hung, 1, "extract")
-        child.send_signal(signal.SIGSTOP)
-        began = time.monotonic()
+        child.suspend()
+        struck = time.monotonic()
         ledger.settle()
-        seconds = time.monotonic() - began
+        seconds = time.monotonic() - struck
     return Recovery(seconds, "hung → failed, the others done")
 
 
