@@ -65,7 +65,7 @@ def worker_asked_to_stop_storing(stack: Stack, ledger: Ledger) -> Recovery:
     record = stack.record(storing)
     assert record is not None
     assert record.given_back == [1], "a restart counts as a death"
-    stack.wait_until_ended(holder)
+    holder.kill()  # as a host does to what does not end in time
     return Recovery(seconds, "SIGTERM → at work on it again")
 
 
