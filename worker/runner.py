@@ -30,11 +30,12 @@ from worker.parts import Parts
 from worker.progress import ProgressReport
 
 log = logging.getLogger(__name__)
+OUTAGE = 180  # seconds; SeaweedFS may take over a minute to see that a full disk has room again
 # boto3 repeats single requests; this outlasts an object store that is away for a while.
 through_outages = retry(
     retry=retry_if_exception_type((BotoCoreError, ClientError, OSError)),
     wait=wait_exponential_jitter(multiplier=0.5, max=8),
-    stop=stop_after_delay(90),
+    stop=stop_after_delay(OUTAGE),
     reraise=True,
 )
 
@@ -188,7 +189,7 @@ class Runner:
             SoftTimeLimitExceeded: self.parts.deadline_error,
             (BotoCoreError, ClientError, OSError): lambda: JobError(
                 code="storage_unavailable",
-                message="The object store did not answer for 90 s. Send the job again.",
+                message=f"The object store took no files for {OUTAGE} s. Send the job again.",
             ),
         }
         if _is_out_of_memory(error):

@@ -46,7 +46,7 @@ def worker_disk_full(stack: Stack, ledger: Ledger) -> Recovery:
     return Recovery(time.monotonic() - freed, "room again → all jobs done")
 
 
-@scenario("S3", f"no room for objects for {FULL:g} s", within=90)
+@scenario("S3", f"no room for objects for {FULL:g} s", within=120)
 def store_disk_full(stack: Stack, ledger: Ledger) -> Recovery:
     """SeaweedFS looks once a minute whether there is room again."""
     disk = stack.disks["store"]
