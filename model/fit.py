@@ -37,7 +37,7 @@ def surface_distances(
     local = np.asarray(points, np.float64) - origin  # [N, 3]
     corners = vertices.astype(np.float64) - origin  # [V, 3]
     # Coordinate by coordinate: numpy goes through long rows many times faster than through rows of three.
-    x, y, z = np.ascontiguousarray(corners.T)[:, faces.T]  # [3, F] each
+    x, y, z = np.take(np.ascontiguousarray(corners.T), faces.T, axis=1)  # [3, F] each
     center = np.stack([(line[0] + line[1] + line[2]) / 3 for line in (x, y, z)])  # [3, F]
     squares = (x - center[0]) ** 2 + (y - center[1]) ** 2 + (z - center[2]) ** 2  # [3, F]
     radii = np.sqrt(squares.max(axis=0))  # [F]

@@ -51,7 +51,7 @@ def extract_isosurface(
         near = torch.empty(0, 3)
     else:
         resolution_0, upsampling_steps = resolution_0 // 2, upsampling_steps + 1
-    seeds = _cells_about(near.to(device) / side + 0.5, resolution_0)  # [S', 3]
+    seeds = _cells_about(near.to(device) / side + 0.5, resolution_0)  # [8 S, 3]
     values, cells = _refine(evaluate, level, resolution_0, upsampling_steps, seeds, on_chunk)
     _require_crossing(values, threshold, level)
     if _reaches_side(values, level):
@@ -159,11 +159,10 @@ def _refine(
 
 
 def _cells_about(places: Tensor, resolution: int) -> Tensor:
-    """Cells [S', 3] of a grid over 0 to 1 within a quarter cell of any of the `places` [S, 3]."""
+    """Cells [8 S, 3] of a grid over 0 to 1 less than a quarter cell from `places` [S, 3], some twice."""
     quarters = _lattice(1, 1, places.device) / 2 - 0.25  # [8, 3]
-    corners = (places[:, None] * resolution + quarters).flatten(0, 1)  # [8 S, 3]
-    cells: Tensor = torch.unique(corners.floor().long().clamp(0, resolution - 1), dim=0)
-    return cells
+    corners = (places[:, None] * resolution + quarters).flatten(0, 1)
+    return corners.floor().long().clamp(0, resolution - 1)
 
 
 def _reaches_side(values: Tensor, level: float) -> bool:

@@ -44,6 +44,8 @@ def carry_by_particles(
         positions[:, new] = carry(field, vertices[new], times, tolerance, watch=watch).positions
         if carried.all():
             return positions
+        if distance == 0:
+            break
         wanting = _untold(places, positions, carried, PESSIMISM * tolerance)
         if not len(wanting):
             break
