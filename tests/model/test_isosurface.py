@@ -9,13 +9,12 @@ import trimesh
 
 from model.errors import EmptySurfaceError, InputError, ModelError
 from model.isosurface import (
-    _Evaluation,
     _fill_unknown,
     _logit,
-    _refine,
     dense_isosurface,
     extract_isosurface,
 )
+from model.refinement import Evaluation, refine
 
 PARITY = Path(__file__).parents[1] / "data" / "isosurface.npz"
 
@@ -208,8 +207,8 @@ def test_parity_of_the_dense_grid():
         grid = ((points / 1.1 + 0.5) * 32).round().long().numpy()
         return torch.from_numpy(known[tuple(grid.T)])
 
-    values = _refine(
-        _Evaluation(field, 32, 1.1, "cpu", 10**6), _logit(0.3), 8, 2, torch.empty(0, 3).long(), None
+    values = refine(
+        Evaluation(field, 32, 1.1, "cpu", 10**6), _logit(0.3), 8, 2, torch.empty(0, 3).long(), False, None
     )[0].numpy()
     np.testing.assert_array_equal(values, known)
     np.testing.assert_array_equal(_fill_unknown(values), data["dense"])
