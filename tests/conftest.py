@@ -1,4 +1,4 @@
-"""Real servers for the tests of running parts: one Redis and one object store a session, in a fresh folder."""
+"""Real servers for the tests of running parts: one Redis and one object store a session, each in a folder."""
 
 import sys
 from collections.abc import Iterator
