@@ -47,8 +47,8 @@ def test_every_setting_that_the_example_offers_reaches_its_process(monkeypatch: 
     read = [settings_of(monkeypatch, name, **changed) for name in OURS[:2]]
     for name, value in changed.items():
         if name != "OFLOW_PORT":  # the port on the host; the one in the container stays
-            found = {str(getattr(settings, name.removeprefix("OFLOW_").lower())) for settings in read}
-            assert value in found, name
+            found = [getattr(settings, name.removeprefix("OFLOW_").lower()) for settings in read]
+            assert value in [f"{each:g}" if isinstance(each, float) else str(each) for each in found], name
 
 
 def test_gateway_would_refuse_this_network_if_it_were_not_trusted(monkeypatch: pytest.MonkeyPatch):

@@ -42,5 +42,6 @@ def test_upload_follow_download(gateway: Gateway, worker: Worker, folder: Path) 
 
 def test_the_bare_file(gateway: Gateway, worker: Worker, folder: Path) -> None:
     job = json.loads(paste(CURL_BLOCKS[1], gateway, folder))
-    assert job["options"] == {"formats": ["glb"], "resolution": 64, "frames": 33, "color": "none"}
+    asked = {"formats": ["glb"], "resolution": 64, "frames": 33}
+    assert job["options"] == asked | {"color": "none", "quality": "balanced"}
     assert gateway.follow(job["id"])["result"]["mesh"]["frames"] == 33

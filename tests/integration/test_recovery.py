@@ -107,7 +107,9 @@ def test_a_worker_that_is_asked_to_stop_gives_its_job_back_at_once(
 
 def test_a_long_job_is_not_handed_out_twice(gateway: Gateway, both: list[Worker], sample: bytes) -> None:
     """Longer than the visibility timeout of 4 s: the delivery is renewed while the job runs."""
-    job = gateway.follow(gateway.submit(sample, resolution=192, formats="glb,obj,ply,npz")["id"])
+    job = gateway.follow(
+        gateway.submit(sample, resolution=256, quality="exact", formats="glb,obj,ply,npz")["id"]
+    )
     assert job["result"]["timings"]["total"] > 4
     assert job["attempt"] == 1
     starts = [line for worker in both for line in worker.lines() if f"job {job['id']} started" in line]
