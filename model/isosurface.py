@@ -45,11 +45,12 @@ def extract_isosurface(
     """
     level, side = _logit(threshold), 1 + padding
     evaluate = Evaluation(occupancy, resolution_0 << upsampling_steps, side, device, chunk)
-    guesses = near is not None
     if near is None or resolution_0 % 2 or resolution_0 < COARSEST:
         near = torch.empty(0, 3)
     else:
         resolution_0, upsampling_steps = resolution_0 // 2, upsampling_steps + 1
+    # Where the seeds are cells of the finest grid but one, they are there to be looked into.
+    guesses = len(near) > 0 and upsampling_steps >= 2
     seeds = cells_about(near.to(device) / side + 0.5, resolution_0)  # [8 S, 3]
     values, cells = refine(evaluate, level, resolution_0, upsampling_steps, seeds, guesses, on_chunk)
     _require_crossing(values, threshold, level)

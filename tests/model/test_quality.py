@@ -71,7 +71,8 @@ def test_an_unknown_quality_is_refused(small, sample) -> None:
         small(sample["points"], quality="best")
 
 
-def test_what_is_thin_is_found_near_its_points() -> None:
+@pytest.mark.parametrize("steps", [0, 2])
+def test_what_is_thin_is_found_near_its_points(steps: int) -> None:
     """A rod along points of the first grid that the halved one leaves out."""
     y = 1.1 / 32
 
@@ -89,9 +90,9 @@ def test_what_is_thin_is_found_near_its_points() -> None:
         counted.append(len(points))
         return rod(points)
 
-    plain = extract_isosurface(counting, 0.5)
+    plain = extract_isosurface(counting, 0.5, upsampling_steps=steps)
     cost, counted[:] = sum(counted), []
-    fast = extract_isosurface(counting, 0.5, near=near)
+    fast = extract_isosurface(counting, 0.5, upsampling_steps=steps, near=near)
     np.testing.assert_array_equal(fast[1], plain[1])
     np.testing.assert_array_equal(fast[0], plain[0])
     assert sum(counted) < 0.6 * cost
