@@ -49,13 +49,13 @@ def advect_fixed(velocity: Field, points: Tensor, times: Tensor, solver: FixedSt
     fractions = [t / h - n for t, n in zip(asked, places, strict=True)]
     if any(n == solver.steps - 1 and 0 < u < 1 - ROUNDING for n, u in zip(places, fractions, strict=True)):
         slopes.append(velocity(_time(points, solver.steps * h), states[-1]))
-    return torch.stack([_between(states, slopes, n, u, h) for n, u in zip(places, fractions, strict=True)])
+    return torch.stack([between(states, slopes, n, u, h) for n, u in zip(places, fractions, strict=True)])
 
 
 ROUNDING = 1e-6  # of a step: a time this near to a state is that state
 
 
-def _between(states: list[Tensor], slopes: list[Tensor], n: int, u: float, h: float) -> Tensor:
+def between(states: list[Tensor], slopes: list[Tensor], n: int, u: float, h: float) -> Tensor:
     """The cubic Hermite interpolant a fraction `u` of the way from state n to the next."""
     if abs(u) <= ROUNDING:
         return states[n]

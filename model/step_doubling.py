@@ -18,10 +18,10 @@ from torch import Tensor
 
 from model.dense import ROWS
 from model.errors import FlowError
+from model.fixed_step import ROUNDING, between
 from model.velocity_field import RowField
 
 FIRST, MOST = 8, 64  # steps over the whole time
-ROUNDING = 1e-6  # of a step: a time this near to a state is that state
 
 Watch = Callable[[float], None]  # told the fraction done after each evaluation; what it raises ends the solve
 
@@ -100,18 +100,8 @@ def runge_kutta(
     positions = points.new_empty(len(asked), *points.shape)  # [K, P, 3]
     for k, t in enumerate(asked):
         n = min(int(t / h + ROUNDING), steps - 1)
-        _between(states, slopes, n, t / h - n, h, positions[k])
+        positions[k] = between(states, slopes, n, t / h - n, h)
     return Paths(positions, error)
-
-
-def _between(states: list[Tensor], slopes: list[Tensor], n: int, u: float, h: float, out: Tensor) -> None:
-    """Into `out` [P, 3]: the cubic Hermite interpolant a fraction `u` of the way from state n to the next."""
-    out.copy_(states[n + 1] if u > 0.5 else states[n])
-    if ROUNDING < u < 1 - ROUNDING:
-        share = u * u * (3 - 2 * u)
-        torch.lerp(states[n], states[n + 1], share, out=out)
-        out.add_(slopes[n], alpha=u * (1 - u) * (1 - u) * h)
-        out.sub_(slopes[n + 1], alpha=u * (1 - u) * u * h)
 
 
 def _share(watch: Watch, start: float, length: float) -> Watch:

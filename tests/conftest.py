@@ -21,25 +21,19 @@ from tests.integration.service_processes import ANY_INPUT, Gateway, Worker, runn
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A running Redis with `url`, `restart()`, `kill()` then `start()`, `pause()` and `resume()`."""
-    server = RedisServer(tmp_path_factory.mktemp("redis"), MergedLog(sys.__stderr__ or sys.stderr))
-    try:
-        server.start()
-        server.wait_until_ready()
+    with running(
+        RedisServer(tmp_path_factory.mktemp("redis"), MergedLog(sys.__stderr__ or sys.stderr))
+    ) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="session")
 def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
     """A running S3 server: `endpoint_url`, `access_key_id`, `secret_access_key`, `bucket`, `client()`."""
-    server = ObjectStore(tmp_path_factory.mktemp("store"), MergedLog(sys.__stderr__ or sys.stderr))
-    try:
-        server.start()
-        server.wait_until_ready()
+    with running(
+        ObjectStore(tmp_path_factory.mktemp("store"), MergedLog(sys.__stderr__ or sys.stderr))
+    ) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="session")
