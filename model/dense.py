@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-ROWS = 2048  # evaluated together on a CPU: activations stay in its caches
+ROWS, GPU_ROWS = 2048, 65_536  # evaluated together: what a CPU's caches hold, what fills a GPU
 
 
 class Dense:
@@ -43,6 +43,11 @@ class Dense:
             return fused
         result = F.linear(x, self.weight, self.bias)
         return result.relu_() if activation == "relu" else result
+
+
+def rows_together(device: torch.device | str) -> int:
+    """How many rows to evaluate together on a device."""
+    return ROWS if torch.device(device).type == "cpu" else GPU_ROWS
 
 
 def product_type(device: torch.device | str) -> torch.dtype:

@@ -19,7 +19,7 @@ from model.build import build_model
 from model.checkpoints import checkpoint_hash, find_checkpoint, load_checkpoint
 from model.colors import correspondence_colors
 from model.config import Config, load_config
-from model.dense import ROWS, product_type
+from model.dense import product_type, rows_together
 from model.errors import ConfigError, InputError
 from model.fit import fit
 from model.isosurface import extract_isosurface
@@ -35,7 +35,6 @@ from model.times import check_times, frame_times, resample
 from model.velocity_field import RowField
 
 RESOLUTIONS = (32, 512)  # cells per side, least and most
-CPU_CHUNK, GPU_CHUNK = ROWS, 65_536  # points evaluated together: what a cache holds, what fills a GPU
 
 
 class Reconstructor:
@@ -154,7 +153,7 @@ class Reconstructor:
                 upsampling_steps=steps,
                 padding=config.generation.padding,
                 device=self.device,
-                chunk=CPU_CHUNK if self.device == "cpu" else GPU_CHUNK,
+                chunk=rows_together(self.device),
                 near=torch.from_numpy(inputs[0]) if spared.near_input else None,
                 on_chunk=advance,
             )  # [V, 3], [F, 3]
@@ -229,7 +228,7 @@ class Reconstructor:
         if (
             spared.spacing is None or self.device != "cpu"
         ):  # a GPU carries all vertices while few would leave it idle
-            rows = CPU_CHUNK if self.device == "cpu" else GPU_CHUNK
+            rows = rows_together(self.device)
             paths = carry(field, start, asked, spared.tolerance, rows=rows, watch=advance).positions
         else:
             paths = carry_by_particles(field, start, asked, spared.tolerance, spared.spacing, watch=advance)

@@ -21,18 +21,16 @@ from tests.integration.service_processes import ANY_INPUT, Gateway, Worker, runn
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A running Redis with `url`, `restart()`, `kill()` then `start()`, `pause()` and `resume()`."""
-    with running(
-        RedisServer(tmp_path_factory.mktemp("redis"), MergedLog(sys.__stderr__ or sys.stderr))
-    ) as server:
+    server = RedisServer(tmp_path_factory.mktemp("redis"), MergedLog(sys.__stderr__ or sys.stderr))
+    with running(server, 20):
         yield server
 
 
 @pytest.fixture(scope="session")
 def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
     """A running S3 server: `endpoint_url`, `access_key_id`, `secret_access_key`, `bucket`, `client()`."""
-    with running(
-        ObjectStore(tmp_path_factory.mktemp("store"), MergedLog(sys.__stderr__ or sys.stderr))
-    ) as server:
+    server = ObjectStore(tmp_path_factory.mktemp("store"), MergedLog(sys.__stderr__ or sys.stderr))
+    with running(server, 20):
         yield server
 
 

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from model.config import Config
 from model.decoders import Occupancy
+from model.dense import rows_together
 from model.isosurface import extract_isosurface
-from model.reconstruct import CPU_CHUNK, GPU_CHUNK
 from worker.tasks.loaded import LoadedModel
 
 Mesh = tuple[NDArray[np.float64], NDArray[np.int64]]  # vertices [V, 3] and faces [F, 3]
@@ -39,5 +39,5 @@ def extract_surface(model: LoadedModel, occupancy: Occupancy) -> Mesh:
         upsampling_steps=generation.upsampling_steps,
         padding=generation.padding,
         device=model.device,
-        chunk=CPU_CHUNK if model.device == "cpu" else GPU_CHUNK,
+        chunk=rows_together(model.device),
     )
