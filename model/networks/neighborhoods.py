@@ -1,0 +1,145 @@
+"""Which points of a cloud lie near which, on several levels: worked out once, outside of the networks.
+
+    cloud = neighborhoods(points)       # [B, N, 3], N ≥ 16, in random order
+    near = nearest(points, queries)     # [B, Q, 3] → [B, Q]
+
+Level 0 is the whole cloud and level l the first `sizes[l]` of its points, fewer by about the same factor from
+level to level, so points must be in random order (`points[:, torch.randperm(N)]`). Indices are row numbers
+of the points of a level, all clouds stacked ([B · sizes[l]]), as `rows.take` wants them.
+
+A query needs no search of its own but that of its nearest point: the points of all levels that it looks at
+are those near that one.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from model.networks.rows import take
+
+LEVELS = 4
+WITHIN = 16  # neighbours of a point on its own level, itself the first
+AROUND = 8, 6, 6  # points of each coarser level near a point of the cloud
+UPWARDS = 4  # points of the next coarser level that a point of a finer one reads
+SPACING = 8  # the spacing of a point is its distance to this neighbour
+COARSEST = 16, 64  # least and most points of the last level
+PAIRS = 2**27  # distances held at once on a GPU
+
+
+@dataclass(frozen=True)
+class Edges:
+    """From each of M targets to K sources."""
+
+    rows: Tensor  # [B, M, K], int64
+    offsets: Tensor  # [B, M, K, 5]: source − target in spacings, its length, log(spacing of source / target)
+
+
+@dataclass(frozen=True)
+class Neighborhoods:
+    points: Tensor  # [B, N, 3]
+    sizes: tuple[int, ...]
+    spacing: tuple[Tensor, ...]  # [B, sizes[l]] of each level
+    within: tuple[Tensor, ...]  # [B, sizes[l], K] of each level: neighbours on it
+    around: tuple[Tensor, ...]  # [B, N, K_l] of each level: its points near each point of the cloud
+
+    def level(self, number: int) -> Tensor:
+        """Points [B, sizes[number], 3] of a level."""
+        return self.points[:, : self.sizes[number]]
+
+    def within_level(self, number: int) -> Edges:
+        return self._edges(self.within[number], number, number)
+
+    def downwards(self, number: int) -> Edges:
+        """From the points of level `number` + 1 to those of level `number` around them."""
+        return self._edges(self.within[number][:, : self.sizes[number + 1]], number, number + 1)
+
+    def upwards(self, number: int) -> Edges:
+        """From the points of level `number` to the nearest of level `number` + 1."""
+        return self._edges(self.around[number + 1][:, : self.sizes[number], :UPWARDS], number + 1, number)
+
+    def _edges(self, rows: Tensor, source: int, target: int) -> Edges:
+        """Lengths are in units of the spacing of the target, or of the coarser level of the two."""
+        places = take(self.level(source).flatten(0, 1), rows)  # [B, M, K, 3]
+        own = self.spacing[target][:, : rows.shape[1], None]  # [B, M, 1]
+        others = take(self.spacing[source].reshape(-1, 1), rows)[..., 0]  # [B, M, K]
+        unit = others if source > target else own
+        offsets = (places - self.points[:, : rows.shape[1], None]) / unit[..., None]
+        lengths = offsets.norm(dim=-1, keepdim=True)
+        return Edges(rows, torch.cat([offsets, lengths, (others / own).log()[..., None]], dim=-1))
+
+
+def level_sizes(count: int) -> tuple[int, ...]:
+    """How many of `count` points each level has: 2000 → 2000, 628, 197, 62."""
+    least, most = COARSEST
+    last = min(count, max(least, min(most, count // 32)))
+    return tuple(round(count * (last / count) ** (level / (LEVELS - 1))) for level in range(LEVELS))
+
+
+def neighborhoods(points: Tensor) -> Neighborhoods:
+    """Those of B clouds [B, N, 3] in random order. Raises ValueError for fewer than 16 points."""
+    if points.shape[1] < WITHIN:
+        raise ValueError(f"found a cloud of {points.shape[1]} points, wanted {WITHIN} or more")
+    points = points.float()
+    sizes = level_sizes(points.shape[1])
+    levels = [points[:, :size] for size in sizes]
+    within, spacing = [], []
+    for level in levels:
+        rows, distances = _search(level, level, WITHIN)
+        spread = distances[..., SPACING]
+        # Points on top of each other have no spacing.
+        spacing.append(spread.clamp_min(1e-3 * spread.mean(dim=1, keepdim=True)).clamp_min(1e-9))
+        within.append(rows)
+    around = [
+        within[0],
+        *(_search(points, level, count)[0] for level, count in zip(levels[1:], AROUND, strict=True)),
+    ]
+    return Neighborhoods(points, sizes, tuple(spacing), tuple(within), tuple(around))
+
+
+def nearest(points: Tensor, queries: Tensor) -> Tensor:
+    """The nearest point of each query [B, Q, 3], as a row number of the points [B · N]: [B, Q]."""
+    return _search(queries, points, 1)[0][..., 0]
+
+
+def _search(targets: Tensor, sources: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` sources nearest to each target, nearest first: row numbers and distances [B, M, count]."""
+    search = _search_trees if targets.device.type == "cpu" else _search_pairs
+    rows, distances = search(targets, sources, count)
+    first = torch.arange(len(sources), device=rows.device) * sources.shape[1]
+    return rows + first[:, None, None], distances
+
+
+def _search_trees(targets: Tensor, sources: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    rows = torch.empty(*targets.shape[:2], count, dtype=torch.int64)
+    distances = torch.empty(*targets.shape[:2], count)
+    for b in range(len(targets)):
+        tree = cKDTree(sources[b].numpy())
+        found, numbers = tree.query(targets[b].numpy(), np.arange(1, count + 1))
+        rows[b], distances[b] = torch.from_numpy(numbers), torch.from_numpy(found)
+    return rows, distances
+
+
+def _search_pairs(targets: Tensor, sources: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """All distances. Not by products, whose cancellation is as large as the spacing of dense clouds."""
+    parts = []
+    for part in _chunks(targets, sources):
+        squares = (part[:, :, None, 0] - sources[:, None, :, 0]).square_()  # [B, m, n]
+        for axis in (1, 2):
+            difference = part[:, :, None, axis] - sources[:, None, :, axis]
+            squares.addcmul_(difference, difference)
+        found = squares.min(dim=2, keepdim=True) if count == 1 else squares.topk(count, dim=2, largest=False)
+        parts.append((found.indices, found.values.sqrt()))
+    rows, distances = zip(*parts, strict=True)
+    return torch.cat(rows, dim=1), torch.cat(distances, dim=1)
+
+
+def _chunks(targets: Tensor, sources: Tensor) -> Iterator[Tensor]:
+    step = max(1, PAIRS // (len(sources) * sources.shape[1]))
+    starts = [*range(0, targets.shape[1], step), targets.shape[1]]
+    for begin, end in pairwise(starts):
+        yield targets[:, begin:end]

@@ -1,0 +1,89 @@
+"""Features of the points of a cloud, on several levels: what local networks read.
+
+    cloud = neighborhoods(points)               # points [B, N, 3] in random order
+    features = PointFeatures()(cloud)           # Features: .levels [B, n_l, C_l] each, .overall [B, C]
+    read = NearbyPoints(CHANNELS)               # what queries make of them
+    near = nearest(points, queries)             # [B, Q]
+    seen = read(queries, near, cloud, read.keys(features))   # [B, Q, read.size]
+
+Points look at their neighbours; coarser levels gather from finer ones, and hand back what they make of it.
+All lengths are in units of the local spacing, so the features change with neither place nor size.
+
+The levels are those of PointNet++ (Qi et al. 2017), the layers close to those of DGCNN (Wang et al. 2019).
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.networks.edge_maximum import max_over_edges
+from model.networks.neighborhoods import LEVELS, Edges, Neighborhoods
+
+CHANNELS = (64, 96, 128, 128)  # of each level
+EDGE = 5  # numbers of an edge
+
+
+@dataclass(frozen=True)
+class Features:
+    levels: tuple[Tensor, ...]  # [B, sizes[l], C_l]
+    overall: Tensor  # [B, C], of the last level's width
+
+
+class EdgeLayer(nn.Module):
+    """Targets [B, M, c_target] gather from sources [B, n, c_source] along edges: [B, M, c].
+
+    One linear layer of source and edge, the maximum over the edges, then a residual MLP on the target alone,
+    as in PointNeXt (Qian et al. 2022): nothing but the first layer is computed for each edge.
+    """
+
+    def __init__(self, c_source: int, c_target: int, c: int) -> None:
+        super().__init__()
+        self.source = nn.Linear(c_source, c)
+        self.edge = nn.Linear(EDGE, c, bias=False)
+        self.message = nn.Linear(c, c)
+        self.skip = nn.Linear(c_target, c) if c_target != c else nn.Identity()
+        self.norm = nn.LayerNorm(c)
+        self.mlp = nn.Sequential(nn.Linear(c, 2 * c), nn.ReLU(), nn.Linear(2 * c, c))
+
+    def forward(self, sources: Tensor, targets: Tensor, edges: Edges) -> Tensor:
+        greatest = max_over_edges(self.source(sources).flatten(0, 1), self.edge.weight, edges)
+        y = self.skip(targets) + self.message(F.relu(greatest))  # [B, M, c]
+        result: Tensor = y + self.mlp(self.norm(y))
+        return result
+
+
+class PointFeatures(nn.Module):
+    """Down through the levels, up again, with skip connections. Of B clouds at once, all of N points."""
+
+    def __init__(self, channels: tuple[int, ...] = CHANNELS) -> None:
+        super().__init__()
+        self.channels = channels
+        self.down = nn.ModuleList(EdgeLayer(before, before, c) for before, c in pairwise((1, *channels)))
+        self.inner = nn.ModuleList(EdgeLayer(c, c, c) for c in channels)
+        self.overall = nn.Sequential(
+            nn.Linear(channels[-1], channels[-1]), nn.ReLU(), nn.Linear(channels[-1], channels[-1])
+        )
+        self.spread = nn.Linear(channels[-1], channels[-1])
+        self.up = nn.ModuleList(EdgeLayer(coarser, c, c) for c, coarser in pairwise(channels))
+        self.outer = nn.ModuleList(EdgeLayer(c, c, c) for c in channels)
+
+    def forward(self, cloud: Neighborhoods) -> Features:
+        within = [cloud.within_level(level) for level in range(LEVELS)]
+        spacing = cloud.spacing[0].log()
+        x = (spacing - spacing.mean(dim=1, keepdim=True))[..., None]  # [B, N, 1]
+        levels: list[Tensor] = []
+        for number in range(LEVELS):
+            size = cloud.sizes[number]
+            edges = cloud.downwards(number - 1) if number else within[0]
+            x = self.down[number](x, x[:, :size], edges)
+            x = self.inner[number](x, x, within[number])
+            levels.append(x)
+        overall: Tensor = self.overall(x).amax(dim=1)
+        x = x + self.spread(overall)[:, None]
+        levels[-1] = self.outer[-1](x, x, within[-1])
+        for number in reversed(range(LEVELS - 1)):
+            x = self.up[number](levels[number + 1], levels[number], cloud.upwards(number))
+            levels[number] = self.outer[number](x, x, within[number])
+        return Features(tuple(levels), overall)
