@@ -37,17 +37,17 @@ test: setup ## Run every test that needs no GPU
 
 bench: setup ## Measure fast against plain, cost against size, the service's overhead, training, reading data
 	@mkdir -p bench-out
-	$(BIN)/python -m tests.bench_inference --json bench-out/inference.json
-	$(BIN)/python -m tests.bench_sizes --json bench-out/sizes.json --plot bench-out/sizes.png
-	$(BIN)/python -m tests.bench
-	$(BIN)/python -m tests.bench_training
-	$(BIN)/python -m tests.bench_data
+	$(BIN)/python -m tests.benchmarks.inference --json bench-out/inference.json
+	$(BIN)/python -m tests.benchmarks.sizes --json bench-out/sizes.json --plot bench-out/sizes.png
+	$(BIN)/python -m tests.benchmarks.service
+	$(BIN)/python -m tests.benchmarks.training
+	$(BIN)/python -m tests.benchmarks.data
 
 chaos: setup ## Kill, hang, starve and cut every part while jobs run; about a quarter of an hour
-	$(BIN)/python -m tests.chaos
+	$(BIN)/python -m tests.suites.chaos
 
 load: setup ## Many clients at once: latencies, throughput, memory, leaks
-	$(BIN)/python -m tests.load
+	$(BIN)/python -m tests.suites.load
 
 audit: setup ## bandit over the code, known advisories of the locked packages
 	$(BIN)/bandit -q -c pyproject.toml -r service worker model -x '*/node_modules/*'

@@ -29,14 +29,15 @@ WORKDIR /app
 COPY LICENSE NOTICE ./
 COPY configs/ configs/
 COPY model/ model/
-COPY service/ service/
+COPY service/__init__.py service/
+COPY service/core/ service/core/
 COPY worker/ worker/
 RUN python -m compileall -q model service worker
 USER 10001
 # Hands the running job back to the queue at once, and ends.
 STOPSIGNAL SIGTERM
 # This container's worker is up, reaches Redis and beats in the registry. The start takes an import of torch.
-HEALTHCHECK --interval=15s --timeout=10s --start-period=120s CMD ["python", "-m", "worker.health"]
+HEALTHCHECK --interval=15s --timeout=10s --start-period=120s CMD ["python", "-m", "worker.serving.health"]
 CMD ["worker", "serve"]
 
 # torch's CUDA wheels bring cuBLAS, cuDNN and the rest along; the host's NVIDIA runtime adds the driver. So the

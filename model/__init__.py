@@ -10,9 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from model.build import build_model
     from model.checkpoints import load_checkpoint
-    from model.config import Config, load_config
+    from model.config.schema import Config, load_config
     from model.errors import (
         Canceled,
         CheckpointError,
@@ -22,24 +21,25 @@ if TYPE_CHECKING:
         InputError,
         ModelError,
     )
-    from model.meshes import MeshSequence
-    from model.reconstruct import Reconstructor
+    from model.meshes.sequence import MeshSequence
+    from model.networks.build import build_model
+    from model.reconstruction.reconstructor import Reconstructor
 
 _HOMES = {
     "Canceled": "errors",
     "CheckpointError": "errors",
-    "Config": "config",
+    "Config": "config.schema",
     "ConfigError": "errors",
     "EmptySurfaceError": "errors",
     "FlowError": "errors",
     "InputError": "errors",
-    "MeshSequence": "meshes",
+    "MeshSequence": "meshes.sequence",
     "ModelError": "errors",
-    "OccupancyFlow": "occupancy_flow",
-    "Reconstructor": "reconstruct",
-    "build_model": "build",
+    "OccupancyFlow": "networks.occupancy_flow",
+    "Reconstructor": "reconstruction.reconstructor",
+    "build_model": "networks.build",
     "load_checkpoint": "checkpoints",
-    "load_config": "config",
+    "load_config": "config.schema",
 }
 
 __all__ = [

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.config import Config
+from model.config.schema import Config
 from model.errors import CheckpointError
 
 # Published checkpoints hold loss_val_best as a numpy scalar, pickled under numpy's old or new module name.

@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
-from model.baselines import OccupancyNetwork4D, PointSetGeneration4D
-from model.build import Network
-from model.config import Config
+from model.config.schema import Config
 from model.errors import InputError
-from model.occupancy_flow import OccupancyFlow
+from model.networks.baselines import OccupancyNetwork4D, PointSetGeneration4D
+from model.networks.build import Network
+from model.networks.occupancy_flow import OccupancyFlow
 
 Batch = dict[str, Tensor]
 Terms = dict[str, Tensor]

@@ -4,10 +4,10 @@ from types import FrameType
 
 import uvicorn
 
-from service.app import create_app
-from service.connections import Connection
-from service.request_limits import HEAD_BYTES
-from service.settings import get_settings
+from service.api.app import create_app
+from service.api.http.limits import HEAD_BYTES
+from service.api.http.protocol import HardenedHTTPProtocol
+from service.core.settings import get_settings
 
 STOP_SECONDS = 3  # for requests under way
 
@@ -17,7 +17,7 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
-        self.config.app.state.parts.changes.close()  # type: ignore[union-attr]  # it is our FastAPI app
+        self.config.app.state.context.subscriptions.close()  # type: ignore[union-attr]  # it is our FastAPI app
 
 
 if __name__ == "__main__":
@@ -26,7 +26,7 @@ if __name__ == "__main__":
         create_app(settings),
         host=settings.host,
         port=settings.port,
-        http=Connection,
+        http=HardenedHTTPProtocol,
         ws="none",
         h11_max_incomplete_event_size=2 * HEAD_BYTES,  # beyond this the server does not even parse
         proxy_headers=False,  # nothing here asks who a proxy speaks for

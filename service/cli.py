@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.client_commands import cancel, download, list_jobs, reconstruct, status, up
+from service.client.commands import cancel, download, list_jobs, reconstruct, status
 
 if TYPE_CHECKING:  # the packages of a gateway, which a client need not have
-    from service.keys import KeyStore
-    from service.settings import Settings
+    from service.api.keys import KeyStore
+    from service.core.settings import Settings
 
 app = typer.Typer(
     help="Use a gateway, and look after one. Settings come from OFLOW_… environment variables.",
@@ -19,9 +20,21 @@ app = typer.Typer(
 )
 keys = typer.Typer(help="Bearer keys: who may use the gateway.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
-for command in (reconstruct, status, download, cancel, up):
+for command in (reconstruct, status, download, cancel):
     app.command()(command)
 app.command("list")(list_jobs)
+
+
+@app.command()
+def up(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The gateway's port, on loopback.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, help="Each runs one job at a time.")] = 1,
+    data: Annotated[Path | None, typer.Option(help="Keeps jobs and files; else they go with it.")] = None,
+) -> None:
+    """Run a whole service on this machine, without Docker (needs the extra `local` and a worker's)."""
+    from service.local.__main__ import up as run
+
+    run(port, workers, data)
 
 
 @keys.command()
@@ -35,8 +48,8 @@ def create(
     ] = None,
 ) -> None:
     """Make a key and print it, this once: only its hash is kept."""
-    from service.settings import get_settings
-    from service.webhooks import secret_text
+    from service.api.webhooks import secret_text
+    from service.core.settings import get_settings
 
     settings = get_settings()
     with _keys(settings) as store:
@@ -50,7 +63,7 @@ def create(
 @keys.command("list")
 def list_keys() -> None:
     """List the keys: id, when it was made, its limits, whether it was revoked, name."""
-    from service.settings import get_settings
+    from service.core.settings import get_settings
 
     settings = get_settings()
     with _keys(settings) as store:
@@ -64,7 +77,7 @@ def list_keys() -> None:
 @keys.command()
 def revoke(key_id: Annotated[str, typer.Argument(help="The id that `list` shows.")]) -> None:
     """Let a key open nothing any more. Its jobs go on, and expire as they would."""
-    from service.settings import get_settings
+    from service.core.settings import get_settings
 
     with _keys(get_settings()) as store:
         key = store.revoke(key_id)
@@ -80,7 +93,7 @@ def _keys(settings: "Settings") -> "Iterator[KeyStore]":
     from redis import Redis
     from redis.exceptions import RedisError
 
-    from service.keys import KeyStore
+    from service.api.keys import KeyStore
 
     url = settings.redis_url.get_secret_value()
     try:

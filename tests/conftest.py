@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from service.job_store import JobStore
+from service.core.jobs.store import JobStore
+from service.core.registry import Registry
+from service.core.settings import Settings
 from service.local.log import MergedLog
 from service.local.object_store import ObjectStore
 from service.local.redis_server import RedisServer
 from service.local.stack import service_environment
-from service.registry import Registry
-from service.samples import SAMPLES
-from service.settings import Settings
+from service.page.samples import SAMPLES
 from tests.integration.service_processes import ANY_INPUT, Gateway, Worker, running
 
 

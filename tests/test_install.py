@@ -9,8 +9,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SETTINGS = "Settings(redis_url='redis://127.0.0.1:1/0')"
 GATEWAY = f"""
-from service.app import create_app
-from service.settings import Settings
+from service.api.app import create_app
+from service.core.settings import Settings
 create_app({SETTINGS}).openapi()
 """
 SERVERS = """
@@ -30,7 +30,7 @@ for kind in (RedisServer, ObjectStore):
 RECONSTRUCT = [
     "bin/worker",
     "reconstruct",
-    str(ROOT / "service/samples/knees.npz"),
+    str(ROOT / "service/page/samples/knees.npz"),
     "out.glb",
     "--resolution",
     "32",

@@ -7,9 +7,9 @@ motion, without weights that were trained at that width.
 from typing import Any
 
 from model import Reconstructor
-from model.build import build_model
-from model.config import load_config
-from model.occupancy_flow import OccupancyFlow
+from model.config.schema import load_config
+from model.networks.build import build_model
+from model.networks.occupancy_flow import OccupancyFlow
 
 
 def widened(narrow: Reconstructor, config_name: str, model: dict[str, Any] | None = None) -> Reconstructor:

@@ -1,5 +1,5 @@
 """`python -m worker`: the command `worker`."""
 
-from worker.cli import main
+from worker.commands.cli import main
 
 main()

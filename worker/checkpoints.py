@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from model.checkpoints import checkpoint_hash, find_checkpoint
-from model.config import Config
+from model.config.schema import Config
 from model.errors import CheckpointError
-from service.settings import Settings
+from service.core.settings import Settings
 from worker.fetch import fetch
 
 HASH = re.compile(r"-([0-9a-f]{8,64})\.[^.]+$")

@@ -10,11 +10,11 @@ import typer
 from rich.console import Console
 
 from service.client import JobFailedError
+from service.client.retrying import ServiceError
 from service.local.directories import data_directory
 from service.local.errors import LocalStackError
 from service.local.log import MergedLog
 from service.local.stack import LocalStack
-from service.retrying import ServiceError
 
 app = typer.Typer(
     help="The whole service on this machine, without Docker.",

@@ -1,5 +1,7 @@
 """One sample through the whole service, by HTTP alone, as any client would send it."""
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -7,17 +9,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.text import Text
 
-from service.client import Client, JobFailedError, suffix_of
+from service.client.client import Client, JobFailedError, suffix_of
+from service.core.jobs.options import Format
+from service.core.jobs.views import JobView, ResultView
 from service.local.directories import data_directory
 from service.local.errors import LocalStackError
 from service.local.log import MergedLog
-from service.local.obj_archive import read_obj_archive
 from service.local.stack import LocalStack
-from service.options import Format
-from service.pictures import contact_sheet
-from service.samples import SAMPLES
-from service.sequences import read_sequence
-from service.views import JobView, ResultView
+from service.page.samples import SAMPLES
 
 POLL_SECONDS = 0.2
 FORMATS = (Format.GLB, Format.OBJ)
@@ -76,19 +75,12 @@ def _follow(
 
 
 def _draw(source: Path, obj_archive: Path, target: Path, result: ResultView) -> None:
-    with source.open("rb") as file:
-        sequence = read_sequence(file)
-    mesh = read_obj_archive(obj_archive)
-    contact_sheet(
-        sequence.points,
-        mesh.vertices,
-        mesh.faces,
-        mesh.colors,
-        times=sequence.times.tolist(),
-        mesh_times=mesh.times,
-        title=source.stem,
-        caption=f"{_size(result)}. {_fit(result)}.",
-    ).save(target)
+    """Let the worker's package draw, in a process of its own: nothing here imports it."""
+    command = [sys.executable, "-m", "worker", "render", str(source), str(obj_archive), str(target)]
+    told = ["--title", source.stem, "--caption", f"{_size(result)}. {_fit(result)}."]
+    done = subprocess.run(command + told, capture_output=True, text=True)  # noqa: S603
+    if done.returncode:
+        raise LocalStackError("the picture could not be drawn", (done.stdout + done.stderr).splitlines()[-5:])
 
 
 def _report(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from service.samples import SAMPLES
+from service.page.samples import SAMPLES
 
 _FOLDER = Path(__file__).parent
 _MEDIA_TYPES = {

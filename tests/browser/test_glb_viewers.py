@@ -14,8 +14,9 @@ import pytest
 import trimesh
 from PIL import Image
 
-from model.colors import correspondence_colors
-from model.meshes import MeshSequence
+from model.meshes.colors import correspondence_colors
+from model.meshes.glb import write_glb
+from model.meshes.sequence import MeshSequence
 
 HERE = Path(__file__).parent
 
@@ -71,7 +72,7 @@ def validate(node_modules, tmp_path):
     ids=["usual", "still", "far", "longest"],
 )
 def test_validator_has_nothing_to_say(validate, shape, normals, colored):
-    report = validate(worm(**shape, colored=colored).to_glb(normals=normals))
+    report = validate(write_glb(worm(**shape, colored=colored), normals))
     assert report["issues"]["messages"] == []
     assert report["info"]["animationCount"] == (shape["frames"] > 1)
     assert report["info"]["totalVertexCount"] == worm().vertices.shape[1]

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.job_store import JobStore
-from service.jobs import JobError, Progress
-from service.keys import KeyStore
-from service.settings import Settings
+from service.api.keys import KeyStore
+from service.core.jobs.record import JobError, Progress
+from service.core.jobs.store import JobStore
+from service.core.settings import Settings
 from tests.conftest import redis_of
 from tests.integration.service_processes import Gateway, Worker, running
 

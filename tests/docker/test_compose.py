@@ -5,12 +5,12 @@ import re
 import pytest
 from pydantic import ValidationError
 
+from service.core.settings import LOOPBACK, Settings
 from service.local.object_store import GRPC_OFFSET, _flags
 from service.local.redis_server import _CONFIG
-from service.settings import LOOPBACK, Settings
 from tests.docker.compose import ROOT, SECRETS, VARIABLE, example, interpolate, raw, services, variables
 from tests.docker.dockerfile import Dockerfile
-from worker.liveness import EXIT_GRACE
+from worker.serving.watchdog import EXIT_GRACE
 
 OURS = ["gateway", "worker", "worker-gpu"]
 

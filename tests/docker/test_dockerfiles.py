@@ -15,7 +15,7 @@ import typer.main
 from service.local.ports import free_ports
 from tests.docker.compose import ROOT
 from tests.docker.dockerfile import Dockerfile, files, is_sent
-from worker.cli import app as worker_command
+from worker.commands.cli import app as worker_command
 
 IMAGES = {"gateway": Dockerfile("gateway.Dockerfile"), "worker": Dockerfile("worker.Dockerfile")}
 PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"][
@@ -44,13 +44,13 @@ for package in packages:
     assert module.__file__.startswith(os.environ["PYTHONPATH"]), module.__file__
     for found in pkgutil.walk_packages(module.__path__, package + "."):
         # What only training needs is in the extra `train`, and not in the images.
-        drawing = ("worker.tasks.sheets", "worker.tasks.tsne")
+        drawing = ("worker.rendering.", "worker.tasks.tsne")
         trains = found.name.startswith(("worker.training.", "worker.evaluation.", "worker.data.", *drawing))
         if not found.name.endswith("__main__") and (not trains or "command" in found.name):
             importlib.import_module(found.name)
             loaded.append(found.name)
-from service.queue import celery_app
-from service.settings import get_settings
+from service.core.queue import celery_app
+from service.core.settings import get_settings
 celery_app(get_settings()).connection_for_write().transport  # imported by name, when a job is first sent
 print(json.dumps({"loaded": loaded, "torch": "torch" in sys.modules, "fastapi": "fastapi" in sys.modules}))
 """
@@ -109,11 +109,11 @@ def parts(name: str) -> set[str]:
 
 def test_images_hold_their_packages_and_no_other():
     assert parts("gateway") == {"service"}
-    assert parts("worker") == set(PACKAGES)
+    assert parts("worker") == {"service/core" if name == "service" else name for name in PACKAGES}
     for name in IMAGES:
         for sources, target in IMAGES[name].copies():
             assert all(files(source) for source in sources), f"{sources} leave nothing to copy"
-            assert target in {"/tmp/", "./", *sources}
+            assert target in {"/tmp/", "./", "service/", *sources}
 
 
 def test_torch_is_the_version_of_the_makefile():
@@ -126,8 +126,8 @@ def test_torch_is_the_version_of_the_makefile():
 
 def test_context_is_what_the_images_need():
     kept = [
-        "service/app.py",
-        "worker/cli.py",
+        "service/api/app.py",
+        "worker/commands/cli.py",
         "configs/default.yaml",
         "configs/checkpoints/bodies_128.pt",
         "worker/bodies/rig_8k.npz",
@@ -165,7 +165,7 @@ def test_every_module_imports_with_what_the_lock_names(image: str, packages: lis
     assert answer.returncode == 0, answer.stderr
     found = json.loads(answer.stdout)
     assert not [name for name in found["loaded"] if name.startswith("service.local")]
-    assert {"gateway": "service.app", "worker": "worker.runner"}[image] in found["loaded"]
+    assert {"gateway": "service.api.app", "worker": "worker.serving.runner"}[image] in found["loaded"]
     assert found["torch"] is (image == "worker")
     assert found["fastapi"] is (image == "gateway")
 
@@ -218,4 +218,4 @@ def test_worker_is_a_command(image: str, app: Path, tmp_path: Path):
     assert answer.returncode == 1, "no settings are given"
     assert "OFLOW_REDIS_URL: Field required" in answer.stderr
     assert worker.last("STOPSIGNAL") == "SIGTERM"
-    assert worker.command("HEALTHCHECK") == ["python", "-m", "worker.health"]
+    assert worker.command("HEALTHCHECK") == ["python", "-m", "worker.serving.health"]

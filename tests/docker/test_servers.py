@@ -12,17 +12,17 @@ import botocore.exceptions
 import pytest
 import redis
 
+from service.core.object_store import ObjectStore
+from service.core.registry import Registry
+from service.core.settings import Settings
 from service.local.binaries import find_server
 from service.local.log import MergedLog
 from service.local.object_store import GRPC_OFFSET
 from service.local.ports import LOOPBACK, free_ports
 from service.local.processes import ManagedProcess
-from service.registry import Registry
-from service.settings import Settings
-from service.storage import ObjectStore
 from tests.docker.compose import SECRETS, services, variables
 from tests.docker.dockerfile import Dockerfile
-from worker.parts import worker_name
+from worker.serving.context import worker_name
 
 PASSWORD = SECRETS["VALKEY_PASSWORD"]
 

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 import httpx
 
+from service.core.registry import ModelInfo, ModelInput
 from service.local.log import MergedLog
 from service.local.ports import LOOPBACK, free_ports
 from service.local.processes import ManagedProcess
-from service.registry import ModelInfo, ModelInput
 
 # For tests of the gateway alone: a model that no worker holds and that reads anything.
 ANY_INPUT = ModelInfo(

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from service.job_store import JobStore
+from service.core.jobs.store import JobStore
+from service.core.settings import Settings
 from service.local.object_store import ObjectStore
-from service.settings import Settings
 from tests.integration.service_processes import Gateway, Worker
-from worker import liveness
-from worker.liveness import CANCEL_GRACE, Liveness
-from worker.parts import Parts
+from worker.serving import watchdog
+from worker.serving.context import WorkerContext
+from worker.serving.watchdog import CANCEL_GRACE, Watchdog
 
 
 def test_a_queued_job_is_canceled_and_never_started(
@@ -94,8 +94,8 @@ def test_a_canceled_job_that_hangs_loses_its_process(
     try:
         jobs.claim(queued["id"], 3)
         request = SimpleNamespace(id=queued["id"], worker_pid=hanging.pid)
-        monkeypatch.setattr(liveness.state, "reserved_requests", [request])
-        watcher = Liveness(Parts(settings))
+        monkeypatch.setattr(watchdog.state, "reserved_requests", [request])
+        watcher = Watchdog(WorkerContext(settings))
         watcher.stop_canceled()
         assert not watcher.canceled
         gateway.client.delete(f"/jobs/{queued['id']}")

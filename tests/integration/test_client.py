@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from service.client import Client, JobFailedError
-from service.jobs import State
-from service.retrying import ServiceError
-from service.samples import SAMPLES
+from service.client.retrying import ServiceError
+from service.core.jobs.record import State
+from service.page.samples import SAMPLES
 from tests.integration.service_processes import Gateway, Worker
 
 SAMPLE = SAMPLES["jumping_jacks"].path

@@ -15,9 +15,9 @@ import psutil
 import pytest
 from PIL import Image
 
-from service.local.errors import LocalStackError
-from service.local.obj_archive import read_obj_archive
-from service.samples import SAMPLES
+from model.errors import InputError
+from service.page.samples import SAMPLES
+from worker.rendering.obj_archive import read_obj_archive
 
 NAME = next(iter(SAMPLES))
 DEMO = [sys.executable, "-m", "service.local", "demo"]
@@ -120,7 +120,7 @@ def test_an_obj_archive_that_contradicts_its_manifest_is_refused(tmp_path: Path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("manifest.json", json.dumps(manifest))
         archive.writestr("00000.obj", "v 0 0 0 1 0 0\nv 1 0 0 1 0 0\nv 0 1.5 0 0 0 1\nf 1 2 3\n")
-    with pytest.raises(LocalStackError, match="'frames': 1"):
+    with pytest.raises(InputError, match="'frames': 1"):
         read_obj_archive(path)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("00001.obj", "v 0 0 1 1 0 0\nv 1 0 1 1 0 0\nv 0 1.5 1 0 0 1\nf 1 2 3\n")

@@ -10,12 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from service import job_events
-from service.deps import Parts
-from service.job_store import JobStore
-from service.jobs import Job, Progress
-from service.routes import events
-from service.settings import Settings
+from service.api.dependencies import GatewayContext
+from service.api.routes import events
+from service.core.jobs import events as job_events
+from service.core.jobs.record import Job, Progress
+from service.core.jobs.store import JobStore
+from service.core.settings import Settings
 from tests.integration.service_processes import Gateway, Worker
 
 Event = dict[str, Any]
@@ -123,11 +123,11 @@ def test_silence_is_broken_by_a_heartbeat(
 ) -> None:
     monkeypatch.setattr(events, "HEARTBEAT", 0.3)
     monkeypatch.setattr(events, "LOOK_AGAIN", 0.1)
-    parts = Parts(settings)
+    context = GatewayContext(settings)
 
     async def read() -> list[bytes]:
         told = []
-        async for chunk in events._events(parts, job, 2):
+        async for chunk in events._events(context, job, 2):
             told.append(chunk)
             if len(told) == 2:
                 jobs.report(job, Progress(stage="flow", percent=50))

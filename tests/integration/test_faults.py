@@ -1,5 +1,7 @@
-"""The short form of the fault suite: a fault of each part, struck while jobs run. `python -m tests.chaos` has
-them all."""
+"""The short form of the fault suite: one fault of each part while jobs run.
+
+`python -m tests.suites.chaos` runs all of them.
+"""
 
 import asyncio
 import errno
@@ -10,19 +12,19 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from service import problems
-from service.job_store import JobStore
-from service.jobs import Input, Job, JobError, State
-from service.options import Options
-from tests.chaos.gateway_faults import gateway_killed_storing
-from tests.chaos.kinds import MANY_PARTS, QUICK, STEADY
-from tests.chaos.ledger import Ledger
-from tests.chaos.scenarios import SCENARIOS, Run
-from tests.chaos.stack import Stack
-from tests.chaos.store_faults import result_gone
-from tests.chaos.suite import run
-from tests.chaos.valkey_faults import valkey_killed
-from tests.chaos.worker_faults import out_of_memory, worker_asked_to_stop_storing
+from service.api.http import problems
+from service.core.jobs.options import Options
+from service.core.jobs.record import Input, Job, JobError, State
+from service.core.jobs.store import JobStore
+from tests.suites.chaos.gateway_faults import gateway_killed_storing
+from tests.suites.chaos.kinds import MANY_PARTS, QUICK, STEADY
+from tests.suites.chaos.ledger import Ledger
+from tests.suites.chaos.scenarios import SCENARIOS, Run
+from tests.suites.chaos.stack import Stack
+from tests.suites.chaos.store_faults import result_gone
+from tests.suites.chaos.suite import run
+from tests.suites.chaos.valkey_faults import valkey_killed
+from tests.suites.chaos.worker_faults import out_of_memory, worker_asked_to_stop_storing
 
 
 @pytest.fixture(scope="module")

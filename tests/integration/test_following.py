@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from service.job_store import JobStore
-from service.jobs import JobError, Progress
+from service.core.jobs.record import JobError, Progress
+from service.core.jobs.store import JobStore
 from tests.integration.service_processes import Gateway
 
 

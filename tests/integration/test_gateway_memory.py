@@ -8,7 +8,7 @@ import numpy as np
 import psutil
 from redis import Redis
 
-from service.registry import Registry
+from service.core.registry import Registry
 from tests.integration.service_processes import ANY_INPUT, Gateway
 
 LIMIT = 150e6  # bytes

@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from service.idempotency import LEASE_SECONDS, Idempotency, Reservation
-from service.job_store import JobStore, ReservationLost
-from service.jobs import OPEN_OWNER, Input, Job
-from service.options import Options
+from service.api.idempotency import LEASE_SECONDS, Idempotency, Reservation
+from service.core.jobs.options import Options
+from service.core.jobs.record import OPEN_OWNER, Input, Job
+from service.core.jobs.store import JobStore, ReservationLost
 from tests.integration.service_processes import Gateway
 
 

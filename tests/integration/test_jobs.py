@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from model import Reconstructor
-from model.meshes import WRITERS
-from service.sequences import read_sequence
+from model.meshes.writers import WRITERS
+from service.core.sequences.sequence import read_sequence
 from tests.integration.service_processes import Gateway, Worker
 
 FORMATS = ["glb", "obj", "ply", "npz"]

@@ -13,8 +13,8 @@ import httpx
 import pytest
 from redis import Redis
 
-from service.job_store import JobStore
-from service.keys import KeyStore
+from service.api.keys import KeyStore
+from service.core.jobs.store import JobStore
 from tests.integration.service_processes import Gateway, running
 
 SERVICE = str(Path(sysconfig.get_path("scripts")) / "service")
@@ -195,7 +195,7 @@ def test_open_jobs_are_counted_for_each_key_even_when_they_come_at_once(
         assert (answer.status_code, answer.json()["code"]) == (429, "too_many_jobs")
         assert int(answer.headers["retry-after"]) > 0
         assert answer.headers["ratelimit"].startswith('"open-jobs";r=0, "requests";')
-    counted = jobs.tally.read()["now", any_model, "queued"]
+    counted = jobs.counters.read()["now", any_model, "queued"]
     assert counted == redis.zcard(jobs.waiting_key(any_model))  # the refused left nothing behind
     locked.client.delete(f"/jobs/{taken[0].json()['id']}", headers=with_key(text))
     assert submit(locked, text, sample, model=any_model).status_code == 202

@@ -8,7 +8,7 @@ from pathlib import Path
 
 def test_a_short_load(tmp_path: Path) -> None:
     file = tmp_path / "load.json"
-    command = [sys.executable, "-m", "tests.load", "jobs", "--jobs=6", "--clients=3", f"--json={file}"]
+    command = [sys.executable, "-m", "tests.suites.load", "jobs", "--jobs=6", "--clients=3", f"--json={file}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "wait in the queue" in done.stdout

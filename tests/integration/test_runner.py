@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 from celery.exceptions import TimeLimitExceeded
 
-from service.jobs import Input, Job, JobError, Progress, State
-from service.options import Options
-from service.sequences import inspect_sequence
-from service.settings import Settings
+from service.core.jobs.options import Options
+from service.core.jobs.record import Input, Job, JobError, Progress, State
+from service.core.sequences.sequence import inspect_sequence
+from service.core.settings import Settings
 from tests.integration.service_processes import WORKER
-from worker.parts import Parts
-from worker.runner import Runner
+from worker.serving.context import WorkerContext
+from worker.serving.runner import Runner
 
 
 @pytest.fixture(scope="module")
 def runner(settings: Settings) -> Runner:
-    return Runner(Parts(settings))
+    return Runner(WorkerContext(settings))
 
 
 @pytest.fixture
@@ -39,20 +39,20 @@ def queue(runner: Runner, announced: bytes, stored: bytes, **options: Any) -> Jo
         sha256=hashlib.sha256(announced).hexdigest(),
     )
     job = Job.new("bodies", Options(resolution=32, **options), source, 600)
-    runner.parts.store.put(job.input_key, io.BytesIO(stored), "application/octet-stream")
-    runner.parts.jobs.create(job)
+    runner.context.store.put(job.input_key, io.BytesIO(stored), "application/octet-stream")
+    runner.context.jobs.create(job)
     return job
 
 
 def ended(runner: Runner, job: Job) -> Job:
-    record = runner.parts.jobs.get(job.id)
+    record = runner.context.jobs.get(job.id)
     assert record is not None
     return record
 
 
 def test_a_job_that_kills_every_worker_fails_at_last(runner: Runner, job: Job) -> None:
     for attempt in (1, 2, 3):  # each attempt begins, and its worker is gone
-        claimed = runner.parts.jobs.claim(job.id, 3)
+        claimed = runner.context.jobs.claim(job.id, 3)
         assert claimed is not None
         assert claimed.attempt == attempt
     runner.run(job.id)
@@ -64,7 +64,7 @@ def test_a_job_that_kills_every_worker_fails_at_last(runner: Runner, job: Job) -
 
 
 def test_a_second_finisher_changes_nothing(runner: Runner, job: Job) -> None:
-    jobs = runner.parts.jobs
+    jobs = runner.context.jobs
     first = jobs.claim(job.id, 3)
     second = jobs.claim(job.id, 3)
     assert first is not None
@@ -81,19 +81,19 @@ def test_a_second_finisher_changes_nothing(runner: Runner, job: Job) -> None:
 def test_an_attempt_that_was_taken_over_stops_and_writes_nothing(
     runner: Runner, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claim = runner.parts.jobs.claim
+    claim = runner.context.jobs.claim
 
     def claim_twice(job_id: str, most: int) -> Job | None:
         mine = claim(job_id, most)
         claim(job_id, most)  # another worker, right after
         return mine
 
-    monkeypatch.setattr(runner.parts.jobs, "claim", claim_twice)
+    monkeypatch.setattr(runner.context.jobs, "claim", claim_twice)
     runner.run(job.id)
     record = ended(runner, job)
     assert (record.state, record.attempt, record.result) == (State.RUNNING, 2, None)
-    listed = runner.parts.store.client.list_objects_v2(
-        Bucket=runner.parts.store.bucket, Prefix=f"jobs/{job.id}/attempt"
+    listed = runner.context.store.client.list_objects_v2(
+        Bucket=runner.context.store.bucket, Prefix=f"jobs/{job.id}/attempt"
     )
     assert listed["KeyCount"] == 0
 
@@ -107,7 +107,7 @@ def test_an_input_that_is_not_the_uploaded_one_is_not_reconstructed(runner: Runn
 
 
 def test_a_missing_input_ends_the_job_at_once(runner: Runner, job: Job) -> None:
-    runner.parts.store.delete(job.input_key)
+    runner.context.store.delete(job.input_key)
     runner.run(job.id)
     record = ended(runner, job)
     assert record.error is not None
@@ -134,9 +134,9 @@ def test_a_job_killed_at_its_deadline_is_failed_by_the_parent(
 ) -> None:
     for name in ("OFLOW_REDIS_URL", *(k for k in server_env if k.startswith("OFLOW_S3"))):
         monkeypatch.setitem(os.environ, name, server_env[name])
-    from worker.app import reconstruct
+    from worker.serving.app import reconstruct
 
-    runner.parts.jobs.claim(job.id, 3)
+    runner.context.jobs.claim(job.id, 3)
     reconstruct.on_failure(TimeLimitExceeded(900), job.id)
     record = ended(runner, job)
     assert record.error is not None

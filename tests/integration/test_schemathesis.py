@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from service.keys import KeyStore
-from service.registry import Registry
+from service.api.keys import KeyStore
+from service.core.registry import Registry
 from tests.integration.service_processes import ANY_INPUT, Gateway, running
 
 SCHEMATHESIS = Path(sysconfig.get_path("scripts")) / "schemathesis"

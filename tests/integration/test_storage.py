@@ -7,8 +7,8 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
-from service.settings import Settings
-from service.storage import PART, ObjectStore
+from service.core.object_store import PART, ObjectStore
+from service.core.settings import Settings
 
 
 @pytest.fixture

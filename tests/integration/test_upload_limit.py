@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from service.registry import Registry
+from service.core.registry import Registry
 from tests.integration.service_processes import ANY_INPUT, Gateway
 
 LIMIT = 2**20

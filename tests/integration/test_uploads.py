@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from service.deps import Parts
+from service.api.background.retention import expire_uploads
+from service.api.dependencies import GatewayContext
+from service.core.settings import Settings
 from service.local.object_store import ObjectStore
-from service.retention import expire_uploads
-from service.settings import Settings
 from tests.integration.service_processes import Gateway
 
 
@@ -73,8 +73,8 @@ def test_the_form_takes_one_file_at_one_place(gateway: Gateway, any_model: str, 
 
 
 def test_the_form_takes_no_more_than_the_limit(settings: Settings) -> None:
-    parts = Parts(settings)
-    _, form = parts.uploads.create("open", 60, 1000)
+    context = GatewayContext(settings)
+    _, form = context.uploads.create("open", 60, 1000)
     for size, taken in ((1000, True), (1001, False)):
         answer = httpx.post(form.url, data=form.fields, files={"file": ("a", bytes(size))}, trust_env=False)
         assert answer.is_success is taken
@@ -117,14 +117,14 @@ def test_an_upload_that_holds_no_sequence_is_refused_like_any(gateway: Gateway, 
 
 
 def test_an_expired_upload_loses_its_file(settings: Settings, sample: bytes) -> None:
-    parts = Parts(settings)
-    upload, form = parts.uploads.create("open", 60, 10_000_000)
+    context = GatewayContext(settings)
+    upload, form = context.uploads.create("open", 60, 10_000_000)
     httpx.post(form.url, data=form.fields, files={"file": ("a", sample)}, trust_env=False).raise_for_status()
-    assert parts.uploads.get(upload.id, "open") == upload
-    assert parts.uploads.get(upload.id, "somebody else") is None
-    expire_uploads(parts)
-    assert parts.store.size(upload.key) == len(sample)
-    parts.redis.zadd(parts.uploads.expiry, {upload.id: time.time() - 1})
-    expire_uploads(parts)
-    assert parts.store.size(upload.key) is None
-    assert parts.redis.zscore(parts.uploads.expiry, upload.id) is None
+    assert context.uploads.get(upload.id, "open") == upload
+    assert context.uploads.get(upload.id, "somebody else") is None
+    expire_uploads(context)
+    assert context.store.size(upload.key) == len(sample)
+    context.redis.zadd(context.uploads.expiry, {upload.id: time.time() - 1})
+    expire_uploads(context)
+    assert context.store.size(upload.key) is None
+    assert context.redis.zscore(context.uploads.expiry, upload.id) is None

@@ -18,13 +18,14 @@ from typing import Any
 
 import pytest
 
-from service import webhook_delivery, webhooks
-from service.deps import Parts
-from service.jobs import Input, Job, State
-from service.options import Options
-from service.settings import Settings
-from service.webhook_delivery import ATTEMPTS, WebhookDelivery, pause_after
-from service.webhooks import deliver, secret_text, sign
+from service.api import webhooks
+from service.api.background import webhook_delivery
+from service.api.background.webhook_delivery import ATTEMPTS, WebhookDelivery, pause_after
+from service.api.dependencies import GatewayContext
+from service.api.webhooks import deliver, secret_text, sign
+from service.core.jobs.options import Options
+from service.core.jobs.record import Input, Job, State
+from service.core.settings import Settings
 from tests.integration.service_processes import Gateway, running
 
 MASTER = "0123456789abcdef0123456789abcdef"
@@ -148,18 +149,18 @@ def test_only_success_counts_and_redirects_are_not_followed(
 def test_what_is_not_taken_is_sent_again_later_and_later(
     sending: Settings, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parts = Parts(sending)
+    context = GatewayContext(sending)
     job = job_for(receiver.url).with_(state=State.QUEUED, ended_at=None)
-    parts.jobs.create(job)
-    parts.jobs.cancel(job.id)
+    context.jobs.create(job)
+    context.jobs.cancel(job.id)
     receiver.answers = [500, 503]
     monkeypatch.setattr(webhook_delivery, "FIRST_PAUSE", 0.2)
     monkeypatch.setattr(webhook_delivery, "FACTOR", 2.0)
 
     async def send() -> None:
         delivery = WebhookDelivery()
-        while parts.redis.zscore(parts.jobs.webhooks, job.id) is not None:
-            await delivery.send_due(parts)
+        while context.redis.zscore(context.jobs.webhooks, job.id) is not None:
+            await delivery.send_due(context)
             await asyncio.sleep(0.02)
 
     began = time.monotonic()
@@ -167,7 +168,7 @@ def test_what_is_not_taken_is_sent_again_later_and_later(
     assert 0.6 < time.monotonic() - began < 4
     assert len(receiver.received) == 3
     assert len({headers["webhook-id"] for headers, _ in receiver.received}) == 1
-    assert parts.redis.hget(f"{parts.jobs.webhooks}:attempts", job.id) is None
+    assert context.redis.hget(f"{context.jobs.webhooks}:attempts", job.id) is None
 
 
 def test_it_is_given_up_in_the_end() -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.build import build_model
-from model.config import Config
+from model.config.schema import Config
+from model.networks.build import build_model
 
 DATA = Path(__file__).parent.parent / "data"
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from model.build import build_model
 from model.checkpoints import checkpoint_hash, find_checkpoint, load_checkpoint, read_checkpoint
-from model.config import load_config
+from model.config.schema import load_config
 from model.errors import CheckpointError
+from model.networks.build import build_model
 
 
 @pytest.fixture

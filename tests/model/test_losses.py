@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 from torchdiffeq import odeint_adjoint
 
-from model.build import build_model
 from model.checkpoints import find_checkpoint, load_checkpoint
-from model.config import Config, load_config
+from model.config.schema import Config, load_config
 from model.errors import ConfigError, InputError
 from model.losses import (
     HALVES,
@@ -25,11 +24,12 @@ from model.losses import (
     losses,
     needed_fields,
 )
-from model.normalization import UnitBox
-from model.occupancy_flow import OccupancyFlow
+from model.networks.build import build_model
+from model.networks.occupancy_flow import OccupancyFlow
+from model.reconstruction.normalization import UnitBox
 from tests.model.published import DATA, filled, outputs
 
-SAMPLES = Path(__file__).parents[2] / "service" / "samples"
+SAMPLES = Path(__file__).parents[2] / "service" / "page" / "samples"
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from service.keys import Key
+from service.api.keys import Key
 from tests.integration.service_processes import Gateway
 
 

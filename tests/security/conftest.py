@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.keys import KeyStore
-from service.settings import Settings
+from service.api.keys import KeyStore
+from service.core.settings import Settings
 from tests.conftest import redis_of
 from tests.integration.service_processes import Gateway, running
 from tests.security.caller import Caller

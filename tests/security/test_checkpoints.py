@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from model import load_config
 from model.checkpoints import checkpoint_hash
 from model.errors import CheckpointError
-from service.settings import Settings
+from service.core.settings import Settings
 from tests.security.caller import Caller
 from worker.checkpoints import served_checkpoint
 
@@ -52,11 +52,11 @@ def test_only_the_file_with_the_hash_is_loaded(settings: Settings) -> None:
 
 
 def test_a_worker_told_another_hash_ends_without_a_model(settings: Settings) -> None:
-    from worker.parts import Parts
-    from worker.runner import Runner
+    from worker.serving.context import WorkerContext
+    from worker.serving.runner import Runner
 
     with pytest.raises(CheckpointError, match="OFLOW_CHECKPOINT_SHA256"):
-        Runner(Parts(settings_with(settings, checkpoint_sha256="0" * 64)))
+        Runner(WorkerContext(settings_with(settings, checkpoint_sha256="0" * 64)))
 
 
 def test_nothing_is_fetched_without_a_hash(settings: Settings, unfetched: list[str]) -> None:

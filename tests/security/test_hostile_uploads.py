@@ -16,7 +16,7 @@ import pytest
 from tests.integration.service_processes import Gateway
 from tests.security.caller import Caller
 from tests.security.test_requests import MEMORY, watched
-from tests.service.test_sequences_fuzz import UPLOADS, damaged_upload, hostile_upload
+from tests.service.core.test_sequences_fuzz import UPLOADS, damaged_upload, hostile_upload
 
 REFUSALS = {413: "too_large", 415: "unsupported_media", 422: "invalid_sequence"}
 

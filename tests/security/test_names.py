@@ -11,9 +11,9 @@ from urllib.parse import quote
 import pytest
 from redis import Redis
 
+from service.core.logs import configure_logs
+from service.core.settings import Settings
 from service.local.object_store import ObjectStore
-from service.logs import configure_logs
-from service.settings import Settings
 from tests.conftest import redis_of
 from tests.integration.service_processes import Gateway
 from tests.security.caller import Caller

@@ -11,10 +11,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import httpx
 import pytest
 
-from service.deps import Parts
+from service.api.dependencies import GatewayContext
+from service.api.uploads import TooManyUploads
+from service.core.settings import Settings
 from service.local.object_store import ObjectStore
-from service.settings import Settings
-from service.uploads import TooManyUploads
 from tests.security.caller import Caller
 
 FILE = b"the file of a job"
@@ -22,16 +22,16 @@ FULL = {"Signature": "0" * 64, "Expires": "604800", "Date": "20300101T000000Z"}
 
 
 @pytest.fixture(scope="module")
-def parts(settings: Settings) -> Parts:
-    parts = Parts(settings)
+def context(settings: Settings) -> GatewayContext:
+    context = GatewayContext(settings)
     for key in ("jobs/one/attempt-1/a.glb", "jobs/two/attempt-1/a.glb"):
-        parts.store.put(key, io.BytesIO(FILE), "model/gltf-binary")
-    return parts
+        context.store.put(key, io.BytesIO(FILE), "model/gltf-binary")
+    return context
 
 
 @pytest.fixture(scope="module")
-def address(parts: Parts) -> str:
-    return parts.store.presign("jobs/one/attempt-1/a.glb", "a.glb", 600)
+def address(context: GatewayContext) -> str:
+    return context.store.presign("jobs/one/attempt-1/a.glb", "a.glb", 600)
 
 
 def get(url: str) -> httpx.Response:
@@ -75,20 +75,20 @@ def test_an_address_to_read_is_none_to_write(address: str, method: str) -> None:
     assert get(address).content == FILE
 
 
-def test_an_address_opens_for_a_while_and_never_longer_than_the_job_lives(parts: Parts) -> None:
-    url = parts.store.presign("jobs/one/attempt-1/a.glb", "a.glb", 2)
+def test_an_address_opens_for_a_while_and_never_longer_than_the_job_lives(context: GatewayContext) -> None:
+    url = context.store.presign("jobs/one/attempt-1/a.glb", "a.glb", 2)
     assert get(url).status_code == 200
     _wait_until_refused(lambda: get(url))
-    assert "X-Amz-Expires=1&" in parts.store.presign("jobs/one/attempt-1/a.glb", "a.glb", -5) + "&"
-    limit = parts.store.download_seconds
-    assert f"X-Amz-Expires={limit}&" in parts.store.presign("jobs/one/attempt-1/a.glb", "a", 10**7) + "&"
+    assert "X-Amz-Expires=1&" in context.store.presign("jobs/one/attempt-1/a.glb", "a.glb", -5) + "&"
+    limit = context.store.download_seconds
+    assert f"X-Amz-Expires={limit}&" in context.store.presign("jobs/one/attempt-1/a.glb", "a", 10**7) + "&"
 
 
-def test_the_address_of_a_deleted_file_opens_nothing(parts: Parts) -> None:
-    parts.store.put("jobs/three/attempt-1/a.glb", io.BytesIO(FILE), "model/gltf-binary")
-    url = parts.store.presign("jobs/three/attempt-1/a.glb", "a.glb", 600)
+def test_the_address_of_a_deleted_file_opens_nothing(context: GatewayContext) -> None:
+    context.store.put("jobs/three/attempt-1/a.glb", io.BytesIO(FILE), "model/gltf-binary")
+    url = context.store.presign("jobs/three/attempt-1/a.glb", "a.glb", 600)
     assert get(url).status_code == 200
-    parts.store.delete_all("jobs/three/")
+    context.store.delete_all("jobs/three/")
     assert get(url).status_code == 404
 
 
@@ -98,7 +98,9 @@ def post(form: Any, file: bytes, **changes: str) -> httpx.Response:
     )
 
 
-def test_a_form_of_another_upload_writes_nothing_here(mine: Caller, yours: Caller, parts: Parts) -> None:
+def test_a_form_of_another_upload_writes_nothing_here(
+    mine: Caller, yours: Caller, context: GatewayContext
+) -> None:
     """Nor does any mixture of two that are both good."""
     one, two = (caller.send("POST", "/uploads").json() for caller in (mine, yours))
     for name in ("key", "policy", "x-amz-signature"):
@@ -106,7 +108,7 @@ def test_a_form_of_another_upload_writes_nothing_here(mine: Caller, yours: Calle
     assert post(one, b"x", **{"x-amz-signature": "0" * 64}).status_code == 403
     assert post(one, b"x", **{"x-amz-date": "20300101T000000Z"}).status_code == 403
     assert post(one, b"x", key=one["fields"]["key"] + "/../../jobs/one/input").status_code in (400, 403)
-    assert {parts.store.size(f"uploads/{upload['upload_id']}") for upload in (one, two)} == {None}
+    assert {context.store.size(f"uploads/{upload['upload_id']}") for upload in (one, two)} == {None}
 
 
 def test_a_form_of_somebody_else_is_of_no_use(
@@ -123,7 +125,7 @@ def test_a_form_of_somebody_else_is_of_no_use(
 
 
 def test_a_form_that_is_sent_again_changes_no_job(
-    mine: Caller, sample: bytes, any_model: str, object_store: ObjectStore, parts: Parts
+    mine: Caller, sample: bytes, any_model: str, object_store: ObjectStore, context: GatewayContext
 ) -> None:
     upload = mine.send("POST", "/uploads").json()
     post(upload, sample).raise_for_status()
@@ -131,14 +133,14 @@ def test_a_form_that_is_sent_again_changes_no_job(
     job = mine.send("POST", "/reconstruct", json=body).json()
     post(upload, b"another file").raise_for_status()
     stored = io.BytesIO()
-    assert parts.store.get(f"jobs/{job['id']}/input", stored) == hashlib.sha256(sample).hexdigest()
+    assert context.store.get(f"jobs/{job['id']}/input", stored) == hashlib.sha256(sample).hexdigest()
     assert job["input"]["sha256"] == hashlib.sha256(sample).hexdigest()
     now = mine.send("POST", "/reconstruct", json=body)
     assert (now.status_code, now.json()["code"]) == (415, "unsupported_media")  # looked into anew
 
 
-def test_a_form_ends(parts: Parts, sample: bytes) -> None:
-    _, form = parts.uploads.create("open", 2, 10_000_000)
+def test_a_form_ends(context: GatewayContext, sample: bytes) -> None:
+    _, form = context.uploads.create("open", 2, 10_000_000)
     assert post(vars(form), sample).is_success
     _wait_until_refused(lambda: post(vars(form), sample))
 
@@ -150,12 +152,12 @@ def _wait_until_refused(ask: Any) -> None:
         time.sleep(0.1)
 
 
-def test_one_key_opens_so_many_uploads(parts: Parts, yours: Caller) -> None:
+def test_one_key_opens_so_many_uploads(context: GatewayContext, yours: Caller) -> None:
     """They count until they expire, also when they are asked for at once."""
 
     def create(_: int) -> bool:
         try:
-            parts.uploads.create("greedy", 3, 1000, 3)
+            context.uploads.create("greedy", 3, 1000, 3)
         except TooManyUploads:
             return False
         return True
@@ -164,13 +166,13 @@ def test_one_key_opens_so_many_uploads(parts: Parts, yours: Caller) -> None:
         assert sum(pool.map(create, range(12))) <= 3  # of those that come at once, each sees the others
     while create(0):
         pass
-    parts.uploads.create("modest", 3, 1000, 3)
+    context.uploads.create("modest", 3, 1000, 3)
     end = time.monotonic() + 20
     while not create(0):
         assert time.monotonic() < end
         time.sleep(0.1)
-    most = parts.settings.open_uploads
-    redis = parts.redis
+    most = context.settings.open_uploads
+    redis = context.redis
     redis.zadd(f"oflow:uploads:{yours.key.id}", {str(n): time.time() + 60 for n in range(most)})
     refused = yours.send("POST", "/uploads")
     assert (refused.status_code, refused.json()["code"]) == (429, "too_many_uploads")

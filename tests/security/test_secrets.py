@@ -15,10 +15,10 @@ from urllib.parse import quote, urlsplit
 import httpx
 import pytest
 
+from service.api.webhooks import signing_secret
+from service.core.settings import Settings
 from service.local.object_store import ObjectStore
 from service.local.redis_server import RedisServer
-from service.settings import Settings
-from service.webhooks import signing_secret
 from tests.conftest import redis_of
 from tests.integration.service_processes import Gateway, Worker, running
 
@@ -192,7 +192,7 @@ def test_the_run_was_a_whole_one(run: Run) -> None:
         "service.access",
         "succeeded in",
         "webhook of job",
-        "worker.runner",
+        "worker.serving.runner",
         "the object store is not ready",
         "queue_unavailable",
     ):

@@ -12,12 +12,12 @@ from contextlib import ExitStack
 
 import pytest
 
-from service.deps import Parts
-from service.job_store import JobStore
-from service.jobs import Fit, Input, Job, Mesh, Result, ResultFile
+from service.api.dependencies import GatewayContext
+from service.core.jobs.options import Format, Options
+from service.core.jobs.record import Fit, Input, Job, Mesh, Result, ResultFile
+from service.core.jobs.store import JobStore
+from service.core.settings import Settings
 from service.local.object_store import ObjectStore
-from service.options import Format, Options
-from service.settings import Settings
 from tests.integration.service_processes import Gateway, running
 from tests.security.caller import Caller, connected, rest, status
 
@@ -125,7 +125,9 @@ def large(mine: Caller, jobs: JobStore, settings: Settings) -> tuple[str, bytes]
     jobs.create(job)
     attempt = jobs.claim(job.id, 3)
     assert attempt is not None
-    Parts(settings).store.put(attempt.result_key("mesh.glb"), io.BytesIO(content), "model/gltf-binary")
+    GatewayContext(settings).store.put(
+        attempt.result_key("mesh.glb"), io.BytesIO(content), "model/gltf-binary"
+    )
     assert jobs.succeed(attempt, Result(files=[file], mesh=mesh, fit=Fit(mean=[0], p95=[0]), timings={}))
     return f"/jobs/{job.id}/result", content
 

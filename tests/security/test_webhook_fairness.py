@@ -5,23 +5,25 @@ import time
 
 import pytest
 
-from service import webhook_delivery
-from service.deps import Parts
-from service.jobs import Input, Job
-from service.options import Options
-from service.settings import Settings
-from service.webhook_delivery import AT_ONCE_OF_ONE, WebhookDelivery
+from service.api.background import webhook_delivery
+from service.api.background.webhook_delivery import AT_ONCE_OF_ONE, WebhookDelivery
+from service.api.dependencies import GatewayContext
+from service.core.jobs.options import Options
+from service.core.jobs.record import Input, Job
+from service.core.settings import Settings
 
 
 def test_others_come_through(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = Parts(settings.model_copy(update={"webhook_secret": type(settings.redis_url)("x" * 32)}))
+    context = GatewayContext(
+        settings.model_copy(update={"webhook_secret": type(settings.redis_url)("x" * 32)})
+    )
     source = Input(frames=2, points=32, bytes=3, sha256="0" * 64)
     options = Options(webhook_url="https://slow.example/")
     jobs = [Job.new("any", options, source, 600, owner="slow") for _ in range(3 * AT_ONCE_OF_ONE)]
     last = Job.new("any", options, source, 600, owner="patient")
     for job in (*jobs, last):
-        parts.jobs.create(job)
-        parts.jobs.cancel(job.id)
+        context.jobs.create(job)
+        context.jobs.cancel(job.id)
     running = most = 0
     delivered = asyncio.Event()
 
@@ -41,7 +43,7 @@ def test_others_come_through(settings: Settings, monkeypatch: pytest.MonkeyPatch
         delivery, end = WebhookDelivery(), time.monotonic() + 20
         while not delivered.is_set():
             assert time.monotonic() < end
-            await delivery.send_due(parts)
+            await delivery.send_due(context)
             await asyncio.sleep(0.05)
         for task in delivery._running:
             task.cancel()
@@ -50,4 +52,4 @@ def test_others_come_through(settings: Settings, monkeypatch: pytest.MonkeyPatch
         asyncio.run(send())
         assert most == AT_ONCE_OF_ONE
     finally:
-        parts.redis.zrem(parts.jobs.webhooks, *(job.id for job in (*jobs, last)))
+        context.redis.zrem(context.jobs.webhooks, *(job.id for job in (*jobs, last)))

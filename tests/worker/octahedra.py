@@ -15,9 +15,9 @@ from torch import nn
 
 from model import Config, build_model, load_config
 from model.checkpoints import save_checkpoint
-from model.decoders import SimpleDecoder
-from model.latent_encoders import LatentPointNet
-from model.occupancy_flow import OccupancyFlow
+from model.networks.decoders import SimpleDecoder
+from model.networks.latent_encoders import LatentPointNet
+from model.networks.occupancy_flow import OccupancyFlow
 
 FRAMES, Z_DIM, RADIUS, SHARPNESS = 5, 3, 0.3, 40.0
 

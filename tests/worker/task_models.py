@@ -7,7 +7,7 @@ import torch
 
 from model import Config, build_model, load_config
 from model.checkpoints import save_checkpoint
-from model.occupancy_flow import OccupancyFlow
+from model.networks.occupancy_flow import OccupancyFlow
 
 SMALL: dict[str, Any] = {
     "c_dim": 8,

@@ -16,7 +16,7 @@ from model.errors import CheckpointError
 from tests.worker.file_host import Host
 from worker import fetch as fetching
 from worker.checkpoints import checkpoint_file, fetch_checkpoint, initialization_file, kept_file
-from worker.cli import app
+from worker.commands.cli import app
 from worker.fetch import FetchError
 from worker.training.initialization import initialize
 
@@ -165,7 +165,7 @@ def test_the_commands_take_a_url(host: Host, tmp_path: Path) -> None:
     config.write_text(
         f"inherit_from: configs/pointcloud/oflow.yaml\nmodel:\n{values}\ntest:\n  model_file: {host.url}\n"
     )
-    knees = Path(__file__).parents[2] / "service" / "samples" / "knees.npz"
+    knees = Path(__file__).parents[2] / "service" / "page" / "samples" / "knees.npz"
     arguments = [
         "reconstruct",
         str(knees),

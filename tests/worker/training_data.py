@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from model.config import Config, load_config
+from model.config.schema import Config, load_config
 
 FRAMES, RADIUS = 5, 0.45
 TINY: dict[str, Any] = {

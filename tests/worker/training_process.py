@@ -7,9 +7,9 @@ import sys
 
 import torch
 
-from model.config import load_config
+from model.config.schema import load_config
 from tests.worker.training_data import Balls
-from worker.training.processes import join_processes, leave_processes
+from worker.processes import join_processes, leave_processes
 from worker.training.stopping import Stop
 from worker.training.trainer import Trainer
 

@@ -8,9 +8,9 @@ import numpy as np
 from scipy.signal import savgol_filter
 
 from worker.bodies.animation import FRAMES_PER_SECOND, pose_body
-from worker.bodies.flesh import GIRTHS, LAG, Flesh, corpulence
 from worker.bodies.motions import ACTIONS
 from worker.bodies.rig import Body, Floats, load_rig
+from worker.bodies.soft_tissue import GIRTHS, LAG, SoftTissue, corpulence
 from worker.bodies.variety import draw_pose
 
 # Every fourth of the rig's adults is held out: neither drawn nor mixed in for training.
@@ -37,7 +37,7 @@ class Scenes:
     def __init__(self, adults: tuple[int, ...], variety: float, turn: float) -> None:
         self.rig = load_rig()
         self._adults, self._variety, self._turn = adults, variety, turn
-        self._flesh = Flesh(self.rig)
+        self._flesh = SoftTissue(self.rig)
         self._heavier = corpulence(self.rig)  # [K], coefficients of one kg/m² more
 
     def draw_milder(self, rng: np.random.Generator, frames: int) -> Scene:

@@ -6,7 +6,7 @@ item = dataset.sample((seed, step, index))   # inputs [T, N, 3], points [P, 3], 
 
 from typing import TYPE_CHECKING, Literal
 
-from model.config import Config
+from model.config.schema import Config
 from worker.data.errors import DataError
 
 if TYPE_CHECKING:

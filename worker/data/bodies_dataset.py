@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
-from model.config import Config
+from model.config.schema import Config
 from model.errors import ConfigError
 from model.losses import needed_fields
 from worker.bodies import ACTIONS
@@ -15,7 +15,7 @@ from worker.bodies.sampling import Surface
 from worker.bodies.scenes import EASING, HELD_OUT_ADULTS, TRAINING_ADULTS, Scenes
 from worker.data.images import as_inputs, check_settings
 from worker.data.inside import inside
-from worker.data.rendering import View, render
+from worker.rendering.films import View, render
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from service.pictures import FAINT, INK, PAPER, Camera, draw_mesh
 from worker.bodies import ACTIONS
 from worker.bodies.rig import Floats
 from worker.data.body_sequences import BodySequence
+from worker.rendering.pictures import FAINT, INK, PAPER, Camera, draw_mesh
 
 PANEL = 150  # pixels high
 LEFT, TOP = 70, 44

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import numpy as np
 from torch.utils.data import Dataset
 
-from model.config import Config
+from model.config.schema import Config
 from worker.data.fields import (
     EndMeshesField,
     Field,

@@ -11,7 +11,7 @@ import numpy as np
 import trimesh
 from numpy.typing import NDArray
 
-from model.normalization import UnitBox
+from model.reconstruction.normalization import UnitBox
 from worker.data.errors import DataError
 from worker.data.frames import Frame, numbered_files
 from worker.data.windows import WindowFrames

@@ -11,11 +11,11 @@ import trimesh
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from service.pictures import Pixels
 from worker.bodies.rig import Floats
 from worker.bodies.sampling import Surface, SurfacePoints
 from worker.data.inside import inside
-from worker.data.rendering import View, render
+from worker.rendering.films import View, render
+from worker.rendering.pictures import Pixels
 
 JPEG_QUALITY = 92
 BOX = (

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.config import Config
+from model.config.schema import Config
 from model.errors import ConfigError
 from worker.data.errors import DataError
 from worker.data.fields import Item
 from worker.data.mesh_sequences import natural_order
 from worker.data.windows import Window, WindowFrames
 
-ENDINGS = (".jpg", ".jpeg", ".png")
+EXTENSIONS = (".jpg", ".jpeg", ".png")
 SMALLEST_CROP = 0.75  # of the area of the largest square, as published
 
 
@@ -94,10 +94,10 @@ def find_views(folder: Path, limit: int) -> list[Path]:
 
 def image_files(view: Path, wanted: int) -> list[Path]:
     """The images of a view, in order. Raises DataError where they are fewer than the frames `wanted`."""
-    files = [file for file in view.iterdir() if file.suffix.lower() in ENDINGS and file.name[0] != "."]
+    files = [file for file in view.iterdir() if file.suffix.lower() in EXTENSIONS and file.name[0] != "."]
     if len(files) < wanted:
         raise DataError(
-            f"{view} holds {len(files)} images ({', '.join(ENDINGS)}); wanted {wanted}, one a frame"
+            f"{view} holds {len(files)} images ({', '.join(EXTENSIONS)}); wanted {wanted}, one a frame"
         )
     return sorted(files, key=lambda file: natural_order(file.stem))
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from worker.bodies.rig import Floats
 from worker.data.errors import DataError
 
-ENDINGS = (".obj", ".ply", ".off")
+EXTENSIONS = (".obj", ".ply", ".off")
 MESH_FOLDER = "mesh_seq"  # in the published layout, inside the sequence
 
 
@@ -72,7 +72,7 @@ def find_mesh_sequences(roots: list[Path]) -> list[MeshSequence]:
         sequences += [MeshSequence(_name(folder, root), files) for folder, files in found.items() if files]
     if not sequences:
         places = ", ".join(map(str, roots))
-        raise DataError(f"no meshes in or below {places}; wanted one {', '.join(ENDINGS)} file a frame")
+        raise DataError(f"no meshes in or below {places}; wanted one {', '.join(EXTENSIONS)} file a frame")
     repeated = [name for name, count in Counter(s.name for s in sequences).items() if count > 1]
     if repeated:
         raise DataError(f"two folders give a sequence the name {repeated[0]}; give them apart")
@@ -110,7 +110,7 @@ def check_closed(mesh: trimesh.Trimesh, file: Path) -> None:
 
 
 def _mesh_files(folder: Path) -> tuple[Path, ...]:
-    files = [file for file in folder.iterdir() if file.suffix.lower() in ENDINGS and file.name[0] != "."]
+    files = [file for file in folder.iterdir() if file.suffix.lower() in EXTENSIONS and file.name[0] != "."]
     kinds = sorted({file.suffix.lower() for file in files})
     if len(kinds) > 1:
         raise DataError(f"{folder} holds {' and '.join(kinds)} files; wanted one kind a sequence")

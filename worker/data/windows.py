@@ -1,18 +1,23 @@
 """The sequences of a data set, and the windows of successive frames that are learnt from."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.config import DataConfig
+from model.config.schema import DataConfig
+from model.reconstruction.normalization import UnitBox
 from worker.data.errors import DataError
 from worker.data.frames import Frame, Frames, NpzFrames
 from worker.data.packed import AGAIN, PackedFrames, packed_folder
 
+# Items stand in the box of all that the data set knows of the first frame, not of the few points drawn of it.
+DATA_BOX = UnitBox(np.zeros(3), 1.0)
 OPEN_FOLDERS = 128  # kept open in each process; a packed one holds one file handle or two
 
 log = logging.getLogger(__name__)
@@ -40,6 +45,20 @@ class Window:
     def times(self) -> NDArray[np.float32]:
         """0 at the first frame, 1 at the last [T]."""
         return np.linspace(0, 1, self.length, dtype=np.float32)
+
+
+class Windows(Protocol):
+    """What tasks and evaluation need of a data set."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Any: ...
+
+
+def window_of(dataset: Windows, index: int) -> Window:
+    """The window of an item; drawn bodies have no names and are told apart by their number."""
+    windows: Sequence[Window] | None = getattr(dataset, "windows", None)
+    return windows[index] if windows is not None else Window(Path("bodies", f"{index:05d}"), 0, 0)
 
 
 class WindowFrames:

@@ -6,10 +6,10 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
-from model.config import Config
+from model.config.schema import Config
 from worker.data import DataError, build_dataset
-from worker.data.windows import Window
-from worker.evaluation.layout import GenerationFolder, Windows, identity, inputs_of, is_made_from, window_of
+from worker.data.windows import Window, Windows, window_of
+from worker.evaluation.layout import GenerationFolder, identity, inputs_of, is_made_from
 from worker.evaluation.scores import (
     SURFACE_SAMPLES,
     Row,

@@ -12,18 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import ModelError
-from worker.data.windows import Window
+from worker.data.windows import Window, Windows, window_of
 from worker.evaluation.layout import (
     RECORD,
     GenerationFolder,
-    Windows,
     first_path,
     identity,
     inputs_of,
     is_made_from,
     mesh_name,
     mesh_stem,
-    window_of,
 )
 from worker.evaluation.mesh_files import write_off, write_ply
 from worker.tasks.registry import task_name

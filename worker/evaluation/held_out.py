@@ -9,7 +9,8 @@ from torch.utils.data import Subset
 
 from model.errors import ModelError
 from worker.data import DataError, build_dataset
-from worker.evaluation.layout import Windows, identity, window_of
+from worker.data.windows import Windows, window_of
+from worker.evaluation.layout import identity
 from worker.evaluation.report import headline
 from worker.evaluation.scores import (
     SURFACE_SAMPLES,
@@ -20,8 +21,8 @@ from worker.evaluation.scores import (
     score_results,
     worst_scores,
 )
+from worker.evaluation.validation import validate
 from worker.tasks.task import Item, Task
-from worker.training.validation import validate
 
 VALIDATION_POINTS = 2000  # a frame: carrying them all back costs more than the meshes
 

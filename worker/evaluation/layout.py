@@ -6,39 +6,21 @@
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from model.config import Config
-from model.normalization import UnitBox
+from model.config.schema import Config
 from worker.data.errors import DataError
 from worker.data.windows import Window
 from worker.evaluation.mesh_files import Mesh, read_off, read_ply
 
-# Items stand in the box of all that the data set knows of the first frame, not of the few points drawn of it.
-DATA_BOX = UnitBox(np.zeros(3), 1.0)
 RECORD = (
     "generation.json"  # beside the results, written with them: how they came about, or why there are none
 )
-
-
-class Windows(Protocol):
-    """What generation and evaluation ask of a data set."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Any: ...
-
-
-def window_of(dataset: Windows, index: int) -> Window:
-    """The window of an item; drawn bodies have no names and are told apart by their number."""
-    windows: Sequence[Window] | None = getattr(dataset, "windows", None)
-    return windows[index] if windows is not None else Window(Path("bodies", f"{index:05d}"), 0, 0)
 
 
 def chosen(config: Config, count: int, limit: int | None) -> list[int]:

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.config import TestConfig
+from model.config.schema import TestConfig
 from model.metrics import WORST_NORMALS, WORST_SURFACE, correspondence_l2, iou, surface_scores
 from worker.bodies import draw_surface_points
 from worker.data.dataset import HumansDataset
 from worker.data.errors import DataError
 from worker.data.inside import winding_numbers
-from worker.data.windows import WindowFrames
-from worker.evaluation.layout import Windows
+from worker.data.windows import WindowFrames, Windows
 from worker.evaluation.mesh_files import Mesh
 
 SURFACE_SAMPLES = 100_000  # of the mesh and, where there are as many, of the truth

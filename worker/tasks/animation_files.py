@@ -4,8 +4,8 @@ import io
 import zipfile
 from pathlib import Path
 
-from model.glb import MAX_FRAMES
-from model.meshes import MeshSequence
+from model.meshes.glb import MAX_FRAMES
+from model.meshes.sequence import MeshSequence
 
 
 def write_animation(meshes: MeshSequence, folder: Path, stem: str) -> list[Path]:
@@ -14,7 +14,7 @@ def write_animation(meshes: MeshSequence, folder: Path, stem: str) -> list[Path]
     frames.mkdir(parents=True, exist_ok=True)
     for old in frames.glob("[0-9]" * 5 + ".ply"):  # of a longer one
         old.unlink()
-    with zipfile.ZipFile(io.BytesIO(meshes.to_ply_zip())) as archive:
+    with zipfile.ZipFile(io.BytesIO(meshes.write("ply"))) as archive:
         archive.extractall(frames)
     if len(meshes.times) > MAX_FRAMES:
         return [frames]

@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 
-from model.meshes import MeshSequence
+from model.meshes.sequence import MeshSequence
 from worker.tasks.decoding import Decoding
 from worker.tasks.generative import codes_of
 from worker.tasks.latent_space import LatentSpace

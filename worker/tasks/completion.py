@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from model.config import Config
-from model.reconstruct import Reconstructor
-from worker.evaluation.layout import DATA_BOX
+from model.config.schema import Config
+from model.reconstruction.reconstructor import Reconstructor
+from worker.data.windows import DATA_BOX
 from worker.tasks.loaded import LoadedModel
 from worker.tasks.surfaces import output_frames, surface_settings
 from worker.tasks.task import Gives, Item, Output
 
-# Stages of the Reconstructor under the names of the published timings.
+# StageProgress of the Reconstructor under the names of the published timings.
 STAGES = {
     "encode": "time (encode inputs)",
     "extract": "time (extract mesh)",

@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.colors import correspondence_colors
-from model.meshes import MeshSequence
-from model.simplification import simplify
-from model.stages import Stages
+from model.meshes.colors import correspondence_colors
+from model.meshes.sequence import MeshSequence
+from model.reconstruction.progress import StageProgress
+from model.surface.simplification import simplify
 from worker.tasks.completion import STAGES
 from worker.tasks.loaded import LoadedModel
 from worker.tasks.surfaces import Mesh, extract_surface, output_frames, surface_settings
@@ -37,7 +37,7 @@ class Decoding:
         self._model, self._net = model, model.occupancy_flow
         self._config, self._device = model.config, model.device
         self.frames = output_frames(model.config)
-        self._stages = Stages(None, None)
+        self._stages = StageProgress(None, None)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.config import Config
+from model.config.schema import Config
 from model.errors import ConfigError
 from worker.tasks.decoding import Codes, Decoding
 from worker.tasks.loaded import LoadedModel

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.config import Config
+from model.config.schema import Config
 from model.errors import ConfigError
 from worker.data.errors import DataError
 from worker.tasks.loaded import LoadedModel

@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 
-from model.config import Config
+from model.config.schema import Config
 from model.errors import ConfigError
-from model.stages import Stages
+from model.reconstruction.progress import StageProgress
 from worker.tasks.completion import STAGES
 from worker.tasks.decoding import Codes, Decoding
 from worker.tasks.loaded import LoadedModel
@@ -38,7 +38,7 @@ class Images:
         return {"img_size": self.model.config.data.img_size, **self._decoding.settings}
 
     def __call__(self, item: Item) -> Output:
-        net, device, stages = self.model.occupancy_flow, self.model.device, Stages(None, None)
+        net, device, stages = self.model.occupancy_flow, self.model.device, StageProgress(None, None)
         with torch.inference_mode(), stages("encode"):
             c_s, c_t = net.encode_inputs(self.model.inputs(item))
         none = torch.empty(1, 0, device=device)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.meshes import MeshSequence
-from model.normalization import UnitBox
+from model.meshes.sequence import MeshSequence
+from model.reconstruction.normalization import UnitBox
 from worker.bodies.sampling import draw_surface_points
 from worker.tasks.given_meshes import EndsFlow
 from worker.tasks.interpolation import blend

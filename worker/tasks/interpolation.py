@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.colors import correspondence_colors
-from model.config import Config
-from model.meshes import MeshSequence
+from model.config.schema import Config
+from model.meshes.colors import correspondence_colors
+from model.meshes.sequence import MeshSequence
 from worker.tasks.given_meshes import EndsFlow, Vertices, check_moves_meshes, end_meshes
 from worker.tasks.loaded import LoadedModel
 from worker.tasks.task import Gives, Item, Output

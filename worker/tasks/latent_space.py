@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from model.config import Config
+from model.config.schema import Config
 from model.losses import inputs_of
 from worker.data import DataError, build_dataset
+from worker.data.batches import leave_signals_to_the_parent, to_device
 from worker.data.frames import read_arrays
-from worker.data.windows import Window
-from worker.evaluation.layout import Windows, window_of
+from worker.data.windows import Window, Windows, window_of
 from worker.tasks.loaded import LoadedModel
-from worker.training.batches import leave_signals_to_the_parent, to_device
 
 FILE, PUBLISHED_FILE = "latent_space.npz", "latent_space.pkl"
 CODES = ("loc_z", "scale_z", "loc_z_t", "scale_z_t")  # mean and standard deviation, of shape and of motion

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.build import Network, build_model
 from model.checkpoints import checkpoint_hash, load_checkpoint
-from model.config import Config
+from model.config.schema import Config
 from model.errors import ConfigError
-from model.occupancy_flow import OccupancyFlow
+from model.networks.build import Network, build_model
+from model.networks.occupancy_flow import OccupancyFlow
 from worker.checkpoints import checkpoint_file
 
 

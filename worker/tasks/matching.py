@@ -8,10 +8,10 @@ import numpy as np
 import trimesh
 from numpy.typing import NDArray
 
-from model.colors import correspondence_colors
-from model.meshes import MeshSequence
+from model.meshes.colors import correspondence_colors
+from model.meshes.sequence import MeshSequence
 from model.metrics import nearest
-from model.normalization import UnitBox
+from model.reconstruction.normalization import UnitBox
 from worker.tasks.animation_files import write_animation
 from worker.tasks.given_meshes import EndsFlow
 from worker.tasks.loaded import LoadedModel

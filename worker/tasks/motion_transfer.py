@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.meshes import MeshSequence
+from model.meshes.sequence import MeshSequence
 from model.metrics import nearest
-from model.normalization import UnitBox
+from model.reconstruction.normalization import UnitBox
 from worker.data.errors import DataError
 from worker.tasks.decoding import Decoding
 from worker.tasks.generative import codes_of

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from model.baselines import OccupancyNetwork4D
-from model.config import Config
+from model.config.schema import Config
 from model.errors import ConfigError, EmptySurfaceError
-from model.simplification import simplify
-from model.stages import Stages
+from model.networks.baselines import OccupancyNetwork4D
+from model.reconstruction.progress import StageProgress
+from model.surface.simplification import simplify
 from worker.tasks.completion import STAGES
 from worker.tasks.generative import Prior
 from worker.tasks.loaded import LoadedModel
@@ -41,7 +41,7 @@ class OccupancyNetwork:
 
     def __call__(self, item: Item) -> Output:
         """Raises EmptySurfaceError where no frame has a surface."""
-        config, stages = self.model.config, Stages(None, None)
+        config, stages = self.model.config, StageProgress(None, None)
         meshes: list[Mesh] = []
         empty: dict[int, str] = {}
         with torch.inference_mode():

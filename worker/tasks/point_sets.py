@@ -4,10 +4,10 @@ from typing import Any
 
 import torch
 
-from model.baselines import PointSetGeneration4D
-from model.config import Config
+from model.config.schema import Config
 from model.errors import ConfigError
-from model.stages import Stages
+from model.networks.baselines import PointSetGeneration4D
+from model.reconstruction.progress import StageProgress
 from worker.tasks.completion import STAGES
 from worker.tasks.loaded import LoadedModel
 from worker.tasks.task import Gives, Item, Output
@@ -42,7 +42,7 @@ class PointSets:
         return {"frames": frames, "points": points}
 
     def __call__(self, item: Item) -> Output:
-        stages = Stages(None, None)
+        stages = StageProgress(None, None)
         with torch.inference_mode():
             with stages("encode"):
                 code = self._net.encoder(self.model.inputs(item))

@@ -6,7 +6,7 @@ picks it yet, a line in `task_name`.
 
 from pathlib import Path
 
-from model.config import Config
+from model.config.schema import Config
 from model.errors import ConfigError
 from worker.tasks.completion import Completion
 from worker.tasks.generative import Generative

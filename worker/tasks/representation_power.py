@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from model.config import Config
+from model.config.schema import Config
 from model.errors import ConfigError
 from worker.tasks.decoding import Codes, Decoding
 from worker.tasks.loaded import LoadedModel

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from model.colors import correspondence_colors
-from model.config import Config
-from model.meshes import MeshSequence
+from model.config.schema import Config
+from model.meshes.colors import correspondence_colors
+from model.meshes.sequence import MeshSequence
 from worker.tasks.given_meshes import EndsFlow, check_moves_meshes, end_meshes
 from worker.tasks.loaded import LoadedModel
 from worker.tasks.surfaces import output_frames

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from worker.bodies.sampling import draw_surface_points
 from worker.data.errors import DataError
 from worker.data.frames import read_arrays
-from worker.data.mesh_sequences import ENDINGS
+from worker.data.mesh_sequences import EXTENSIONS
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +40,10 @@ def read_shape(file: Path) -> Shape:
     ending = file.suffix.lower()
     if ending == ".npz":
         points, faces = _read_npz(file), None
-    elif ending in ENDINGS:
+    elif ending in EXTENSIONS:
         points, faces = _read_mesh_or_cloud(file)
     else:
-        raise DataError(f"{file} ends in {ending!r}; wanted {', '.join(ENDINGS)} or .npz")
+        raise DataError(f"{file} ends in {ending!r}; wanted {', '.join(EXTENSIONS)} or .npz")
     if points.ndim != 2 or points.shape[1] != 3 or len(points) < 3 or not np.isfinite(points).all():
         raise DataError(f"{file} holds points {list(points.shape)}; wanted finite ones [N, 3], 3 at least")
     return Shape(file, points, faces)

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.config import Config
-from model.decoders import Occupancy
-from model.dense import rows_together
-from model.isosurface import extract_isosurface
+from model.config.schema import Config
+from model.devices import rows_together
+from model.networks.decoders import Occupancy
+from model.surface.extraction import extract_isosurface
 from worker.tasks.loaded import LoadedModel
 
 Mesh = tuple[NDArray[np.float64], NDArray[np.int64]]  # vertices [V, 3] and faces [F, 3]

@@ -7,8 +7,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from model.config import Config
-from model.meshes import FitReport, MeshSequence
+from model.config.schema import Config
+from model.meshes.sequence import FitReport, MeshSequence
 from worker.tasks.loaded import LoadedModel
 
 Item = dict[str, Any]  # of a data set: inputs, and what else the task reads

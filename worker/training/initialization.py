@@ -2,10 +2,10 @@
 
 from torch import Tensor
 
-from model.build import Network
 from model.checkpoints import copy_fitting, read_weights
-from model.config import Config
+from model.config.schema import Config
 from model.errors import CheckpointError
+from model.networks.build import Network
 from worker.checkpoints import initialization_file
 
 FEATURES = "encoder.features."  # where `resnet18` holds the network that torchvision calls resnet18

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from model.build import Network
-from model.config import Config
+from model.config.schema import Config
 from model.errors import ModelError
-from service.pictures import Camera, draw_mesh, draw_points
+from model.networks.build import Network
+from worker.data.batches import Item
+from worker.rendering.pictures import Camera, draw_mesh, draw_points
 from worker.tasks.loaded import LoadedModel
 from worker.tasks.registry import TASKS, task_name
 from worker.tasks.task import Output
-from worker.training.batches import Item
 
 COARSE = {"resolution_0": 32, "upsampling_steps": 1, "simplify_nfaces": None}  # 64 cells a side
 SIZE = (240, 320)  # of one panel: width, height

@@ -4,10 +4,10 @@ from typing import Any
 
 from rich.console import Console
 
-from model.config import load_config
+from model.config.schema import load_config
 from model.errors import ModelError
 from worker.device import pick_device
-from worker.training.processes import join_processes, leave_processes
+from worker.processes import join_processes, leave_processes
 from worker.training.stopping import EXIT_DIVERGED, EXIT_DONE, EXIT_REFUSED, EXIT_STOPPED, DivergedError, Stop
 from worker.training.trainer import Trainer
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from model.checkpoints import load_checkpoint, read_checkpoint, save_checkpoint
-from model.config import BUNDLE, Config
+from model.config.schema import BUNDLE, Config
 from model.errors import CheckpointError
 
 

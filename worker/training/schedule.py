@@ -2,7 +2,7 @@
 
 import math
 
-from model.config import TrainingConfig
+from model.config.schema import TrainingConfig
 
 
 def learning_rate(step: int, training: TrainingConfig) -> float:

@@ -10,19 +10,19 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
-from model.build import Network, build_model
-from model.config import Config
+from model.config.schema import Config
 from model.losses import choose_parts, losses, needed_fields
+from model.networks.build import Network, build_model
 from worker.data import build_dataset
-from worker.training.batches import Batches, Source, stream
+from worker.data.batches import Batches, Source, stream
+from worker.evaluation.validation import Metrics, is_better, selection, validate, worst
+from worker.processes import Processes, join_batch_norms
 from worker.training.initialization import initialize
 from worker.training.pictures import picture
-from worker.training.processes import Processes, join_batch_norms
 from worker.training.report import Report
 from worker.training.run_folder import Reached, RunFolder
 from worker.training.schedule import learning_rate
 from worker.training.stopping import DivergedError, LossWatch, Stop
-from worker.training.validation import Metrics, is_better, selection, validate, worst
 
 
 class LossStep(nn.Module):

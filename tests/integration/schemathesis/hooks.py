@@ -2,7 +2,7 @@
 
 import schemathesis
 
-from service.samples import SAMPLES
+from service.page.samples import SAMPLES
 
 SEQUENCE = SAMPLES["knees"].path.read_bytes()
 

@@ -1,0 +1,105 @@
+"""The YAML files of experiments: finding them by name or path, following `inherit_from`, merging."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from model.errors import ConfigError
+
+BUNDLE = (
+    Path(__file__).resolve().parent.parent.parent
+)  # the folder that holds configs/, in a checkout and in a wheel
+
+
+def find_config(path: str | Path) -> Path:
+    """The file of a config given by name (`bodies`), or by path from here or from the project's folder."""
+    for file in (BUNDLE / "configs" / f"{path}.yaml", Path(path), BUNDLE / path):
+        if file.is_file():
+            return file.resolve()
+    known = ", ".join(config_names())
+    raise ConfigError(f"no config {str(path)!r}: it is neither a file nor one of the names {known}")
+
+
+def config_names() -> list[str]:
+    """The names of the configs that come with the project."""
+    folder = BUNDLE / "configs"
+    files = sorted(folder.rglob("*.yaml"))
+    return [file.relative_to(folder).with_suffix("").as_posix() for file in files if file.stem != "default"]
+
+
+def holder(file: Path) -> Path | None:
+    """The folder that holds the `configs` folder that a file lies in, if it lies in one."""
+    return next((folder.parent for folder in file.parents if folder.name == "configs"), None)
+
+
+def read_inherited(file: Path, heirs: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The keys of a file over those of its parents."""
+    if file in heirs:
+        raise ConfigError("configs inherit in a circle: " + " → ".join(map(str, (*heirs, file))))
+    own = _read(file)
+    parent = _parent(file, own.pop("inherit_from", None))
+    return merge(read_inherited(parent, (*heirs, file)), own) if parent else own
+
+
+def _parent(file: Path, inherit_from: object) -> Path | None:
+    # Only `inherit_from`, which a person wrote, is looked up in the working folder: the default.yaml of some
+    # other project that lies there must not slip in.
+    roots = [root for root in (holder(file), BUNDLE) if root]
+    if inherit_from is None:
+        if file.name == "default.yaml" and file.parent.name == "configs":
+            return None
+        inherit_from = "configs/default.yaml"
+    elif not isinstance(inherit_from, str):
+        raise ConfigError(f"{file}: inherit_from: found {inherit_from!r}, wanted the path of a YAML file")
+    else:
+        roots.insert(0, Path.cwd())
+    for root in roots:
+        parent = (root / inherit_from).resolve()
+        if parent.is_file():
+            return parent
+    tried = ", ".join(str(root) for root in roots)
+    raise ConfigError(f"{file}: inherit_from: no file {inherit_from} in {tried}")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        values = parse_yaml(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{file} cannot be read as YAML: {error}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file}: found {type(values).__name__}, wanted sections of keys")
+    return values
+
+
+def parse_yaml(text: str) -> Any:
+    """Safe YAML that reads 1e-4 as a number and refuses a key given twice. Raises yaml.YAMLError."""
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader  # nosec B506
+
+
+def merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """`own` over `base`, section by section."""
+    merged = dict(base)
+    for key, value in own.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+class _Loader(yaml.SafeLoader):
+    """What `parse_yaml` reads with."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.YAMLError(f"the key {key} is given twice, from line {node.start_mark.line + 1} on")
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
+)

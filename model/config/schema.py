@@ -1,0 +1,318 @@
+"""Typed settings of one experiment, read from YAML with the published names and keys.
+
+A file may name a parent by `inherit_from`, else it builds on `configs/default.yaml`; its own keys win and
+sections merge. Every key is required after merging, so `default.yaml` is the one place that holds defaults.
+"""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic_core import ErrorDetails
+
+from model.config.files import config_names, find_config, holder, merge, read_inherited
+from model.errors import ConfigError
+
+__all__ = ["Config", "ModelConfig", "config_names", "load_config"]
+
+BUNDLE = (
+    Path(__file__).resolve().parent.parent.parent
+)  # the folder that holds configs/, in a checkout and in a wheel
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Kwargs = dict[str, Any]
+AdaptiveSolver = Literal["dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun"]
+FixedStepSolver = Literal["euler", "midpoint", "heun2", "heun3", "rk4", "explicit_adams", "implicit_adams"]
+
+
+class Section(BaseModel):
+    """Base of all sections: no unknown keys, no silent conversion, no change after loading."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class BodiesConfig(Section):
+    """How bodies are drawn for `data.dataset: bodies`; lengths in longest sides of the first frame's box."""
+
+    variety: Annotated[float, Field(ge=0, le=1)]
+    windows_per_scene: Positive
+    turn: Annotated[float, Field(ge=0, le=180)]
+    near_surface_share: Annotated[float, Field(ge=0, le=1)]
+    near_surface_offset: PositiveFloat
+    scan_noise: Annotated[float, Field(ge=0)]
+    partial_view_share: Annotated[float, Field(ge=0, le=1)]
+    held_out_windows: Positive
+
+
+class DataConfig(Section):
+    """Where sequences lie on disk, or how they are made, and how windows of them are drawn."""
+
+    path: str
+    dataset: Literal["Humans", "bodies"]
+    input_type: Literal["pcl_seq", "end_pointclouds", "img_seq", "idx"] | None
+    classes: list[str] | None
+    train_split: str | None
+    val_split: str | None
+    test_split: str | None
+    dim: Positive
+    n_training_points: Positive
+    points_unpackbits: bool
+    n_training_pcl_points: Positive
+    input_pointcloud_n: Positive
+    input_pointcloud_noise: Annotated[float, Field(ge=0)]
+    input_pointcloud_corresponding: bool
+    n_views: Positive
+    img_size: Positive
+    img_with_camera: bool
+    img_augment: bool
+    length_sequence: Annotated[int, Field(ge=2)]
+    offset_sequence: Count
+    n_files_per_sequence: Annotated[int, Field(ge=-1)]
+    points_file: str
+    mesh_seq_folder: str
+    points_iou_seq_folder: str
+    pointcloud_seq_folder: str
+    img_seq_folder: str
+    bodies: BodiesConfig
+
+
+class ModelConfig(Section):
+    """The parts of the network by name, their sizes, the solver and the losses."""
+
+    encoder: str | None
+    encoder_temporal: str | None
+    decoder: str | None
+    velocity_field: str | None
+    encoder_latent: str | None
+    encoder_latent_temporal: str | None
+    decoder_kwargs: Kwargs
+    encoder_kwargs: Kwargs
+    encoder_latent_kwargs: Kwargs
+    encoder_temporal_kwargs: Kwargs
+    velocity_field_kwargs: Kwargs
+    encoder_latent_temporal_kwargs: Kwargs
+    learn_embedding: bool
+    ode_solver: Literal[AdaptiveSolver, FixedStepSolver]
+    ode_step_size: PositiveFloat | None
+    use_adjoint: bool
+    rtol: PositiveFloat
+    atol: PositiveFloat
+    vae_beta: Annotated[float, Field(ge=0)]
+    loss_corr: bool
+    loss_corr_bw: bool
+    loss_recon: bool
+    initialize_from: str | None
+    initialization_file_name: str
+    c_dim: Count
+    z_dim: Count
+    use_camera: bool
+
+
+class TrainingConfig(Section):
+    """The run's folder, batch sizes, intervals in iterations, how the best is chosen, and the recipe."""
+
+    out_dir: str
+    model_selection_metric: Literal["iou", "l2", "chamfer", "loss"]
+    model_selection_mode: Literal["maximize", "minimize"]
+    n_eval_points: Positive
+    batch_size: Positive
+    batch_size_vis: Positive
+    batch_size_val: Positive
+    print_every: Count
+    visualize_every: Count
+    checkpoint_every: Count
+    validate_every: Count
+    backup_every: Count
+    eval_sample: bool
+    learning_rate: PositiveFloat
+    parts: Literal["joint", "shape", "flow"]
+    gradient: Literal["fixed_step", "adjoint"]
+    solver_method: Literal["midpoint", "rk4"]
+    solver_steps: Positive
+    recompute: bool
+    schedule: Literal["constant", "cosine"]
+    warmup_iterations: Count
+    max_iterations: Positive | None
+    clip_gradient_norm: PositiveFloat | None
+    precision: Literal["fp32", "tf32", "bf16"]
+    seed: Count
+    n_val_items: Positive | None
+    num_workers: Count
+
+
+class TestConfig(Section):
+    """The occupancy threshold (a probability), the checkpoint, and what an evaluation measures."""
+
+    threshold: Annotated[float, Field(gt=0, lt=1)]
+    eval_mesh: bool
+    eval_pointcloud: bool
+    project_to_final_mesh: bool
+    eval_mesh_correspondences: bool
+    eval_mesh_iou: bool
+    eval_pointcloud_correspondences: bool
+    eval_only_end_time_steps: bool
+    model_file: str
+    mesh_color: bool | None = None  # two published files put generation's key here; it has no effect
+
+
+class GenerationConfig(Section):
+    """What is generated and at which resolution."""
+
+    generate_pointcloud: bool
+    generate_mesh: bool
+    resolution_0: Positive
+    upsampling_steps: Count
+    refinement_step: Count
+    simplify_nfaces: Positive | None
+    padding: Annotated[float, Field(ge=0)]
+    vis_n_outputs: Count
+    n_time_steps: Annotated[int, Field(ge=2)]
+    mesh_color: bool
+    interpolate: bool
+    correspondence: bool
+    only_end_time_points: bool
+    fix_z: bool
+    fix_zt: bool
+    shuffle_generation: bool
+    rand_seed: int
+    batch_size: Positive
+    generation_dir: str
+    use_sampling: bool
+    copy_input: bool
+
+
+class Config(Section):
+    """All settings of one experiment; `path` is the file it came from, `name` what people call it."""
+
+    method: Literal["oflow", "onet4d", "psgn4d"]
+    data: DataConfig
+    model: ModelConfig
+    training: TrainingConfig
+    test: TestConfig
+    generation: GenerationConfig
+
+    _path: Path = PrivateAttr()
+
+    @property
+    def path(self) -> Path:
+        return self._path
+
+    @property
+    def name(self) -> str:
+        """`pointcloud/oflow` for configs/pointcloud/oflow.yaml; the bare stem outside a configs folder."""
+        folder = holder(self._path)
+        inside = self._path.relative_to(folder / "configs") if folder else Path(self._path.name)
+        return inside.with_suffix("").as_posix()
+
+    def checkpoint_path(self) -> Path | None:
+        """The file of `test.model_file`, in `training.out_dir`, else beside the config; None if absent."""
+        places = (Path(self.training.out_dir), self._path.parent)
+        found = (place / self.test.model_file for place in places if (place / self.test.model_file).is_file())
+        return next((file.resolve() for file in found), None)
+
+    def initialization_path(self) -> Path | None:
+        """The checkpoint of `model.initialize_from`, which names a file, or a folder that holds
+        `model.initialization_file_name`; from here or from beside the config. None where it is null.
+        """
+        if (given := self.model.initialize_from) is None:
+            return None
+        named = (Path(given), self._path.parent / given)
+        found = [place / self.model.initialization_file_name if place.is_dir() else place for place in named]
+        return next((file for file in found if file.is_file()), found[0])
+
+
+def load_config(path: str | Path, overrides: dict[str, Any] | None = None) -> Config:
+    """Read a config by file path or by name (`bodies`, `pointcloud/oflow`); `overrides` win over the file.
+
+    Raises ConfigError that lists every unknown key, wrong type and missing key by its dotted name.
+    """
+    file = find_config(path)
+    values = merge(read_inherited(file), overrides or {})
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{file}: " + "; ".join(map(_explain, error.errors()))) from None
+    if fault := _contradiction(config):
+        raise ConfigError(f"{file}: {fault}")
+    config._path = file
+    return config
+
+
+def _contradiction(config: Config) -> str | None:
+    """What two keys say that cannot both hold."""
+    model, training = config.model, config.training
+    if model.ode_step_size is None and model.ode_solver in get_args(FixedStepSolver):
+        return (
+            f"model.ode_solver {model.ode_solver} takes fixed steps and model.ode_step_size is null; "
+            "wanted a step size in (0, 1], such as 0.05"
+        )
+    if training.gradient == "adjoint" and not model.use_adjoint:
+        return "training.gradient is adjoint and model.use_adjoint is false; wanted true, or fixed_step"
+    if config.method != "oflow" and training.parts != "joint":
+        return f"training.parts is {training.parts} and method {config.method} has no halves; wanted joint"
+    if model.z_dim and training.parts != "joint":
+        return (
+            f"training.parts is {training.parts} and model.z_dim {model.z_dim}: latent encoders belong to no "
+            "half and would not learn; wanted joint"
+        )
+    if training.parts == "shape" and not model.loss_recon:
+        return "training.parts shape learns by model.loss_recon alone, which is false; wanted true"
+    if training.parts == "flow" and not model.loss_corr:
+        return "training.parts flow learns by model.loss_corr alone, which is false; wanted true"
+    if config.method == "oflow" and not model.loss_recon and not model.loss_corr:
+        return "model.loss_recon and model.loss_corr are both false; wanted one of them true"
+    if training.schedule == "cosine" and training.max_iterations is None:
+        return "training.schedule cosine ends at training.max_iterations, which is null; wanted a number"
+    return None
+
+
+_SECTIONS: dict[str, type[Section]] = {
+    "data": DataConfig,
+    "data.bodies": BodiesConfig,
+    "model": ModelConfig,
+    "training": TrainingConfig,
+    "test": TestConfig,
+    "generation": GenerationConfig,
+}
+
+_WANTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+    "dict_type": "a section of keys",
+    "model_type": "a section of keys",
+}
+
+
+def _explain(fault: ErrorDetails) -> str:
+    """One fault in a person's words: the dotted key, what was found, what is wanted."""
+    key = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key {key}{_suggestion(key)}"
+    if fault["type"] == "missing":
+        return f"{key} is missing"
+    wanted = _WANTED.get(fault["type"], fault["msg"].removeprefix("Input should be "))
+    found = yaml.safe_dump(fault["input"], default_flow_style=True).removesuffix("...\n").strip()
+    return f"{key}: found {found}, wanted {wanted}"
+
+
+def _suggestion(key: str) -> str:
+    """The nearest known key: in the same section first, then the same or a like name in any other."""
+    section, _, name = key.rpartition(".")
+    siblings = list(_SECTIONS[section].model_fields) if section else [*Config.model_fields, "inherit_from"]
+    elsewhere = {
+        leaf: f"{other}.{leaf}" for other, fields in _SECTIONS.items() for leaf in fields.model_fields
+    }
+    if not (near := get_close_matches(name, siblings, n=1, cutoff=0.75)):
+        near = [elsewhere[leaf] for leaf in get_close_matches(name, elsewhere, n=1, cutoff=0.75)]
+    elif section:
+        near = [f"{section}.{near[0]}"]
+    return f" (did you mean {near[0]}?)" if near else ""

@@ -1,0 +1,103 @@
+"""An animated mesh: one set of faces, vertices that move, and how well it fits what it was made from."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.errors import InputError
+from model.meshes.topology import is_closed
+
+
+@dataclass(frozen=True, eq=False)
+class FitReport:
+    """Distance from the input points to the mesh, in the caller's units, per input frame.
+
+    `times` [T], `mean` [T] and `p95` [T] (95th percentile).
+    """
+
+    times: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    p95: NDArray[np.float64]
+
+    def to_dict(self) -> dict[str, list[float]]:
+        return {"times": self.times.tolist(), "mean": self.mean.tolist(), "p95": self.p95.tolist()}
+
+
+@dataclass(eq=False)
+class MeshSequence:
+    """A mesh in motion: the same faces in every frame, and vertex i the same particle throughout.
+
+    `vertices` are in the caller's coordinates and stay float64: far from the origin (a survey, a large scene)
+    float32 would be coarser than the shape. `colors` are sRGB. Raises `InputError` where arrays do not fit.
+    """
+
+    vertices: NDArray[np.float64]  # [T, V, 3]
+    faces: NDArray[np.int32]  # [F, 3]
+    times: NDArray[np.float64]  # [T], seconds
+    colors: NDArray[np.uint8] | None = None  # [V, 3]
+    fit: FitReport | None = None
+    timings: dict[str, float] = field(default_factory=dict)  # seconds by stage
+
+    def __post_init__(self) -> None:
+        self.vertices = np.asarray(self.vertices, np.float64)
+        self.times = np.asarray(self.times, np.float64)
+        faces = np.asarray(self.faces)
+        _require(
+            self.vertices.ndim == 3 and self.vertices.shape[2] == 3 and self.vertices.size > 0,
+            f"vertices have shape {self.vertices.shape}, wanted [T, V, 3], at least one frame and one vertex",
+        )
+        _require(
+            bool(np.isfinite(self.vertices).all()), "vertices hold NaN or infinity, wanted finite numbers"
+        )
+        frames, count = self.vertices.shape[:2]
+        _require(
+            faces.ndim == 2 and faces.shape[1] == 3 and len(faces) > 0 and faces.dtype.kind in "iu",
+            f"faces have shape {faces.shape} of {faces.dtype}, wanted at least one row of integers [F, 3]",
+        )
+        _require(
+            int(faces.min()) >= 0 and int(faces.max()) < count,
+            f"faces name vertices {faces.min()} to {faces.max()}, but there are only 0 to {count - 1}",
+        )
+        _require(
+            self.times.shape == (frames,),
+            f"times have shape {self.times.shape}, wanted [{frames}], one a frame",
+        )
+        _require(
+            bool(np.isfinite(self.times).all() and (np.diff(self.times) > 0).all()),
+            "times do not increase from frame to frame",
+        )
+        self.faces = faces.astype(np.int32)
+        if self.colors is not None:
+            self.colors = np.asarray(self.colors)
+            _require(
+                self.colors.shape == (count, 3) and self.colors.dtype == np.uint8,
+                f"colors have shape {self.colors.shape} of {self.colors.dtype}, wanted uint8 [{count}, 3]",
+            )
+
+    @property
+    def watertight(self) -> bool:
+        """Whether every edge lies on exactly two faces, which run along it in opposite directions."""
+        return is_closed(self.faces)
+
+    @property
+    def fps(self) -> float:
+        """Frames per second, the median over the sequence; 0 for a single frame."""
+        return float(1 / np.median(np.diff(self.times))) if len(self.times) > 1 else 0.0
+
+    def to_glb(self) -> bytes:
+        """Binary glTF 2.0 that plays: morph targets and one animation (see `model.meshes.glb`)."""
+        return self.write("glb")
+
+    def write(self, file_format: str) -> bytes:
+        """The file of a format of `model.meshes.writers.WRITERS`. Raises InputError for an unknown format."""
+        from model.meshes.writers import WRITERS  # each writer reads this class
+
+        if file_format not in WRITERS:
+            raise InputError(f"no writer for format {file_format!r}: choose one of {', '.join(WRITERS)}")
+        return WRITERS[file_format].write(self)
+
+
+def _require(condition: bool, fault: str) -> None:
+    if not condition:
+        raise InputError(f"Not a mesh sequence: {fault}.")

@@ -1,0 +1,55 @@
+"""Linear layers for inference on many rows: the fast twin of `F.linear`.
+
+On a CPU the rows go to oneDNN, with the weights packed once and the ReLU or the sum after the product fused
+into it: the default (MKL) reaches half its speed on processors that are not Intel's. In bfloat16 the factors
+are rounded and the products still summed in float32; what reads and adds the results keeps float32.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.devices import ROWS
+
+
+class FusedLinear:
+    """x [P, in] → x @ weight.T + bias [P, out], for weight [out, in]; gives no gradients."""
+
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None = None, dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.weight = weight.detach().to(dtype).contiguous()
+        self.bias = None if bias is None else bias.detach().to(dtype).contiguous()
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight, ROWS) if _fuses(weight) else None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self._apply(x, "none")
+
+    def relu(self, x: Tensor) -> Tensor:
+        """ReLU of the result."""
+        return self._apply(x, "relu")
+
+    def add_to(self, rows: Tensor, x: Tensor) -> Tensor:
+        """rows [P, out] + the result, in the type of `rows`; may use their memory."""
+        if self.packed is not None and rows.dtype == x.dtype == self.weight.dtype:
+            fused: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, rows, self.packed, self.bias, "add")
+            return fused
+        return rows.add_(self(x))
+
+    def _apply(self, x: Tensor, activation: str) -> Tensor:
+        x = x.to(self.weight.dtype)
+        if self.packed is not None:
+            fused: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, activation, [], "")
+            return fused
+        result = F.linear(x, self.weight, self.bias)
+        return result.relu_() if activation == "relu" else result
+
+
+def _fuses(weight: Tensor) -> bool:
+    """Whether this build of torch has the operators that its compiler uses for such layers on a CPU."""
+    return (
+        weight.device.type == "cpu"
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+    )

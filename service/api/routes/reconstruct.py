@@ -1,0 +1,91 @@
+"""`POST /reconstruct`: take a sequence, answer with the job."""
+
+from typing import Annotated, Any
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Header, Request, Response
+
+from service.api.dependencies import CallerDep, PartsDep
+from service.api.http.body import receive
+from service.api.http.problems import REF, keyed_responses
+from service.api.submission import submit
+from service.core.jobs.options import Options
+from service.core.jobs.views import JobView, view
+
+router = APIRouter(tags=["jobs"])
+POLL_SECONDS = "1"
+AT_ONCE = CapacityLimiter(8)  # uploads that are looked into and stored: others keep their threads
+
+
+def _request_body() -> dict[str, Any]:
+    """All three bodies, spelled out: the route reads the request by itself."""
+    schema = Options.model_json_schema(ref_template=REF)
+    options, rule = schema["properties"], {"not": schema["not"]}
+    sequence = {"type": "string", "format": "binary", "description": "The sequence: .npz, or .zip of frames."}
+    form = {"type": "object", "required": ["file"], "properties": {"file": sequence, **options}}
+    upload_id = {"type": "string", "description": "From `POST /uploads`."}
+    by_id = {
+        "type": "object",
+        "required": ["upload_id"],
+        "properties": {"upload_id": upload_id, **options},
+        "additionalProperties": False,
+        **rule,
+    }
+    return {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": form},
+            "application/octet-stream": {"schema": sequence},
+            "application/json": {"schema": by_id, "example": {"upload_id": "0" * 32, "formats": ["glb"]}},
+        },
+    }
+
+
+@router.post(
+    "/reconstruct",
+    status_code=202,
+    summary="Reconstruct a moving point cloud",
+    response_model_exclude_none=True,
+    responses=keyed_responses(
+        "bad_request",
+        "not_found",
+        "upload_missing",
+        "idempotency_in_flight",
+        "too_large",
+        "unsupported_media",
+        "invalid_sequence",
+        "invalid_options",
+        "invalid_request",
+        "unknown_model",
+        "unsupported_input",
+        "idempotency_key_reused",
+        "too_many_jobs",
+        "no_model",
+        "queue_full",
+        "no_room",
+        "storage_unavailable",
+    ),
+    openapi_extra={"requestBody": _request_body()},
+)
+async def reconstruct(
+    request: Request,
+    response: Response,
+    context: PartsDep,
+    caller: CallerDep,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1,
+            max_length=255,
+            description="A word of your own for this request: sent again, it makes no second job.",
+        ),
+    ] = None,
+) -> JobView:
+    """Send the file as the part `file` of a form with the options as fields; or bare with the options in the
+    query; or JSON with the id of an upload and the options. The answer comes at once; the job runs on a
+    worker and is read at `Location`."""
+    async with receive(request, context.limits) as body:
+        job = await to_thread.run_sync(submit, context, caller, body, idempotency_key, limiter=AT_ONCE)
+    response.headers["Location"] = f"/jobs/{job.id}"
+    response.headers["Retry-After"] = POLL_SECONDS
+    return view(job)

@@ -1,0 +1,5 @@
+"""Client for the HTTP API: `Client` in Python, `oflow` on the command line."""
+
+from service.client.client import Client, JobFailedError
+
+__all__ = ["Client", "JobFailedError"]

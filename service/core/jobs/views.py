@@ -1,0 +1,66 @@
+"""A job as its caller sees it."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+from service.core.jobs.record import Fit, Input, Job, JobError, Mesh, Progress, ResultFile, State
+
+
+class FileView(ResultFile):
+    href: str
+
+
+class ResultView(BaseModel):
+    files: list[FileView]
+    mesh: Mesh
+    fit: Fit
+    timings: dict[str, float]
+
+
+class JobView(BaseModel):
+    """The JSON of `GET /jobs/{id}`. Times are UTC, durations seconds."""
+
+    id: str
+    state: State
+    progress: Progress
+    queue_position: int | None = None
+    attempt: int
+    created_at: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    expires_at: datetime
+    model: str
+    options: dict[str, Any]
+    input: Input
+    result: ResultView | None = None
+    error: JobError | None = None
+    metadata: dict[str, Any]
+    links: dict[str, str]
+
+
+class JobList(BaseModel):
+    jobs: list[JobView]
+    next_cursor: str | None = None
+
+
+def view(job: Job, queue_position: int | None = None) -> JobView:
+    here = f"/jobs/{job.id}"
+    result = None
+    links = {"self": here, "events": f"{here}/events"}
+    if job.result is not None:
+        files = [
+            FileView(**file.model_dump(), href=f"{here}/result?format={file.format}")
+            for file in job.result.files
+        ]
+        result = ResultView(**job.result.model_dump(exclude={"files"}), files=files)
+        links["result"] = f"{here}/result"
+    return JobView(
+        **job.model_dump(exclude={"options", "result", "owner", "version", "traceparent"}),
+        options=job.options.model_dump(exclude={"model", "metadata"}, exclude_none=True, mode="json"),
+        metadata=job.options.metadata,
+        result=result,
+        queue_position=queue_position,
+        links=links,
+    )

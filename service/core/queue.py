@@ -1,0 +1,65 @@
+"""The queue between gateway and workers: Celery, one queue per model. Both sides build the same app."""
+
+from celery import Celery
+
+from service.core.jobs.record import Job
+from service.core.settings import Settings
+
+TASK = "reconstruct"
+
+
+def queue_name(model: str) -> str:
+    return f"oflow.{model}"
+
+
+def celery_app(settings: Settings) -> Celery:
+    """A Celery app that loses no job: acknowledged late, given back when its worker dies, no prefetch."""
+    broker = (settings.broker_url or settings.redis_url).get_secret_value()
+    app = Celery("oflow", broker=broker, set_as_current=False)
+    app.conf.update(
+        task_ignore_result=True,  # the job record is the truth
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        task_serializer="json",
+        accept_content=["json"],
+        broker_connection_retry_on_startup=True,
+        broker_transport_options=_transport_options(settings) if broker.startswith("redis") else {},
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=broker.startswith("redis"),
+        worker_pool="prefork",
+        worker_concurrency=1,
+        worker_pool_start_method="spawn",  # a forked child of a process that ran torch hangs
+        worker_proc_alive_timeout=120,  # loading the model happens in the child's start
+        worker_enable_remote_control=False,
+    )
+    return app
+
+
+def _transport_options(settings: Settings) -> dict[str, int | float]:
+    # A delivery that is not renewed returns to the queue after the timeout; the worker's watchdog renews it.
+    return {
+        "visibility_timeout": settings.visibility_timeout_seconds,
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
+        "unacked_mutex_expire": 10,
+        "socket_timeout": 15,
+        "socket_connect_timeout": 5,
+    }
+
+
+class JobQueue:
+    """The gateway's end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.app = celery_app(settings)
+
+    def push(self, job: Job) -> None:
+        """Queue a job for the workers of its model."""
+        self.app.send_task(
+            TASK,
+            args=[job.id],
+            task_id=job.id,
+            queue=queue_name(job.model),
+            headers={"traceparent": job.traceparent} if job.traceparent else None,
+            retry_policy={"max_retries": 1},
+        )

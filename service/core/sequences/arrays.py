@@ -1,0 +1,114 @@
+"""Numpy arrays (.npy) from strangers: header first, data in bounded pieces.
+
+A header is believed only when it and shape × item size fill the archive entry exactly, so no shape can make a
+reader allocate more than was declared. Format:
+https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+"""
+
+import ast
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.core.sequences.archives import EntryReader
+from service.core.sequences.errors import SequenceError, quoted, refusal
+
+CHUNK_VALUES = 3 << 15  # values read at a time: whole rows of three, 786 kB of float64
+_HEADER_BYTES = 4096
+# All that a header is made of: `ast.literal_eval` gets to see no operator, escape or odd number.
+_TOKENS = re.compile(r"(?:[\s{}()\[\],:]|'[^'\\\n]*'|True|False|\d)*")
+_NUMBERS = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248])")
+
+
+class ArrayStream:
+    """One array of an archive: `dtype`, `shape` and `fortran` are known, the data is still to be read.
+
+    Accepts bool, integers and float16/32/64 of either byte order, format versions 1.0 to 3.0.
+    Raises SequenceError naming `key` for anything else.
+    """
+
+    def __init__(self, reader: EntryReader, key: str) -> None:
+        self.key = key
+        self._reader = reader
+        magic = bytes(self._take(8))
+        if magic[:6] != b"\x93NUMPY" or magic[6:] not in (b"\1\0", b"\2\0", b"\3\0"):
+            raise self._refusal(
+                "is not a numpy array", quoted(magic.decode("latin-1")), "an .npy entry, version 1 to 3"
+            )
+        width = 2 if magic[6] == 1 else 4
+        length = int.from_bytes(self._take(width), "little")
+        if length > _HEADER_BYTES:
+            raise self._refusal("has too long a header", f"{length:,} bytes", f"at most {_HEADER_BYTES:,}")
+        self._parse(self._take(length).decode("latin-1"))
+        self.size = math.prod(self.shape)  # Python integers: a false shape cannot wrap around
+        found = 8 + width + length + self.size * self.dtype.itemsize
+        if found != reader.size:
+            words = f"{found:,} bytes for shape {quoted(str(self.shape))} of {self.dtype.name}"
+            raise self._refusal(
+                "has a shape that does not fit its data", words, f"{reader.size:,} bytes, as sent"
+            )
+
+    def chunks(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        """The data as flat pieces in file order and stored type, each with the index of its first value."""
+        for start in range(0, self.size, CHUNK_VALUES):
+            count = min(CHUNK_VALUES, self.size - start)
+            yield start, np.frombuffer(self._reader.read(count * self.dtype.itemsize), self.dtype)
+        self._reader.finish()
+
+    def read(self) -> NDArray[Any]:
+        """The whole array; for those whose size has been checked."""
+        flat = np.concatenate([np.empty(0, self.dtype), *(values for _, values in self.chunks())])
+        return flat.reshape(self.shape, order=self.order)
+
+    def rows_and_columns(self, flat: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Row among all points, and coordinate, of flat file indices into [T, N, 3] or [M, 3]."""
+        *leading, columns = np.unravel_index(flat, self.shape, order=self.order)
+        return np.ravel_multi_index(tuple(leading), self.shape[:-1]), columns
+
+    @property
+    def order(self) -> Any:
+        return "F" if self.fortran else "C"
+
+    def _take(self, count: int) -> bytearray:
+        try:
+            return self._reader.read(count)
+        except SequenceError as error:
+            raise self._refusal(
+                "has no whole header", f"{self._reader.size} bytes", "an .npy entry"
+            ) from error
+
+    def _parse(self, text: str) -> None:
+        try:
+            header = ast.literal_eval(text.strip()) if _TOKENS.fullmatch(text) else None
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            header = None
+        if not isinstance(header, dict) or set(header) != {"descr", "fortran_order", "shape"}:
+            raise self._refusal(
+                "has an unreadable header", quoted(text.strip()), "descr, fortran_order and shape"
+            )
+        descr, self.fortran, self.shape = header["descr"], header["fortran_order"], header["shape"]
+        if not isinstance(descr, str) or not _NUMBERS.fullmatch(descr):
+            raise self._refusal(
+                "has a type that is not read", _type_words(descr), "plain numbers, such as float32"
+            )
+        sizes = self.shape if isinstance(self.shape, tuple) else [None]
+        if (
+            type(self.fortran) is not bool
+            or len(sizes) > 8
+            or not all(type(size) is int and size < 1 << 63 for size in sizes)
+        ):
+            raise self._refusal("has an unreadable header", quoted(text.strip()), "a shape of whole numbers")
+        self.dtype: np.dtype[Any] = np.dtype(descr)
+
+    def _refusal(self, message: str, found: str, wanted: str) -> SequenceError:
+        return refusal("invalid_sequence", self.key, message, found, wanted)
+
+
+def _type_words(descr: object) -> str:
+    if isinstance(descr, list | tuple):
+        return "a structured type"
+    return "Python objects" if "O" in str(descr) else f"type {quoted(str(descr))}"

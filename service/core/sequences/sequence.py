@@ -1,0 +1,101 @@
+"""The moving point cloud, and the way in for uploads of one.
+
+`inspect_sequence` checks an upload in bounded memory; `read_sequence` makes the same checks and keeps the
+points.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.core.sequences.checks import PointScan, length_faults, time_faults
+from service.core.sequences.errors import DEFAULT_LIMITS, Fault, Limits, SequenceError
+from service.core.sequences.reader import Points, SequenceInfo, SequenceReader, evenly_spaced, pack_frames
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "Fault",
+    "Limits",
+    "PointCloudSequence",
+    "SequenceError",
+    "SequenceInfo",
+    "evenly_spaced",
+    "inspect_sequence",
+    "pack_frames",
+    "read_sequence",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class PointCloudSequence:
+    """A moving point cloud in the caller's units.
+
+    `points` holds an array [N_i, 3] of float32 or float64 for each frame; `times` [T] float64 increases; with
+    `corresponding`, row j is the same particle in every frame. Raises SequenceError with every fault.
+    """
+
+    points: tuple[Points, ...]
+    times: NDArray[np.float64]
+    corresponding: bool
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "points", tuple(map(np.asarray, self.points)))
+        object.__setattr__(self, "times", np.asarray(self.times, np.float64))
+        faults = []
+        wanted = "float32 or float64 arrays [N, 3]"
+        for index, cloud in enumerate(self.points):
+            if cloud.dtype not in (np.float32, np.float64) or cloud.shape[1:] != (3,):
+                found = f"{cloud.dtype} {list(cloud.shape)} in frame {index}"
+                faults.append(Fault("points", "a frame has the wrong type or shape", found, wanted))
+        if not faults:
+            faults += length_faults(self.points_per_frame, self.corresponding)
+        if not faults:
+            scan = PointScan(list(self.points_per_frame), self.points[0].dtype)
+            for start, cloud in zip(np.cumsum([0, *self.points_per_frame]), self.points, strict=False):
+                scan.feed_rows(cloud, int(start))
+            faults += scan.faults("points")
+        faults += time_faults(self.times, len(self.points))
+        if faults:
+            raise SequenceError("invalid_sequence", faults)
+
+    @property
+    def frames(self) -> int:
+        return len(self.points)
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the first frame to the last."""
+        return float(self.times[-1] - self.times[0])
+
+    @property
+    def points_per_frame(self) -> tuple[int, ...]:
+        return tuple(len(cloud) for cloud in self.points)
+
+    def save(self, path_or_file: str | Path | BinaryIO) -> None:
+        """Write an .npz that `read_sequence` reads back; the same sequence gives the same bytes."""
+        if isinstance(path_or_file, str | Path):
+            with Path(path_or_file).open("wb") as file:
+                return self.save(file)
+        arrays: dict[str, Any] = {"times": self.times}
+        if len(set(self.points_per_frame)) == 1:
+            arrays["points"] = np.stack(self.points)  # [T, N, 3]
+            arrays["corresponding"] = np.bool_(self.corresponding)
+        else:
+            arrays["points"] = np.concatenate(self.points)  # [M, 3]
+            arrays["lengths"] = np.array(self.points_per_frame)
+        np.savez_compressed(path_or_file, **arrays)
+        return None
+
+
+def inspect_sequence(file: BinaryIO, limits: Limits = DEFAULT_LIMITS) -> SequenceInfo:
+    """Check an upload in full, in memory that does not grow with it. Raises SequenceError."""
+    return SequenceReader(file, limits, keep=False).info
+
+
+def read_sequence(file: BinaryIO, limits: Limits = DEFAULT_LIMITS) -> PointCloudSequence:
+    """Check an upload as `inspect_sequence` does and return its points, per-frame archives in world units."""
+    upload = SequenceReader(file, limits, keep=True)
+    return PointCloudSequence(tuple(upload.clouds), upload.times, upload.info.corresponding)

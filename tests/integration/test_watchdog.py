@@ -1,0 +1,87 @@
+"""The thread that watches a worker from within, on a real Redis."""
+
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from service.core.queue import queue_name
+from service.core.settings import Settings
+from worker.serving import watchdog
+from worker.serving.context import WorkerContext
+from worker.serving.watchdog import SILENCE, UNACKED_INDEX, Watchdog
+
+
+@pytest.fixture
+def context(settings: Settings) -> WorkerContext:
+    return WorkerContext(settings.model_copy(update={"model": "watched"}))
+
+
+@pytest.fixture
+def watcher(context: WorkerContext, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watchdog]:
+    """A watcher that would end the test's own process: what it says is recorded instead."""
+    watcher = Watchdog(context)
+    watcher.ended: list[str] = []  # type: ignore[attr-defined,misc]
+    monkeypatch.setattr(watcher, "_exit", watcher.ended.append)  # type: ignore[attr-defined]
+    yield watcher
+    context.redis.delete(queue_name("watched"), UNACKED_INDEX)
+    watcher.stop()
+
+
+def hold(monkeypatch: pytest.MonkeyPatch, *requests: Any) -> None:
+    monkeypatch.setattr(watchdog.state, "reserved_requests", list(requests))
+
+
+def delivery(job_id: str, tag: str) -> Any:
+    return SimpleNamespace(id=job_id, message=SimpleNamespace(delivery_tag=tag))
+
+
+def test_it_beats_in_the_registry_and_leaves(watcher: Watchdog, context: WorkerContext) -> None:
+    watcher.beat()
+    assert context.registry.workers()["watched"] == 1
+    watcher.stop()
+    assert "watched" not in context.registry.workers()
+
+
+def test_a_running_delivery_is_renewed_and_a_finished_one_is_not_brought_back(
+    watcher: Watchdog, context: WorkerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long_ago = time.time() - 1000
+    context.redis.zadd(UNACKED_INDEX, {"running": long_ago})
+    hold(monkeypatch, delivery("a", "running"), delivery("b", "finished"))
+    watcher.beat()
+    assert context.redis.zscore(UNACKED_INDEX, "running") > long_ago + 900
+    assert context.redis.zscore(UNACKED_INDEX, "finished") is None
+
+
+def test_a_job_far_beyond_its_deadline_is_let_go(
+    watcher: Watchdog, context: WorkerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold(monkeypatch, delivery("old", "tag"))
+    watcher.beat()
+    watcher.seen["old"] -= context.settings.job_deadline_seconds + 61
+    context.redis.zadd(UNACKED_INDEX, {"tag": 1.0})
+    watcher.beat()
+    assert context.redis.zscore(UNACKED_INDEX, "tag") == 1.0
+    assert "job old" in watcher.ended[0]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("waiting", "busy", "ends"), [(1, False, True), (0, False, False), (1, True, False)])
+def test_a_worker_ends_when_jobs_wait_and_it_starts_none(
+    watcher: Watchdog,
+    context: WorkerContext,
+    monkeypatch: pytest.MonkeyPatch,
+    waiting: int,
+    busy: bool,
+    ends: bool,
+) -> None:
+    hold(monkeypatch, *([delivery("a", "tag")] if busy else []))
+    for _ in range(waiting):
+        context.redis.lpush(queue_name("watched"), "a message that nobody takes")
+    watcher.beat()
+    assert not watcher.ended  # type: ignore[attr-defined]
+    watcher.last_busy -= SILENCE + 1
+    watcher.beat()
+    assert bool(watcher.ended) is ends  # type: ignore[attr-defined]

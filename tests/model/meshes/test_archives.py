@@ -1,0 +1,77 @@
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+import trimesh
+
+from model.meshes.sequence import MeshSequence
+from model.meshes.writers import WRITERS
+
+
+def rolling_ball(frames=4, offset=0.0, scale=1.0, colored=True):
+    ball = trimesh.creation.icosphere(subdivisions=2)
+    travel = np.arange(frames)[:, None, None] * np.array([0.1, 0.0, 0.02])
+    colors = np.random.default_rng(0).integers(0, 256, (len(ball.vertices), 3), dtype=np.uint8)
+    vertices = scale * (ball.vertices + travel) + offset
+    return MeshSequence(vertices, ball.faces, 2 + np.arange(frames) / 30, colors if colored else None)
+
+
+def read_frames(content, extension, frames):
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.testzip() is None
+        names = [f"{i:05d}.{extension}" for i in range(frames)]
+        assert archive.namelist() == ["manifest.json", *names]
+        manifest = json.loads(archive.read("manifest.json"))
+        return manifest, [
+            trimesh.load(io.BytesIO(archive.read(name)), file_type=extension, process=False) for name in names
+        ]
+
+
+@pytest.mark.parametrize("colored", [True, False])
+@pytest.mark.parametrize(("offset", "scale"), [(0.0, 1.0), (1e6, 0.5), (-3.0, 1e-5), (0.0, 1e7)])
+@pytest.mark.parametrize("kind", ["obj", "ply"])
+def test_every_frame_reads_back(kind, offset, scale, colored):
+    meshes = rolling_ball(offset=offset, scale=scale, colored=colored)
+    manifest, frames = read_frames(WRITERS[kind].write(meshes), kind, 4)
+    assert manifest == {
+        "fps": pytest.approx(30),
+        "times": meshes.times.tolist(),
+        "frames": 4,
+        "vertices": 162,
+        "faces": 320,
+    }
+    for frame, vertices in zip(frames, meshes.vertices, strict=True):
+        # At most a ten-millionth of the extent is lost, wherever the origin.
+        np.testing.assert_allclose(frame.vertices, vertices, rtol=4e-16, atol=2.5e-7 * scale)
+        np.testing.assert_array_equal(frame.faces, meshes.faces)
+        if colored:
+            np.testing.assert_array_equal(frame.visual.vertex_colors[:, :3], meshes.colors)
+
+
+@pytest.mark.parametrize(("offset", "dtype"), [(0.0, np.float32), (1e6, np.float64)])
+def test_npz_reads_back(offset, dtype):
+    meshes = rolling_ball(offset=offset)
+    data = np.load(io.BytesIO(meshes.write("npz")), allow_pickle=False)
+    assert sorted(data.files) == ["colors", "faces", "times", "vertices"]
+    assert data["vertices"].dtype == dtype
+    np.testing.assert_allclose(data["vertices"], meshes.vertices, atol=2e-7, rtol=0)
+    np.testing.assert_array_equal(data["faces"], meshes.faces)
+    np.testing.assert_array_equal(data["times"], meshes.times)
+    np.testing.assert_array_equal(data["colors"], meshes.colors)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_the_same_meshes_give_the_same_bytes(name, monkeypatch):
+    first = WRITERS[name].write(rolling_ball())
+    monkeypatch.setattr("time.time", lambda: 2_000_000_000.0)
+    assert WRITERS[name].write(rolling_ball()) == first
+    assert WRITERS[name].write(rolling_ball(scale=1.1)) != first
+
+
+def test_a_mesh_without_extent_is_written():
+    still = MeshSequence(np.full((2, 3, 3), 0.1), np.array([[0, 1, 2]]), [0.0, 1.0])
+    _, frames = read_frames(still.write("obj"), "obj", 2)
+    np.testing.assert_allclose(frames[0].vertices, 0.1)
+    read_frames(still.write("ply"), "ply", 2)

@@ -1,0 +1,75 @@
+import pytest
+
+from service.core.jobs.options import MAX_GLB_FRAMES, Format, Options, OptionsError, parse_options
+
+
+def test_defaults() -> None:
+    assert parse_options([]) == Options()
+    assert Options().formats == (Format.GLB,)
+
+
+def test_formats_come_repeated_or_with_commas_and_count_once() -> None:
+    fields = [("formats", "glb,obj"), ("formats", "glb"), ("frames", "33"), ("metadata", '{"take": 4}')]
+    options = parse_options(fields)
+    assert options.formats == (Format.GLB, Format.OBJ)
+    assert options.frames == 33
+    assert options.metadata == {"take": 4}
+
+
+@pytest.mark.parametrize(
+    ("fields", "key", "words"),
+    [
+        ([("resolutoin", "64")], "resolutoin", "is not an option"),
+        ([("formats", "fbx")], "formats", "glb"),
+        ([("formats", "")], "formats", "glb"),
+        ([("frames", "1")], "frames", "greater than or equal to 2"),
+        ([("frames", "many")], "frames", "integer"),
+        ([("fps", "nan")], "fps", "finite number"),
+        ([("threshold", "1")], "threshold", "less than 1"),
+        ([("simplify", "3")], "simplify", "greater than or equal to 4"),
+        ([("color", "red")], "color", "correspondence"),
+        ([("metadata", "{")], "metadata", "is not JSON"),
+        ([("metadata", "[1]")], "metadata", "dictionary"),
+        ([("metadata", '"' + "x" * 17_000 + '"')], "metadata", "16384"),
+        ([("frames", "5"), ("frames", "6")], "frames", "given twice"),
+        ([("frames", "5"), ("fps", "6")], "options", "exclude each other"),
+        ([("expires_in", "1")], "expires_in", "greater than or equal to 60"),
+    ],
+)
+def test_each_fault_names_its_field(fields: list[tuple[str, str]], key: str, words: str) -> None:
+    with pytest.raises(OptionsError) as refusal:
+        parse_options(fields)
+    assert [fault.key for fault in refusal.value.faults] == [key]
+    assert words in refusal.value.faults[0].message
+
+
+def test_all_faults_at_once() -> None:
+    with pytest.raises(OptionsError) as refusal:
+        parse_options([("frames", "1"), ("colour", "none"), ("threshold", "2")])
+    assert {fault.key for fault in refusal.value.faults} == {"frames", "colour", "threshold"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (Options(frames=201), "a glb holds at most 200"),
+        (Options(fps=1000), "fps: found 501 output frames, a glb holds at most 200"),
+        (Options(fps=1000, formats=(Format.OBJ,)), None),
+        (Options(frames=201, formats=(Format.PLY, Format.NPZ)), None),
+        (Options(fps=1), "found 1 output frame in 0.5 s"),
+        (Options(fps=2), None),
+        (Options(), None),
+    ],
+)
+def test_a_result_longer_than_its_files_can_hold_is_refused(options: Options, words: str | None) -> None:
+    if words is None:
+        options.check_length(seconds=0.5, frames=17)
+    else:
+        with pytest.raises(OptionsError, match=words):
+            options.check_length(seconds=0.5, frames=17)
+
+
+def test_the_limit_is_the_writers() -> None:
+    from model.meshes.glb import MAX_FRAMES
+
+    assert MAX_GLB_FRAMES == MAX_FRAMES

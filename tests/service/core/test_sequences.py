@@ -1,0 +1,624 @@
+"""The three upload forms read back exactly, and each refusal once, with the key it names."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.core.sequences.sequence import (
+    Limits,
+    PointCloudSequence,
+    SequenceError,
+    evenly_spaced,
+    inspect_sequence,
+    pack_frames,
+    read_sequence,
+)
+
+POINTS = np.random.default_rng(0).normal(size=(5, 40, 3)).astype(np.float32)  # [T, N, 3]
+ROWS = POINTS.reshape(-1, 3)  # [M, 3]
+FRAME = np.repeat(np.arange(5), 40)
+
+
+def npz(save=np.savez, **arrays):
+    buffer = io.BytesIO()
+    save(buffer, **arrays)
+    return buffer
+
+
+def frames_zip(frames, compression=zipfile.ZIP_STORED):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name, arrays in frames.items():
+            archive.writestr(name, npz(**arrays).getvalue())
+    return buffer
+
+
+def published(index, count=40, **changes):
+    """A frame in the published layout: float16 points in their own box, float16 loc, float64 scale."""
+    points = (POINTS[index % 5, :count] / 4).astype(np.float16)
+    arrays = {
+        "points": points,
+        "loc": np.float16([index, 0.5, -1]),
+        "scale": np.float64(1.5 + index),
+    } | changes
+    return {key: value for key, value in arrays.items() if value is not None}
+
+
+def with_value(points, place, value):
+    points = points.copy()
+    points[place] = value
+    return points
+
+
+def test_form_one():
+    times = np.array([0, 0.5, 2, 3, 10])
+    upload = npz(points=POINTS, times=times, corresponding=np.bool_(False))
+    info = inspect_sequence(upload)
+    assert (info.frames, info.points, info.total_points, info.corresponding) == (5, 40, 200, False)
+    assert (info.dtype, info.bytes) == ("float32", len(upload.getvalue()))
+    sequence = read_sequence(upload)
+    assert np.array_equal(np.stack(sequence.points), POINTS)
+    assert np.array_equal(sequence.times, times)
+    assert not sequence.corresponding
+    assert sequence.points_per_frame == (40,) * 5
+
+
+def test_without_flag_and_times_rows_correspond_over_one_second():
+    sequence = read_sequence(npz(points=POINTS))
+    assert sequence.corresponding
+    assert np.array_equal(sequence.times, [0, 0.25, 0.5, 0.75, 1])
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("dtype", ["<f2", ">f2", "<f4", ">f4", "<f8", ">f8"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_types_orders_and_packing(save, dtype, order):
+    stored = POINTS.astype(dtype, order=order)
+    sequence = read_sequence(npz(save, points=stored))
+    expected = np.float64 if dtype.endswith("8") else np.float32
+    assert {cloud.dtype for cloud in sequence.points} == {np.dtype(expected)}
+    assert np.array_equal(np.stack(sequence.points), stored.astype(expected))
+    sizes = [32, 33, 50, 40, 45]
+    ragged = read_sequence(npz(save, points=stored.reshape(-1, 3).astype(dtype, order=order), lengths=sizes))
+    assert np.array_equal(np.concatenate(ragged.points), stored.reshape(-1, 3).astype(expected))
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+def test_header_versions(version):
+    entry, upload = io.BytesIO(), io.BytesIO()
+    np.lib.format.write_array(entry, POINTS, version=version)
+    with zipfile.ZipFile(upload, "w") as archive:
+        archive.writestr("points.npy", entry.getvalue())
+    assert np.array_equal(np.stack(read_sequence(upload).points), POINTS)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, ">i4"])
+def test_ragged_by_frame_or_lengths(dtype):
+    sizes = [32, 48, 40, 33, 47]
+    times = np.arange(5, dtype=np.int32)
+    for key, value in (("frame", np.repeat(np.arange(5), sizes)), ("lengths", np.array(sizes))):
+        upload = npz(points=ROWS, times=times, **{key: value.astype(dtype)})
+        info = inspect_sequence(upload)
+        assert (info.points, info.total_points, info.corresponding) == ((32, 48), 200, False)
+        sequence = read_sequence(upload)
+        assert sequence.points_per_frame == tuple(sizes)
+        assert np.array_equal(np.concatenate(sequence.points), ROWS)
+    assert not read_sequence(npz(points=ROWS, frame=FRAME)).corresponding, "frames of one size, yet ragged"
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_published_frames_are_placed_in_the_world_in_order_of_name(compression):
+    upload = frames_zip({f"{index + 80:08d}.npz": published(index) for index in (2, 0, 1)}, compression)
+    assert inspect_sequence(upload).dtype == "float16"
+    sequence = read_sequence(upload)
+    assert sequence.corresponding
+    for index, cloud in enumerate(sequence.points):
+        frame = published(index)
+        assert np.array_equal(
+            cloud, frame["loc"].astype(float) + frame["scale"] * frame["points"].astype(float)
+        )
+
+
+def test_published_frames_far_from_the_origin_keep_their_detail():
+    far = np.array([5e6, 0, 0])
+    sequence = read_sequence(frames_zip({f"{i:08d}.npz": published(i, loc=far, scale=1.0) for i in range(2)}))
+    assert np.allclose(sequence.points[0] - far, published(0)["points"].astype(float), atol=1e-8)
+
+
+def test_published_frames_of_different_size_do_not_correspond():
+    upload = frames_zip({f"{index:08d}.npz": published(index, 40 - index) for index in range(3)})
+    assert inspect_sequence(upload).points == (38, 40)
+    assert not read_sequence(upload).corresponding
+
+
+def test_frames_sent_one_by_one_become_one_archive():
+    parts = {f"{index:08d}.npz": published(index) for index in range(3)}
+    out, again = io.BytesIO(), io.BytesIO()
+    for target in (out, again):
+        pack_frames(((name, npz(**arrays)) for name, arrays in parts.items()), target)
+    assert out.getvalue() == again.getvalue()
+    one, other = read_sequence(out), read_sequence(frames_zip(parts))
+    assert np.array_equal(np.stack(one.points), np.stack(other.points))
+
+
+@pytest.mark.parametrize(
+    ("names", "limits", "code", "message"),
+    [
+        (["a.npz"], Limits(), "invalid_sequence", "is not the name of a frame"),
+        (["../00000001.npz"], Limits(), "invalid_sequence", "is not the name of a frame"),
+        (["00000001.npz"] * 2, Limits(), "invalid_sequence", "is sent twice"),
+        (["00000001.npz", "00000002.npz"], Limits(max_bytes=1500), "too_large", "the frames are too much"),
+        (["00000001.npz", "00000002.npz"], Limits(max_frames=1), "too_large", "the frames are too much"),
+    ],
+)
+def test_frames_that_cannot_be_packed(names, limits, code, message):
+    with pytest.raises(SequenceError) as caught:
+        pack_frames([(name, npz(**published(0))) for name in names], io.BytesIO(), limits)
+    assert (caught.value.code, caught.value.faults[0].message) == (code, message)
+
+
+FRAMES = {"00000000.npz": published(0), "00000001.npz": published(1)}
+STRUCTURED = np.zeros((5, 40), dtype=[("x", "f4")])
+REFUSALS = {
+    # upload, key, message, found
+    "no points": (npz(times=np.arange(3.0)), "points", "is missing", "'times.npy'"),
+    "empty archive": (npz(), "points", "is missing", "no array"),
+    "unknown key": (npz(points=POINTS, color=POINTS), "color", "is not a key of this form", "'color.npy'"),
+    "one published frame": (npz(**published(0)), "loc", "is not a key of this form", "'loc.npy'"),
+    "rank": (npz(points=POINTS[0]), "points", "has the wrong shape", "[40, 3]"),
+    "two coordinates": (npz(points=POINTS[..., :2]), "points", "has the wrong shape", "[5, 40, 2]"),
+    "integers": (npz(points=POINTS.astype(int)), "points", "has the wrong type", "int64"),
+    "complex": (npz(points=POINTS * 1j), "points", "has a type that is not read", "type '<c8'"),
+    "text": (npz(points=np.array(["a"])), "points", "has a type that is not read", "type '<U1'"),
+    "objects": (npz(points=np.array([None])), "points", "has a type that is not read", "Python objects"),
+    "structured": (npz(points=STRUCTURED), "points", "has a type that is not read", "a structured type"),
+    "NaN": (
+        npz(points=with_value(POINTS, (3, 7, 1), np.nan)),
+        "points",
+        "holds a coordinate that is not a usable number",
+        "nan in frame 3, row 7",
+    ),
+    "infinities in Fortran order": (
+        npz(points=np.asfortranarray(with_value(POINTS, (slice(2, 4), 9), -np.inf))),
+        "points",
+        "holds a coordinate that is not a usable number",
+        "-inf in frame 2, row 9, and 5 more",
+    ),
+    "NaN in a ragged frame": (
+        npz(points=with_value(ROWS, (45, 2), np.nan), lengths=[40, 160]),
+        "points",
+        "holds a coordinate that is not a usable number",
+        "nan in frame 1, row 5",
+    ),
+    "too large for float32": (
+        npz(points=with_value(POINTS.astype(float), (0, 0, 0), 1e300)),
+        "points",
+        "holds a coordinate that is not a usable number",
+        "1e+300 in frame 0, row 0",
+    ),
+    "one frame": (npz(points=POINTS[:1]), "points", "is no sequence", "1 frames"),
+    "no frame": (npz(points=POINTS[:0]), "points", "is no sequence", "0 frames"),
+    "31 points": (
+        npz(points=POINTS[:, :31]),
+        "points",
+        "has too few points",
+        "31 points in frame 0, and 4 more",
+    ),
+    "no points in frames": (npz(points=POINTS[:, :0]), "points", "has too few points", "0 points in frame 0"),
+    "31 points in a frame": (
+        npz(points=ROWS, lengths=[40, 31, 129]),
+        "points",
+        "has too few points",
+        "31 points in frame 1",
+    ),
+    "all in one place": (
+        npz(points=POINTS * 0 + 3),
+        "points",
+        "has all points of the first frame in one place",
+        "a longest side of 0",
+    ),
+    "lost in rounding": (
+        npz(points=POINTS + np.float32(1e6)),
+        "points",
+        "has a first frame lost in rounding",
+        "a longest side of",
+    ),
+    "times fall": (
+        npz(points=POINTS, times=[0, 1, 1, 2, 3.0]),
+        "times",
+        "does not increase",
+        "1 after 1 at frame 2",
+    ),
+    "times infinite": (
+        npz(points=POINTS, times=[0, 1, 2, 3, np.inf]),
+        "times",
+        "holds a value that is not a usable number",
+        "inf at frame 4",
+    ),
+    "times of another length": (
+        npz(points=POINTS, times=np.arange(4.0)),
+        "times",
+        "has the wrong shape",
+        "[4]",
+    ),
+    "times bool": (npz(points=POINTS, times=np.ones(5, bool)), "times", "has the wrong type", "bool"),
+    "flag a number": (npz(points=POINTS, corresponding=1), "corresponding", "has the wrong type", "int64"),
+    "flag an array": (
+        npz(points=POINTS, corresponding=np.ones(5, bool)),
+        "corresponding",
+        "has the wrong shape",
+        "[5]",
+    ),
+    "flag on ragged": (
+        npz(points=ROWS, frame=FRAME, corresponding=True),
+        "corresponding",
+        "cannot hold with frame or lengths",
+        "True",
+    ),
+    "frame and lengths": (
+        npz(points=ROWS, frame=FRAME, lengths=[40] * 5),
+        "frame",
+        "says the same as lengths",
+        "both",
+    ),
+    "frame with a gap": (
+        npz(points=ROWS, frame=FRAME * 2),
+        "frame",
+        "is not in order",
+        "frame 2 after 0 in row 40",
+    ),
+    "frame unsorted": (npz(points=ROWS, frame=FRAME[::-1]), "frame", "is not in order", "frame 4 in row 0"),
+    "frame from one": (npz(points=ROWS, frame=FRAME + 1), "frame", "is not in order", "frame 1 in row 0"),
+    "frame negative": (npz(points=ROWS, frame=FRAME - 1), "frame", "is not in order", "frame -1 in row 0"),
+    "frame falls": (
+        npz(points=ROWS, frame=np.r_[FRAME[:-1], 0]),
+        "frame",
+        "is not in order",
+        "frame 0 after 4 in row 199",
+    ),
+    "frame too short": (npz(points=ROWS, frame=FRAME[1:]), "frame", "has the wrong shape", "[199]"),
+    "frame of floats": (npz(points=ROWS, frame=FRAME * 1.0), "frame", "has the wrong type", "float64"),
+    "lengths short": (npz(points=ROWS, lengths=[40, 40]), "lengths", "do not add up to the points", "80"),
+    "lengths negative": (
+        npz(points=ROWS, lengths=[240, -40]),
+        "lengths",
+        "do not add up to the points",
+        "200",
+    ),
+    "occupancies": (
+        frames_zip(
+            {"00000000.npz": published(0, occupancies=np.zeros(5, np.uint8)), "00000001.npz": published(1)}
+        ),
+        "00000000.npz:occupancies",
+        "is not a key of this form",
+        "'occupancies.npy'",
+    ),
+    "frame without loc": (
+        frames_zip(FRAMES | {"00000002.npz": published(0, loc=None)}),
+        "00000002.npz:loc",
+        "is missing",
+        "'points.npy', 'scale.npy'",
+    ),
+    "loc of two": (
+        frames_zip(FRAMES | {"00000002.npz": published(0, loc=np.zeros(2))}),
+        "00000002.npz:loc",
+        "has the wrong shape",
+        "[2]",
+    ),
+    "loc NaN": (
+        frames_zip(FRAMES | {"00000002.npz": published(0, loc=np.array([0, np.nan, 0]))}),
+        "00000002.npz:loc",
+        "is not a usable place",
+        "[ 0. nan  0.]",
+    ),
+    "scale 0": (
+        frames_zip(FRAMES | {"00000002.npz": published(0, scale=0.0)}),
+        "00000002.npz:scale",
+        "is not a usable size",
+        "0",
+    ),
+    "NaN in a frame": (
+        frames_zip(FRAMES | {"00000002.npz": published(0, points=with_value(POINTS[0], (4, 0), np.nan))}),
+        "00000002.npz:points",
+        "holds a coordinate that is not a usable number",
+        "nan in frame 2, row 4",
+    ),
+    "placed too far out": (
+        frames_zip(FRAMES | {"00000002.npz": published(0, points=POINTS[0] * 1e10, scale=1e10)}),
+        "00000002.npz:points",
+        "lies too far out, placed by loc and scale",
+        "2.",
+    ),
+    "placed where float64 ends": (
+        frames_zip({name: published(0, loc=np.array([1e17, 0, 0])) for name in FRAMES}),
+        "00000000.npz:points",
+        "has a first frame lost in rounding",
+        "a longest side of",
+    ),
+    "one frame in the zip": (
+        frames_zip({"00000000.npz": published(0)}),
+        "points",
+        "is no sequence",
+        "1 frames",
+    ),
+    "a frame of rank 3": (
+        frames_zip(FRAMES | {"00000002.npz": published(0, points=POINTS)}),
+        "00000002.npz:points",
+        "has the wrong shape",
+        "[5, 40, 3]",
+    ),
+    "other names": (
+        frames_zip(FRAMES | {"clip.npz": published(0)}),
+        "file",
+        "holds more than frames",
+        "'clip.npz'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_refusals(case):
+    upload, key, message, found = REFUSALS[case]
+    errors = []
+    for reader in (inspect_sequence, read_sequence):
+        with pytest.raises(SequenceError) as caught:
+            reader(upload)
+        errors.append(caught.value)
+    fault = errors[0].faults[0]
+    assert errors[0].code == "invalid_sequence"
+    assert (fault.key, fault.message, fault.found[: len(found)]) == (key, message, found)
+    assert fault.wanted
+    assert errors[0].faults == errors[1].faults
+
+
+def test_hints_for_files_of_the_published_data_set():
+    with pytest.raises(SequenceError, match="pcl_seq, not those of points_seq"):
+        inspect_sequence(frames_zip({"00000000.npz": published(0, occupancies=np.zeros(5, np.uint8))}))
+    with pytest.raises(SequenceError, match=r"send a zip of frames such as 00000017\.npz"):
+        inspect_sequence(npz(**published(0)))
+
+
+def test_every_fault_is_told_at_once():
+    upload = npz(points=POINTS[:, :20] * np.nan, times=[3, 2, 1.0], corresponding=7, name=np.zeros(3))
+    with pytest.raises(SequenceError) as caught:
+        inspect_sequence(upload)
+    assert [fault.key for fault in caught.value.faults] == [
+        "corresponding",
+        "name",
+        "points",
+        "times",
+        "points",
+    ]
+    assert len(str(caught.value).splitlines()) == 5
+
+
+def test_faults_of_many_frames_are_cut_off_and_say_so():
+    upload = frames_zip({f"{index:08d}.npz": published(index, scale=0.0) for index in range(50)})
+    with pytest.raises(SequenceError) as caught:
+        inspect_sequence(upload)
+    assert len(caught.value.faults) == 21
+    assert caught.value.faults[-1].message == "has more faults than are listed"
+
+
+@pytest.mark.parametrize(
+    ("upload", "limits", "key", "message"),
+    [
+        (npz(points=POINTS), Limits(max_frames=4), "points", "has too many frames"),
+        (npz(points=np.zeros((10**9, 0, 3))), Limits(), "points", "has too many frames"),
+        (npz(points=ROWS, frame=FRAME), Limits(max_frames=4), "frame", "has too many frames"),
+        (npz(points=ROWS, lengths=[40] * 5), Limits(max_frames=4), "lengths", "has too many frames"),
+        (npz(points=ROWS, times=np.arange(2000.0)), Limits(), "times", "has too many frames"),
+        (npz(points=POINTS), Limits(max_points=199), "points", "has too many points in all frames"),
+        (
+            npz(points=ROWS, frame=FRAME),
+            Limits(max_points=199),
+            "points",
+            "has too many points in all frames",
+        ),
+        (frames_zip(FRAMES), Limits(max_points=79), "file", "has too many points in all frames"),
+        (
+            frames_zip({f"{i:08d}.npz": {} for i in range(9)}),
+            Limits(max_frames=8),
+            "file",
+            "has too many entries",
+        ),
+        (
+            frames_zip({f"{i:08d}.npz": {} for i in range(6)}),
+            Limits(max_frames=5),
+            "file",
+            "has too many frames",
+        ),
+    ],
+)
+def test_limits(upload, limits, key, message):
+    for reader in (inspect_sequence, read_sequence):
+        with pytest.raises(SequenceError) as caught:
+            reader(upload, limits)
+        assert caught.value.code == "too_large"
+        assert (caught.value.faults[0].key, caught.value.faults[0].message) == (key, message)
+
+
+def test_fortran_order_is_checked_across_pieces():
+    points = np.zeros((2, 32_768, 3), np.float32, order="F")  # a coordinate lies 65,536 values after another
+    points[..., 2] = np.arange(32_768)
+    assert inspect_sequence(npz(points=points)).total_points == 65_536, "all of the extent is in z"
+    points[0, 3, 0] = points[1, 32_767, 2] = np.nan
+    with pytest.raises(SequenceError, match="nan in frame 0, row 3, and 1 more"):
+        inspect_sequence(npz(points=points))
+
+
+def test_a_false_shape_in_a_tiny_file_is_refused():
+    entry = (
+        b"\x93NUMPY\1\0\x46\0{'descr':'<f8','fortran_order':False,'shape':(10000,10000,3)}".ljust(79) + b"\n"
+    )
+    upload = io.BytesIO()
+    with zipfile.ZipFile(upload, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("points.npy", entry)
+    assert len(upload.getvalue()) < 250
+    with pytest.raises(SequenceError) as caught:
+        read_sequence(upload)
+    fault = caught.value.faults[0]
+    assert (fault.key, fault.message) == ("points", "has a shape that does not fit its data")
+    assert fault.found.startswith("2,400,000,080 bytes")
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (b"", "has an unreadable header"),
+        (b"{'descr': '<f4', 'fortran_order': False}", "has an unreadable header"),
+        (b"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 40, -3)}", "has an unreadable header"),
+        (b"{'descr': '<f4', 'fortran_order': False, 'shape': (True, 40, 3)}", "has an unreadable header"),
+        (b"{'descr': '<f4', 'fortran_order': False, 'shape': [2, 40, 3]}", "has an unreadable header"),
+        (b"{'descr': '<f4', 'fortran_order': 0, 'shape': (2, 40, 3)}", "has an unreadable header"),
+        (b"{'descr': '<f4', 'fortran_order': False, 'shape': (9**9**9, 40, 3)}", "has an unreadable header"),
+        (
+            b"{'descr': '<f4', 'fortran_order': False, 'shape': (%s,)}" % (b"9" * 999),
+            "has an unreadable header",
+        ),
+        (b"{[]: '<f4', 'fortran_order': False, 'shape': (2, 40, 3)}", "has an unreadable header"),
+        (b"__import__('os').system('true')", "has an unreadable header"),
+        (b"(" * 3000, "has an unreadable header"),
+        (b" " * 5000, "has too long a header"),
+        (b"{'descr': '|O', 'fortran_order': False, 'shape': (2, 40, 3)}", "has a type that is not read"),
+        (b"{'descr': '<f16', 'fortran_order': False, 'shape': (2, 40, 3)}", "has a type that is not read"),
+    ],
+)
+def test_hostile_headers(header, message):
+    upload = io.BytesIO()
+    with zipfile.ZipFile(upload, "w") as archive:
+        archive.writestr(
+            "points.npy", b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + bytes(960)
+        )
+    with pytest.raises(SequenceError) as caught:
+        inspect_sequence(upload)
+    assert [fault.message for fault in caught.value.faults] == [message]
+
+
+def test_what_is_no_array_inside_an_archive():
+    for entry in (b"", b"hello", b"\x93NUMPY\4\0", b"\x93NUMPY\1\0\xff\x0f"):
+        upload = io.BytesIO()
+        with zipfile.ZipFile(upload, "w") as archive:
+            archive.writestr("points.npy", entry)
+        with pytest.raises(SequenceError, match=r"points: (is not a numpy array|has no whole header)"):
+            inspect_sequence(upload)
+
+
+def test_large_offsets_need_float64():
+    far = POINTS.astype(np.float64) + 1e6
+    assert np.array_equal(np.stack(read_sequence(npz(points=far)).points), far)
+    wide = (POINTS * 100 + np.float32(1e6)).astype(np.float32)
+    assert inspect_sequence(npz(points=wide)).frames == 5, (
+        "hundreds of units across, float32 still resolves it"
+    )
+
+
+def sequence(points=POINTS, times=None, corresponding=True):
+    return PointCloudSequence(
+        tuple(points), evenly_spaced(len(points)) if times is None else times, corresponding
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "message"),
+    [
+        ({"points": POINTS.astype(int)}, "points", "a frame has the wrong type or shape"),
+        ({"points": POINTS[..., :2]}, "points", "a frame has the wrong type or shape"),
+        ({"points": POINTS[:1]}, "points", "is no sequence"),
+        ({"points": ()}, "points", "is no sequence"),
+        ({"points": POINTS[:, :9]}, "points", "has too few points"),
+        ({"points": POINTS * 0}, "points", "has all points of the first frame in one place"),
+        (
+            {"points": with_value(POINTS, (2, 3, 0), np.nan)},
+            "points",
+            "holds a coordinate that is not a usable number",
+        ),
+        ({"points": (POINTS[0], POINTS[1, :35])}, "corresponding", "cannot hold"),
+        ({"times": np.arange(4.0)}, "times", "has the wrong shape"),
+        ({"times": np.zeros(5)}, "times", "does not increase"),
+    ],
+)
+def test_the_type_is_validated_on_construction(arguments, key, message):
+    with pytest.raises(SequenceError) as caught:
+        sequence(**arguments)
+    assert (caught.value.faults[0].key, caught.value.faults[0].message) == (key, message)
+
+
+def test_saving_is_exact_and_deterministic(tmp_path):
+    for saved in (
+        sequence(),
+        sequence(POINTS.astype(np.float64) + 1e6, times=np.arange(5.0), corresponding=False),
+        sequence([POINTS[0], POINTS[1, :35]], corresponding=False),
+    ):
+        path, buffer = tmp_path / "clip.npz", io.BytesIO()
+        saved.save(path)
+        saved.save(buffer)
+        assert path.read_bytes() == buffer.getvalue()
+        again = read_sequence(buffer)
+        assert (again.points_per_frame, again.corresponding) == (saved.points_per_frame, saved.corresponding)
+        assert np.array_equal(again.times, saved.times)
+        for one, other in zip(again.points, saved.points, strict=True):
+            assert one.dtype == other.dtype
+            assert np.array_equal(one, other)
+
+
+@st.composite
+def uploads(draw):
+    """A valid upload in any form, with the clouds it must read back as."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    form = draw(st.sampled_from(["one", "frame", "lengths", "frames"]))
+    frames = draw(st.integers(2, 6))
+    sizes = [draw(st.integers(32, 90)) for _ in range(frames)]
+    if form == "one":
+        sizes = sizes[:1] * frames
+    dtype = draw(st.sampled_from(["<f2", "<f4", "<f8", ">f2", ">f4", ">f8"]))
+    order = draw(st.sampled_from("CF"))
+    clouds = [random.normal(size=(size, 3)).astype(dtype) for size in sizes]
+    save = draw(st.sampled_from([np.savez, np.savez_compressed]))
+    arrays = {}
+    if form == "frames":
+        places = [(random.normal(size=3), random.uniform(0.1, 9)) for _ in clouds]
+        parts = [
+            (f"{index:08d}.npz", npz(save, points=cloud.astype(dtype, order=order), loc=loc, scale=scale))
+            for index, (cloud, (loc, scale)) in enumerate(zip(clouds, places, strict=True))
+        ]
+        upload = io.BytesIO()
+        pack_frames(draw(st.permutations(parts)), upload)
+        clouds = [
+            loc + scale * cloud.astype(float) for cloud, (loc, scale) in zip(clouds, places, strict=True)
+        ]
+        return upload, clouds, evenly_spaced(frames), len(set(sizes)) == 1
+    times, corresponding = evenly_spaced(frames), form == "one"
+    if draw(st.booleans()):
+        times = np.cumsum(random.uniform(0.1, 2, frames))
+        arrays["times"] = times
+    if form == "one" and draw(st.booleans()):
+        corresponding = draw(st.booleans())
+        arrays["corresponding"] = np.bool_(corresponding)
+    arrays["points"] = (np.stack if form == "one" else np.concatenate)(clouds).astype(dtype, order=order)
+    if form == "frame":
+        arrays["frame"] = np.repeat(np.arange(frames), sizes).astype(
+            draw(st.sampled_from(["u1", "<i8", ">u4"]))
+        )
+    if form == "lengths":
+        arrays["lengths"] = np.array(sizes, draw(st.sampled_from(["u1", "<i8", ">u4"])))
+    return npz(save, **dict(draw(st.permutations(list(arrays.items()))))), clouds, times, corresponding
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@given(uploads())
+def test_inspecting_and_reading_agree_on_every_valid_upload(drawn):
+    upload, clouds, times, corresponding = drawn
+    info, read = inspect_sequence(upload), read_sequence(upload)
+    sizes = tuple(len(cloud) for cloud in clouds)
+    assert read.points_per_frame == sizes
+    assert (info.frames, info.total_points) == (read.frames, sum(sizes))
+    assert info.points == (sizes[0] if len(set(sizes)) == 1 else (min(sizes), max(sizes)))
+    assert info.corresponding == read.corresponding == corresponding
+    assert np.array_equal(read.times, times)
+    for one, other in zip(read.points, clouds, strict=True):
+        assert np.array_equal(one, other)

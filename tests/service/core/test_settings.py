@@ -1,0 +1,81 @@
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from service.core.settings import Settings
+
+SAFE = {
+    "redis_url": "redis://:hush-hush@127.0.0.1:6379/0",
+    "s3_endpoint_url": "http://127.0.0.1:8333",
+    "s3_access_key_id": "key",
+    "s3_secret_access_key": "hush-hush",
+}
+
+
+def test_loopback_needs_no_more_than_the_addresses() -> None:
+    settings = Settings(**SAFE)
+    assert settings.host == "127.0.0.1"
+    assert "hush-hush" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("unsafe", "message"),
+    [
+        ({"host": "0.0.0.0", "auth": "open"}, "OFLOW_HOST is '0.0.0.0': without keys"),
+        ({"host": "0.0.0.0"}, "OFLOW_HOST is '0.0.0.0': without TLS"),
+        (
+            {"redis_url": "redis://:secret@cache.example:6379/0"},
+            "OFLOW_REDIS_URL reaches 'cache.example' unencrypted",
+        ),
+        (
+            {"broker_url": "amqp://u:p@rabbit.example//"},
+            "OFLOW_BROKER_URL reaches 'rabbit.example' unencrypted",
+        ),
+        (
+            {"s3_endpoint_url": "http://store.example"},
+            "OFLOW_S3_ENDPOINT_URL reaches 'store.example' unencrypted",
+        ),
+    ],
+)
+def test_outside_loopback_unsafe_values_are_refused_unless_the_network_is_trusted(
+    unsafe: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ValidationError, match="OFLOW_TRUSTED_NETWORK") as refusal:
+        Settings(**SAFE | unsafe)
+    assert message in str(refusal.value)
+    Settings(**SAFE | unsafe, trusted_network=True)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"redis_url": "rediss://cache.example:6379/0"}, "without a password"),
+        ({"s3_secret_access_key": None}, "go together"),
+        ({"s3_access_key_id": ""}, "is empty"),
+        ({"auth": "none"}, "auth"),
+        ({"port": 0}, "port"),
+        ({"webhook_secret": "short"}, "shorter than 32"),
+        ({"webhook_loopback": True, "host": "0.0.0.0"}, "only with loopback"),
+        ({"redis_url": "redis://:hush/hush@127.0.0.1:6379/0"}, "is no address"),
+        ({"redis_url": "redis://:x@127.0.0.1:hush/0"}, "is no address"),
+    ],
+)
+def test_never_allowed(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Settings(**SAFE | wrong, trusted_network=True)
+
+
+def test_the_process_names_the_variable_and_shows_no_traceback() -> None:
+    environment = {"OFLOW_REDIS_URL": "redis://127.0.0.1/0", "OFLOW_PORT": "eighty", "OFLOW_AUTH": "none"}
+    done = subprocess.run([sys.executable, "-m", "service"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "OFLOW_PORT" in done.stderr
+    assert "OFLOW_AUTH" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_config_elsewhere_is_called_by_its_file_name() -> None:
+    assert Settings(**SAFE).model_name == "bodies"
+    assert Settings(**SAFE, model="/models/cats.yaml").model_name == "cats"

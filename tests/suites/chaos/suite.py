@@ -1,0 +1,90 @@
+"""Runs scenarios one after another on one stack, and keeps what each measured."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.suites.chaos import gateway_faults, machine_faults, store_faults, valkey_faults, worker_faults
+from tests.suites.chaos.kinds import KINDS, QUICK
+from tests.suites.chaos.ledger import Ledger
+from tests.suites.chaos.not_here import NotHere
+from tests.suites.chaos.scenarios import SCENARIOS, Recovery, Scenario
+from tests.suites.chaos.stack import Stack
+
+# Each module has entered its scenarios into the list; this is the order in which they are run.
+ROOMS = (worker_faults, valkey_faults, store_faults, gateway_faults, machine_faults)
+ALL = [one for room in ROOMS for one in SCENARIOS.values() if one.run.__module__ == room.__name__]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a scenario ended: `fault` is None where all of it held; `skipped` says why it could not be run."""
+
+    scenario: Scenario
+    seconds: float
+    jobs: int = 0
+    recovery: Recovery | None = None
+    fault: str | None = None
+    skipped: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        told = asdict(self)
+        told["scenario"] = {
+            "name": self.scenario.name,
+            "part": self.scenario.part,
+            "fault": self.scenario.fault,
+            "within": self.scenario.within,
+        }
+        return told
+
+
+def run(scenario: Scenario, stack: Stack, ledger: Ledger) -> Outcome:
+    """Run one scenario to its end: heal everything, wait for its jobs, verify each, and run one more."""
+    began = time.monotonic()
+
+    def outcome(**more: Any) -> Outcome:
+        return Outcome(scenario, round(time.monotonic() - began, 1), **more)
+
+    try:
+        stack.heal()
+        recovery = scenario.run(stack, ledger)
+        stack.heal()
+        ledger.settle()
+        ledger.submit(*[QUICK] * len(stack.workers))  # nobody has gone silent
+        ledger.settle()
+        jobs = ledger.verify()
+    except NotHere as why:
+        stack.heal()
+        ledger.settle()
+        ledger.verify()
+        return outcome(skipped=str(why))
+    late = scenario.within is not None and recovery.seconds > scenario.within
+    fault = f"{recovery.seconds:.1f} s, wanted within {scenario.within:g} s" if late else None
+    return outcome(jobs=jobs, recovery=recovery, fault=fault)
+
+
+def run_all(directory: Path, scenarios: Iterable[Scenario], seconds: float) -> Iterator[Outcome]:
+    """Outcomes of these scenarios, as they come; after one that failed, the next gets a fresh stack.
+
+    None is begun after so many seconds.
+    """
+    left = list(scenarios)
+    life, end = 0, time.monotonic() + seconds
+    while left:
+        life += 1
+        with Stack(directory / f"stack-{life}") as stack:
+            ledger = Ledger(stack, directory / f"jobs-{life}")
+            ledger.learn(*KINDS)
+            while left:
+                scenario, began = left.pop(0), time.monotonic()
+                if began > end:
+                    yield Outcome(scenario, 0.0, fault=f"not begun: {seconds / 60:g} minutes are over")
+                    continue
+                try:
+                    yield run(scenario, stack, ledger)
+                except Exception as error:
+                    told = f"{type(error).__name__}: {error}"
+                    yield Outcome(scenario, round(time.monotonic() - began, 1), fault=told)
+                    break

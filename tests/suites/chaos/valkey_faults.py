@@ -1,0 +1,81 @@
+"""Valkey that dies, stands still, or is cut off."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.suites.chaos.kinds import LONG, QUICK, STEADY
+from tests.suites.chaos.ledger import Ledger
+from tests.suites.chaos.scenarios import Recovery, scenario
+from tests.suites.chaos.stack import Stack
+
+PAUSE = 30.0  # seconds
+GONE = 5.0  # seconds
+
+
+def _versions(stack: Stack, ids: list[str]) -> list[int]:
+    return [job.version if (job := stack.record(job_id)) else 0 for job_id in ids]
+
+
+def until_a_job_moves(stack: Stack, ids: list[str]) -> float:
+    """Seconds until the record of one of these jobs changes, counted from now."""
+    began, before = time.monotonic(), None
+    while time.monotonic() - began < 60:
+        now = _versions(stack, ids)
+        if 0 not in now:
+            if before is not None and now != before:
+                return time.monotonic() - began
+            before = before or now
+        stack.revive()
+        time.sleep(0.01)
+    raise AssertionError("no job went on within 60 s")
+
+
+@scenario("Valkey", f"kill -9, back after {GONE:g} s with its append-only file", within=30)
+def valkey_killed(stack: Stack, ledger: Ledger) -> Recovery:
+    ids = ledger.submit(STEADY, STEADY, QUICK, QUICK)
+    stack.wait_for_attempt(ids[0], 1, "extract")
+    stack.redis.kill()
+    time.sleep(GONE)
+    stack.redis.start()
+    stack.redis.wait_until_ready()
+    return Recovery(until_a_job_moves(stack, ids), "back → a job goes on")
+
+
+@scenario("Valkey", f"stands still for {PAUSE:g} s (SIGSTOP)", within=30)
+def valkey_paused(stack: Stack, ledger: Ledger) -> Recovery:
+    """A client that follows a job all the while hears of its end."""
+    ids = ledger.submit(LONG, STEADY, STEADY, QUICK)
+    stack.wait_for_attempt(ids[0], 1, "extract")
+    with ThreadPoolExecutor(1) as pool:
+        followed = pool.submit(ledger.client.wait, ids[0])
+        stack.redis.pause()
+        try:
+            time.sleep(PAUSE)
+        finally:
+            stack.redis.resume()
+        seconds = until_a_job_moves(stack, ids)
+        assert followed.result(120).id == ids[0]
+    return Recovery(seconds, "back → a job goes on")
+
+
+@scenario("Valkey", "every connection reset, four times under one job", within=30)
+def connections_cut(stack: Stack, ledger: Ledger) -> Recovery:
+    """Workers live through it, so none of it counts against the job."""
+    ids = ledger.submit(LONG, LONG, QUICK)
+    stack.wait_for_attempt(ids[0], 1, "extract")
+    longest = 0.0
+    for _ in range(4):
+        stack.valkey.cut()
+        longest = max(longest, until_a_job_moves(stack, ids))
+    return Recovery(longest, "cut → a job goes on", "the longest of four")
+
+
+@scenario("Valkey", f"out of reach for {PAUSE:g} s: connections silent, then reset", within=30)
+def valkey_out_of_reach(stack: Stack, ledger: Ledger) -> Recovery:
+    ids = ledger.submit(LONG, STEADY, QUICK)
+    stack.wait_for_attempt(ids[0], 1, "extract")
+    stack.valkey.hold()
+    time.sleep(PAUSE)
+    stack.valkey.cut()
+    stack.valkey.heal()
+    return Recovery(until_a_job_moves(stack, ids), "back → a job goes on")

@@ -1,0 +1,87 @@
+"""`make load`: the service under load on this machine, loopback only; each number beside what is wanted."""
+
+import json
+import os
+import sys
+import tempfile
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import psutil
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from tests.suites.load.bare import Bare
+from tests.suites.load.jobs import measure_jobs, own_sequences
+from tests.suites.load.leak import measure_leak
+from tests.suites.load.polling import measure_polling
+from tests.suites.load.report import Report, console
+from tests.suites.load.stack import running_stack
+from tests.suites.load.submits import measure_submits
+from tests.suites.load.throughput import measure_throughput
+
+
+class Part(StrEnum):
+    JOBS = "jobs"
+    LEAK = "leak"
+    POLLING = "polling"
+    SUBMITS = "submits"
+    THROUGHPUT = "throughput"
+
+
+def main(
+    parts: Annotated[list[Part] | None, typer.Argument(help="All of them by default.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Of `jobs`.")] = 200,
+    clients: Annotated[int, typer.Option(min=1, help="Of `jobs` and `leak`.")] = 20,
+    leak_jobs: Annotated[int, typer.Option(min=20)] = 1000,
+    seconds: Annotated[float, typer.Option(min=1, help="Of `polling` and `submits`.")] = 20,
+    model: Annotated[str, typer.Option(help="A shipped config, of `throughput`.")] = "bodies",
+    model_jobs: Annotated[int, typer.Option(min=2, help="Of `throughput`.")] = 20,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the numbers here as well.")] = None,
+) -> None:
+    """Measure, print a table for each part, and leave with 1 if something was not as wanted."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the bare Reconstructor, as of the worker
+    columns = (TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    reports: dict[Part, Report] = {}
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        Bare() as bare,
+        Progress(*columns, console=console) as bar,
+    ):
+        folder = Path(directory)
+        config, checkpoint = map(str, bare.small_model(folder))
+        small = {"model": config, "checkpoint": checkpoint, "default_model": "small", "max_queued": "1000000"}
+        for part in dict.fromkeys(parts or Part):
+            served = {"model": model, "default_model": model} if part is Part.THROUGHPUT else small
+            task = bar.add_task(part, total=None)
+            with running_stack(folder / part, **served) as stack:
+                if part is not Part.THROUGHPUT:
+                    bare.load(config, checkpoint)
+                if part is Part.JOBS:
+                    bar.update(task, total=jobs)
+                    sequences = own_sequences(bare, clients)
+                    reports[part] = measure_jobs(stack, sequences, jobs, lambda: bar.advance(task))  # noqa: B023
+                elif part is Part.LEAK:
+                    bar.update(task, total=leak_jobs)
+                    sequences = own_sequences(bare, clients)
+                    reports[part] = measure_leak(stack, sequences, leak_jobs, lambda: bar.advance(task))  # noqa: B023
+                elif part is Part.POLLING:
+                    reports[part] = measure_polling(stack, own_sequences(bare, 1)[0], seconds)
+                elif part is Part.SUBMITS:
+                    stack.worker.stop()
+                    reports[part] = measure_submits(stack, seconds)
+                else:
+                    reports[part] = measure_throughput(stack, bare, model, model_jobs)
+            bar.remove_task(task)
+            reports[part].print()
+    if json_file is not None:
+        memory = round(psutil.virtual_memory().total / 2**30)
+        machine = {"cores": len(os.sched_getaffinity(0)), "memory_gib": memory}
+        values = {str(part): report.as_dict() for part, report in reports.items()}
+        json_file.write_text(json.dumps({"machine": machine} | values, indent=1), encoding="utf-8")
+    sys.exit(0 if all(report.held for report in reports.values()) else 1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

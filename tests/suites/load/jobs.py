@@ -1,0 +1,134 @@
+"""Many clients with many jobs: each result is compared with what the bare Reconstructor makes."""
+
+import hashlib
+import io
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from service.core.sequences.sequence import PointCloudSequence, read_sequence
+from service.page.samples import SAMPLES
+from tests.suites.load.bare import Bare
+from tests.suites.load.caller import Caller, LoadError, Timings
+from tests.suites.load.report import Report, percentiles
+from tests.suites.load.stack import Stack
+
+OPTIONS: dict[str, Any] = {"resolution": 32}
+QUERY = "&".join(f"{name}={value}" for name, value in OPTIONS.items())
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """An input and the SHA-256 of the GLB that it becomes."""
+
+    file: bytes
+    sha256: str
+
+
+@dataclass
+class Run:
+    """What the clients saw."""
+
+    submits: Timings = field(default_factory=Timings)
+    polls: Timings = field(default_factory=Timings)
+    downloads: Timings = field(default_factory=Timings)
+    jobs: list[dict[str, Any]] = field(default_factory=list)  # as they ended
+
+    def seconds_between(self, first: str, last: str) -> list[float]:
+        return [(_time(job[last]) - _time(job[first])).total_seconds() for job in self.jobs]
+
+    def span(self, first: str, last: str) -> float:
+        """Seconds from the first job's `first` to the last job's `last`."""
+        return (
+            max(_time(job[last]) for job in self.jobs) - min(_time(job[first]) for job in self.jobs)
+        ).total_seconds()
+
+
+def own_sequences(bare: Bare, count: int) -> list[Sequence]:
+    """A sequence for each client: the shipped one at another place and in another size."""
+    sample = read_sequence(io.BytesIO(SAMPLES["knees"].path.read_bytes()))
+    sequences = []
+    for number in range(count):
+        points = tuple(np.float32(1 + number / 10) * cloud + np.float32(number) for cloud in sample.points)
+        file = io.BytesIO()
+        PointCloudSequence(points, sample.times, sample.corresponding).save(file)
+        sequences.append(Sequence(file.getvalue(), bare.run(file.getvalue(), **OPTIONS)[0]))
+    return sequences
+
+
+def measure_jobs(
+    stack: Stack, sequences: list[Sequence], jobs: int, told: Callable[[], None] = lambda: None
+) -> Report:
+    """Each client submits its share of the jobs at once, and follows them."""
+    keys = stack.new_keys(len(sequences))
+    before = stack.memory()
+    run = run_jobs(stack, keys, sequences, jobs, told)
+    after = stack.memory()
+    report = Report(
+        "Jobs",
+        f"{jobs} jobs of {len(sequences)} clients on one worker, small model. Each file is downloaded and "
+        "is, byte for byte, what the bare Reconstructor makes of the client's own sequence",
+    )
+    report.add("accepted", jobs / run.span("created_at", "created_at"), "1/s")
+    report.add("ended", jobs / run.span("started_at", "ended_at"), "1/s")
+    report.add_times("submit", run.submits.seconds)
+    report.add_times("poll", run.polls.seconds)
+    waits = run.seconds_between("created_at", "started_at")
+    for name, seconds in zip(("median", "95 %", "99 %"), percentiles(waits), strict=True):
+        report.add(f"wait in the queue, {name}", seconds, "s")
+    report.add("requests sent again after Retry-After", run.submits.sent_again + run.polls.sent_again, "")
+    for part, mib in after.items():
+        report.add(f"{part}, before", before[part], "MiB")
+        report.add(f"{part}, after", mib, "MiB")
+    return report
+
+
+def run_jobs(
+    stack: Stack, keys: list[str], sequences: list[Sequence], jobs: int, told: Callable[[], None]
+) -> Run:
+    """Each client submits its share of the jobs, then follows them, oldest first, and takes the results.
+
+    `told` is called for each result that is as it should be. Raises LoadError where one is not.
+    """
+    run = Run()
+    clients = len(sequences)
+    shares = [jobs // clients + (number < jobs % clients) for number in range(clients)]
+    with ThreadPoolExecutor(clients) as pool:
+        tasks = [
+            pool.submit(_client, run, stack.gateway.port, key, sequence, share, told)
+            for key, sequence, share in zip(keys, sequences, shares, strict=True)
+        ]
+        for task in tasks:
+            task.result()
+    if len({job["id"] for job in run.jobs}) != jobs:
+        raise LoadError(f"{jobs} jobs were wanted, {len({job['id'] for job in run.jobs})} ended")
+    return run
+
+
+def _client(run: Run, port: int, key: str, sequence: Sequence, jobs: int, told: Callable[[], None]) -> None:
+    caller = Caller(port, key)
+    open_jobs = [caller.submit(run.submits, sequence.file, QUERY)["id"] for _ in range(jobs)]
+    for job_id in open_jobs:
+        job = caller.follow(run.polls, job_id)
+        _require_result(caller, run, job, sequence)
+        run.jobs.append(job)
+        told()
+    caller.close()
+
+
+def _require_result(caller: Caller, run: Run, job: dict[str, Any], sequence: Sequence) -> None:
+    if job["state"] != "succeeded" or job["attempt"] != 1:
+        raise LoadError(f"job {job['id']} {job['state']} at attempt {job['attempt']}: {job.get('error')}")
+    [file] = job["result"]["files"]
+    found = hashlib.sha256(caller.download(run.downloads, file["href"])).hexdigest()
+    if not found == file["sha256"] == sequence.sha256:
+        told = f"the record says {file['sha256']}, the bare Reconstructor makes {sequence.sha256}"
+        raise LoadError(f"job {job['id']} has a file {found}: {told}")
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)

@@ -1,0 +1,114 @@
+"""The whole service on this machine, with the settings of production; what memory each part of it takes."""
+
+import io
+import sys
+import sysconfig
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+from redis import Redis
+
+from service.api.keys import KeyStore
+from service.local.log import MergedLog
+from service.local.object_store import ObjectStore
+from service.local.ports import LOOPBACK, free_ports
+from service.local.processes import ManagedProcess
+from service.local.redis_server import RedisServer
+from service.local.stack import service_environment
+
+KEPT_LINES = 5000
+MIB = 2**20
+WORKER = str(Path(sysconfig.get_path("scripts")) / "worker")
+
+
+class QuietLog(MergedLog):
+    """Keeps the last lines and shows none: to read the logs is to cost this process next to nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(io.StringIO())
+        self._kept: deque[tuple[str, str]] = deque(maxlen=KEPT_LINES)
+
+    def write(self, name: str, line: str, *, shown: bool = True) -> None:
+        self._kept.append((name, line))
+
+    def tail(self, name: str | None = None, count: int = 15) -> list[str]:
+        kept = [f"{who:>8} | {line}" for who, line in list(self._kept) if name in (None, who)]
+        return kept[-count:]
+
+
+class Gateway(ManagedProcess):
+    """Ready once the whole service is."""
+
+    def __init__(self, environment: dict[str, str], log: MergedLog) -> None:
+        self.port = free_ports(1)[0]
+        environment = environment | {"OFLOW_PORT": str(self.port)}
+        super().__init__("gateway", [sys.executable, "-m", "service"], environment=environment, log=log)
+
+    def is_ready(self) -> bool:
+        try:
+            url = f"http://{LOOPBACK}:{self.port}/readyz"
+            return httpx.get(url, timeout=10, trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Its running parts; `environment` is that of gateway and worker."""
+
+    redis: RedisServer
+    store: ObjectStore
+    worker: ManagedProcess
+    gateway: Gateway
+    environment: dict[str, str]
+
+    @property
+    def worker_child(self) -> psutil.Process:
+        """The worker's process that holds the model: its largest one."""
+        children = psutil.Process(self.worker.pid).children()
+        return max(children, key=lambda child: child.memory_info().rss)
+
+    def memory(self) -> dict[str, float]:
+        """Resident MiB of each part."""
+        parts = {
+            "gateway": psutil.Process(self.gateway.pid),
+            "worker, parent": psutil.Process(self.worker.pid),
+            "worker, child": self.worker_child,
+            "Valkey": psutil.Process(self.redis.pid),
+            "S3 store": psutil.Process(self.store.pid),
+        }
+        return {name: process.memory_info().rss / MIB for name, process in parts.items()}
+
+    def new_keys(self, count: int, **limits: int) -> list[str]:
+        with Redis.from_url(self.redis.url, decode_responses=True) as redis:
+            store = KeyStore(redis)
+            return [store.create(f"client {number}", **limits)[1] for number in range(count)]
+
+
+@contextmanager
+def running_stack(directory: Path, **settings: str) -> Iterator[Stack]:
+    """Valkey, the S3 store, one worker on one thread, and a gateway that asks for keys and logs JSON.
+
+    `settings` are those of gateway and worker that differ from the defaults.
+    """
+    log = QuietLog()
+    redis, store = RedisServer(directory / "redis", log), ObjectStore(directory / "store", log)
+    environment = service_environment(redis.url, store)
+    environment |= {"OMP_NUM_THREADS": "1", "OFLOW_AUTH": "keys", "OFLOW_LOG_FORMAT": "json"}
+    environment |= {f"OFLOW_{name.upper()}": value for name, value in settings.items()}
+    worker = ManagedProcess("worker", [WORKER, "serve"], environment=environment, log=log)
+    worker.grace = 15.0
+    gateway = Gateway(environment, log)
+    with ExitStack() as stack:
+        for part in (redis, store, worker, gateway):
+            stack.callback(part.stop)
+            part.start()
+            if part in (redis, store):
+                part.wait_until_ready()
+        gateway.wait_until_ready(120)
+        yield Stack(redis, store, worker, gateway, environment)

@@ -1,0 +1,120 @@
+"""`worker` as a person calls it."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.page.samples import SAMPLES
+
+KNEES = SAMPLES["knees"].path
+
+
+def worker(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command wide enough that no line is broken."""
+    command = [sys.executable, "-m", "worker", *map(str, arguments)]
+    environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+
+def test_a_file_is_reconstructed_without_a_server(tmp_path: Path) -> None:
+    target = tmp_path / "meshes.npz"
+    done = worker("reconstruct", KNEES, target, "--resolution", "64", "--frames", "9", "--device", "cpu")
+    assert done.returncode == 0, done.stderr + done.stdout
+    with np.load(target, allow_pickle=False) as arrays:
+        frames, vertices, _ = arrays["vertices"].shape
+        assert frames == 9
+        assert arrays["faces"].max() == vertices - 1
+    for told in ("9 frames", f"{vertices} vertices", "fit:", "extract", "flow"):
+        assert told in done.stdout
+
+
+def test_the_ending_or_the_format_decides_what_is_written(tmp_path: Path) -> None:
+    glb, archive = tmp_path / "new" / "meshes.glb", tmp_path / "meshes.zip"
+    assert worker("reconstruct", KNEES, glb, "--resolution", "32").returncode == 0
+    assert glb.read_bytes()[:4] == b"glTF"
+    assert worker("reconstruct", KNEES, archive, "--resolution", "32", "--fps", "30").returncode == 0
+    with zipfile.ZipFile(archive) as files:
+        manifest = json.loads(files.read("manifest.json"))
+    assert manifest["fps"] == pytest.approx(30)
+    assert manifest["frames"] == 9  # 16/60 s at 30 frames a second, both ends counted
+    assert worker("reconstruct", KNEES, archive, "--resolution", "32", "--format", "ply").returncode == 0
+    with zipfile.ZipFile(archive) as files:
+        assert "00000.ply" in files.namelist()
+
+
+def test_refusals_are_one_message_and_an_exit_code(tmp_path: Path) -> None:
+    target = tmp_path / "out.glb"
+    few = tmp_path / "few.npz"
+    np.savez(few, points=np.random.default_rng(0).random((5, 64, 3), dtype=np.float32))
+    text = tmp_path / "text.npz"
+    text.write_text("hello")
+    refused = {
+        ("17", "5"): (few, target),
+        ("not", "npz"): (text, target),
+        ("resolution", "32"): (KNEES, target, "--resolution", "7"),
+        ("cats", "bodies"): (KNEES, target, "--model", "cats"),
+        ("threshold",): (KNEES, target, "--threshold", "0.9999999", "--resolution", "32"),
+        ("out.fbx", ".glb"): (KNEES, tmp_path / "out.fbx"),
+        ("does not exist",): (tmp_path / "none.npz", target),
+        ("exclude",): (KNEES, target, "--frames", "5", "--fps", "5"),
+    }
+    for words, arguments in refused.items():
+        done = worker("reconstruct", *arguments)
+        told = done.stdout + done.stderr
+        assert done.returncode == 2, told
+        assert all(word in told for word in words), told
+        assert "Traceback" not in told
+    assert not target.exists()
+
+
+def _model_rows() -> dict[str, str]:
+    done = worker("models")
+    assert done.returncode == 0
+    return {line.split("│")[1].strip(): line for line in done.stdout.splitlines() if "│" in line}
+
+
+def test_the_models_that_can_be_loaded_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OFLOW_CHECKPOINTS_DIR", str(tmp_path))
+    rows = _model_rows()
+    assert "bodies_128.pt" in rows["bodies"]
+    assert "none" in rows["pointcloud/oflow"]
+    assert "interpolation" in rows["interpolation/oflow"]
+    pretrained = "shape_matching/oflow_pretrained"
+    assert "to fetch" in rows[pretrained]
+    (tmp_path / "oflow_model-cb3b57e3.pt").touch()
+    assert "oflow_model-cb3b57e3.pt" in _model_rows()[pretrained]
+
+
+def test_a_sample_is_written_on_demand(tmp_path: Path) -> None:
+    target = tmp_path / "large.npz"
+    assert worker("data", "sample", "large", target).returncode == 0
+    with np.load(target, allow_pickle=False) as arrays:
+        assert arrays["points"].shape == (17, 20_000, 3)
+    refused = worker("data", "sample", "elephant", target)
+    assert refused.returncode == 2
+    assert "knees" in refused.stdout + refused.stderr
+
+
+def test_serve_without_settings_says_what_is_missing() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OFLOW_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "worker", "serve"], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 1
+    assert "OFLOW_REDIS_URL" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_measuring_without_its_packages_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['pandas'] = None")
+    command = [sys.executable, "-m", "worker", "score", "bodies"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 2
+    assert done.stderr.strip() == "This command needs pandas: pip install 'oflow[train]'"

@@ -1,0 +1,94 @@
+"""`worker reconstruct` and `worker models`: the path of a job without a server."""
+
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column, Table
+
+from model import Reconstructor
+from model.config.files import config_names
+from model.config.schema import Config, load_config
+from model.errors import ModelError
+from model.meshes.sequence import MeshSequence
+from model.meshes.writers import WRITERS
+from service.core.jobs.options import OptionsError, parse_options
+from service.core.sequences.sequence import SequenceError, read_sequence
+from worker.checkpoints import checkpoint_file, is_url, kept_file
+from worker.device import pick_device
+from worker.pipeline import reconstruct_sequence
+from worker.tasks.registry import task_name
+
+console = Console(soft_wrap=True)
+
+
+def reconstruct_file(
+    source: Path, target: Path, model: str, checkpoint: str | None, device: str, fields: list[tuple[str, str]]
+) -> int:
+    """Read `source`, write `target`, print fit and timings. Returns the exit code: 0, or 2 for a refusal."""
+    try:
+        options = parse_options(fields)
+        with source.open("rb") as file:
+            sequence = read_sequence(file)
+        began = time.perf_counter()
+        config = load_config(model)
+        weights = checkpoint_file(config, checkpoint)
+        reconstructor = Reconstructor.from_config(config, weights, device=pick_device(device))
+        load_seconds = time.perf_counter() - began
+        columns = (
+            TextColumn("{task.description:10}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task("encode", total=1.0)
+            meshes = reconstruct_sequence(
+                reconstructor,
+                sequence,
+                options,
+                lambda stage, fraction: bar.update(task, description=stage, completed=fraction),
+            )
+            bar.update(task, description="write", completed=1.0)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(WRITERS[options.formats[0]].write(meshes))
+    except (ModelError, SequenceError, OptionsError, OSError) as error:
+        console.print(f"[red]{source.name}[/]: {error}", highlight=False)
+        return 2
+    _print_report(meshes, target, load_seconds)
+    return 0
+
+
+def _print_report(meshes: MeshSequence, target: Path, load_seconds: float) -> None:
+    frames, vertices, _ = meshes.vertices.shape  # [T, V, 3]
+    console.print(f"{target}: {frames} frames, {vertices} vertices, {len(meshes.faces)} faces")
+    if meshes.fit is not None:
+        mean, p95 = meshes.fit.mean.mean(), meshes.fit.p95.max()
+        console.print(
+            f"fit: points lie {mean:.4g} from the mesh on average, 95 % of the worst frame's within {p95:.4g}"
+        )
+    stages = {"load": load_seconds} | meshes.timings
+    console.print("seconds: " + ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in stages.items()))
+
+
+def print_models() -> None:
+    """A table of the configs: what each is for, and whether it has a checkpoint here."""
+    table = Table(Column("name", no_wrap=True), "for", "checkpoint")
+    for name in config_names():
+        if name.startswith("training/"):
+            continue  # recipes: what they make is loaded by another config
+        config = load_config(name)
+        table.add_row(name, task_name(config), _where(config))
+    console.print(table)
+    console.print(
+        "Those to fetch are fetched and kept when first used. Where there is none, give --checkpoint."
+    )
+
+
+def _where(config: Config) -> str:
+    """The checkpoint that a config names, where it is here."""
+    if is_url(name := config.test.model_file):
+        return name.rpartition("/")[2] if kept_file(name).is_file() else "to fetch"
+    found = config.checkpoint_path()
+    return found.name if found else "none"

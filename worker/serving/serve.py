@@ -1,0 +1,59 @@
+"""`worker serve`: consume the queue of one model until told to stop."""
+
+import os
+import signal
+from types import FrameType
+
+# Before billiard is imported: SIGTERM hands the running job back to the queue at once.
+os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
+
+
+BAD_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
+
+
+def serve() -> int:
+    """Run the worker in this process; returns its exit code, 78 where the model cannot be loaded.
+
+    Settings come from the environment.
+    """
+    from celery.signals import worker_ready, worker_shutting_down
+
+    from service.core.logs import configure_logs
+    from service.core.queue import queue_name
+    from worker.serving.app import MODEL_FAILED, app, settings
+    from worker.serving.context import WorkerContext
+    from worker.serving.watchdog import Watchdog
+
+    configure_logs(settings)
+    liveness = Watchdog(WorkerContext(settings))
+
+    def ready(**_: object) -> None:
+        liveness.start()
+        stop = signal.getsignal(signal.SIGTERM)  # Celery's own
+
+        def give_back_and_stop(number: int, frame: FrameType | None) -> None:
+            liveness.give_back()
+            if callable(stop):
+                stop(number, frame)
+
+        signal.signal(signal.SIGTERM, give_back_and_stop)
+
+    worker_ready.connect(ready, weak=False)
+    worker_shutting_down.connect(lambda **_: liveness.stop(), weak=False)
+    worker = app.Worker(
+        queues=[queue_name(settings.model_name)],
+        loglevel="warning",  # of what a child says before it has read ours
+        without_gossip=True,
+        without_mingle=True,
+        quiet=True,
+    )
+    failed = False
+
+    def end(*_: object) -> None:
+        nonlocal failed
+        failed = True
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    signal.signal(MODEL_FAILED, end)
+    worker.start()
+    return BAD_CONFIGURATION if failed else int(worker.exitcode or 0)
