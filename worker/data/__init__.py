@@ -6,17 +6,19 @@ item = dataset.sample((seed, step, index))   # inputs [T, N, 3], points [P, 3], 
 
 from typing import TYPE_CHECKING, Literal
 
-from model.config.schema import Config
 from worker.data.errors import DataError
 
 if TYPE_CHECKING:
+    from model.config.schema import Config
     from worker.data.bodies_dataset import BodiesDataset
     from worker.data.dataset import HumansDataset
 
 __all__ = ["DataError", "build_dataset"]
 
 
-def build_dataset(config: Config, split: Literal["train", "val", "test"]) -> "HumansDataset | BodiesDataset":
+def build_dataset(
+    config: "Config", split: Literal["train", "val", "test"]
+) -> "HumansDataset | BodiesDataset":
     """The data set that `data.dataset` names. Both have `dataset[i]` and `dataset.sample(seed)`, which depend
     on nothing but i or the seed. Raises DataError naming what is missing on disk, or what is too short.
     """

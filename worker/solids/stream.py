@@ -1,0 +1,155 @@
+"""Endless clouds of bodies and random solids, on the device that learns from them.
+
+A ring of recent shapes is kept there. Each step puts new ones into it, bodies and recipes of solids drawn by
+loader processes, solids worked out on the device; and takes a batch of clouds of any of them. What a step
+yields depends on the seed and the number of the step alone, so that a run goes on where it ended.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from worker.solids.body_shapes import draw_body, stack
+from worker.solids.clouds import Clouds, draw_clouds
+from worker.solids.parts import Solids
+from worker.solids.recipes import draw_solids
+from worker.solids.surfaces import Shapes, sample
+
+NEW, CLOUDS = 1, 2  # keep the streams of random numbers apart
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    bodies: int = 6  # new ones a step
+    solids: int = 6
+    steps_kept: int = 150  # whose shapes are in the ring
+    steps_ahead: int = 16  # whose shapes are in it before the first batch
+    surface: int = 8192  # points kept of a shape
+    places: int = 8192  # of known occupancy, kept of a shape
+    least: int = 100  # points of a cloud
+    most: int = 8192
+    sizes: int = 14  # different ones, evenly on a log scale
+    budget: int = 65_536  # points of a batch
+    clouds: int = 64  # of a batch, at most
+    queries: int = 2048  # of a cloud
+
+
+class NewShapes(Dataset[dict[str, Tensor]]):
+    """`[step]`: the bodies and the recipes of solids that come with a step, in one dictionary of tensors."""
+
+    def __init__(self, settings: StreamSettings, seed: int) -> None:
+        self.settings, self.seed = settings, seed
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        settings, rng = self.settings, np.random.default_rng([self.seed, step, NEW])
+        solids = draw_solids(rng, settings.solids)
+        drawn = {f"solids.{field.name}": getattr(solids, field.name) for field in fields(Solids)}
+        bodies = [draw_body(rng, settings.surface, settings.places) for _ in range(settings.bodies)]
+        if bodies:
+            shapes = stack(bodies)
+            drawn |= {f"bodies.{field.name}": getattr(shapes, field.name) for field in fields(Shapes)}
+        return drawn
+
+
+class CloudStream:
+    """Iterates over the clouds of `first_step` and all later steps."""
+
+    def __init__(
+        self,
+        settings: StreamSettings,
+        seed: int,
+        device: torch.device | str,
+        first_step: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        self.settings, self.seed, self.device = settings, seed, torch.device(device)
+        self.step = first_step
+        self.generator = torch.Generator(self.device)
+        self.inserted = max(0, first_step + settings.steps_ahead - settings.steps_kept)
+        self._ring = empty_ring(settings, self.device)
+        loader: DataLoader[dict[str, Tensor]] = DataLoader(
+            NewShapes(settings, seed),
+            batch_size=None,
+            sampler=itertools.count(self.inserted),
+            num_workers=num_workers,
+            prefetch_factor=4 if num_workers else None,
+            pin_memory=self.device.type == "cuda",
+            worker_init_fn=one_thread,
+        )
+        self._new = iter(loader)
+
+    def __iter__(self) -> Iterator[Clouds]:
+        return self
+
+    def __next__(self) -> Clouds:
+        while self.inserted < self.step + self.settings.steps_ahead:
+            self._insert(next(self._new))
+        settings, ring = self.settings, self._ring
+        self._reseed(self.step, CLOUDS)
+        rng = np.random.default_rng([self.seed, self.step, CLOUDS])
+        points = cloud_sizes(settings)[rng.integers(settings.sizes)]
+        count = max(1, min(settings.clouds, settings.budget // points))
+        filled = min(self.inserted, settings.steps_kept) * (settings.bodies + settings.solids)
+        rows = torch.randint(filled, (count,), generator=self.generator, device=self.device)
+        self.step += 1
+        return draw_clouds(ring[rows], points, settings.queries, self.generator)
+
+    def _insert(self, drawn: dict[str, Tensor]) -> None:
+        drawn = {name: value.to(self.device, non_blocking=True) for name, value in drawn.items()}
+        parts: list[Shapes] = []
+        if self.settings.solids:
+            solids = Solids(**_fields_of(drawn, "solids."))
+            self._reseed(self.inserted, NEW)
+            shapes, usable = sample(solids, self.settings.surface, self.settings.places, self.generator)
+            # One that has no surface to speak of is replaced by another, without waiting for the answer.
+            best = usable.long().argmax()
+            parts.append(shapes[torch.where(usable, torch.arange(len(usable), device=self.device), best)])
+        if self.settings.bodies:
+            parts.append(Shapes(**_fields_of(drawn, "bodies.")))
+        per_step = self.settings.bodies + self.settings.solids
+        new = {
+            field.name: torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Shapes)
+        }
+        first = self.inserted % self.settings.steps_kept * per_step
+        for name, value in new.items():
+            getattr(self._ring, name)[first : first + per_step] = value
+        self.inserted += 1
+
+    def _reseed(self, step: int, purpose: int) -> None:
+        self.generator.manual_seed(
+            int(np.random.SeedSequence([self.seed, step, purpose]).generate_state(1)[0])
+        )
+
+
+def empty_ring(settings: StreamSettings, device: torch.device) -> Shapes:
+    size = settings.steps_kept * (settings.bodies + settings.solids)
+    return Shapes(
+        torch.zeros(size, settings.surface, 3, device=device),
+        torch.zeros(size, settings.surface, 3, device=device),
+        torch.zeros(size, settings.places, 3, device=device),
+        torch.zeros(size, settings.places, dtype=torch.bool, device=device),
+    )
+
+
+def cloud_sizes(settings: StreamSettings) -> list[int]:
+    """The numbers of points that clouds have; few, so that memory is used again."""
+    ends = math.log(settings.least), math.log(settings.most)
+    return [round(math.exp(size)) for size in np.linspace(*ends, settings.sizes)]
+
+
+def one_thread(_: int) -> None:
+    """Of a loader process; and Ctrl-C, which reaches the whole group, is left to the parent."""
+    from worker.data.batches import leave_signals_to_the_parent
+
+    torch.set_num_threads(1)
+    leave_signals_to_the_parent(0)
+
+
+def _fields_of(drawn: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in drawn.items() if name.startswith(prefix)}
