@@ -1,0 +1,54 @@
+"""Point clouds made ready for registration: an order of their own, and a few points that stand for all."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from model.registration.kernels import Floats, Ints, farthest_points
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """The points of one frame."""
+
+    points: Floats  # [N, 3]
+    tree: cKDTree
+    spacing: float  # mean distance to the nearest other point
+    few: Floats  # [C, 3], points that stand for all
+    masses: Floats  # [C], the share of the points that each stands for
+
+
+def canonical(points: Floats) -> Floats:
+    """The same points in an order that depends on nothing but them, and not on how they are turned.
+
+    Points [N, 3] are sorted by their distance from the centroid; equal distances by coordinates.
+    """
+    exact = points[np.lexsort(points.T)]
+    return np.ascontiguousarray(exact[np.argsort(((exact - exact.mean(0)) ** 2).sum(1), kind="stable")])
+
+
+def make_cloud(points: Floats, few: int = 400) -> Cloud:
+    """Prepare points [N, 3] in canonical order."""
+    tree = cKDTree(points)
+    chosen = farthest_points(points, min(few, len(points)), len(points) - 1)
+    spacing = float(nearest(tree, points, 2)[0][:, 1].mean())
+    return Cloud(points, tree, spacing, points[chosen], shares(points, points[chosen]))
+
+
+def nearest(tree: cKDTree, points: Floats, count: int = 1) -> tuple[Floats, Ints]:
+    """Distances and indices of the nearest points of a tree, [N] each, [N, count] for more than one."""
+    distance, index = tree.query(points, count)
+    return np.asarray(distance), np.asarray(index)
+
+
+def shares(points: Floats, chosen: Floats) -> Floats:
+    """The share [C] of `points` whose nearest one in `chosen` [C, 3] each is."""
+    return np.bincount(nearest(cKDTree(chosen), points)[1], minlength=len(chosen)) / len(points)
+
+
+def subset(points: Floats, count: int) -> Ints:
+    """Indices of `count` points spread evenly, the outermost first."""
+    first = int(np.argmax(((points - points.mean(0)) ** 2).sum(1)))
+    chosen: Ints = farthest_points(points, min(count, len(points)), first)
+    return chosen

@@ -1,0 +1,178 @@
+"""Embedded deformation: few nodes, each with a rotation and a position, carry a surface with them.
+
+After Sumner, Schmid and Pauly, "Embedded Deformation for Shape Manipulation" (SIGGRAPH 2007), with weights by
+distance along the surface, so that parts that only come close stay apart.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import solveh_banded
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import dijkstra, reverse_cuthill_mckee
+
+from model.meshes import normals
+from model.registration.kernels import Floats, Ints, add_edges, blend
+
+BLENDED = 4  # nodes that carry a point
+NEIGHBORS = 8  # nodes that a node is held to
+APART = 1e3  # added to distances between parts that no edge joins
+
+
+class Motion(NamedTuple):
+    """Where the nodes are: x ↦ R (x - g) + p around each node of rest position g."""
+
+    rotations: Floats  # [M, 3, 3]
+    positions: Floats  # [M, 3]
+
+
+class Moved(NamedTuple):
+    """Points of a skin after a motion."""
+
+    points: Floats  # [S, 3]
+    normals: Floats  # [S, 3]
+    arms: Floats  # [S, K, 3], R_k (x - g_k)
+
+
+@dataclass(frozen=True)
+class Skin:
+    """Points and normals [S, 3] of the resting surface, and the nodes and weights [S, K] that carry them."""
+
+    points: Floats
+    normals: Floats
+    nodes: Ints
+    weights: Floats
+
+    def __getitem__(self, chosen: Ints) -> "Skin":
+        return Skin(self.points[chosen], self.normals[chosen], self.nodes[chosen], self.weights[chosen])
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes on a resting surface, numbered so that the normal equations have a narrow band."""
+
+    rest: Floats  # [M, 3]
+    edges: Ints  # [E, 2], both directions
+    skin: Skin  # the vertices of the surface
+    band: int  # width of the band in unknowns
+    vertices: Ints  # [M], the vertices that the nodes are
+
+    def still(self) -> Motion:
+        return Motion(np.tile(np.eye(3), (len(self.rest), 1, 1)), self.rest.copy())
+
+    def move(self, skin: Skin, motion: Motion) -> Moved:
+        return Moved(*blend(skin.nodes, skin.weights, skin.points, skin.normals, self.rest, *motion))
+
+    def equations(self, motion: Motion, stiffness: Floats) -> tuple[Floats, Floats]:
+        """Normal equations of the edges' stiffness [E] alone, for data to be added."""
+        band = np.zeros((6 * len(self.rest), self.band))
+        right = np.zeros(6 * len(self.rest))
+        add_edges(band, right, self.edges, self.rest, *motion, stiffness)
+        return band, right
+
+    def stretch(self, motion: Motion) -> Floats:
+        """Residuals [E, 3] of the edges: where the node at i expects the node at j, less where it is."""
+        i, j = self.edges.T
+        arms = np.einsum("exy,ey->ex", motion.rotations[i], self.rest[j] - self.rest[i])
+        residual: Floats = arms + motion.positions[i] - motion.positions[j]
+        return residual
+
+
+def step(motion: Motion, band: Floats, right: Floats, damping: float) -> Motion:
+    """One Gauss-Newton step: solve the banded equations, turn and shift the nodes."""
+    band[:, 0] += damping
+    x = solveh_banded(
+        band.T, right, overwrite_ab=True, overwrite_b=True, lower=True, check_finite=False
+    ).reshape(-1, 6)
+    return Motion(rotation_matrices(x[:, :3]) @ motion.rotations, motion.positions + x[:, 3:])
+
+
+def rotation_matrices(vectors: Floats) -> Floats:
+    """Rotations [..., 3, 3] about vectors [..., 3] by their lengths in radians (Rodrigues)."""
+    angle = np.linalg.norm(vectors, axis=-1)[..., None, None] + 1e-12
+    turn = np.zeros((*vectors.shape, 3))
+    turn[..., [2, 0, 1], [1, 2, 0]] = vectors
+    turn[..., [1, 2, 0], [2, 0, 1]] = -vectors
+    result: Floats = np.eye(3) + np.sin(angle) / angle * turn + (1 - np.cos(angle)) / angle**2 * (turn @ turn)
+    return result
+
+
+def nearest_rotations(matrices: Floats) -> Floats:
+    """The rotations nearest to matrices [..., 3, 3]."""
+    u, _, v = np.linalg.svd(matrices)
+    u[..., -1] *= np.sign(np.linalg.det(u @ v))[..., None]
+    result: Floats = u @ v
+    return result
+
+
+def vertex_normals(vertices: Floats, faces: Ints) -> Floats:
+    """Unit normals [V, 3] of one mesh."""
+    result: Floats = normals.vertex_normals(vertices[None].astype(np.float32), faces)[0].astype(np.float64)
+    return result
+
+
+def build_graph(vertices: Floats, faces: Ints, chosen: Ints) -> Graph:
+    """A graph on a mesh of vertices [V, 3] and faces [F, 3] whose nodes are the vertices `chosen` [M]."""
+    nodes = len(chosen)
+    distance = surface_distances(vertices, faces, chosen)  # [M, V]
+    skin_nodes, weights = blend_weights(distance)
+    pairs = node_edges(distance[:, chosen])
+    linked = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(nodes, nodes)).tocsr()
+    carried = coo_array(
+        (
+            np.ones(skin_nodes.size),
+            (np.repeat(np.arange(len(vertices)), skin_nodes.shape[1]), skin_nodes.ravel()),
+        ),
+        shape=(len(vertices), nodes),
+    ).tocsr()
+    structure = csr_array(linked + carried.T @ carried)
+    order = reverse_cuthill_mckee(structure, symmetric_mode=True).astype(np.int64)
+    rank = np.argsort(order)  # old number → new number
+    rows, columns = structure.nonzero()
+    width = 6 * (int(np.abs(rank[rows] - rank[columns]).max()) + 1)
+    skin = Skin(vertices, vertex_normals(vertices, faces), np.ascontiguousarray(rank[skin_nodes]), weights)
+    return Graph(vertices[chosen[order]], np.ascontiguousarray(rank[pairs]), skin, width, chosen[order])
+
+
+def surface_distances(vertices: Floats, faces: Ints, sources: Ints) -> Floats:
+    """Distances [M, V] along the edges of the mesh; what is not joined, or far, is `APART` and more away."""
+    ends = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    length = np.linalg.norm(vertices[ends[:, 0]] - vertices[ends[:, 1]], axis=1)
+    shape = (len(vertices), len(vertices))
+    links = coo_array((length, (ends[:, 0], ends[:, 1])), shape=shape).tocsr()
+    count = np.maximum(coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=shape).tocsr().data, 1)
+    links.data /= count
+    spacing = np.sqrt(_area(vertices, faces) / len(sources))
+    result: Floats = dijkstra(links, directed=False, indices=sources, limit=4 * spacing)
+    far = np.isinf(result)
+    m, v = np.nonzero(far)
+    result[far] = APART + np.linalg.norm(vertices[sources[m]] - vertices[v], axis=1)
+    return result
+
+
+def _area(vertices: Floats, faces: Ints) -> float:
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    return float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum()) / 2
+
+
+def blend_weights(distance: Floats) -> tuple[Ints, Floats]:
+    """Nodes and weights [V, K] from distances [M, V]; the weight falls to zero at the first node left out."""
+    k = min(BLENDED, len(distance))
+    reach = min(k, len(distance) - 1)
+    nearest = np.argpartition(distance, reach, axis=0)[: reach + 1]
+    near = np.take_along_axis(distance, nearest, 0)
+    sort = np.argsort(near, axis=0, kind="stable")
+    nearest, near = np.take_along_axis(nearest, sort, 0), np.take_along_axis(near, sort, 0)
+    weights = (1 - near[:k] / (near[-1] + 1e-9)) ** 2 + 1e-6
+    return np.ascontiguousarray(nearest[:k].T), np.ascontiguousarray((weights / weights.sum(0)).T)
+
+
+def node_edges(distance: Floats) -> Ints:
+    """Pairs [E, 2], both directions, of every node and its nearest ones by distances [M, M]."""
+    m = len(distance)
+    apart = distance + np.where(np.eye(m, dtype=bool), np.inf, 0.0)
+    nearest = np.argsort(apart, axis=1, kind="stable")[:, : min(NEIGHBORS, m - 1)]
+    i, j = np.repeat(np.arange(m), nearest.shape[1]), nearest.ravel()
+    both = np.concatenate([np.stack([i, j], 1), np.stack([j, i], 1)])
+    return np.unique(both, axis=0)

@@ -1,0 +1,65 @@
+"""Node motions over time: extrapolated, averaged, and continuous between frames."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+
+from model.registration.graph import Graph, Motion, nearest_rotations
+from model.registration.kernels import Floats
+
+PERSISTENCE = 0.8  # share of the last step that the next one is expected to repeat
+
+
+def extrapolate(now: Motion, before: Motion) -> Motion:
+    """The motion one step on from `before` and `now`."""
+    turn = now.rotations @ before.rotations.transpose(0, 2, 1)
+    return Motion(turn @ now.rotations, now.positions + PERSISTENCE * (now.positions - before.positions))
+
+
+def between(motions: Sequence[Motion], weights: Sequence[float]) -> Motion:
+    """The weighted mean of motions; the weights add to one and may be negative."""
+    rotations = sum(w * m.rotations for w, m in zip(weights, motions, strict=True))
+    positions = sum(w * m.positions for w, m in zip(weights, motions, strict=True))
+    return Motion(np.ascontiguousarray(nearest_rotations(np.asarray(rotations))), np.asarray(positions))
+
+
+def transfer(coarse: Graph, motion: Motion, fine: Graph) -> Motion:
+    """The motion of a coarse graph, felt by the nodes of a fine one that are vertices of the same surface."""
+    skin = coarse.skin[fine.vertices]
+    rotations = np.einsum("mk,mkxy->mxy", skin.weights, motion.rotations[skin.nodes])
+    moved = coarse.move(skin, motion).points
+    return Motion(np.ascontiguousarray(nearest_rotations(rotations)), moved)
+
+
+def resample(
+    motions: Sequence[Motion], times: Floats, wanted: Floats, breaks: Sequence[int] = ()
+) -> list[Motion]:
+    """Motions at the times `wanted` [W], smooth from frame to frame at `times` [T] but for those in `breaks`.
+
+    Positions and the entries of rotations follow natural cubic splines, the latter projected back to
+    rotations. Times outside the sequence take the motion at its end.
+    """
+    result: list[Motion] = []
+    starts = [0, *breaks]
+    for t in np.clip(wanted, times[0], times[-1]):
+        frame = int(np.searchsorted(times, t, "right")) - 1
+        if times[frame] == t:
+            result.append(motions[frame])
+            continue
+        begin = max(s for s in starts if s <= frame)
+        end = min([s for s in starts if s > frame], default=len(times))
+        if frame + 1 == end:  # between two takes
+            nearer = frame if t - times[frame] < times[frame + 1] - t else frame + 1
+            result.append(motions[nearer])
+            continue
+        near = range(
+            max(begin, frame - 2), min(end, frame + 4)
+        )  # a local window: cost linear in what is asked
+        x = times[near.start : near.stop]
+        positions = CubicSpline(x, np.stack([motions[i].positions for i in near]), bc_type="natural")(t)
+        rotations = CubicSpline(x, np.stack([motions[i].rotations for i in near]), bc_type="natural")(t)
+        result.append(
+            Motion(np.ascontiguousarray(nearest_rotations(rotations)), np.ascontiguousarray(positions))
+        )
+    return result

@@ -1,0 +1,149 @@
+"""From unordered clouds to the paths of a template's particles."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from model.errors import Canceled, InputError
+from model.registration.clouds import Cloud, canonical, make_cloud, nearest
+from model.registration.following import Match, follow
+from model.registration.graph import Motion
+from model.registration.kernels import Floats, Ints
+from model.registration.keyframes import candidates, jumps
+from model.registration.motions import resample
+from model.registration.pull import pull
+from model.registration.template import Template, make_template
+
+Extract = Callable[[Floats], tuple[Floats, Ints]]
+REACH = 0.05  # how far from its points the surface of the network may be
+SIZE = 3.5  # of the root mean square distance from the centroid; lengths in this package are in units of it
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much effort registration makes."""
+
+    keyframes: int = 2  # templates that are tried
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """A template and its way through the frames, in the units of the clouds."""
+
+    vertices: Floats  # [T, V, 3]
+    faces: Ints  # [F, 3]
+    keyframe: int  # the frame that the template was taken from
+    residuals: Floats  # [T], mean distance of a frame's points to the surface
+    confidence: Floats  # [T, V], in (0, 1]: how near measured points are
+    jumps: list[int]  # frames at which the motion breaks off
+    at: Callable[[Floats], Floats]  # times [W] → vertices [W, V, 3]
+
+
+def track(
+    clouds: Sequence[Floats],
+    times: Floats | None,
+    extract: Extract,
+    match: Match | None = None,
+    complete: bool = True,
+    progress: Callable[[float], None] | None = None,
+    is_canceled: Callable[[], bool] | None = None,
+    options: Options | None = None,
+) -> Tracking:
+    """Follow a surface through clouds whose points do not correspond.
+
+    clouds: one array [N_t, 3] a frame, in any order of its points; times [T], increasing, by default 0, 1, …;
+    extract: the surface of one cloud, points [N, 3] → vertices [V, 3], faces [F, 3];
+    match: (i, j, queries [Q, 3]) → where points of frame i are in frame j [Q, 3], and how surely, in [0, 1]
+    [Q]; complete: whether the points of a frame cover the whole surface, rather than what one camera sees;
+    progress: called with the share done; is_canceled: asked often, `Canceled` is raised when it says so.
+    """
+    options = options or Options()
+    report = _Report(progress, is_canceled)
+    instants = np.arange(len(clouds), dtype=float) if times is None else np.asarray(times, dtype=float)
+    if not len(clouds) or min(len(c) for c in clouds) < 16:
+        raise InputError(
+            f"registration needs at least one frame and 16 points in each, found {[len(c) for c in clouds]}"
+        )
+    ordered = [canonical(np.asarray(c, dtype=np.float64)) for c in clouds]
+    center = np.median([c.mean(0) for c in ordered], axis=0)
+    size = SIZE * float(np.median([np.sqrt(((c - c.mean(0)) ** 2).sum(1).mean()) for c in ordered]))
+    frames = [make_cloud((c - center) / size) for c in ordered]
+    cuts = jumps(frames)
+    matching = _scaled(match, center, size) if match is not None else None
+    keys = candidates(frames, options.keyframes)
+    tried = [
+        _try(frames, key, extract, matching, complete, report.part(n / len(keys), (n + 1) / len(keys)))
+        for n, key in enumerate(keys)
+    ]
+    residuals, template, motions, key = min(tried, key=lambda t: float(t[0].mean()))
+    moved = [template.move(m) for m in motions]
+    confidence = np.stack([_confidence(m, c) for m, c in zip(moved, frames, strict=True)])
+
+    def at(wanted: Floats) -> Floats:
+        between = resample(motions, instants, np.asarray(wanted, dtype=float), cuts)
+        vertices: Floats = np.stack([template.move(m) for m in between]) * size + center
+        return vertices
+
+    report(1.0)
+    return Tracking(
+        np.stack(moved) * size + center, template.faces, key, residuals * size, confidence, cuts, at
+    )
+
+
+class _Report:
+    """Progress within a part of the work, and the question whether to go on."""
+
+    def __init__(
+        self, progress: Callable[[float], None] | None, is_canceled: Callable[[], bool] | None,
+        begin: float = 0.0, end: float = 1.0,
+    ) -> None:  # fmt: skip
+        self.progress, self.is_canceled, self.begin, self.end = progress, is_canceled, begin, end
+
+    def __call__(self, share: float) -> None:
+        if self.is_canceled is not None and self.is_canceled():
+            raise Canceled("the registration was canceled")
+        if self.progress is not None:
+            self.progress(self.begin + share * (self.end - self.begin))
+
+    def part(self, begin: float, end: float) -> "_Report":
+        return _Report(self.progress, self.is_canceled, begin, end)
+
+
+def _try(
+    clouds: Sequence[Cloud],
+    key: int,
+    extract: Extract,
+    match: Match | None,
+    complete: bool,
+    report: _Report,
+) -> tuple[Floats, Template, list[Motion], int]:
+    """Residuals [T], template and motions with the template taken from frame `key`."""
+    vertices, faces = extract(clouds[key].points)
+    faces = np.ascontiguousarray(faces, dtype=np.int64)
+    vertices = pull(np.asarray(vertices, dtype=np.float64), faces, clouds[key].points, REACH)
+    template = make_template(vertices, faces)
+    motions = follow(template, clouds, key, complete, match, report)
+    return _residuals(template, clouds, motions), template, motions, key
+
+
+def _scaled(match: Match, center: Floats, size: float) -> Match:
+    """A match in the caller's units as one in ours."""
+
+    def scaled(i: int, j: int, queries: Floats) -> tuple[Floats, Floats]:
+        goals, confidence = match(i, j, queries * size + center)
+        return (np.asarray(goals, dtype=np.float64) - center) / size, np.asarray(confidence, dtype=np.float64)
+
+    return scaled
+
+
+def _residuals(template: Template, clouds: Sequence[Cloud], motions: Sequence[Motion]) -> Floats:
+    return np.array(
+        [nearest(cKDTree(template.move(m)), c.points)[0].mean() for c, m in zip(clouds, motions, strict=True)]
+    )
+
+
+def _confidence(vertices: Floats, cloud: Cloud) -> Floats:
+    result: Floats = np.exp(-((nearest(cloud.tree, vertices)[0] / (4 * cloud.spacing)) ** 2))
+    return result

@@ -1,0 +1,105 @@
+"""Registration of a solid whose every particle is known by a formula."""
+
+import numpy as np
+import pytest
+
+from model.errors import Canceled, InputError
+from model.registration import Options, track
+from model.registration.kernels import Floats, Ints
+from model.registration.tracking import Tracking
+from tests.model.registration.solids import bend, draw, exact, sequence, solid
+
+ONE = Options(keyframes=1)
+
+
+@pytest.fixture(scope="module")
+def bending() -> tuple[list[Floats], Floats, Ints]:
+    return sequence(7, 1000)
+
+
+@pytest.fixture(scope="module")
+def tracked(bending: tuple[list[Floats], Floats, Ints]) -> Tracking:
+    return track(bending[0], None, exact(*bending), options=ONE)
+
+
+def box(vertices: Floats) -> float:
+    return float((vertices.max(0) - vertices.min(0)).max())
+
+
+def test_vertices_end_where_the_formula_says(
+    bending: tuple[list[Floats], Floats, Ints], tracked: Tracking
+) -> None:
+    _, vertices, faces = bending
+    error = np.linalg.norm(tracked.vertices - vertices, axis=2).mean(1) / box(vertices[0])
+    assert error.max() < 0.01
+    assert np.array_equal(tracked.faces, faces)
+    assert tracked.residuals.max() < 0.02 * box(vertices[0])
+    assert tracked.confidence.shape == vertices.shape[:2]
+    assert tracked.confidence.min() > 0.3
+    assert tracked.jumps == []
+
+
+def test_between_frames_the_motion_is_smooth(
+    bending: tuple[list[Floats], Floats, Ints], tracked: Tracking
+) -> None:
+    rest, _ = solid()
+    halves = np.arange(6) + 0.5
+    error = np.linalg.norm(tracked.at(halves) - np.stack([bend(rest, t / 6) for t in halves]), axis=2)
+    assert error.mean(1).max() < 0.01 * box(rest)
+    np.testing.assert_allclose(tracked.at(np.arange(7.0)), tracked.vertices, atol=1e-12)
+
+
+def test_the_order_of_points_does_not_matter(
+    bending: tuple[list[Floats], Floats, Ints], tracked: Tracking
+) -> None:
+    rng = np.random.default_rng(0)
+    shuffled = [rng.permutation(c) for c in bending[0]]
+    again = track(shuffled, None, exact(*bending), options=ONE)
+    assert np.array_equal(again.vertices, tracked.vertices)
+
+
+def test_turned_scaled_and_shifted_input_gives_the_same_motion(
+    bending: tuple[list[Floats], Floats, Ints], tracked: Tracking
+) -> None:
+    clouds, vertices, faces = bending
+    turn, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))
+    turn *= np.linalg.det(turn)
+
+    def place(points: Floats) -> Floats:
+        return 40 * points @ turn.T + [300.0, -20.0, 7.0]
+
+    placed = [place(c) for c in clouds]
+    again = track(placed, None, exact(placed, place(vertices), faces), options=ONE)
+    np.testing.assert_allclose(again.vertices, place(tracked.vertices), atol=40 * 1e-3)
+
+
+def test_what_stands_still_stays() -> None:
+    vertices, faces = solid()
+    rng = np.random.default_rng(2)
+    cloud = draw(vertices, faces, 800, rng) + rng.normal(0, 0.002, (800, 3))
+    clouds = [cloud] * 3
+    result = track(clouds, None, exact(clouds, np.stack([vertices] * 3), faces), options=ONE)
+    assert np.linalg.norm(np.diff(result.vertices, axis=0), axis=2).max() < 1e-3
+
+
+def test_a_cut_is_named_by_its_frame() -> None:
+    clouds, vertices, faces = sequence(8, 400, last=0.3)
+    away = np.array([1.5, 0.0, 0.0])
+    clouds = [c + away * (t >= 5) for t, c in enumerate(clouds)]
+    vertices = vertices + away * (np.arange(8) >= 5)[:, None, None]
+    result = track(clouds, None, exact(clouds, vertices, faces), options=ONE)
+    assert result.jumps == [5]
+
+
+def test_progress_rises_to_one_and_canceling_stops(bending: tuple[list[Floats], Floats, Ints]) -> None:
+    seen: list[float] = []
+    track(bending[0][:3], None, exact(*bending), progress=seen.append, options=ONE)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
+    with pytest.raises(Canceled):
+        track(bending[0], None, exact(*bending), is_canceled=lambda: True, options=ONE)
+
+
+def test_too_few_points_are_refused() -> None:
+    with pytest.raises(InputError, match="16 points"):
+        track([np.zeros((3, 3))], None, lambda p: (p, np.zeros((0, 3), np.int64)))
