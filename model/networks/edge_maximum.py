@@ -15,21 +15,21 @@ ELEMENTS = 2**17, 2**30  # features of edges held at once, on a CPU (in its cach
 
 
 def max_over_edges(sources: Tensor, weight: Tensor, edges: Edges) -> Tensor:
-    """max over k of sources[rows[b, m, k]] + weight · offsets[b, m, k]: [B, M, c].
+    """max over k of sources[rows[b, m, k]] + weight · features[b, m, k]: [B, M, c].
 
-    sources [B · n, c] and weight [c, 5] get gradients; the edges do not. In the type of `sources`.
+    sources [B · n, c] and weight [c, F] get gradients; the edges do not. In the type of `sources`.
     """
     batch, targets, count = edges.rows.shape
-    rows, offsets = edges.rows.reshape(-1, count), edges.offsets.reshape(batch * targets, count, -1)
-    greatest: Tensor = _EdgeMaximum.apply(sources, weight, rows, offsets)  # type: ignore[no-untyped-call]
+    rows, features = edges.rows.reshape(-1, count), edges.features.reshape(batch * targets, count, -1)
+    greatest: Tensor = _EdgeMaximum.apply(sources, weight, rows, features)  # type: ignore[no-untyped-call]
     return greatest.reshape(batch, targets, -1)
 
 
 class _EdgeMaximum(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, sources: Tensor, weight: Tensor, rows: Tensor, offsets: Tensor) -> Tensor:
+    def forward(ctx: Any, sources: Tensor, weight: Tensor, rows: Tensor, features: Tensor) -> Tensor:
         (targets, count), channels = rows.shape, sources.shape[1]
-        matrix = weight.to(sources.dtype).T  # [5, c]
+        matrix = weight.to(sources.dtype).T  # [F, c]
         greatest = sources.new_empty(targets, channels)
         learns = any(ctx.needs_input_grad)
         chosen = torch.empty(targets if learns else 0, channels, dtype=torch.uint8, device=sources.device)
@@ -37,25 +37,27 @@ class _EdgeMaximum(torch.autograd.Function):
         for begin in range(0, targets, step):
             part = slice(begin, begin + step)
             values = sources.index_select(0, rows[part].reshape(-1))
-            values.addmm_(offsets[part].reshape(-1, offsets.shape[2]).to(values.dtype), matrix)
+            values.addmm_(features[part].reshape(-1, features.shape[2]).to(values.dtype), matrix)
             values = values.reshape(-1, count, channels)
             torch.amax(values, dim=1, out=greatest[part])
             if learns:
                 chosen[part] = _which(values, greatest[part])
-        ctx.save_for_backward(rows, offsets, chosen)
+        ctx.save_for_backward(rows, features, chosen)
         ctx.count, ctx.kind, ctx.weight_kind = len(sources), sources.dtype, weight.dtype
         return greatest
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        rows, offsets, chosen = ctx.saved_tensors
+        rows, features, chosen = ctx.saved_tensors
         gradient = gradients[0].float()  # [M, c]
         edge = chosen.long()
         # The sums are in float32: a source can be the greatest for hundreds of targets.
         of_sources = torch.zeros(ctx.count, gradient.shape[1], device=gradient.device)
         of_sources.scatter_add_(0, rows.gather(1, edge), gradient)
-        parts = [(offsets[:, :, k].gather(1, edge) * gradient).sum(dim=0) for k in range(offsets.shape[2])]
-        return of_sources.to(ctx.kind), torch.stack(parts, dim=1).to(ctx.weight_kind), None, None
+        edge += torch.arange(len(rows), device=rows.device)[:, None] * rows.shape[1]
+        seen = features.reshape(-1, features.shape[2])[edge]  # [M, c, F]
+        of_weight = seen.mul_(gradient[..., None]).sum(dim=0)
+        return of_sources.to(ctx.kind), of_weight.to(ctx.weight_kind), None, None
 
 
 def _which(values: Tensor, greatest: Tensor) -> Tensor:

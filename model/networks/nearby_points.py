@@ -4,13 +4,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.networks.neighborhoods import Neighborhoods
+from model.networks.neighborhoods import Neighborhoods, offset_features
 from model.networks.point_features import CHANNELS, Features
 from model.networks.rows import take
 
 NEAR = 12  # points of a level that a query looks at, at most
 DIRECTIONS = 8
-FAR = 8.0  # spacings; offsets beyond fade to their direction
 
 
 class NearbyPoints(nn.Module):
@@ -24,7 +23,7 @@ class NearbyPoints(nn.Module):
         super().__init__()
         self.width, self.heads, self.size = width, heads, width * len(channels)
         self.key = nn.ModuleList(nn.Linear(c, width + 3 * DIRECTIONS) for c in channels)
-        self.place = nn.ModuleList(nn.Linear(DIRECTIONS + 5, width, bias=False) for _ in channels)
+        self.place = nn.ModuleList(nn.Linear(DIRECTIONS + 8, width, bias=False) for _ in channels)
         self.weight = nn.ModuleList(nn.Linear(width, heads) for _ in channels)
 
     def keys(self, features: Features) -> list[Tensor]:
@@ -45,10 +44,9 @@ class NearbyPoints(nn.Module):
         )
         known = take(known, rows)  # [B, Q, K, 5]
         offsets = (queries[:, :, None] - known[..., :3]) / known[..., 3:4]
-        lengths = offsets.norm(dim=-1, keepdim=True)
-        place = torch.cat([offsets / (1 + lengths / FAR), lengths.log1p(), known[..., 4:]], dim=-1)
+        place = torch.cat([offset_features(offsets), known[..., 4:]], dim=-1)
         key = take(keys, rows)  # [B, Q, K, width + 3 D]
-        place = place.to(key.dtype)  # [B, Q, K, 5]
+        place = place.to(key.dtype)  # [B, Q, K, 8]
         directions = key[..., self.width :].reshape(*rows.shape, 3, DIRECTIONS)
         along = directions[..., 0, :] * place[..., 0:1]  # [B, Q, K, D]
         for axis in (1, 2):

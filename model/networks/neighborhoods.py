@@ -26,6 +26,7 @@ LEVELS = 4
 WITHIN = 16  # neighbours of a point on its own level, itself the first
 AROUND = 8, 6, 6  # points of each coarser level near a point of the cloud
 UPWARDS = 4  # points of the next coarser level that a point of a finer one reads
+FAR = 8.0  # spacings
 SPACING = 8  # the spacing of a point is its distance to this neighbour
 COARSEST = 16, 64  # least and most points of the last level
 PAIRS = 2**27  # distances held at once on a GPU
@@ -36,7 +37,7 @@ class Edges:
     """From each of M targets to K sources."""
 
     rows: Tensor  # [B, M, K], int64
-    offsets: Tensor  # [B, M, K, 5]: source − target in spacings, its length, log(spacing of source / target)
+    features: Tensor  # [B, M, K, 8]: `offset_features` of source − target, log(spacing of source / target)
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,18 @@ class Neighborhoods:
         others = take(self.spacing[source].reshape(-1, 1), rows)[..., 0]  # [B, M, K]
         unit = others if source > target else own
         offsets = (places - self.points[:, : rows.shape[1], None]) / unit[..., None]
-        lengths = offsets.norm(dim=-1, keepdim=True)
-        return Edges(rows, torch.cat([offsets, lengths, (others / own).log()[..., None]], dim=-1))
+        relative = (others / own).log()[..., None]
+        return Edges(rows, torch.cat([offset_features(offsets), relative], dim=-1))
+
+
+def offset_features(offsets: Tensor) -> Tensor:
+    """What networks see of offsets [..., 3], in spacings: themselves, their direction and length, [..., 7].
+
+    Beyond `FAR` spacings they fade to their direction, so that outliers and far places give no large numbers.
+    """
+    lengths = offsets.norm(dim=-1, keepdim=True)
+    near, direction = offsets / (1 + lengths / FAR), offsets / lengths.clamp_min(1e-6)
+    return torch.cat([near, direction, lengths.log1p()], dim=-1)
 
 
 def level_sizes(count: int) -> tuple[int, ...]:
@@ -89,27 +100,30 @@ def neighborhoods(points: Tensor) -> Neighborhoods:
     levels = [points[:, :size] for size in sizes]
     within, spacing = [], []
     for level in levels:
-        rows, distances = _search(level, level, WITHIN)
+        rows, distances = search(level, level, WITHIN)
         spread = distances[..., SPACING]
         # Points on top of each other have no spacing.
         spacing.append(spread.clamp_min(1e-3 * spread.mean(dim=1, keepdim=True)).clamp_min(1e-9))
         within.append(rows)
     around = [
         within[0],
-        *(_search(points, level, count)[0] for level, count in zip(levels[1:], AROUND, strict=True)),
+        *(search(points, level, count)[0] for level, count in zip(levels[1:], AROUND, strict=True)),
     ]
     return Neighborhoods(points, sizes, tuple(spacing), tuple(within), tuple(around))
 
 
 def nearest(points: Tensor, queries: Tensor) -> Tensor:
     """The nearest point of each query [B, Q, 3], as a row number of the points [B · N]: [B, Q]."""
-    return _search(queries, points, 1)[0][..., 0]
+    return search(queries, points, 1)[0][..., 0]
 
 
-def _search(targets: Tensor, sources: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` sources nearest to each target, nearest first: row numbers and distances [B, M, count]."""
-    search = _search_trees if targets.device.type == "cpu" else _search_pairs
-    rows, distances = search(targets, sources, count)
+def search(targets: Tensor, sources: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` sources [B, n, 3] nearest to each target [B, M, 3], nearest first.
+
+    Row numbers of the sources of all clouds stacked [B · n], and distances: [B, M, count] each.
+    """
+    found = _search_trees if targets.device.type == "cpu" else _search_pairs
+    rows, distances = found(targets, sources, count)
     first = torch.arange(len(sources), device=rows.device) * sources.shape[1]
     return rows + first[:, None, None], distances
 

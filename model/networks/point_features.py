@@ -22,7 +22,7 @@ from model.networks.edge_maximum import max_over_edges
 from model.networks.neighborhoods import LEVELS, Edges, Neighborhoods
 
 CHANNELS = (64, 96, 128, 128)  # of each level
-EDGE = 5  # numbers of an edge
+EDGE = 8  # features of an edge
 
 
 @dataclass(frozen=True)

@@ -80,11 +80,11 @@ def test_the_maximum_over_edges_and_its_gradients_are_those_of_plain_operations(
 ) -> None:
     monkeypatch.setattr("model.networks.edge_maximum.ELEMENTS", (150, 150))  # several parts
     sources = torch.randn(20, 6, requires_grad=True)
-    weight = torch.randn(6, 5, requires_grad=True)
-    edges = Edges(torch.randint(20, (2, 7, 4)), torch.randn(2, 7, 4, 5))
+    weight = torch.randn(6, 8, requires_grad=True)
+    edges = Edges(torch.randint(20, (2, 7, 4)), torch.randn(2, 7, 4, 8))
     factors = torch.randn(2, 7, 6)
     ours = max_over_edges(sources, weight, edges)
-    plain = (sources[edges.rows] + edges.offsets @ weight.T).amax(dim=2)
+    plain = (sources[edges.rows] + edges.features @ weight.T).amax(dim=2)
     torch.testing.assert_close(ours, plain)
     for one, other in zip(
         torch.autograd.grad((ours * factors).sum(), (sources, weight)),
