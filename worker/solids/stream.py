@@ -78,7 +78,7 @@ class CloudStream:
             batch_size=None,
             sampler=itertools.count(self.inserted),
             num_workers=num_workers,
-            prefetch_factor=4 if num_workers else None,
+            prefetch_factor=2 if num_workers else None,
             pin_memory=self.device.type == "cuda",
             worker_init_fn=one_thread,
         )

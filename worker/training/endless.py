@@ -1,7 +1,8 @@
 """Training on data without end, for a given time: a learning rate that falls as the time runs out.
 
-A run writes `model.pt` (all that going on takes), and `log.json` (loss and measurements as they come).
-Started again on the same folder it goes on; the data of a step follow from the number of the step.
+A run writes `model.pt` (the running mean of the weights), `state.pt` (what going on takes besides), and
+`log.json` (loss and measurements as they come). Started again on the same folder it goes on; the data of a
+step follow from the number of the step.
 """
 
 import json
@@ -37,7 +38,7 @@ class Schedule:
     average: float = 0.999  # decay of the running mean of the weights, which is what is kept and measured
     bf16: bool = True
     save_every: float = 120.0  # seconds
-    scores: int = 8  # measurements in all
+    scores: int = 6  # measurements in all
 
     def done(self, seconds: float, steps: int) -> float:
         """The share of the run that is over, 0 … 1."""
@@ -83,13 +84,17 @@ class EndlessRun(Generic[Batch]):
     def checkpoint(self) -> Path:
         return self.folder / "model.pt"
 
+    @property
+    def state(self) -> Path:
+        return self.folder / "state.pt"
+
     def resume(self) -> bool:
         """Go on from this folder's checkpoint; whether there is one."""
-        if not self.checkpoint.exists():
+        if not self.state.exists():
             return False
-        content = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        self.net.load_state_dict(content["raw"])
-        self.average = content["model"]
+        content = torch.load(self.state, map_location=self.device, weights_only=True)
+        self.net.load_state_dict(content["net"])
+        self.average = torch.load(self.checkpoint, map_location=self.device, weights_only=True)["model"]
         self.optimizer.load_state_dict(content["optimizer"])
         self.steps, self.seconds, self.scored = content["it"], content["seconds"], content["scored"]
         self.log = content["log"]
@@ -179,19 +184,23 @@ class EndlessRun(Generic[Batch]):
         )
 
     def _save(self) -> None:
-        """Whole or not at all."""
-        content = {
-            "model": self.average,
-            "raw": self.net.state_dict(),
+        _write(self.checkpoint, {"model": self.average, "it": self.steps})
+        state = {
+            "net": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "it": self.steps,
             "seconds": self.seconds,
             "scored": self.scored,
             "log": self.log,
         }
-        part = self.checkpoint.with_suffix(".part")
-        torch.save(content, part)
-        part.replace(self.checkpoint)
+        _write(self.state, state)
+
+
+def _write(file: Path, content: dict[str, Any]) -> None:
+    """Whole or not at all."""
+    part = file.with_suffix(".part")
+    torch.save(content, part)
+    part.replace(file)
 
 
 def _plain(schedule: Schedule) -> dict[str, Any]:

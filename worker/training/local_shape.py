@@ -8,6 +8,7 @@ On a GPU all but the drawing of bodies is done there; on a CPU batches are small
 
 import argparse
 import os
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -45,7 +46,7 @@ class Measurement:
     """Intersection over union on shapes that no run learns from; uniform clouds, a little noise."""
 
     def __init__(
-        self, shapes: int, device: torch.device | str, surface: int = 8192, places: int = 4096
+        self, shapes: int, device: torch.device | str, surface: int = 5000, places: int = 4096
     ) -> None:
         self.device = torch.device(device)
         rng = np.random.default_rng(HELD_OUT)
@@ -83,9 +84,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=max(0, (os.cpu_count() or 1) - 1))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=Schedule.learning_rate)
-    parser.add_argument("--shapes", type=int, default=24, help="of each kind, to measure on")
+    parser.add_argument("--shapes", type=int, default=16, help="of each kind, to measure on")
     parser.add_argument("--scores", type=int, default=Schedule.scores, help="measurements in all")
     options = parser.parse_args()
+    began = time.monotonic()
 
     torch.manual_seed(options.seed)
     settings = ON_CPU if options.device == "cpu" else StreamSettings()
@@ -102,6 +104,8 @@ def main() -> None:
         run.start_from(options.start_from)
     stop = Stop()
     stop.listen()
+    # What it took to get here counts as well.
+    run.schedule = replace(run.schedule, minutes=options.minutes - (time.monotonic() - began) / 60)
     run.run(stop)
 
 
