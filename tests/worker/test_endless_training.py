@@ -15,7 +15,7 @@ from worker.training.local_shape import Measurement, occupancy_loss
 from worker.training.stopping import Stop
 
 SMALL = StreamSettings(
-    bodies=0, solids=1, steps_kept=4, steps_ahead=2, surface=300, places=200, least=40, most=60, sizes=2,
+    bodies=0, solids=1, every=1, kept=4, ahead=2, surface=300, places=200, least=40, most=60, sizes=2,
     budget=120, clouds=2, queries=50,
 )  # fmt: skip
 

@@ -1,8 +1,8 @@
 """Endless clouds of bodies and random solids, on the device that learns from them.
 
-A ring of recent shapes is kept there. Each step puts new ones into it, bodies and recipes of solids drawn by
-loader processes, solids worked out on the device; and takes a batch of clouds of any of them. What a step
-yields depends on the seed and the number of the step alone, so that a run goes on where it ended.
+A ring of recent shapes is kept there. Each step takes a batch of clouds of any of them; every few steps new
+ones come in: bodies and recipes of solids drawn by loader processes, solids worked out on the device. What a
+step yields depends on the seed and the number of the step alone, so that a run goes on where it ended.
 """
 
 import itertools
@@ -26,10 +26,11 @@ NEW, CLOUDS = 1, 2  # keep the streams of random numbers apart
 
 @dataclass(frozen=True)
 class StreamSettings:
-    bodies: int = 6  # new ones a step
-    solids: int = 6
-    steps_kept: int = 150  # whose shapes are in the ring
-    steps_ahead: int = 16  # whose shapes are in it before the first batch
+    bodies: int = 24  # new ones at a time
+    solids: int = 24
+    every: int = 4  # steps; few large batches of solids cost a GPU less than many small ones
+    kept: int = 40  # how many times' shapes are in the ring
+    ahead: int = 4  # how many times' are in it before the first batch
     surface: int = 8192  # points kept of a shape
     places: int = 8192  # of known occupancy, kept of a shape
     least: int = 100  # points of a cloud
@@ -41,13 +42,13 @@ class StreamSettings:
 
 
 class NewShapes(Dataset[dict[str, Tensor]]):
-    """`[step]`: the bodies and the recipes of solids that come with a step, in one dictionary of tensors."""
+    """`[time]`: the bodies and the recipes of solids that come in at a time, in one dictionary of tensors."""
 
     def __init__(self, settings: StreamSettings, seed: int) -> None:
         self.settings, self.seed = settings, seed
 
-    def __getitem__(self, step: int) -> dict[str, Tensor]:
-        settings, rng = self.settings, np.random.default_rng([self.seed, step, NEW])
+    def __getitem__(self, time: int) -> dict[str, Tensor]:
+        settings, rng = self.settings, np.random.default_rng([self.seed, time, NEW])
         solids = draw_solids(rng, settings.solids)
         drawn = {f"solids.{field.name}": getattr(solids, field.name) for field in fields(Solids)}
         bodies = [draw_body(rng, settings.surface, settings.places) for _ in range(settings.bodies)]
@@ -71,7 +72,7 @@ class CloudStream:
         self.settings, self.seed, self.device = settings, seed, torch.device(device)
         self.step = first_step
         self.generator = torch.Generator(self.device)
-        self.inserted = max(0, first_step + settings.steps_ahead - settings.steps_kept)
+        self.inserted = max(0, first_step // settings.every + settings.ahead - settings.kept)
         self._ring = empty_ring(settings, self.device)
         loader: DataLoader[dict[str, Tensor]] = DataLoader(
             NewShapes(settings, seed),
@@ -88,14 +89,14 @@ class CloudStream:
         return self
 
     def __next__(self) -> Clouds:
-        while self.inserted < self.step + self.settings.steps_ahead:
+        while self.inserted < self.step // self.settings.every + self.settings.ahead:
             self._insert(next(self._new))
         settings, ring = self.settings, self._ring
         self._reseed(self.step, CLOUDS)
         rng = np.random.default_rng([self.seed, self.step, CLOUDS])
         points = cloud_sizes(settings)[rng.integers(settings.sizes)]
         count = max(1, min(settings.clouds, settings.budget // points))
-        filled = min(self.inserted, settings.steps_kept) * (settings.bodies + settings.solids)
+        filled = min(self.inserted, settings.kept) * (settings.bodies + settings.solids)
         rows = torch.randint(filled, (count,), generator=self.generator, device=self.device)
         self.step += 1
         return draw_clouds(ring[rows], points, settings.queries, self.generator)
@@ -116,7 +117,7 @@ class CloudStream:
         new = {
             field.name: torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Shapes)
         }
-        first = self.inserted % self.settings.steps_kept * per_step
+        first = self.inserted % self.settings.kept * per_step
         for name, value in new.items():
             getattr(self._ring, name)[first : first + per_step] = value
         self.inserted += 1
@@ -128,7 +129,7 @@ class CloudStream:
 
 
 def empty_ring(settings: StreamSettings, device: torch.device) -> Shapes:
-    size = settings.steps_kept * (settings.bodies + settings.solids)
+    size = settings.kept * (settings.bodies + settings.solids)
     return Shapes(
         torch.zeros(size, settings.surface, 3, device=device),
         torch.zeros(size, settings.surface, 3, device=device),

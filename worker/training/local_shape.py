@@ -31,8 +31,8 @@ MEASURED = 300, 1000, 2000, 5000  # points of a cloud
 HELD_OUT = 999  # seed of the shapes that are measured on
 NOISE = 0.001
 ON_CPU = StreamSettings(
-    bodies=1, solids=1, steps_kept=200, surface=4096, places=4096, most=2048, sizes=10, budget=8192,
-    clouds=12, queries=512,
+    bodies=1, solids=1, every=1, kept=200, ahead=16, surface=4096, places=4096, most=2048, sizes=10,
+    budget=8192, clouds=12, queries=512,
 )  # fmt: skip
 
 
