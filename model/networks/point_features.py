@@ -4,7 +4,7 @@
     features = PointFeatures()(cloud)           # Features: .levels [B, n_l, C_l] each, .overall [B, C]
     read = NearbyPoints(CHANNELS)               # what queries make of them
     near = nearest(points, queries)             # [B, Q]
-    seen = read(queries, near, cloud, read.keys(features))   # [B, Q, read.size]
+    seen = read(queries, near, read.keys(features, cloud))   # [B, Q, read.size]
 
 Points look at their neighbours; coarser levels gather from finer ones, and hand back what they make of it.
 All lengths are in units of the local spacing, so the features change with neither place nor size.

@@ -146,3 +146,16 @@ def test_every_parameter_learns(net: LocalOccupancy) -> None:
 def test_the_network_stays_small() -> None:
     assert sum(p.numel() for p in LocalOccupancy().parameters()) < 1_300_000
     assert sum(p.numel() for p in PointFeatures().parameters()) < 1_100_000
+
+
+@torch.no_grad()
+def test_a_bound_network_gives_the_same_in_parts(
+    net: LocalOccupancy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points, queries = clouds(120, batch=1), clouds(50, batch=1, seed=1)
+    order = torch.randperm(120, generator=torch.Generator().manual_seed(3))
+    monkeypatch.setattr("model.networks.local_occupancy.ROWS", 16)
+    bound = net.bind(points[0], seed=3)
+    torch.testing.assert_close(bound(queries[0]), net(points[:, order], queries)[0], atol=1e-4, rtol=1e-4)
+    assert torch.equal(bound(queries[0]), net.bind(points[0], seed=3)(queries[0]))
+    assert bound(queries[0, :0]).shape == (0,)
