@@ -1,17 +1,18 @@
-"""What suits a device: how many rows to evaluate at once, and the type to multiply in."""
+"""Settings that depend on the device: chunk sizes and the data type of matrix products."""
 
 import torch
 
-ROWS, GPU_ROWS = 2048, 65_536  # evaluated together: what a CPU's caches hold, what fills a GPU
+# Rows of a feature matrix evaluated together: they fit a CPU's caches, and they keep a GPU busy.
+CPU_CHUNK, GPU_CHUNK = 2048, 65_536
 
 
-def rows_together(device: torch.device | str) -> int:
-    """How many rows to evaluate together on a device."""
-    return ROWS if torch.device(device).type == "cpu" else GPU_ROWS
+def chunk_size(device: torch.device | str) -> int:
+    """Number of points to evaluate together on a device."""
+    return CPU_CHUNK if torch.device(device).type == "cpu" else GPU_CHUNK
 
 
-def product_type(device: torch.device | str) -> torch.dtype:
-    """bfloat16 where the device multiplies it faster than float32, else float32."""
+def matmul_dtype(device: torch.device | str) -> torch.dtype:
+    """bfloat16 if the device multiplies it faster than float32, else float32."""
     if torch.device(device).type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     return torch.bfloat16 if _cpu_multiplies_bfloat16() else torch.float32

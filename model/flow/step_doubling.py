@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model.devices import ROWS
+from model.devices import CPU_CHUNK
 from model.errors import FlowError
 from model.flow.fields import RowField
 from model.flow.fixed_step import ROUNDING, between
@@ -41,7 +41,7 @@ def integrate(
     *,
     first: int = FIRST,
     most: int = MOST,
-    rows: int = ROWS,
+    rows: int = CPU_CHUNK,
     watch: Watch | None = None,
 ) -> Paths:
     """Where points [P, 3] of time 0 are at `times` [K] ≥ 0, each to about `tolerance` in the box's units.

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.devices import ROWS
+from model.devices import CPU_CHUNK
 
 
 class FusedLinear:
@@ -20,7 +20,9 @@ class FusedLinear:
     ) -> None:
         self.weight = weight.detach().to(dtype).contiguous()
         self.bias = None if bias is None else bias.detach().to(dtype).contiguous()
-        self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight, ROWS) if _fuses(weight) else None
+        self.packed = (
+            torch.ops.mkldnn._reorder_linear_weight(self.weight, CPU_CHUNK) if _fuses(weight) else None
+        )
 
     def __call__(self, x: Tensor) -> Tensor:
         return self._apply(x, "none")

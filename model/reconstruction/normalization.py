@@ -1,4 +1,4 @@
-"""The unit box of a sequence: the frame in which the network sees it."""
+"""Unit box of a sequence: the coordinate system of the networks."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ from model.errors import InputError
 
 @dataclass(frozen=True)
 class UnitBox:
-    """A cube around the first frame: `center` [3] and longest side `scale`, in the caller's units.
+    """Cube around the first frame: `center` [3] and side length `scale`, in the caller's units.
 
-    Inside, coordinates run from -0.5 to 0.5 at t = 0. Both ways go through float64, so a sequence far
-    from the origin keeps its detail.
+    Normalized coordinates of the first frame lie in [-0.5, 0.5]. Computed in float64, so that sequences far
+    from the origin keep their precision.
     """
 
     center: NDArray[np.float64]
@@ -21,21 +21,21 @@ class UnitBox:
 
     @classmethod
     def around(cls, points: ArrayLike) -> "UnitBox":
-        """The box of points [N, 3]. Raises InputError where they do not span one."""
+        """Bounding cube of points [N, 3]. Raises InputError if they have no extent."""
         points = np.asarray(points, dtype=np.float64)
         low, high = points.min(axis=0), points.max(axis=0)
         scale = float((high - low).max())
         if not np.isfinite(scale) or scale <= 1e-9 * max(1e-300, float(np.abs(points).max())):
             raise InputError(
-                f"the points of the first frame span {scale:g}; wanted an object with some extent"
+                f"the points of the first frame span {scale:g}; wanted an object with a finite extent above 0"
             )
         return cls((low + high) / 2, scale)
 
     def normalize(self, points: ArrayLike) -> NDArray[np.float32]:
-        """Points [..., 3] of the caller in the box."""
+        """Transform points [..., 3] from the caller's coordinates into the box."""
         inside = (np.asarray(points, dtype=np.float64) - self.center) / self.scale
         return inside.astype(np.float32)
 
     def denormalize(self, points: ArrayLike) -> NDArray[np.float64]:
-        """Points [..., 3] of the box in the caller's coordinates."""
+        """Transform points [..., 3] from the box into the caller's coordinates."""
         return np.asarray(points, dtype=np.float64) * self.scale + self.center

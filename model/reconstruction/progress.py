@@ -1,4 +1,4 @@
-"""The stages of one reconstruction: how long each took, how far the whole is, whether it is still wanted."""
+"""Progress of a reconstruction: seconds per stage, the completed fraction, and cancellation."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -6,11 +6,11 @@ from contextlib import contextmanager
 
 from model.errors import Canceled
 
-Progress = Callable[[str, float], None]  # stage, fraction of the whole
+OnProgress = Callable[[str, float], None]  # stage, completed fraction of the whole
 IsCanceled = Callable[[], bool]
 
-# From where to where each stage runs in the time of the whole, as measured on a CPU at 128 cells per side.
-SPANS = {
+# Start and end of each stage as fractions of the total time, measured on a CPU at 128 cells per side.
+STAGE_SPANS = {
     "encode": (0.0, 0.01),
     "extract": (0.01, 0.43),
     "simplify": (0.43, 0.46),
@@ -20,30 +20,30 @@ SPANS = {
 
 
 class StageProgress:
-    """`with stages("flow") as advance: …` where `advance(fraction)` says how far the stage is.
+    """Context manager per stage: `with stage("flow") as on_progress`, called with the fraction of that stage.
 
-    At each word of progress the caller may cancel: Canceled is raised from there.
+    The total fraction never decreases. Canceled is raised from `on_progress` once `is_canceled` returns True.
     """
 
-    def __init__(self, progress: Progress | None, is_canceled: IsCanceled | None) -> None:
+    def __init__(self, on_progress: OnProgress | None = None, is_canceled: IsCanceled | None = None) -> None:
         self.timings: dict[str, float] = {}  # seconds by stage
-        self._progress = progress
+        self._on_progress = on_progress
         self._is_canceled = is_canceled
-        self._reached = 0.0
+        self._fraction = 0.0
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[Callable[[float], None]]:
         began = time.perf_counter()
-        start, end = SPANS[stage]
+        start, end = STAGE_SPANS[stage]
 
-        def advance(fraction: float) -> None:
+        def report(fraction: float) -> None:
             if self._is_canceled is not None and self._is_canceled():
                 raise Canceled(f"canceled in stage {stage}")
-            self._reached = max(self._reached, start + (end - start) * min(1.0, fraction))
-            if self._progress is not None:
-                self._progress(stage, self._reached)
+            self._fraction = max(self._fraction, start + (end - start) * min(1.0, fraction))
+            if self._on_progress is not None:
+                self._on_progress(stage, self._fraction)
 
-        advance(0.0)
-        yield advance
-        advance(1.0)
+        report(0.0)
+        yield report
+        report(1.0)
         self.timings[stage] = time.perf_counter() - began

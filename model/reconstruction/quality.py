@@ -1,19 +1,20 @@
-"""How near to the network's own answer a reconstruction comes, and so how long it takes."""
+"""Quality presets: how closely a reconstruction follows the network, traded for speed."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Quality:
-    """What is spared. Lengths are in units of the first frame's box, whose longest side is 1."""
+    """Approximations of one preset. Lengths are in units of the unit box of the first frame."""
 
-    tolerance: float  # of a particle's path; see model.flow.step_doubling
-    spacing: float | None = (
-        None  # of the first particles (model.flow.particles); None integrates all vertices
-    )
-    near_input: bool = False  # a coarse first grid, refined near input points (model.surface.extraction)
-    # Whether to multiply in bfloat16 where that is faster (model.networks.fused_linear): the velocity field,
-    # the decoder. Velocities are summed over many evaluations, logits are not.
+    # Error tolerance of a trajectory, see model.flow.step_doubling.
+    tolerance: float
+    # Initial distance between integrated particles (model.flow.particles); None integrates every vertex.
+    spacing: float | None = None
+    # Whether to start from a coarser grid, refined near the input points (model.surface.extraction).
+    near_input: bool = False
+    # Whether to multiply in bfloat16 where that is faster (model.networks.fused_linear). Rounding errors of
+    # velocities accumulate over the evaluations of a trajectory, those of occupancy logits do not.
     flow_bfloat16: bool = False
     occupancy_bfloat16: bool = False
 

@@ -3,7 +3,7 @@
     rec = Reconstructor.from_config("bodies")
     meshes = rec(frames)  # 17 arrays [N, 3], row j the same particle in each → MeshSequence
 
-The mesh is extracted once, at the first frame, in that frame's unit box; then its vertices are carried along.
+The mesh is extracted once, in the unit box of the first frame; its vertices then follow the flow.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from model.checkpoints import checkpoint_hash, find_checkpoint, load_checkpoint
 from model.config.schema import Config, load_config
-from model.devices import product_type, rows_together
+from model.devices import chunk_size, matmul_dtype
 from model.errors import ConfigError, InputError
 from model.flow.fields import RowField
 from model.flow.particles import integrate_particles
@@ -28,22 +28,20 @@ from model.meshes.sequence import FitReport, MeshSequence
 from model.networks.build import build_model
 from model.networks.occupancy_flow import OccupancyFlow
 from model.reconstruction.normalization import UnitBox
-from model.reconstruction.progress import IsCanceled, Progress, StageProgress
+from model.reconstruction.progress import IsCanceled, OnProgress, StageProgress
 from model.reconstruction.quality import DEFAULT, QUALITIES, Quality
+from model.reconstruction.surface import GridLevels, extract_surface
 from model.reconstruction.times import check_times, frame_times, resample
-from model.surface.extraction import extract_isosurface
 from model.surface.simplification import simplify as simplify_mesh
-
-RESOLUTIONS = (32, 512)  # cells per side, least and most
 
 
 class Reconstructor:
-    """A loaded model on a device; calls leave it as it is."""
+    """A model with its weights on a device; calls do not change it."""
 
     def __init__(
         self, config: Config, net: OccupancyFlow, checkpoint_sha256: str, device: str = "cpu"
     ) -> None:
-        """Raises ConfigError for a model that does not turn clouds into meshes, and for an absent device."""
+        """Raises ConfigError if the model does not map point clouds to meshes, or for an absent device."""
         if (
             net.decoder is None
             or net.encoder is None
@@ -56,7 +54,7 @@ class Reconstructor:
             )
         try:
             self.net = net.to(device).eval().requires_grad_(False)
-        except (RuntimeError, AssertionError) as error:  # torch's words for a device it cannot use
+        except (RuntimeError, AssertionError) as error:  # torch: no such device
             raise ConfigError(f"device {device} cannot be used here: {str(error).splitlines()[0]}") from None
         self.config = config
         self.name = config.name
@@ -72,22 +70,25 @@ class Reconstructor:
         device: str = "cpu",
         overrides: dict[str, Any] | None = None,
     ) -> "Reconstructor":
-        """Load a model by its config's name or path; `checkpoint` stands in for its `test.model_file`."""
+        """Load a model by the name or path of its config. `checkpoint` replaces its `test.model_file`.
+
+        Raises ConfigError or CheckpointError if either cannot be used.
+        """
         if not isinstance(config, Config):
             config = load_config(config, overrides)
         elif overrides:
-            raise ConfigError("overrides were given beside a loaded config; give them to load_config")
+            raise ConfigError("overrides cannot be combined with a loaded config; pass them to load_config")
         net = build_model(config)
         if not isinstance(net, OccupancyFlow):
             raise ConfigError(
-                f"{config.name} gives no mesh that moves (method {config.method}); wanted method oflow"
+                f"{config.name} produces no animated meshes (method {config.method}); wanted method oflow"
             )
         file = Path(checkpoint) if checkpoint is not None else find_checkpoint(config)
         load_checkpoint(file, net)
         return cls(config, net, checkpoint_hash(file), device)
 
     def describe(self) -> dict[str, Any]:
-        """What a list of models says about this one."""
+        """Facts for a list of models, as JSON values."""
         generation = self.config.generation
         return {
             "name": self.name,
@@ -114,74 +115,80 @@ class Reconstructor:
         color: Literal["none", "correspondence"] = "none",
         quality: str = DEFAULT,
         box: UnitBox | None = None,
-        progress: Progress | None = None,
+        progress: OnProgress | None = None,
         is_canceled: IsCanceled | None = None,
     ) -> MeshSequence:
-        """Reconstruct `input_frames` clouds of corresponding points [N, 3], in any place and unit.
+        """Reconstruct an animated mesh from `input_frames` point clouds [N, 3], at any position and scale.
 
-        `times` increase; left out, they are spread over one second. The mesh comes at these times, or at
-        `frames` even ones, or at `fps` a second. `resolution` is cells per side, `simplify` a number of
-        faces, `quality` one of `QUALITIES`. `box` is the first frame's, where more of it is known than of
-        these points. `progress` gets the stage and the fraction of the whole; Canceled is raised once
-        `is_canceled` says so.
+        Args:
+            points: T arrays [N, 3]; row j is the same particle in every frame.
+            times: T increasing times in seconds; evenly spaced over one second by default.
+            corresponding: whether rows correspond between frames; this model requires it.
+            frames, fps: the number of output frames or their rate; by default the frames of the input.
+            resolution: grid cells per side; by default the config's.
+            threshold: occupancy probability of the surface; by default the config's.
+            simplify: target number of faces.
+            quality: one of `QUALITIES`, a trade-off between accuracy and speed.
+            box: unit box of the first frame, if it is known better than from these points.
+            progress: called with the stage and the completed fraction of the whole.
+            is_canceled: polled at every progress report; once it returns True, Canceled is raised.
 
-        Raises InputError for what this model does not read, EmptySurfaceError where no surface is found.
+        Returns a MeshSequence in the units of the caller. Raises InputError for unsupported input and
+        EmptySurfaceError if there is no surface.
         """
-        config = self.config
         box, inputs = self._normalize(points, corresponding, box)  # [T, N, 3]
         times = check_times(times, len(inputs))  # [T]
         output_times = frame_times(times, frames, fps)  # [K]
-        resolution_0, steps = self._levels(resolution)
-        threshold = config.test.threshold if threshold is None else threshold
-        target_faces = config.generation.simplify_nfaces if simplify is None else simplify
+        grid = None if resolution is None else GridLevels.from_resolution(resolution)
+        target_faces = self.config.generation.simplify_nfaces if simplify is None else simplify
         if color not in ("none", "correspondence"):
             raise InputError(f"color is {color!r}; wanted none or correspondence")
         if quality not in QUALITIES:
             raise InputError(f"quality is {quality!r}; wanted {', '.join(QUALITIES)}")
-        spared = QUALITIES[quality]
-        low = product_type(self.device)
-        stages = StageProgress(progress, is_canceled)
+        settings = QUALITIES[quality]
+        reduced = matmul_dtype(self.device)
+        flow_dtype = reduced if settings.flow_bfloat16 else torch.float32
+        occupancy_dtype = reduced if settings.occupancy_bfloat16 else torch.float32
+        stage = StageProgress(progress, is_canceled)
 
-        with stages("encode"):
-            evenly = torch.from_numpy(resample(inputs, times)).to(self.device)
-            c_s, c_t = self.net.encode_inputs(evenly[None])  # [1, c_dim] each
-        with stages("extract") as advance:
-            vertices, faces = extract_isosurface(
-                self.net.occupancy(None, c_s, low if spared.occupancy_bfloat16 else torch.float32),
-                threshold,
-                resolution_0=resolution_0,
-                upsampling_steps=steps,
-                padding=config.generation.padding,
-                device=self.device,
-                chunk=rows_together(self.device),
-                near=torch.from_numpy(inputs[0]) if spared.near_input else None,
-                on_chunk=advance,
+        with stage("encode"):
+            uniform = torch.from_numpy(resample(inputs, times)).to(self.device)
+            c_s, c_t = self.net.encode_inputs(uniform[None])  # [1, c_dim] each
+        with stage("extract") as on_progress:
+            vertices, faces = extract_surface(
+                self.net.occupancy(None, c_s, occupancy_dtype),
+                self.config,
+                self.device,
+                grid=grid,
+                threshold=threshold,
+                near=torch.from_numpy(inputs[0]) if settings.near_input else None,
+                on_progress=on_progress,
             )  # [V, 3], [F, 3]
         if target_faces is not None:
-            with stages("simplify"):
+            with stage("simplify"):
                 vertices, faces = simplify_mesh(vertices, faces, target_faces)
-        with stages("flow") as advance:
-            asked = (np.concatenate([output_times, times]) - times[0]) / (times[-1] - times[0])  # [K + T]
-            field = self.net.vector_field.precompute(
-                None, c_t, low if spared.flow_bfloat16 else torch.float32
-            )
-            paths = self._integrate(field, vertices, asked, spared, advance)  # [K + T, V, 3]
-        with stages("fit") as advance:
-            report = _fit_report(inputs, paths[len(output_times) :], faces, times, box.scale, advance)
+        with stage("flow") as on_progress:
+            requested = np.concatenate([output_times, times])  # [K + T]
+            requested = (requested - times[0]) / (times[-1] - times[0])
+            field = self.net.vector_field.precompute(None, c_t, flow_dtype)
+            trajectories = self._integrate(field, vertices, requested, settings, on_progress)  # [K + T, V, 3]
+        with stage("fit") as on_progress:
+            at_input = trajectories[len(output_times) :]  # [T, V, 3]
+            report = _fit_report(inputs, at_input, faces, times, box.scale, on_progress)
 
         return MeshSequence(
-            vertices=box.denormalize(paths[: len(output_times)]),
+            vertices=box.denormalize(trajectories[: len(output_times)]),
             faces=faces.astype(np.int32),
             times=output_times,
             colors=correspondence_colors(vertices) if color == "correspondence" else None,
             fit=report,
-            timings=stages.timings,
+            timings=stage.timings,
         )
 
     def _normalize(
         self, points: Sequence[ArrayLike], corresponding: bool, box: UnitBox | None
     ) -> tuple[UnitBox, NDArray[np.float32]]:
-        """The box of the first frame, and all frames in it, [T, N, 3]."""
+        """The unit box of the first frame, and all frames in its coordinates [T, N, 3]."""
         reads = (
             f"{self.name} reads {self.input_frames} frames of corresponding points (row j is one particle)"
         )
@@ -199,42 +206,28 @@ class Reconstructor:
         box = box or UnitBox.around(clouds[0])
         return box, np.stack([box.normalize(cloud) for cloud in clouds])
 
-    def _levels(self, resolution: int | None) -> tuple[int, int]:
-        """`resolution_0` and `upsampling_steps` of a number of cells per side."""
-        generation = self.config.generation
-        if resolution is None:
-            return generation.resolution_0, generation.upsampling_steps
-        coarse, steps = resolution, 0
-        while coarse >= 64 and coarse % 2 == 0:  # a first grid of 32 to 63 cells finds thin parts
-            coarse, steps = coarse // 2, steps + 1
-        least, most = RESOLUTIONS
-        if not least <= resolution <= most or coarse >= 64:
-            raise InputError(
-                f"resolution is {resolution}; wanted {least} to {most} cells per side: any number below 64, "
-                "then even ones, from 128 multiples of 4, from 256 of 8, and 512"
-            )
-        return coarse, steps
-
     def _integrate(
         self,
         field: RowField,
         vertices: NDArray[np.float64],
         times: NDArray[np.float64],
-        spared: Quality,
-        advance: Callable[[float], None],
+        settings: Quality,
+        on_progress: Callable[[float], None],
     ) -> NDArray[np.float32]:
-        """Vertices [V, 3] of the box at times [K] of 0 to 1: [K, V, 3]."""
+        """Trajectories [K, V, 3] of vertices [V, 3] in the unit box at times [K] in [0, 1]."""
         start = torch.from_numpy(vertices.astype(np.float32)).to(self.device)
-        once, back = np.unique(times, return_inverse=True)
-        asked = torch.from_numpy(once)
-        if (
-            spared.spacing is None or self.device != "cpu"
-        ):  # a GPU carries all vertices while few would leave it idle
-            rows = rows_together(self.device)
-            paths = integrate(field, start, asked, spared.tolerance, rows=rows, watch=advance).positions
+        unique, inverse = np.unique(times, return_inverse=True)
+        requested = torch.from_numpy(unique)
+        # A GPU integrates all vertices in the time of a few.
+        if settings.spacing is None or self.device != "cpu":
+            chunk = chunk_size(self.device)
+            paths = integrate(field, start, requested, settings.tolerance, rows=chunk, watch=on_progress)
+            positions = paths.positions
         else:
-            paths = integrate_particles(field, start, asked, spared.tolerance, spared.spacing, watch=advance)
-        return np.asarray(paths.cpu().numpy()[back])
+            positions = integrate_particles(
+                field, start, requested, settings.tolerance, settings.spacing, watch=on_progress
+            )
+        return np.asarray(positions.cpu().numpy()[inverse])
 
 
 def _fit_report(
@@ -243,14 +236,14 @@ def _fit_report(
     faces: NDArray[np.int64],
     times: NDArray[np.float64],
     scale: float,
-    advance: Callable[[float], None],
+    on_progress: Callable[[float], None],
 ) -> FitReport:
-    """Distance of the input points [T, N, 3] to the mesh at their times, [T, V, 3], times `scale`."""
+    """Distance of the input points [T, N, 3] to the mesh [T, V, 3] at their times, multiplied by `scale`."""
     distances = []
-    # The trees and most of the arithmetic run without Python's lock.
+    # scipy and numpy release the global interpreter lock for most of the work.
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for measured in pool.map(lambda cloud, moved: fit(cloud, moved, faces), inputs, vertices):
-            distances.append(measured)
-            advance(len(distances) / len(inputs))
+        for distance in pool.map(lambda cloud, mesh: fit(cloud, mesh, faces), inputs, vertices):
+            distances.append(distance)
+            on_progress(len(distances) / len(inputs))
     mean, p95 = scale * np.array(distances).T
     return FitReport(times=times, mean=mean, p95=p95)

@@ -1,7 +1,7 @@
-"""The reference path from points to a moving mesh: the published algorithm as written.
+"""Reference implementation of the reconstruction: the published algorithm without any approximation.
 
-`Reconstructor` is its fast twin. Here every layer is evaluated as it was trained, the surface is refined from
-the whole first grid, and one adaptive solve with one step size carries every vertex.
+`Reconstructor` is the fast implementation. Here every layer is evaluated as it was trained, the surface is
+refined from the complete initial grid, and all vertices share one adaptive solve.
 """
 
 import time
@@ -16,14 +16,14 @@ from model.reconstruction.normalization import UnitBox
 from model.reconstruction.reconstructor import Reconstructor
 from model.surface.extraction import extract_isosurface
 
-BATCH = 100_000  # points evaluated together, as published
+CHUNK_SIZE = 100_000  # points evaluated together, as published
 
 
 @torch.inference_mode()
 def reconstruct_reference(
     model: Reconstructor, clouds: NDArray[np.floating], times: ArrayLike
 ) -> MeshSequence:
-    """Corresponding clouds [T, N, 3] at even times [T] → the mesh at these times, with its timings."""
+    """Reconstruct corresponding clouds [T, N, 3] at evenly spaced times [T]: the mesh at these times."""
     net, config = model.net, model.config
     times = np.asarray(times, np.float64)
     clock = _Clock()
@@ -39,13 +39,13 @@ def reconstruct_reference(
         resolution_0=config.generation.resolution_0,
         upsampling_steps=config.generation.upsampling_steps,
         padding=config.generation.padding,
-        chunk=BATCH,
+        chunk_size=CHUNK_SIZE,
     )  # [V, 3], [F, 3]
     clock.lap("extract")
 
-    even = torch.from_numpy((times - times[0]) / (times[-1] - times[0]))
+    fractions = torch.from_numpy((times - times[0]) / (times[-1] - times[0]))
     start = torch.from_numpy(vertices.astype(np.float32))[None]
-    paths = net.transform_to_t(even, start, None, c_t)[0].numpy()  # [T, V, 3]
+    paths = net.transform_to_t(fractions, start, None, c_t)[0].numpy()  # [T, V, 3]
     clock.lap("flow")
 
     distances = [fit(cloud, moved, faces) for cloud, moved in zip(inputs, paths, strict=True)]

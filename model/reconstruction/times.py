@@ -1,51 +1,54 @@
-"""The times of a reconstruction: those of the input, those asked for, and the even ones of the training."""
+"""Times of a reconstruction: input times, output times, and the uniform times that encoders expect."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from model.errors import InputError
 
-MOST_FRAMES = 1000  # in one result
+MAX_FRAMES = 1000  # in one result
 
 
 def check_times(times: ArrayLike | None, count: int) -> NDArray[np.float64]:
-    """The given times [T] of `count` frames, or even ones over one second. Raises InputError."""
+    """Validated times [T] of `count` frames; evenly spaced over one second by default. Raises InputError."""
     if times is None:
         return np.linspace(0, 1, count)
     stamps = np.asarray(times, dtype=np.float64)
     if stamps.shape != (count,) or not np.isfinite(stamps).all() or (np.diff(stamps) <= 0).any():
-        raise InputError(f"times are {_short(stamps)}; wanted {count} finite numbers that increase")
+        raise InputError(f"times are {_short(stamps)}; wanted {count} finite, increasing numbers")
     return stamps
 
 
 def frame_times(times: NDArray[np.float64], frames: int | None, fps: float | None) -> NDArray[np.float64]:
-    """The input's times, or `frames` even ones from first to last, or `fps` a second from the first on."""
+    """Output times [K]: those of the input, or `frames` evenly spaced ones, or one every 1 / `fps` seconds.
+
+    Raises InputError for values out of range, or if both are given.
+    """
     first, last = times[0], times[-1]
     if frames is not None and fps is not None:
         raise InputError("both frames and fps are given; wanted one of them")
     if frames is not None:
-        if not 2 <= frames <= MOST_FRAMES:
-            raise InputError(f"frames is {frames}; wanted 2 to {MOST_FRAMES}")
+        if not 2 <= frames <= MAX_FRAMES:
+            raise InputError(f"frames is {frames}; wanted 2 to {MAX_FRAMES}")
         return np.linspace(first, last, frames)
     if fps is not None:
-        # A hair more than the duration, so that rounding does not lose the last frame.
+        # Slightly more than the duration, so that rounding does not drop the last frame.
         intervals = (last - first) * fps * (1 + 1e-9)
-        if not 1 <= intervals < MOST_FRAMES:
+        if not 1 <= intervals < MAX_FRAMES:
             raise InputError(
-                f"fps is {fps:g}, the input lasts {last - first:g} s; wanted 2 to {MOST_FRAMES} output frames"
+                f"fps is {fps:g}, the input lasts {last - first:g} s; wanted 2 to {MAX_FRAMES} output frames"
             )
         return np.asarray(first + np.arange(int(intervals) + 1) / fps)
     return times
 
 
 def resample(inputs: NDArray[np.float32], times: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Trajectories [T, N, 3] at even times, as the encoder was trained on: linear between the given times."""
-    even = np.linspace(times[0], times[-1], len(times))
-    if np.allclose(times, even, rtol=0, atol=1e-6 * (times[-1] - times[0])):
+    """Interpolate trajectories [T, N, 3] linearly at evenly spaced times, on which encoders are trained."""
+    uniform = np.linspace(times[0], times[-1], len(times))
+    if np.allclose(times, uniform, rtol=0, atol=1e-6 * (times[-1] - times[0])):
         return inputs
-    after = np.searchsorted(times, even).clip(1, len(times) - 1)  # [T]
-    share = (even - times[after - 1]) / (times[after] - times[after - 1])
-    steps = share[:, None, None] * (inputs[after] - inputs[after - 1])
+    after = np.searchsorted(times, uniform).clip(1, len(times) - 1)  # [T]
+    weight = (uniform - times[after - 1]) / (times[after] - times[after - 1])
+    steps = weight[:, None, None] * (inputs[after] - inputs[after - 1])
     return np.asarray(inputs[after - 1] + steps, dtype=np.float32)
 
 

@@ -1,8 +1,8 @@
-"""The surface where the occupancy crosses the threshold, extracted coarse to fine.
+"""Multiresolution extraction of the surface at which an occupancy function crosses a threshold.
 
-Multiresolution iso-surface extraction (Mescheder et al., "Occupancy Networks", CVPR 2019): a coarse grid is
-evaluated, cells that the surface passes through are subdivided, and the finest grid is marched. A network of
-millions of multiplications per point makes the evaluations the whole cost, so every point is evaluated once.
+After Mescheder et al., "Occupancy Networks", CVPR 2019: a coarse grid is evaluated, cells that intersect the
+surface are subdivided, and marching cubes runs on the finest level. Network evaluations dominate the cost, so
+no point is evaluated twice.
 """
 
 import math
@@ -15,10 +15,10 @@ from torch import Tensor
 
 from model.errors import EmptySurfaceError, InputError
 from model.surface.marching_cubes import march_cells
-from model.surface.refinement import Evaluation, Occupancy, Progress, cells_about, lattice, refine
+from model.surface.refinement import GridEvaluator, Occupancy, OnProgress, cells_near, grid_points, refine
 
-COARSEST = 16  # cells per side of a first grid that may be halved
-# The value around the grid: so low that a surface that leaves the box is closed on its side.
+MIN_HALVED = 16  # cells per side of the coarsest initial grid that may be halved
+# Logit outside the grid: low enough that a surface that leaves the box is closed at the side of the box.
 OUTSIDE = -1e6
 
 
@@ -30,29 +30,38 @@ def extract_isosurface(
     upsampling_steps: int = 2,
     padding: float = 0.1,
     device: torch.device | str = "cpu",
-    chunk: int = 65536,
+    chunk_size: int = 65536,
     near: Tensor | None = None,
-    on_chunk: Progress | None = None,
+    on_progress: OnProgress | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return vertices [V, 3] and faces [F, 3] of the closed surface, normals outward.
+    """Extract a closed surface: vertices [V, 3] and faces [F, 3], oriented outwards.
 
-    `occupancy` maps points [P, 3] of the unit cube centred at 0 (with its padding) to logits [P]; `threshold`
-    is a probability. Where points `near` [S, 3] the surface are known, two thirds of the evaluations are
-    spared: the first grid is half as fine but for the cells about them, and on the finest grid points well
-    off the surface are guessed. That misses what lies apart from these points and is thinner than the cells
-    of that first grid. `on_chunk` is called after each chunk with the fraction done; what it raises
-    ends the extraction. Raises `EmptySurfaceError` where no value lies on the other side of the threshold.
+    Args:
+        occupancy: maps points [P, 3] of the unit cube centered at 0, enlarged by `padding`, to logits [P].
+        threshold: occupancy probability of the surface, in (0, 1).
+        resolution_0: cells per side of the initial grid.
+        upsampling_steps: number of subdivisions.
+        padding: total enlargement of the unit cube.
+        device: where `occupancy` is evaluated.
+        chunk_size: points per evaluation.
+        near: known points of the surface [S, 3]. They save two thirds of the evaluations: the initial grid
+            has half the resolution except in cells near these points, and on the finest level values of
+            points far from the surface are interpolated. Parts of the surface that are far from all these
+            points and thinner than a cell of the initial grid are missed.
+        on_progress: called after each chunk with the completed fraction; an exception ends the extraction.
+
+    Raises InputError for a threshold out of range and EmptySurfaceError if all values lie on one side of it.
     """
     level, side = _logit(threshold), 1 + padding
-    evaluate = Evaluation(occupancy, resolution_0 << upsampling_steps, side, device, chunk)
-    if near is None or resolution_0 % 2 or resolution_0 < COARSEST:
+    evaluate = GridEvaluator(occupancy, resolution_0 << upsampling_steps, side, device, chunk_size)
+    if near is None or resolution_0 % 2 or resolution_0 < MIN_HALVED:
         near = torch.empty(0, 3)
     else:
         resolution_0, upsampling_steps = resolution_0 // 2, upsampling_steps + 1
-    # Where the seeds are cells of the finest grid but one, they are there to be looked into.
-    guesses = len(near) > 0 and upsampling_steps >= 2
-    seeds = cells_about(near.to(device) / side + 0.5, resolution_0)  # [8 S, 3]
-    values, cells = refine(evaluate, level, resolution_0, upsampling_steps, seeds, guesses, on_chunk)
+    # With a single subdivision the seed cells are those of the last level, all of which must be evaluated.
+    interpolate = len(near) > 0 and upsampling_steps >= 2
+    seeds = cells_near(near.to(device) / side + 0.5, resolution_0)  # [8 S, 3]
+    values, cells = refine(evaluate, level, resolution_0, upsampling_steps, seeds, interpolate, on_progress)
     _require_crossing(values, threshold, level)
     if _reaches_side(values, level):
         return _march(_fill_unknown(values.cpu().numpy()), level, side)
@@ -67,27 +76,27 @@ def dense_isosurface(
     resolution: int = 128,
     padding: float = 0.1,
     device: torch.device | str = "cpu",
-    chunk: int = 65536,
+    chunk_size: int = 65536,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The plain twin of `extract_isosurface`: every point of the finest grid is evaluated."""
+    """Reference implementation of `extract_isosurface`: every point of the finest grid is evaluated."""
     level = _logit(threshold)
-    evaluate = Evaluation(occupancy, resolution, 1 + padding, device, chunk)
-    values = evaluate(lattice(resolution, 1, device)).view((resolution + 1,) * 3)
+    evaluate = GridEvaluator(occupancy, resolution, 1 + padding, device, chunk_size)
+    values = evaluate(grid_points(resolution, 1, device)).view((resolution + 1,) * 3)
     _require_crossing(values, threshold, level)
     return _march(values.cpu().numpy(), level, 1 + padding)
 
 
 def _reaches_side(values: Tensor, level: float) -> bool:
-    """Whether the surface is closed by the sides of the box anywhere."""
+    """Whether the surface leaves the box anywhere."""
     sides = (values.select(axis, end) for axis in range(3) for end in (0, -1))
     return any(bool((side >= level).any()) for side in sides)
 
 
 def _fill_unknown(values: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Give each unknown value that of its predecessor along x, then y, then z (in place).
+    """Fill unknown values with their predecessor along x, then y, then z (in place).
 
-    Both lie in one undivided cell, all of whose known values are on the same side of the level: the fill
-    makes no crossing of its own.
+    Both lie in the same undivided cell, whose known values are all on one side of the level, so that filling
+    adds no crossing.
     """
     for axis in range(3):
         slices = np.moveaxis(values, axis, 0)
@@ -102,7 +111,7 @@ def _march(
     padded = np.pad(values.astype(np.float64), 1, constant_values=OUTSIDE)
     vertices, faces = mcubes.marching_cubes(padded, level)
     cells = len(values) - 1
-    vertices = np.clip(vertices - 1, 0, cells)  # where the box closes the surface, the side itself
+    vertices = np.clip(vertices - 1, 0, cells)  # cap at the sides of the box
     return side * (vertices / cells - 0.5), faces.astype(np.int64)
 
 
@@ -115,7 +124,7 @@ def _require_crossing(values: Tensor, threshold: float, level: float) -> None:
     if high <= level:
         raise EmptySurfaceError(
             f"Nothing reaches the threshold {threshold:g}: {found}. Lower the threshold, or check that the "
-            "points show one whole object of a kind that the model was trained on."
+            "points show one complete object of a kind that the model was trained on."
         )
     raise EmptySurfaceError(
         f"The whole box is above the threshold {threshold:g}: {found}, so no surface lies inside it. "
@@ -126,5 +135,5 @@ def _require_crossing(values: Tensor, threshold: float, level: float) -> None:
 def _logit(threshold: float) -> float:
     if not 0 < threshold < 1:
         raise InputError(f"threshold is {threshold}: it is a probability and must lie between 0 and 1.")
-    # Rounded as the values are, so that refinement (float32) and marching (float64) compare alike.
+    # Rounded like the values, so that refinement (float32) and marching cubes (float64) compare alike.
     return float(np.float32(math.log(threshold) - math.log1p(-threshold)))

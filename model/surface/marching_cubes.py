@@ -1,7 +1,7 @@
-"""Marching cubes over chosen cells only, in tensor operations: a surface has few of those of its grid.
+"""Marching cubes on selected cells of a grid, vectorized over the cells.
 
-What a cell's corners ask for (Lorensen and Cline 1987) is read off PyMCubes once, cell by cell, and vertices
-and faces are put into its order: the plain twin, `mcubes.marching_cubes` on the whole grid, gives the same.
+The case table (Lorensen and Cline 1987) is generated with PyMCubes, one cell at a time. The result is that of
+the reference implementation, `mcubes.marching_cubes` on the complete grid.
 """
 
 from functools import cache
@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 CORNERS = torch.cartesian_prod(*[torch.arange(2)] * 3)  # [8, 3]
-MOST_TRIANGLES = 5  # of one cell
+MAX_TRIANGLES = 5  # of one cell
 
 
 def march_cells(values: Tensor, cells: Tensor, level: float) -> tuple[Tensor, Tensor]:
-    """Vertices [V, 3] (float64, in grid units) and faces [F, 3] of the level in `cells` [C, 3] of a grid.
+    """Vertices [V, 3] (float64, grid units) and faces [F, 3] of a level set in `cells` [C, 3] of a grid.
 
-    `values` [X, Y, Z] have to be known at all corners of these cells, each of which is given once.
+    `values` [X, Y, Z] must be known at all corners of these cells. Cells must be unique.
     """
     device, shape = values.device, values.shape
     strides = torch.tensor([shape[1] * shape[2], shape[2], 1], device=device)  # [3]
@@ -30,9 +30,9 @@ def march_cells(values: Tensor, cells: Tensor, level: float) -> tuple[Tensor, Te
     crossed = ((case != 0) & (case != 255)).nonzero()[:, 0]  # [A]
     crossed = crossed[first[crossed].argsort()]
     edges, used = _cases(str(device))
-    wanted = edges[case[crossed]]  # [A, 15], each an edge of the cell
-    end = first[crossed][:, None] + (corners @ strides)[wanted // 3]  # [A, 15], where the edge ends
-    key = (3 * end + wanted % 3)[used[case[crossed]]]  # [3 F], the edge in the grid
+    edge = edges[case[crossed]]  # [A, 15], edges of the cell
+    end = first[crossed][:, None] + (corners @ strides)[edge // 3]  # [A, 15], the upper end of each edge
+    key = (3 * end + edge % 3)[used[case[crossed]]]  # [3 F], index of each edge in the grid
     key, faces = torch.unique(key, return_inverse=True)  # [V], [3 F]
     end, axis = key // 3, key % 3
     start = end - strides[axis]
@@ -46,16 +46,16 @@ def march_cells(values: Tensor, cells: Tensor, level: float) -> tuple[Tensor, Te
 
 @cache
 def _cases(device: str) -> tuple[Tensor, Tensor]:
-    """Of each of the 256 cases: the edges of its triangles [256, 15], and which of these are used.
+    """Case table: the edges of each case's triangles [256, 15], and a mask of the entries in use.
 
-    Corner i of a cell is `CORNERS[i]`, bit i of the case says that it is above the level; edge 3 i + a ends
-    at corner i and runs along axis a.
+    Corner i of a cell is `CORNERS[i]`; bit i of a case is set if it is above the level. Edge 3 i + a is
+    parallel to axis a and ends at corner i.
     """
-    edges = np.zeros((256, 3 * MOST_TRIANGLES), np.int64)
-    used = np.zeros((256, 3 * MOST_TRIANGLES), bool)
+    edges = np.zeros((256, 3 * MAX_TRIANGLES), np.int64)
+    used = np.zeros((256, 3 * MAX_TRIANGLES), bool)
     for case in range(1, 255):
         bits = case >> np.arange(8) & 1  # [8]
-        vertices, faces = mcubes.marching_cubes(2.0 * bits.reshape(2, 2, 2) - 1, 0.0)  # at middles of edges
+        vertices, faces = mcubes.marching_cubes(2.0 * bits.reshape(2, 2, 2) - 1, 0.0)  # at edge midpoints
         axis = (vertices == 0.5).argmax(axis=1)  # [V]
         corner = np.ceil(vertices).astype(int) @ [4, 2, 1]  # [V]
         found = (3 * corner + axis)[faces.ravel()]

@@ -11,10 +11,11 @@ from torch import Tensor
 from model.meshes.colors import correspondence_colors
 from model.meshes.sequence import MeshSequence
 from model.reconstruction.progress import StageProgress
+from model.reconstruction.surface import Mesh, extract_surface
 from model.surface.simplification import simplify
 from worker.tasks.completion import STAGES
 from worker.tasks.loaded import LoadedModel
-from worker.tasks.surfaces import Mesh, extract_surface, output_frames, surface_settings
+from worker.tasks.surfaces import output_frames, surface_settings
 from worker.tasks.task import Output
 
 Vertices = NDArray[np.floating]
@@ -34,10 +35,10 @@ class Decoding:
     """Meshes by a loaded model and its settings `test.threshold` and `generation`, in the unit box."""
 
     def __init__(self, model: LoadedModel) -> None:
-        self._model, self._net = model, model.occupancy_flow
+        self._net = model.occupancy_flow
         self._config, self._device = model.config, model.device
         self.frames = output_frames(model.config)
-        self._stages = StageProgress(None, None)
+        self._stage = StageProgress()
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -56,10 +57,12 @@ class Decoding:
     @torch.inference_mode()
     def extract(self, codes: Codes) -> Mesh:
         """The surface at t = 0."""
-        with self._stages("extract"):
-            vertices, faces = extract_surface(self._model, self._net.occupancy(codes.z, codes.c_s))
+        with self._stage("extract"):
+            vertices, faces = extract_surface(
+                self._net.occupancy(codes.z, codes.c_s), self._config, self._device
+            )
         if (target := self._config.generation.simplify_nfaces) is not None:
-            with self._stages("simplify"):
+            with self._stage("simplify"):
                 vertices, faces = simplify(vertices, faces, target)
         return vertices, faces
 
@@ -69,7 +72,7 @@ class Decoding:
         vertices, faces = mesh
         times = np.linspace(0, 1, self.frames)
         start = torch.from_numpy(vertices.astype(np.float32)).to(self._device)[None]  # [1, V, 3]
-        with self._stages("flow"):
+        with self._stage("flow"):
             moved = self._net.transform_to_t(
                 torch.from_numpy(times).to(self._device), start, codes.z_t, codes.c_t
             )
@@ -79,5 +82,5 @@ class Decoding:
             faces.astype(np.int32),
             times,
             correspondence_colors(vertices) if self._config.generation.mesh_color else None,
-            timings=dict(self._stages.timings),
+            timings=dict(self._stage.timings),
         )

@@ -38,7 +38,7 @@ class Images:
         return {"img_size": self.model.config.data.img_size, **self._decoding.settings}
 
     def __call__(self, item: Item) -> Output:
-        net, device, stages = self.model.occupancy_flow, self.model.device, StageProgress(None, None)
+        net, device, stages = self.model.occupancy_flow, self.model.device, StageProgress()
         with torch.inference_mode(), stages("encode"):
             c_s, c_t = net.encode_inputs(self.model.inputs(item))
         none = torch.empty(1, 0, device=device)

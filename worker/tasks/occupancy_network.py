@@ -9,11 +9,12 @@ from model.config.schema import Config
 from model.errors import ConfigError, EmptySurfaceError
 from model.networks.baselines import OccupancyNetwork4D
 from model.reconstruction.progress import StageProgress
+from model.reconstruction.surface import Mesh, extract_surface
 from model.surface.simplification import simplify
 from worker.tasks.completion import STAGES
 from worker.tasks.generative import Prior
 from worker.tasks.loaded import LoadedModel
-from worker.tasks.surfaces import Mesh, extract_surface, output_frames, surface_settings
+from worker.tasks.surfaces import output_frames, surface_settings
 from worker.tasks.task import Gives, Item, Output
 
 
@@ -41,28 +42,29 @@ class OccupancyNetwork:
 
     def __call__(self, item: Item) -> Output:
         """Raises EmptySurfaceError where no frame has a surface."""
-        config, stages = self.model.config, StageProgress(None, None)
+        config, stage = self.model.config, StageProgress()
         meshes: list[Mesh] = []
         empty: dict[int, str] = {}
         with torch.inference_mode():
-            with stages("encode"):
+            with stage("encode"):
                 _, c = self._net.encode_inputs(self.model.inputs(item))  # [1, c_dim]
                 z, _ = self._prior.draw(int(item["idx"]))  # [1, z_dim]
-            with stages("extract"):
+            with stage("extract"):
                 for frame, t in enumerate(self._times.tolist()):
                     try:
-                        meshes.append(extract_surface(self.model, self._net.occupancy(z, c, t)))
+                        occupancy = self._net.occupancy(z, c, t)
+                        meshes.append(extract_surface(occupancy, config, self.model.device))
                     except EmptySurfaceError as error:
                         empty[frame] = str(error)
                         meshes.append((np.empty((0, 3)), np.empty((0, 3), np.int64)))
         if len(empty) == len(self._times):
             raise EmptySurfaceError(f"No frame has a surface. At t = 0: {empty[0]}")
         if (target := config.generation.simplify_nfaces) is not None:
-            with stages("simplify"):
+            with stage("simplify"):
                 meshes = [simplify(*mesh, target) for mesh in meshes]
         return Output(
             [vertices for vertices, _ in meshes],
             [faces.astype(np.int32) for _, faces in meshes],
-            {STAGES[stage]: seconds for stage, seconds in stages.timings.items()},
+            {STAGES[stage]: seconds for stage, seconds in stage.timings.items()},
             empty=empty,
         )

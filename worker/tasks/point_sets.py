@@ -42,7 +42,7 @@ class PointSets:
         return {"frames": frames, "points": points}
 
     def __call__(self, item: Item) -> Output:
-        stages = StageProgress(None, None)
+        stages = StageProgress()
         with torch.inference_mode():
             with stages("encode"):
                 code = self._net.encoder(self.model.inputs(item))

@@ -61,7 +61,7 @@ def test_paths_keep_the_bound_of_their_quality(small, sample, quality) -> None:
 
 
 def test_a_machine_without_bfloat16_makes_drafts_too(small, sample, plain, monkeypatch) -> None:
-    monkeypatch.setattr(model.reconstruction.reconstructor, "product_type", lambda device: torch.float32)
+    monkeypatch.setattr(model.reconstruction.reconstructor, "matmul_dtype", lambda device: torch.float32)
     draft = small(sample["points"], sample["times"], quality="draft")
     np.testing.assert_array_equal(draft.faces, plain.faces)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from model import Reconstructor, load_config
 from model.errors import Canceled, CheckpointError, ConfigError, EmptySurfaceError, InputError
 from model.reconstruction.normalization import UnitBox
+from model.reconstruction.surface import GridLevels
 
 SAMPLE = Path(__file__).parents[3] / "service" / "page" / "samples" / "jumping_jacks.npz"
 Array = NDArray[Any]
@@ -125,8 +126,8 @@ def test_simplify_and_resolution(rec: Reconstructor, cloud: Array) -> None:
     ],
 )
 def test_levels(rec: Reconstructor, resolution: int, levels: tuple[int, int]) -> None:
-    assert rec._levels(resolution) == levels
-    assert rec._levels(None) == (32, 2)
+    assert GridLevels.from_resolution(resolution) == levels
+    assert GridLevels.from_config(rec.config) == (32, 2)
 
 
 def test_threshold(rec: Reconstructor, cloud: Array) -> None:
@@ -184,8 +185,8 @@ def _with(cloud: Array, frame: int, row: int, value: float) -> list[Array]:
         (lambda c: _with(c, 3, 7, np.nan), {}, r"frame 3 holds NaN or infinity"),
         (lambda c: _with(c, 0, 0, np.inf), {}, r"frame 0 holds NaN or infinity"),
         (lambda c: 0 * c, {}, r"the points of the first frame span 0"),
-        (lambda c: c, {"times": np.zeros(17)}, r"wanted 17 finite numbers that increase"),
-        (lambda c: c, {"times": np.arange(16)}, r"wanted 17 finite numbers that increase"),
+        (lambda c: c, {"times": np.zeros(17)}, r"wanted 17 finite, increasing numbers"),
+        (lambda c: c, {"times": np.arange(16)}, r"wanted 17 finite, increasing numbers"),
         (lambda c: c, {"frames": 9, "fps": 30}, r"both frames and fps are given"),
         (lambda c: c, {"frames": 1}, r"frames is 1; wanted 2 to 1000"),
         (lambda c: c, {"frames": 1001}, r"frames is 1001; wanted 2 to 1000"),

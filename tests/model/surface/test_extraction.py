@@ -14,7 +14,7 @@ from model.surface.extraction import (
     dense_isosurface,
     extract_isosurface,
 )
-from model.surface.refinement import Evaluation, refine
+from model.surface.refinement import GridEvaluator, refine
 
 PARITY = Path(__file__).parents[2] / "data" / "isosurface.npz"
 
@@ -96,7 +96,7 @@ def test_sphere_has_its_radius_and_few_points_are_evaluated():
 
 def test_every_point_is_evaluated_once_and_chunks_are_reported():
     occupancy, progress = Counting(rod), []
-    extract_isosurface(occupancy, 0.5, resolution_0=8, chunk=500, on_chunk=progress.append)
+    extract_isosurface(occupancy, 0.5, resolution_0=8, chunk_size=500, on_progress=progress.append)
     points = torch.cat(occupancy.points)
     assert len(points.unique(dim=0)) == len(points)
     assert max(map(len, occupancy.points)) == 500
@@ -126,7 +126,7 @@ def test_an_error_in_the_callback_ends_the_extraction():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        extract_isosurface(occupancy, 0.5, chunk=1000, on_chunk=stop)
+        extract_isosurface(occupancy, 0.5, chunk_size=1000, on_progress=stop)
     assert occupancy.count == 1000
 
 
@@ -150,7 +150,7 @@ def test_values_that_are_not_finite_are_an_error():
     def field(points):
         return torch.where(points[:, 0] > 0.5, torch.nan, sphere(points))
 
-    with pytest.raises(ModelError, match=r"no finite occupancy at \d+ of 35937 grid points"):
+    with pytest.raises(ModelError, match=r"non-finite occupancy at \d+ of 35937 grid points"):
         extract_isosurface(field, 0.5)
 
 
@@ -208,7 +208,7 @@ def test_parity_of_the_dense_grid():
         return torch.from_numpy(known[tuple(grid.T)])
 
     values = refine(
-        Evaluation(field, 32, 1.1, "cpu", 10**6), _logit(0.3), 8, 2, torch.empty(0, 3).long(), False, None
+        GridEvaluator(field, 32, 1.1, "cpu", 10**6), _logit(0.3), 8, 2, torch.empty(0, 3).long(), False, None
     )[0].numpy()
     np.testing.assert_array_equal(values, known)
     np.testing.assert_array_equal(_fill_unknown(values), data["dense"])

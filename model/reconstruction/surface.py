@@ -1,0 +1,72 @@
+"""Surface extraction with the settings of a config, for every caller that has one."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.config.schema import Config
+from model.devices import chunk_size
+from model.errors import InputError
+from model.surface.extraction import extract_isosurface
+
+Mesh = tuple[NDArray[np.float64], NDArray[np.int64]]  # vertices [V, 3], faces [F, 3]
+
+MIN_RESOLUTION, MAX_RESOLUTION = 32, 512  # cells per side
+
+
+class GridLevels(NamedTuple):
+    """A grid of `resolution_0` cells per side, subdivided up to `upsampling_steps` times."""
+
+    resolution_0: int
+    upsampling_steps: int
+
+    @classmethod
+    def from_config(cls, config: Config) -> "GridLevels":
+        return cls(config.generation.resolution_0, config.generation.upsampling_steps)
+
+    @classmethod
+    def from_resolution(cls, resolution: int) -> "GridLevels":
+        """Levels that end at `resolution` cells per side. Raises InputError for unsupported sizes."""
+        coarse, steps = resolution, 0
+        while coarse >= 64 and coarse % 2 == 0:  # 32 to 63 initial cells resolve thin parts
+            coarse, steps = coarse // 2, steps + 1
+        if not MIN_RESOLUTION <= resolution <= MAX_RESOLUTION or coarse >= 64:
+            raise InputError(
+                f"resolution is {resolution}; wanted {MIN_RESOLUTION} to {MAX_RESOLUTION} cells per side: "
+                "any number below 64, then even ones, from 128 multiples of 4, from 256 of 8, and 512"
+            )
+        return cls(coarse, steps)
+
+
+def extract_surface(
+    occupancy: Callable[[Tensor], Tensor],
+    config: Config,
+    device: torch.device | str,
+    *,
+    grid: GridLevels | None = None,
+    threshold: float | None = None,
+    near: Tensor | None = None,
+    on_progress: Callable[[float], None] | None = None,
+) -> Mesh:
+    """Extract the surface of an occupancy function: vertices [V, 3] and faces [F, 3] in the unit box.
+
+    `occupancy` maps points [P, 3] to logits [P]. `grid` and `threshold` (a probability) default to the
+    config's; `near` [S, 3] are known points of the surface, see `extract_isosurface`. Not simplified.
+    Raises EmptySurfaceError if there is no surface.
+    """
+    grid = grid or GridLevels.from_config(config)
+    return extract_isosurface(
+        occupancy,
+        config.test.threshold if threshold is None else threshold,
+        resolution_0=grid.resolution_0,
+        upsampling_steps=grid.upsampling_steps,
+        padding=config.generation.padding,
+        device=device,
+        chunk_size=chunk_size(device),
+        near=near,
+        on_progress=on_progress,
+    )
