@@ -11,8 +11,9 @@ from torch import Tensor
 
 from worker.solids import draw_clouds, draw_plain_clouds, draw_solids, sample
 from worker.solids.body_shapes import draw_body, stack
+from worker.solids.drafts import PARTS
 from worker.solids.parts import BOX, ELLIPSOID, REVOLVED, Solids
-from worker.solids.recipes import FAMILIES, PARTS, draw_recipe
+from worker.solids.recipes import FAMILIES, draw_recipe
 from worker.solids.stream import CloudStream, StreamSettings, cloud_sizes
 from worker.solids.surfaces import Shapes, _surfaces
 
