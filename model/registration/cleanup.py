@@ -1,0 +1,113 @@
+"""What does not belong to the thing that moves: stray points, clutter, the floor under it.
+
+Every part that holds a share of the points is kept, so several objects stay several objects; only specks go.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from model.errors import InputError
+from model.registration.clouds import nearest
+from model.registration.floor import find_floor
+from model.registration.kernels import Floats, Ints
+from model.registration.neighbors import Neighbors, neighbors
+
+LEAST_POINTS = 32  # of a frame
+NEIGHBORS = 10
+# Multiples of the usual distance to the neighbours. Beyond the first a point is suspected, and stays where
+# the frame before or after has a point in its place; beyond the second it goes.
+SUSPECT, WILD = 1.8, 4.0
+LINK, FAR_LINK = 2.0, 4.0  # multiples of the spacing that join points to parts, tight and loose
+SUPPORT = 1.5  # multiples of the spacing within which a point of another frame confirms this one
+SPECK = 0.01  # share of the points that a part must reach
+MOST_OUTLIERS, MOST_FLOOR = 0.15, 0.95  # share of a frame's points; more stays, for it is no such thing
+
+
+@dataclass(frozen=True)
+class CleanupReport:
+    """Points removed in each of T frames, by reason."""
+
+    not_finite: Ints  # [T]
+    outliers: Ints  # [T]
+    floor: Ints  # [T]
+
+    @property
+    def total(self) -> int:
+        return int(self.not_finite.sum() + self.outliers.sum() + self.floor.sum())
+
+    def to_dict(self) -> dict[str, list[int]]:
+        """The counts of each frame by reason; reasons for which nothing was removed are left out."""
+        counts = {"not_finite": self.not_finite, "outliers": self.outliers, "floor": self.floor}
+        return {reason: count.tolist() for reason, count in counts.items() if count.any()}
+
+
+def clean(frames: Sequence[Floats], remove: bool = True) -> tuple[list[NDArray[np.bool_]], CleanupReport]:
+    """Which points of each cloud [N_t, 3] to keep, and how many went why.
+
+    Points that are not finite always go; with `remove` also outliers and a clear floor, except where a frame
+    would be left with under `LEAST_POINTS`. Raises InputError for a frame that has too few to begin with.
+    """
+    kept: list[NDArray[np.bool_]] = [np.asarray(np.isfinite(cloud).all(axis=1)) for cloud in frames]
+    for number, (cloud, finite) in enumerate(zip(frames, kept, strict=True)):
+        if finite.sum() < LEAST_POINTS:
+            raise InputError(
+                f"frame {number} has {finite.sum()} usable points of {len(cloud)}; "
+                f"wanted at least {LEAST_POINTS} finite ones"
+            )
+    not_finite = np.array([(~finite).sum() for finite in kept])
+    outliers, floor = np.zeros_like(not_finite), np.zeros_like(not_finite)
+    if remove:
+        # The floor first: its points lie further apart than the object's and would pass for stray ones.
+        plane = find_floor([cloud[mask] for cloud, mask in zip(frames, kept, strict=True)])
+        if plane is not None:
+            on_floor = [plane.holds(cloud[mask]) for cloud, mask in zip(frames, kept, strict=True)]
+            floor = _drop(kept, on_floor, MOST_FLOOR)
+        flags = _outliers([cloud[mask] for cloud, mask in zip(frames, kept, strict=True)])
+        outliers = _drop(kept, flags, MOST_OUTLIERS)
+    return kept, CleanupReport(not_finite, outliers, floor)
+
+
+def _drop(kept: list[NDArray[np.bool_]], flags: list[NDArray[np.bool_]], most: float) -> Ints:
+    """Take flagged points out of the masks of frames where they are at most a share `most`: how many, [T]."""
+    counts = np.zeros(len(kept), np.int64)
+    for number, (mask, flag) in enumerate(zip(kept, flags, strict=True)):
+        if flag.mean() <= most and len(flag) - flag.sum() >= LEAST_POINTS:
+            mask[np.flatnonzero(mask)[flag]] = False
+            counts[number] = flag.sum()
+    return counts
+
+
+def _outliers(frames: list[Floats]) -> list[NDArray[np.bool_]]:
+    """Points [N_t] that lie apart from the rest of their frame and that neither frame beside it confirms."""
+    trees = [cKDTree(cloud) for cloud in frames]
+    flags = []
+    for number, cloud in enumerate(frames):
+        near = neighbors(cloud, NEIGHBORS)
+        isolation, spacing = near.isolation(), float(np.median(near.mean))
+        suspect = (isolation > SUSPECT) | _specks(near, LINK * spacing)  # [N_t]
+        rows = np.flatnonzero(suspect)
+        for other in (number - 1, number + 1):
+            if rows.size and 0 <= other < len(frames):
+                # The second nearest: an outlier of the other frame that happens to be near confirms nothing.
+                distance, _ = nearest(trees[other], cloud[rows], 2)
+                rows = rows[distance[:, 1] > SUPPORT * spacing]
+        wild = (isolation > WILD) | _specks(near, FAR_LINK * spacing)
+        wild[rows] = True
+        # More than that is a part of the scan with fewer points, not noise.
+        flags.append(wild if wild.mean() <= MOST_OUTLIERS else isolation > WILD)
+    return flags
+
+
+def _specks(near: Neighbors, link: float) -> NDArray[np.bool_]:
+    """Points [N] in parts of less than `SPECK` of all; neighbours closer than `link` hang together."""
+    count = len(near.index)
+    row, column = np.nonzero(near.distance < link)
+    graph = coo_matrix((np.ones(len(row)), (row, near.index[row, column])), shape=(count, count))
+    _, part = connected_components(graph, directed=False)
+    return np.asarray(np.bincount(part)[part] < max(SPECK * count, min(8, count // 4)))

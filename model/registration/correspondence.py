@@ -1,0 +1,145 @@
+"""Points that are the same particles in every frame: whether they are, and the paths behind their noise."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.registration.kernels import Floats, Ints
+from model.registration.neighbors import Neighbors, neighbors, path_neighbors
+
+LOOKED_AT = 600  # rows
+PAIRS = 8  # of frames
+SCATTERED = 0.05  # beyond it rows do not correspond; clouds sorted alike, as scanners do, reach 0.08 and more
+MOST_SAMPLES = 2000  # the side of the largest matrix that is decomposed
+OUTLYING = 3.0  # isolation of a path
+MOST_MISSING = 0.5  # of its frames, or a row is dropped
+
+
+@dataclass(frozen=True)
+class Correspondence:
+    """`scatter` is 0 where neighbours stay as close as they were, 1 where rows are shuffled."""
+
+    holds: bool
+    scatter: float
+
+
+def find_correspondence(frames: list[Floats]) -> Correspondence:
+    """Whether row j is one particle in all frames [N_t, 3]: whether neighbours stay neighbours.
+
+    The distance between rows that were nearest in one frame is compared, in another frame, with what it was
+    (0) and with that of rows picked at random (1). Frames next to each other, and the first with the last.
+    """
+    if len({len(cloud) for cloud in frames}) > 1:
+        return Correspondence(False, 1.0)
+    rng = np.random.default_rng(0)
+    rows = rng.permutation(len(frames[0]))[:LOOKED_AT]
+    shuffled = rng.permutation(len(rows))
+    starts = np.unique(np.linspace(0, len(frames) - 2, PAIRS).round().astype(int))
+    scatters = []
+    for first, second in [(start, start + 1) for start in starts] + [(0, len(frames) - 1)]:
+        before, after = (np.asarray(frames[frame], np.float64)[rows] for frame in (first, second))
+        near = neighbors(before, max(3, min(8, len(rows) // 16)))
+        was = np.median(near.distance)
+        now = np.median(np.linalg.norm(after[near.index] - after[:, None], axis=2))
+        chance = np.median(np.linalg.norm(after[shuffled] - after, axis=1))
+        scatters.append((now - was) / max(chance - was, 1e-12))
+    scatter = float(np.clip(np.median(scatters), 0, 1))
+    return Correspondence(scatter < SCATTERED, scatter)
+
+
+@dataclass(frozen=True)
+class Paths:
+    """`points` [T, R, 3] of the `rows` [R] kept; `noise` is the standard deviation that coordinates had."""
+
+    points: Floats
+    rows: Ints
+    noise: float
+
+
+def filter_paths(points: Floats, valid: NDArray[np.bool_] | None = None) -> Paths:
+    """The paths behind noisy corresponding points [T, N, 3], where `valid` [T, N] says which to believe.
+
+    Rows invalid in too many frames, or whose path leads away from all others, are dropped; single invalid
+    points are filled in. Noise is taken out by shrinking the singular values of the matrix of all paths: what
+    moves together spans few directions, noise all of them, so the motion is not damped.
+    """
+    points = np.array(points, np.float64)
+    rows = np.arange(points.shape[1])
+    if valid is not None and not valid.all():
+        rows = np.flatnonzero(valid.mean(axis=0) > MOST_MISSING)
+        points = _filled(points[:, rows], valid[:, rows])
+    if len(rows) < 4:
+        return Paths(points, rows, 0.0)
+    near = path_neighbors(points, 8)
+    belongs = near.isolation() < OUTLYING
+    if not belongs.all() and belongs.sum() >= 0.9 * len(rows):
+        points, rows = points[:, belongs], rows[belongs]
+        near = path_neighbors(points, 8)
+    return Paths(*_without_noise(points, _noise_of_steps(points, near), rows))
+
+
+def _filled(points: Floats, valid: NDArray[np.bool_]) -> Floats:
+    """Points [T, N, 3] with invalid ones where their neighbours have moved to since a valid frame."""
+    frames = np.arange(len(points))
+    whole = np.flatnonzero(valid.all(axis=0))  # rows
+    filled = points.copy()
+    for row in np.flatnonzero(~valid.all(axis=0)):
+        good = np.flatnonzero(valid[:, row])
+        for frame in np.flatnonzero(~valid[:, row]):
+            source = good[np.abs(frames[good] - frame).argmin()]
+            if len(whole) < 4:
+                filled[frame, row] = points[source, row]
+                continue
+            distance = ((points[source, whole] - points[source, row]) ** 2).sum(axis=1)
+            near = whole[np.argsort(distance)[:6]]
+            filled[frame, row] = points[source, row] + (points[frame, near] - points[source, near]).mean(
+                axis=0
+            )
+    return filled
+
+
+def _noise_of_steps(points: Floats, near: Neighbors) -> float:
+    """Standard deviation of a coordinate: what no affine motion of a neighbourhood explains of a step."""
+    picked = np.random.default_rng(0).permutation(points.shape[1])[:LOOKED_AT]
+    group = np.concatenate([picked[:, None], near.index[picked]], axis=1)  # [R, K + 1]
+    starts = np.unique(np.linspace(0, len(points) - 2, PAIRS).round().astype(int))
+    left = []
+    for start in starts:
+        before, after = points[start][group], points[start + 1][group]  # [R, K + 1, 3]
+        before, after = (side - side.mean(axis=1, keepdims=True) for side in (before, after))
+        affine = np.linalg.pinv(before, rcond=1e-3) @ after  # [R, 3, 3]
+        left.append(after - before @ affine)
+    freedom = (group.shape[1] - 4) / group.shape[1]
+    return float(np.median(np.abs(np.stack(left))) / 0.6745 / np.sqrt(2 * max(freedom, 0.1)))
+
+
+def _without_noise(points: Floats, noise: float, rows: Ints) -> tuple[Floats, Ints, float]:
+    """Optimal shrinkage (Gavish and Donoho 2017, Frobenius loss) of the singular values of all paths."""
+    frames, count = points.shape[:2]
+    table = points.transpose(1, 0, 2).reshape(count, 3 * frames)  # [N, 3 T]
+    center = table.mean(axis=0)
+    table = table - center
+    picked = table
+    if min(table.shape) > MOST_SAMPLES:  # the directions are found from some of the rows
+        picked = table[np.random.default_rng(0).permutation(count)[:MOST_SAMPLES]]
+    _, values, directions = np.linalg.svd(picked, full_matrices=False)  # [R], [R, 3 T]
+    long, short = max(picked.shape), min(picked.shape)
+    ratio = short / long
+    # Both estimates hold motion beside noise: the smaller one is nearer to the noise.
+    noise = min(noise, float(np.median(values)) / np.sqrt(long * _median_of_noise(ratio)))
+    if noise <= 0:
+        return points, rows, 0.0
+    scaled = values / (noise * np.sqrt(long))
+    square = np.maximum((scaled**2 - ratio - 1) ** 2 - 4 * ratio, 0)
+    shrunk = np.where(scaled > 1 + np.sqrt(ratio), np.sqrt(square) / np.maximum(scaled, 1e-12) ** 2, 0)  # [R]
+    smooth = (table @ (directions.T * shrunk)) @ directions + center
+    return smooth.reshape(count, frames, 3).transpose(1, 0, 2), rows, noise
+
+
+def _median_of_noise(ratio: float) -> float:
+    """Median of the Marchenko–Pastur distribution: of squared singular values of unit noise, per row."""
+    low, high = (1 - np.sqrt(ratio)) ** 2, (1 + np.sqrt(ratio)) ** 2
+    at = np.linspace(low, high, 4001)[1:-1]
+    density = np.sqrt((high - at) * (at - low)) / at
+    return float(at[np.searchsorted(np.cumsum(density), density.sum() / 2)])

@@ -1,0 +1,103 @@
+"""A surface carried along by points with known paths: each place by the points next to it on the surface."""
+
+import numpy as np
+from scipy.sparse import coo_matrix, csr_matrix
+from scipy.sparse.csgraph import dijkstra
+from scipy.spatial import cKDTree
+
+from model.registration.clouds import nearest, subset
+from model.registration.graph import nearest_rotations
+from model.registration.kernels import Floats, Ints
+from model.registration.neighbors import path_neighbors
+
+NODES = 800  # paths that carry the surface; of more, an even selection
+PATCH = 16  # neighbours whose motion a node takes its turn and stretch from
+BLENDED = 8  # nodes that carry a vertex
+ENTRIES = 3  # vertices through which a point reaches the surface
+REACH = 4.0  # node spacings along the surface; beyond it straight distances count, as further away
+STIFF = 0.1  # weight of the rotation in a patch's affine map: decides where the points leave it open
+CORE = 0.3  # node spacings within which a node's weight grows no more
+BLOCK = 64  # nodes whose distances are held at once
+
+
+def carry_along(vertices: Floats, faces: Ints, paths: Floats, frame: int) -> Floats:
+    """Vertices [V, 3] of a surface in one `frame`, carried along paths [T, N, 3] of its points: [T, V, 3].
+
+    A point moves with its neighbours' affine map, regularised towards a rotation; neighbours are those that
+    stay near in all frames. A vertex follows the points nearest along the surface, so an arm that touches
+    the torso does not drag it.
+    """
+    paths = np.asarray(paths, np.float64)
+    nodes = subset(paths[frame], NODES)
+    maps = _affine_maps(paths, nodes, frame)  # [T, n, 3, 3]
+    places = paths[:, nodes]  # [T, n, 3]
+    index, weight = _blend(np.asarray(vertices, np.float64), faces, places[frame])  # [V, K]
+    # x' = Σ w (A (x - p) + p') is linear in maps and places: one sparse matrix serves all frames.
+    offset = vertices[:, None] - places[frame][index]  # [V, K, 3]
+    values = weight[..., None] * np.concatenate([offset, np.ones((*index.shape, 1))], axis=2)  # [V, K, 4]
+    columns = 4 * index[..., None] + np.arange(4)
+    starts = np.arange(len(vertices) + 1) * values[0].size
+    blend = csr_matrix((values.ravel(), columns.ravel(), starts), shape=(len(vertices), 4 * len(nodes)))
+    carried = np.empty((len(paths), len(vertices), 3))
+    for number in range(len(paths)):
+        rows = np.concatenate([maps[number].transpose(0, 2, 1), places[number][:, None]], axis=1)  # [n, 4, 3]
+        carried[number] = blend @ rows.reshape(-1, 3)
+    return carried
+
+
+def _affine_maps(paths: Floats, nodes: Ints, frame: int) -> Floats:
+    """How the neighbourhood of each node turns and stretches from `frame` to all: [T, n, 3, 3]."""
+    near = path_neighbors(paths, PATCH, nodes)
+    weight = 1 / (near.distance**2 + (CORE * near.distance[:, :1]) ** 2 + 1e-30)  # [n, K]
+    weight /= weight.sum(axis=1, keepdims=True)
+    before = paths[frame][near.index] - paths[frame][nodes][:, None]  # [n, K, 3]
+    moments = np.einsum("nk,nki,nkj->nij", weight, before, before)
+    trace = np.trace(moments, axis1=1, axis2=2)[:, None, None]
+    stiff = STIFF * trace / 3 * np.eye(3) + 1e-30 * np.eye(3)  # [n, 3, 3]
+    inverse = np.linalg.inv(moments + stiff)
+    maps = np.empty((len(paths), len(nodes), 3, 3))
+    for number, cloud in enumerate(paths):
+        after = cloud[near.index] - cloud[nodes][:, None]
+        mixed = np.einsum("nk,nki,nkj->nij", weight, after, before)
+        maps[number] = (mixed + nearest_rotations(mixed) @ stiff) @ inverse
+    return maps
+
+
+def _blend(vertices: Floats, faces: Ints, nodes: Floats) -> tuple[Ints, Floats]:
+    """The nodes that carry each vertex, and their weights: [V, K] each."""
+    count = min(BLENDED, len(nodes) - 1) + 1
+    tree = cKDTree(nodes)
+    straight, spaced = nearest(tree, vertices, count)  # [V, K + 1]
+    spacing = float(np.median(nearest(tree, nodes, 2)[0][:, 1]))
+    graph = _surface_graph(vertices, faces, nodes)
+    reach = REACH * spacing
+    # Pairs of vertex and node; beyond reach on the surface the straight distance stands in, as further away.
+    pairs = [(np.repeat(np.arange(len(vertices)), count), spaced.ravel(), straight.ravel() + reach)]
+    for start in range(0, len(nodes), BLOCK):
+        block = np.arange(start, min(start + BLOCK, len(nodes)))
+        along = dijkstra(graph, indices=len(vertices) + block, limit=reach)[:, : len(vertices)]  # [B, V]
+        row, vertex = np.nonzero(np.isfinite(along))
+        pairs.append((vertex, block[row], along[row, vertex]))
+    vertex, node, length = map(np.concatenate, zip(*pairs, strict=True))  # [P] each
+    order = np.lexsort((length, vertex))
+    first = np.searchsorted(vertex[order], np.arange(len(vertices)))
+    best = order[first[:, None] + np.arange(count)]  # [V, K + 1]
+    distance, index = length[best], node[best]
+    weight = (1 - distance[:, :-1] / (distance[:, -1:] + 1e-30)) ** 2 + 1e-9
+    weight /= distance[:, :-1] ** 2 + (CORE * spacing) ** 2
+    index = index[:, :-1]
+    return index, weight / weight.sum(axis=1, keepdims=True)
+
+
+def _surface_graph(vertices: Floats, faces: Ints, nodes: Floats) -> csr_matrix:
+    """Edges of the surface with their lengths, and of nodes (numbered after the vertices) to the nearest."""
+    faces = np.asarray(faces, np.int64)
+    sides = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    start, end = np.divmod(np.unique(sides.min(axis=1) * len(vertices) + sides.max(axis=1)), len(vertices))
+    length = np.linalg.norm(vertices[start] - vertices[end], axis=1)
+    near, entry = nearest(cKDTree(vertices), nodes, ENTRIES)  # [n, 3]
+    node = len(vertices) + np.repeat(np.arange(len(nodes)), ENTRIES)
+    size = len(vertices) + len(nodes)
+    values = np.concatenate([length, length, near.ravel()]) + 1e-12  # a length of 0 would be no edge
+    rows, columns = np.concatenate([start, end, node]), np.concatenate([end, start, entry.ravel()])
+    return coo_matrix((values, (rows, columns)), shape=(size, size)).tocsr()

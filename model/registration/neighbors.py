@@ -1,0 +1,63 @@
+"""Who lies next to whom, in one frame and over all of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from model.registration.clouds import nearest
+from model.registration.kernels import Floats, Ints
+
+CANDIDATES = 32  # nearest of one frame, among which the nearest over all frames are looked for
+FRAMES = 24  # of a longer sequence that are looked at
+SAME_PLACE = 0.25  # of the median distance to the neighbours: closer than that counts as this
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """The nearest rows of each row, nearest first: `index` and `distance` [N, K]."""
+
+    index: Ints
+    distance: Floats
+
+    @property
+    def mean(self) -> Floats:
+        return np.asarray(self.distance.mean(axis=1))  # [N]
+
+    def isolation(self) -> Floats:
+        """How much further rows lie from their neighbours than these do from theirs: [N], about 1.
+
+        The local outlier factor in its simplest form (Breunig et al. 2000): a ratio of distances, so that
+        neither the unit nor a density that varies over the cloud matters.
+        """
+        mean = self.mean
+        usual = np.maximum(np.median(mean[self.index], axis=1), SAME_PLACE * np.median(mean))
+        return np.asarray(mean / np.maximum(usual, np.finfo(np.float64).tiny))
+
+
+def neighbors(cloud: Floats, count: int) -> Neighbors:
+    """The `count` nearest of each point of cloud [N, 3]."""
+    distance, index = nearest(cKDTree(cloud), cloud, min(count, len(cloud) - 1) + 1)
+    return Neighbors(index[:, 1:], distance[:, 1:])
+
+
+def path_neighbors(paths: Floats, count: int, rows: Ints | None = None) -> Neighbors:
+    """The `count` nearest rows over all frames of paths [T, N, 3], of each row or of `rows` [R].
+
+    Two paths are as far apart as they get in any frame. So a hand that rests on a hip for half of the
+    frames is no neighbour of it.
+    """
+    count = min(count, paths.shape[1] - 1)
+    wanted = min(max(CANDIDATES, 2 * count), paths.shape[1] - 1)
+    # Neighbours over all frames are neighbours in each one; the widest frame separates the most.
+    widest = paths[np.argmax(np.ptp(paths, axis=1).max(axis=1))]
+    asked = np.arange(paths.shape[1]) if rows is None else rows
+    index = nearest(cKDTree(widest), widest[asked], wanted + 1)[1][:, 1:]  # [R, C]
+    squares = np.zeros(index.shape)
+    for frame in np.unique(np.linspace(0, len(paths) - 1, FRAMES).round().astype(int)):
+        cloud = paths[frame]
+        offset = np.take(cloud, index, axis=0)
+        offset -= cloud[asked, None]  # [R, C, 3]
+        np.maximum(squares, np.einsum("nci,nci->nc", offset, offset), out=squares)
+    order = np.argsort(squares, axis=1, kind="stable")[:, :count]
+    return Neighbors(np.take_along_axis(index, order, 1), np.sqrt(np.take_along_axis(squares, order, 1)))

@@ -1,0 +1,113 @@
+"""What does not belong to the moving thing goes, and nothing else."""
+
+import numpy as np
+import pytest
+
+from model.errors import InputError
+from model.registration.cleanup import clean
+from model.registration.kernels import Floats
+from tests.model.registration.solids import bend, draw, solid
+
+FRAMES = 6
+
+
+def clouds(count: int = 800, noise: float = 0.001, seed: int = 0) -> list[Floats]:
+    rng = np.random.default_rng(seed)
+    vertices, faces = solid()
+    return [
+        draw(bend(vertices, phase), faces, count, rng) + rng.normal(0, noise, (count, 3))
+        for phase in np.linspace(0, 0.5, FRAMES)
+    ]
+
+
+def test_a_clean_sequence_stays_whole() -> None:
+    kept, report = clean(clouds())
+    assert report.to_dict() == {}
+    assert all(mask.all() for mask in kept)
+
+
+@pytest.mark.parametrize("distance", [0.3, 30.0, 1e6])
+def test_one_wild_point_goes_alone(distance: float) -> None:
+    frames = clouds()
+    frames[0][5] += distance
+    kept, report = clean(frames)
+    assert not kept[0][5]
+    assert report.total == 1
+    assert report.to_dict() == {"outliers": [1, 0, 0, 0, 0, 0]}
+
+
+def test_a_wild_point_that_stays_in_all_frames_goes_too() -> None:
+    frames = clouds(300)
+    for frame in frames:
+        frame[9] = [3.0, 3.0, 3.0]
+    kept, _ = clean(frames)
+    assert not any(mask[9] for mask in kept)
+
+
+@pytest.mark.parametrize("count", [500, 3000])
+def test_uniform_outliers_go_from_noisy_frames(count: int) -> None:
+    rng = np.random.default_rng(1)
+    frames = clouds(count, noise=0.005)
+    far = []
+    for frame in frames:
+        stray = rng.random(count) < 0.02
+        exact = frame.copy()
+        frame[stray] = rng.uniform(-0.7, 0.9, (stray.sum(), 3))
+        nearest = np.linalg.norm(frame[stray][:, None] - exact[None], axis=2).min(axis=1)
+        far.append(np.flatnonzero(stray)[nearest > 0.05])
+    kept, report = clean(frames)
+    found = np.concatenate([~mask[rows] for mask, rows in zip(kept, far, strict=True)])
+    assert found.mean() > 0.97
+    assert report.total < 1.15 * sum(map(len, far)) + 0.005 * FRAMES * count
+
+
+def test_outliers_stay_where_cleanup_is_off_but_not_infinities() -> None:
+    frames = clouds()
+    frames[1][3] += 30
+    frames[2][4] = np.nan
+    kept, report = clean(frames, remove=False)
+    assert kept[1].all()
+    assert not kept[2][4]
+    assert report.to_dict() == {"not_finite": [0, 0, 1, 0, 0, 0]}
+
+
+def test_a_second_object_stays() -> None:
+    frames = [np.concatenate([a, b[:60] * 0.3 + 2]) for a, b in zip(clouds(), clouds(seed=1), strict=True)]
+    _, report = clean(frames)
+    assert report.total == 0
+
+
+def test_a_floor_goes() -> None:
+    rng = np.random.default_rng(2)
+    frames = [
+        np.concatenate([cloud, np.stack([*(rng.uniform(-1.5, 1.5, (2, 600))), np.full(600, -0.12)], 1)])
+        for cloud in clouds()
+    ]
+    kept, report = clean(frames)
+    assert np.mean([mask[:800].mean() for mask in kept]) > 0.97
+    assert np.mean([mask[800:].mean() for mask in kept]) < 0.02
+    assert report.floor.min() > 580
+
+
+def test_the_side_of_a_box_and_a_moving_board_are_no_floor() -> None:
+    rng = np.random.default_rng(3)
+    box = rng.uniform(-0.5, 0.5, (900, 3))
+    box[np.arange(900), np.arange(900) % 3] = rng.choice([-0.5, 0.5], 900)
+    board = np.concatenate(
+        [rng.uniform(-1, 1, (600, 3)) * [1, 1, 0.01], rng.normal((0, 0, 0.3), 0.05, (200, 3))]
+    )
+    turned = [board @ _about_x(angle).T for angle in np.linspace(0, 0.8, FRAMES)]
+    for frames in ([box] * FRAMES, turned):
+        assert clean(frames)[1].floor.sum() == 0
+
+
+def _about_x(angle: float) -> Floats:
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
+
+
+def test_too_few_points_are_refused_with_the_frame() -> None:
+    frames = clouds(40)
+    frames[3][:20] = np.inf
+    with pytest.raises(InputError, match="frame 3 has 20 usable points of 40"):
+        clean(frames)

@@ -1,0 +1,124 @@
+"""Corresponding points: recognized, freed of noise, and carrying a surface, on solids known by a formula."""
+
+import numpy as np
+import pytest
+import trimesh
+
+from model.registration.correspondence import filter_paths, find_correspondence
+from model.registration.interpolation import carry_along
+from model.registration.kernels import Floats, Ints
+from model.registration.stillness import is_still
+from tests.model.registration.solids import bend, draw, solid
+
+PHASES = np.linspace(0, 1, 9)
+
+
+def paths(count: int, noise: float = 0.0) -> tuple[Floats, Floats]:
+    """Particles of the bending solid [T, N, 3]: with noise, and as they are."""
+    rng = np.random.default_rng(3)
+    rest = draw(*solid(), count, rng)
+    exact = np.stack([bend(rest, phase) for phase in PHASES])
+    return exact + rng.normal(0, noise, exact.shape), exact
+
+
+@pytest.mark.parametrize("count", [32, 300, 5000])
+def test_rows_that_are_particles_are_recognized(count: int) -> None:
+    found = find_correspondence(list(paths(count, 0.003)[0]))
+    assert found.holds
+    assert found.scatter < 0.02
+
+
+@pytest.mark.parametrize("order", ["as drawn", "by height", "scan lines"])
+def test_rows_of_clouds_sampled_anew_are_not(order: str) -> None:
+    rng = np.random.default_rng(0)
+    vertices, faces = solid()
+    clouds = [draw(bend(vertices, phase), faces, 800, rng) for phase in PHASES]
+    if order == "by height":
+        clouds = [cloud[np.argsort(cloud[:, 1])] for cloud in clouds]
+    if order == "scan lines":
+        clouds = [cloud[np.lexsort((cloud[:, 0], (20 * cloud[:, 1]).round()))] for cloud in clouds]
+    found = find_correspondence(clouds)
+    assert not found.holds
+    assert found.scatter > 0.08
+
+
+def test_frames_of_different_size_do_not_correspond() -> None:
+    cloud = paths(100)[0]
+    assert not find_correspondence([cloud[0], cloud[1, :-1]]).holds
+
+
+def test_noise_goes_and_motion_stays() -> None:
+    noisy, exact = paths(400, 0.004)
+    filtered = filter_paths(noisy)
+    assert filtered.noise == pytest.approx(0.004, rel=0.25)
+    before, after = (np.linalg.norm(p - exact, axis=2).mean() for p in (noisy, filtered.points))
+    assert after < 0.75 * before
+    clean = filter_paths(exact)
+    assert np.abs(clean.points - exact).max() < 1e-3
+
+
+def test_two_frames_are_left_as_they_are_where_noise_cannot_be_told() -> None:
+    noisy, exact = paths(300, 0.001)
+    filtered = filter_paths(noisy[[0, -1]])
+    assert np.linalg.norm(filtered.points - exact[[0, -1]], axis=2).mean() < 0.0018
+
+
+def test_a_row_that_leaves_the_others_is_dropped_and_a_wild_point_filled_in() -> None:
+    noisy, exact = paths(300, 0.001)
+    noisy[:, 7] += np.linspace(0, 2, len(PHASES))[:, None]
+    noisy[3, 20] += 30
+    valid = np.ones(noisy.shape[:2], bool)
+    valid[3, 20] = False
+    filtered = filter_paths(noisy, valid)
+    assert 7 not in filtered.rows
+    assert 20 in filtered.rows
+    assert len(filtered.rows) > 290
+    assert np.linalg.norm(filtered.points - exact[:, filtered.rows], axis=2).max() < 0.02
+
+
+def test_a_row_missing_in_most_frames_is_dropped() -> None:
+    noisy, _ = paths(300)
+    valid = np.ones(noisy.shape[:2], bool)
+    valid[:6, 5] = False
+    assert 5 not in filter_paths(noisy, valid).rows
+
+
+@pytest.mark.parametrize("count", [300, 3000])
+def test_the_surface_follows_its_points(count: int) -> None:
+    vertices, faces = solid()
+    carried = carry_along(vertices, faces, paths(count)[1], 4)
+    exact = np.stack([bend(vertices, phase) for phase in PHASES])
+    carried_from_4 = carry_along(exact[4], faces, paths(count)[1], 4)
+    np.testing.assert_allclose(carried_from_4[4], exact[4], atol=1e-12)
+    error = np.linalg.norm(carried_from_4 - exact, axis=2)
+    assert error.mean() < 0.002
+    assert error.max() < 0.03
+    assert np.linalg.norm(carried - exact, axis=2).mean() > 10 * error.mean()  # the frame matters
+
+
+def test_an_arm_that_touches_the_torso_does_not_drag_it() -> None:
+    torso, arm = (_ellipsoid(*sizes) for sizes in (([0.2, 0.5, 0.15], 0.0), ([0.06, 0.4, 0.06], 0.27)))
+    vertices, first = np.concatenate([torso[0], arm[0]]), len(torso[0])
+    faces = np.concatenate([torso[1], arm[1] + first])
+    rng = np.random.default_rng(1)
+    points = np.concatenate([draw(*torso, 300, rng), draw(*arm, 300, rng)])
+    away = np.linspace(0, 0.6, 5)[:, None, None] * [1.0, 0, 0]  # [T, 1, 3]
+    moving = points + away * (np.arange(600) >= 300)[:, None]
+    moved = carry_along(vertices, faces, moving, 0)[-1] - vertices
+    assert np.linalg.norm(moved[:first], axis=1).mean() < 0.003  # 0.6 where it is dragged along
+    assert np.linalg.norm(moved[first:] - away[-1], axis=1).mean() < 0.003
+
+
+def _ellipsoid(radii: list[float], shift: float) -> tuple[Floats, Ints]:
+    sphere = trimesh.creation.icosphere(subdivisions=4)
+    return np.asarray(sphere.vertices) * radii + [shift, 0, 0], np.asarray(sphere.faces, np.int64)
+
+
+def test_a_sequence_of_one_pose_is_still() -> None:
+    rng = np.random.default_rng(0)
+    vertices, faces = solid()
+    assert is_still([draw(vertices, faces, 600, rng) for _ in range(8)], corresponding=False)
+    assert is_still([draw(vertices, faces, 300, np.random.default_rng(1))] * 5, corresponding=True)
+    moving = [draw(bend(vertices, phase / 5), faces, 600, rng) for phase in PHASES]
+    assert not is_still(moving, corresponding=False)
+    assert not is_still(list(paths(300)[0]), corresponding=True)
