@@ -1,16 +1,21 @@
-"""The one path from a sequence and its options to meshes, for jobs and for files alike."""
+"""The one path from a sequence and its options to meshes and files, for jobs and for the command line."""
 
+import pkgutil
 from collections.abc import Callable
 
 from model import MeshSequence, Reconstructor
-from service.core.jobs.options import Options
+from service.core.jobs.formats import Format
+from service.core.jobs.options import ReconstructionOptions
 from service.core.sequences.sequence import PointCloudSequence
+
+# The options that the Reconstructor takes.
+ARGUMENTS = ReconstructionOptions.model_fields.keys() - {"formats"}
 
 
 def reconstruct_sequence(
     reconstructor: Reconstructor,
     sequence: PointCloudSequence,
-    options: Options,
+    options: ReconstructionOptions,
     progress: Callable[[str, float], None],
     is_canceled: Callable[[], bool] | None = None,
 ) -> MeshSequence:
@@ -20,13 +25,13 @@ def reconstruct_sequence(
         sequence.points,
         sequence.times,
         sequence.corresponding,
-        frames=options.frames,
-        fps=options.fps,
-        resolution=options.resolution,
-        threshold=options.threshold,
-        simplify=options.simplify,
-        color=options.color,
-        quality=options.quality,
+        **options.model_dump(include=ARGUMENTS),
         progress=progress,
         is_canceled=is_canceled,
     )
+
+
+def write_meshes(meshes: MeshSequence, file_format: Format) -> bytes:
+    """The content of a file in that format. Raises ModelError where the format cannot hold the meshes."""
+    content: bytes = pkgutil.resolve_name(file_format.writer)(meshes)
+    return content

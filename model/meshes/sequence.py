@@ -87,15 +87,9 @@ class MeshSequence:
 
     def to_glb(self) -> bytes:
         """Binary glTF 2.0 that plays: morph targets and one animation (see `model.meshes.glb`)."""
-        return self.write("glb")
+        from model.meshes.glb import write_glb  # which reads this class
 
-    def write(self, file_format: str) -> bytes:
-        """The file of a format of `model.meshes.writers.WRITERS`. Raises InputError for an unknown format."""
-        from model.meshes.writers import WRITERS  # each writer reads this class
-
-        if file_format not in WRITERS:
-            raise InputError(f"no writer for format {file_format!r}: choose one of {', '.join(WRITERS)}")
-        return WRITERS[file_format].write(self)
+        return write_glb(self)
 
 
 def _require(condition: bool, fault: str) -> None:

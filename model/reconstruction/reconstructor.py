@@ -125,7 +125,7 @@ class Reconstructor:
             times: T increasing times in seconds; evenly spaced over one second by default.
             corresponding: whether rows correspond between frames; this model requires it.
             frames, fps: the number of output frames or their rate; by default the frames of the input.
-            resolution: grid cells per side; by default the config's.
+            resolution: grid cells per side, rounded up to a grid that halves evenly; by default the config's.
             threshold: occupancy probability of the surface; by default the config's.
             simplify: target number of faces.
             quality: one of `QUALITIES`, a trade-off between accuracy and speed.

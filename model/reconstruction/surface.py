@@ -15,8 +15,6 @@ from model.surface.extraction import extract_isosurface
 
 Mesh = tuple[NDArray[np.float64], NDArray[np.int64]]  # vertices [V, 3], faces [F, 3]
 
-MIN_RESOLUTION, MAX_RESOLUTION = 32, 512  # cells per side
-
 
 class GridLevels(NamedTuple):
     """A grid of `resolution_0` cells per side, subdivided up to `upsampling_steps` times."""
@@ -30,16 +28,14 @@ class GridLevels(NamedTuple):
 
     @classmethod
     def from_resolution(cls, resolution: int) -> "GridLevels":
-        """Levels that end at `resolution` cells per side. Raises InputError for unsupported sizes."""
-        coarse, steps = resolution, 0
-        while coarse >= 64 and coarse % 2 == 0:  # 32 to 63 initial cells resolve thin parts
-            coarse, steps = coarse // 2, steps + 1
-        if not MIN_RESOLUTION <= resolution <= MAX_RESOLUTION or coarse >= 64:
-            raise InputError(
-                f"resolution is {resolution}; wanted {MIN_RESOLUTION} to {MAX_RESOLUTION} cells per side: "
-                "any number below 64, then even ones, from 128 multiples of 4, from 256 of 8, and 512"
-            )
-        return cls(coarse, steps)
+        """Levels that end at `resolution` cells per side, or the next number that halves evenly.
+
+        Raises InputError below 2.
+        """
+        if resolution < 2:
+            raise InputError(f"resolution is {resolution}; wanted 2 cells per side or more")
+        steps = max(0, resolution.bit_length() - 6)  # 32 to 64 initial cells resolve thin parts
+        return cls(-(-resolution >> steps), steps)
 
 
 def extract_surface(

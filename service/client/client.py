@@ -21,7 +21,7 @@ from typing import Any, Self
 import httpx
 
 from service.client.retrying import ServiceError, attempts, check, words
-from service.core.jobs.options import Format
+from service.core.jobs.formats import Format
 from service.core.jobs.record import JobEvent, State
 from service.core.jobs.views import FileView, JobList, JobView
 
@@ -185,11 +185,6 @@ class Client:
                 answer = self._http.request(method, path, **request)
                 check(answer)
         return answer
-
-
-def suffix_of(file_format: Format) -> str:
-    """How the name of a file of this format ends; OBJ and PLY come as an archive, a file a frame."""
-    return f".{file_format}.zip" if file_format in (Format.OBJ, Format.PLY) else f".{file_format}"
 
 
 def _field(value: Any) -> Any:

@@ -1,7 +1,6 @@
 """The commands of `service` that talk to a gateway: reconstruct, status, download, list, cancel."""
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,10 +9,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from service.client.client import ADDRESS, Client, JobFailedError, suffix_of
+from service.client.client import ADDRESS, Client, JobFailedError
 from service.client.retrying import ServiceError
-from service.core.jobs.options import EXTENSIONS, Format
+from service.core.jobs.flags import takes_options
+from service.core.jobs.formats import Format
+from service.core.jobs.options import Options
 from service.core.jobs.record import JobEvent, State
+from service.core.jobs.targets import SUFFIXES, TargetError, plan_targets
 from service.core.jobs.views import JobView
 
 told = Console(stderr=True, highlight=False)
@@ -21,52 +23,30 @@ told = Console(stderr=True, highlight=False)
 Address = Annotated[str, typer.Option(envvar="OFLOW_ADDRESS", help="Where the gateway is.")]
 Key = Annotated[str | None, typer.Option(envvar="OFLOW_KEY", help="A bearer key, where it wants one.")]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The id of a job.")]
-Formats = Annotated[
-    list[Format] | None, typer.Option("--format", help="What to write; else the ending of --out decides.")
-]
 
 
+@takes_options(Options)
 def reconstruct(
-    source: Annotated[Path, typer.Argument(metavar="IN.npz", exists=True, dir_okay=False)],
+    source: Annotated[Path, typer.Argument(metavar="IN", exists=True, dir_okay=False)],
+    options: Options,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="The file to write (.glb, .npz, .zip of OBJ), or a folder."),
+        typer.Option("--out", "-o", help=f"A file ({SUFFIXES}) or a folder; beside the input by default."),
     ] = None,
     address: Address = ADDRESS,
     key: Key = None,
-    formats: Formats = None,
-    model: Annotated[str | None, typer.Option(help="One of `GET /models`.")] = None,
-    frames: Annotated[int | None, typer.Option(help="Output frames, evenly spaced.")] = None,
-    fps: Annotated[float | None, typer.Option(help="Output frames a second.")] = None,
-    resolution: Annotated[int | None, typer.Option(help="Grid cells a side.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="Occupancy of the surface, 0 to 1.")] = None,
-    simplify: Annotated[int | None, typer.Option(help="Target number of faces.")] = None,
-    color: Annotated[str | None, typer.Option(help="none, or correspondence.")] = None,
-    quality: Annotated[str | None, typer.Option(help="exact, balanced or draft.")] = None,
-    metadata: Annotated[str | None, typer.Option(help="A JSON object, returned as sent.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Print the job's id and do not wait.")] = False,
 ) -> None:
     """Turn a moving point cloud into an animated mesh. Ctrl-C cancels the job."""
-    target = out or source.with_suffix(f".{(formats or [Format.GLB])[0]}")
-    options: dict[str, Any] = {
-        "formats": formats or [_format_of(target)],
-        "model": model,
-        "frames": frames,
-        "fps": fps,
-        "resolution": resolution,
-        "threshold": threshold,
-        "simplify": simplify,
-        "color": color,
-        "quality": quality,
-        "metadata": None if metadata is None else json.loads(metadata),
-    }
+    formats = options.formats if "formats" in options.model_fields_set else ()
+    targets = _plan(out, formats, stem=source.stem, source=source)
+    options = options.model_copy(update={"formats": tuple(targets)})
     with _client(address, key) as client:
-        job = client.reconstruct(source, **options)
+        job = client.reconstruct(source, **options.model_dump(mode="json", exclude_unset=True))
         if detach:
             typer.echo(job.id)
             return
-        job = _follow(client, job)
-        _save(client, job, target)
+        _save(client, _follow(client, job), targets)
 
 
 def status(job: JobId, address: Address = ADDRESS, key: Key = None) -> None:
@@ -77,13 +57,19 @@ def status(job: JobId, address: Address = ADDRESS, key: Key = None) -> None:
 
 def download(
     job: JobId,
-    out: Annotated[Path, typer.Option("--out", "-o", help="A file, or a folder for all of them.")] = Path(),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help=f"A file ({SUFFIXES}), or a folder for all files.")
+    ] = Path(),
     address: Address = ADDRESS,
     key: Key = None,
 ) -> None:
-    """Download what a job made; wait for it if it is not done."""
+    """Download what a job made, once it is done."""
     with _client(address, key) as client:
-        _save(client, _follow(client, client.job(job)), out)
+        made = client.job(job)
+        formats = [file_format for file_format in Format if file_format in made.options["formats"]]
+        by_name = len(formats) > 1 and not out.is_dir()
+        targets = _plan(out, [] if by_name else formats, stem=job[:8])
+        _save(client, _follow(client, made), targets)
 
 
 def list_jobs(
@@ -129,25 +115,20 @@ def _follow(client: Client, job: JobView) -> JobView:
             raise typer.Exit(130) from None
 
 
-def _save(client: Client, job: JobView, out: Path) -> None:
+def _save(client: Client, job: JobView, targets: Mapping[Format, Path]) -> None:
     assert job.result is not None  # noqa: S101 - it has succeeded
-    into_folder = out.is_dir() or len(job.result.files) > 1
-    if into_folder:
-        out.mkdir(parents=True, exist_ok=True)
-    for file in job.result.files:
-        target = out / f"{job.id[:8]}{suffix_of(file.format)}" if into_folder else out
-        client.download(job, target, file.format)
+    for file_format, target in targets.items():
+        client.download(job, target, file_format)
         typer.echo(target)
     fit = job.result.fit
-    told.print(f"the input lies {sum(fit.mean) / len(fit.mean):.3g} from the mesh on average")
+    told.print(f"the input points lie {sum(fit.mean) / len(fit.mean):.3g} from the mesh on average")
 
 
-def _format_of(target: Path) -> Format:
-    if target.is_dir():
-        return Format.GLB
-    if target.suffix not in EXTENSIONS:
-        raise typer.BadParameter(f"{target.name} ends in {target.suffix!r}: wants .glb, .npz or .zip")
-    return EXTENSIONS[target.suffix]
+def _plan(out: Path | None, formats: Sequence[Format], **names: Any) -> dict[Format, Path]:
+    try:
+        return plan_targets(out, formats, **names)
+    except TargetError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.text import Text
 
-from service.client.client import Client, JobFailedError, suffix_of
-from service.core.jobs.options import Format
+from service.client.client import Client, JobFailedError
+from service.core.jobs.formats import Format
 from service.core.jobs.views import JobView, ResultView
 from service.local.directories import data_directory
 from service.local.errors import LocalStackError
@@ -30,7 +30,7 @@ def run_demo(sample: str | None, out: Path, log: MergedLog) -> None:
     name = sample or next(iter(SAMPLES))
     if name not in SAMPLES:
         raise LocalStackError(f"There is no sample {name!r}: choose one of {', '.join(SAMPLES)}")
-    files = {file_format: out / f"{name}{suffix_of(file_format)}" for file_format in FORMATS}
+    files = {file_format: out / f"{name}{file_format.suffix}" for file_format in FORMATS}
     picture = out / f"{name}.png"
     console = Console(highlight=False)
     began = time.monotonic()

@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from model import Reconstructor
-from model.meshes.writers import WRITERS
+from service.core.jobs.formats import Format
 from service.core.sequences.sequence import read_sequence
 from tests.integration.service_processes import Gateway, Worker
+from worker.pipeline import write_meshes
 
 FORMATS = ["glb", "obj", "ply", "npz"]
 QUICK: dict[str, Any] = {"resolution": 64}
@@ -80,7 +81,7 @@ def test_the_files_are_those_of_the_bare_reconstructor(
         body = httpx.get(there.headers["location"], trust_env=False).raise_for_status().content
         assert len(body) == file["bytes"]
         assert hashlib.sha256(body).hexdigest() == file["sha256"]
-        assert body == WRITERS[file["format"]].write(meshes), file["format"]
+        assert body == write_meshes(meshes, Format(file["format"])), file["format"]
     assert [file["format"] for file in finished["result"]["files"]] == FORMATS
 
 

@@ -13,7 +13,8 @@ from contextlib import ExitStack
 import pytest
 
 from service.api.dependencies import GatewayContext
-from service.core.jobs.options import Format, Options
+from service.core.jobs.formats import Format
+from service.core.jobs.options import Options
 from service.core.jobs.record import Fit, Input, Job, Mesh, Result, ResultFile
 from service.core.jobs.store import JobStore
 from service.core.settings import Settings

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from service.core.jobs.options import EXTENSIONS, Format
+from service.core.jobs.flags import takes_options
+from service.core.jobs.options import ReconstructionOptions
+from service.core.jobs.targets import SUFFIXES, TargetError, plan_targets
 from worker.commands.data import app as data
 from worker.commands.data_creation import bodies, build, download, migrate
 from worker.commands.evaluate import evaluate, generate, score
@@ -64,39 +66,25 @@ def serve(
 
 
 @app.command()
+@takes_options(ReconstructionOptions)
 def reconstruct(
-    source: Annotated[Path, typer.Argument(metavar="IN.npz", exists=True, dir_okay=False)],
-    target: Annotated[Path, typer.Argument(metavar="OUT.{glb,npz,zip}")],
+    source: Annotated[Path, typer.Argument(metavar="IN", exists=True, dir_okay=False)],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help=f"A file ({SUFFIXES}) or a folder.")],
+    options: ReconstructionOptions,
     model: Model = "bodies",
     checkpoint: Checkpoint = None,
     device: Device = "auto",
-    file_format: Annotated[
-        Format | None,
-        typer.Option("--format", help="What to write; else the ending of OUT decides (.zip: obj)."),
-    ] = None,
-    frames: Annotated[int | None, typer.Option(help="Output frames, evenly spaced.")] = None,
-    fps: Annotated[float | None, typer.Option(help="Output frames a second.")] = None,
-    resolution: Annotated[int | None, typer.Option(help="Grid cells a side.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="Occupancy of the surface, 0 to 1.")] = None,
-    simplify: Annotated[int | None, typer.Option(help="Target number of faces.")] = None,
-    color: Annotated[str, typer.Option(help="none, or correspondence.")] = "none",
-    quality: Annotated[str, typer.Option(help="exact, balanced or draft.")] = "balanced",
 ) -> None:
-    """Reconstruct one sequence here, with no server."""
+    """Reconstruct one sequence without a server."""
     from worker.commands.reconstruct import reconstruct_file
 
-    given = {
-        "formats": file_format or _format_of(target),
-        "frames": frames,
-        "fps": fps,
-        "resolution": resolution,
-        "threshold": threshold,
-        "simplify": simplify,
-        "color": color,
-        "quality": quality,
-    }
-    fields = [(name, str(value)) for name, value in given.items() if value is not None]
-    raise typer.Exit(reconstruct_file(source, target, model, checkpoint, device, fields))
+    formats = options.formats if "formats" in options.model_fields_set else ()
+    try:
+        targets = plan_targets(target, formats, stem=source.stem, source=source)
+    except TargetError as error:
+        raise typer.BadParameter(str(error)) from None
+    options = options.model_copy(update={"formats": tuple(targets)})
+    raise typer.Exit(reconstruct_file(source, targets, model, checkpoint, device, options))
 
 
 @app.command()
@@ -119,12 +107,6 @@ def sample(
         raise typer.BadParameter(f"there is no sample {name!r}: wants one of {', '.join(RECIPES)}")
     write_sample(name, target)
     typer.echo(f"{name} written to {target}")
-
-
-def _format_of(target: Path) -> Format:
-    if target.suffix not in EXTENSIONS:
-        raise typer.BadParameter(f"{target.name} ends in {target.suffix!r}: wants .glb, .npz or .zip")
-    return EXTENSIONS[target.suffix]
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """`worker reconstruct` and `worker models`: the path of a job without a server."""
 
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -12,23 +13,27 @@ from model.config.files import config_names
 from model.config.schema import Config, load_config
 from model.errors import ModelError
 from model.meshes.sequence import MeshSequence
-from model.meshes.writers import WRITERS
-from service.core.jobs.options import OptionsError, parse_options
+from service.core.jobs.formats import Format
+from service.core.jobs.options import OptionsError, ReconstructionOptions
 from service.core.sequences.sequence import SequenceError, read_sequence
 from worker.checkpoints import checkpoint_file, is_url, kept_file
 from worker.device import pick_device
-from worker.pipeline import reconstruct_sequence
+from worker.pipeline import reconstruct_sequence, write_meshes
 from worker.tasks.registry import task_name
 
 console = Console(soft_wrap=True)
 
 
 def reconstruct_file(
-    source: Path, target: Path, model: str, checkpoint: str | None, device: str, fields: list[tuple[str, str]]
+    source: Path,
+    targets: Mapping[Format, Path],
+    model: str,
+    checkpoint: str | None,
+    device: str,
+    options: ReconstructionOptions,
 ) -> int:
-    """Read `source`, write `target`, print fit and timings. Returns the exit code: 0, or 2 for a refusal."""
+    """Read `source`, write `targets`, print fit and timings. Returns the exit code: 0, or 2 for a refusal."""
     try:
-        options = parse_options(fields)
         with source.open("rb") as file:
             sequence = read_sequence(file)
         began = time.perf_counter()
@@ -51,18 +56,20 @@ def reconstruct_file(
                 lambda stage, fraction: bar.update(task, description=stage, completed=fraction),
             )
             bar.update(task, description="write", completed=1.0)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(WRITERS[options.formats[0]].write(meshes))
+            for file_format, target in targets.items():
+                target.write_bytes(write_meshes(meshes, file_format))
     except (ModelError, SequenceError, OptionsError, OSError) as error:
         console.print(f"[red]{source.name}[/]: {error}", highlight=False)
         return 2
-    _print_report(meshes, target, load_seconds)
+    _print_report(meshes, targets.values(), load_seconds)
     return 0
 
 
-def _print_report(meshes: MeshSequence, target: Path, load_seconds: float) -> None:
+def _print_report(meshes: MeshSequence, files: Iterable[Path], load_seconds: float) -> None:
     frames, vertices, _ = meshes.vertices.shape  # [T, V, 3]
-    console.print(f"{target}: {frames} frames, {vertices} vertices, {len(meshes.faces)} faces")
+    console.print(
+        f"{', '.join(map(str, files))}: {frames} frames, {vertices} vertices, {len(meshes.faces)} faces"
+    )
     if meshes.fit is not None:
         mean, p95 = meshes.fit.mean.mean(), meshes.fit.p95.max()
         console.print(

@@ -16,15 +16,14 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_expo
 
 from model import MeshSequence, Reconstructor, load_config
 from model.errors import Canceled, ModelError
-from model.meshes.writers import WRITERS
-from service.core.jobs.options import Format, OptionsError
+from service.core.jobs.options import OptionsError
 from service.core.jobs.record import Fit, Job, JobError, Mesh, Result, ResultFile
 from service.core.registry import ModelInfo
 from service.core.sequences.sequence import PointCloudSequence, SequenceError, read_sequence
 from service.core.trace import begin_trace
 from worker.checkpoints import served_checkpoint
 from worker.device import pick_device
-from worker.pipeline import reconstruct_sequence
+from worker.pipeline import reconstruct_sequence, write_meshes
 from worker.serving.context import WorkerContext
 from worker.serving.finalizer import Finalizer
 from worker.serving.progress import ProgressReport
@@ -149,10 +148,10 @@ class Runner:
         for number, kind in enumerate(job.options.formats):
             attempt.report("write", 0.95 + 0.05 * number / len(job.options.formats))
             with attempt.timed("write"):
-                name, data = _write(meshes, kind)
+                name, data = f"mesh{kind.suffix}", write_meshes(meshes, kind)
             attempt.report.require_wanted()
             with attempt.timed("store"):
-                self._store(job, name, data, WRITERS[kind].media_type)
+                self._store(job, name, data, kind.media_type)
             digest = hashlib.sha256(data).hexdigest()
             files.append(ResultFile(format=kind, name=name, bytes=len(data), sha256=digest))
         return files
@@ -208,11 +207,6 @@ def _is_out_of_memory(error: Exception) -> bool:
         return True
     # Torch has no class of its own for a CPU without memory.
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)
-
-
-def _write(meshes: MeshSequence, kind: Format) -> tuple[str, bytes]:
-    writer = WRITERS[kind]
-    return f"mesh{writer.extension}", writer.write(meshes)
 
 
 def _result(meshes: MeshSequence, files: list[ResultFile], timings: dict[str, float]) -> Result:

@@ -4,6 +4,7 @@ import io
 import zipfile
 from pathlib import Path
 
+from model.meshes.archives import write_ply_zip
 from model.meshes.glb import MAX_FRAMES
 from model.meshes.sequence import MeshSequence
 
@@ -14,7 +15,7 @@ def write_animation(meshes: MeshSequence, folder: Path, stem: str) -> list[Path]
     frames.mkdir(parents=True, exist_ok=True)
     for old in frames.glob("[0-9]" * 5 + ".ply"):  # of a longer one
         old.unlink()
-    with zipfile.ZipFile(io.BytesIO(meshes.write("ply"))) as archive:
+    with zipfile.ZipFile(io.BytesIO(write_ply_zip(meshes))) as archive:
         archive.extractall(frames)
     if len(meshes.times) > MAX_FRAMES:
         return [frames]

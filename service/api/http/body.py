@@ -104,7 +104,7 @@ def _from_json(values: Any, file: BinaryIO, query: list[tuple[str, str]]) -> Bod
         message = "upload_id is missing: wants the id that POST /uploads gave"
         faults.append(Fault("upload_id", message, repr(upload_id)[:100], "a string"))
         upload_id = ""
-    return Body(file, read_options(values, faults), upload_id)
+    return Body(file, read_options(Options, values, faults), upload_id)
 
 
 def measure(file: BinaryIO) -> tuple[int, str]:

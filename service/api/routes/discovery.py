@@ -9,7 +9,7 @@ from service import VERSION
 from service.api.dependencies import PartsDep
 from service.api.http.problems import responses
 from service.api.routes.page import page
-from service.core.jobs.options import Format
+from service.core.jobs.formats import Format
 
 router = APIRouter(tags=["health"])
 

@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse, StreamingResponse
 from service.api.dependencies import JobDep, PartsDep
 from service.api.http.etags import matches
 from service.api.http.problems import Problem, keyed_responses
-from service.core.jobs.options import Format
+from service.core.jobs.formats import Format
 from service.core.jobs.record import Job, ResultFile, State
 from service.core.object_store import RangeError, verified
 

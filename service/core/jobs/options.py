@@ -1,45 +1,52 @@
-"""What a caller may ask of a reconstruction, beside the file."""
+"""The options of a reconstruction."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self, TypeVar, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from service.core.addresses import check_address
+from service.core.jobs.formats import MAX_FRAMES, Format
 from service.core.sequences.errors import Fault
 from service.core.strict_json import read_json
 
 RETENTION_LIMIT = 7 * 24 * 3600  # seconds
-MAX_FRAMES = 1000  # in one result
 MAX_METADATA = 16_384  # characters of JSON
-MAX_GLB_FRAMES = 200  # morph targets that viewers are known to play
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 class OptionsError(Exception):
-    """Options that cannot be taken, with every fault."""
+    """Options that are not valid, with every fault."""
 
     code = "invalid_options"
 
     def __init__(self, faults: list[Fault]) -> None:
         self.faults = faults
-        super().__init__("; ".join(fault.message for fault in faults))
+        super().__init__("\n".join(map(str, faults)))
 
 
-class Format(StrEnum):
-    GLB = "glb"
-    OBJ = "obj"
-    PLY = "ply"
-    NPZ = "npz"
+class Color(StrEnum):
+    NONE = "none"
+    CORRESPONDENCE = "correspondence"
 
 
-# How the file is called that a caller wants → its format; OBJ comes as an archive of a file a frame.
-EXTENSIONS: Mapping[str, Format] = {".glb": Format.GLB, ".npz": Format.NPZ, ".zip": Format.OBJ}
+class Quality(StrEnum):
+    """Names in `model.reconstruction.quality`, which says what each of them computes."""
+
+    EXACT = "exact"
+    BALANCED = "balanced"
+    DRAFT = "draft"
 
 
-class Options(BaseModel):
-    """The options of one job; unknown ones are refused by name."""
+class ReconstructionOptions(BaseModel):
+    """What shapes the result, on a server or without one.
+
+    A field is all that an option needs: form fields, the query, command-line flags, the OpenAPI document and
+    the controls of the page are built from its type, bounds, title and description. All fields but `formats`
+    are arguments of `model.Reconstructor`.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -48,38 +55,32 @@ class Options(BaseModel):
         json_schema_extra={"not": {"required": ["frames", "fps"]}},
     )
 
-    model: Annotated[
-        str | None, Field(min_length=1, max_length=100, description="A name from `GET /models`.")
-    ] = None
     formats: Annotated[
-        tuple[Format, ...], Field(min_length=1, description="Files to write, comma-separated or repeated.")
+        tuple[Format, ...], Field(min_length=1, description="Output formats, one or several.")
     ] = (Format.GLB,)
-    frames: Annotated[int | None, Field(ge=2, le=MAX_FRAMES, description="Output frames, evenly spaced.")] = (
-        None
-    )
-    fps: Annotated[float | None, Field(gt=0, le=1000, description="Output frames a second.")] = None
-    resolution: Annotated[int | None, Field(ge=32, le=512, description="Grid cells a side.")] = None
-    threshold: Annotated[float | None, Field(gt=0, lt=1, description="Occupancy of the surface.")] = None
-    simplify: Annotated[int | None, Field(ge=4, description="Target number of faces.")] = None
-    color: Annotated[
-        Literal["none", "correspondence"],
-        Field(description="`correspondence` gives every particle one colour in all frames."),
-    ] = "none"
-    quality: Annotated[
-        Literal["exact", "balanced", "draft"],
-        Field(description="How near to the network's own answer, and so how slow."),
-    ] = "balanced"
-    webhook_url: Annotated[
-        str | None,
-        Field(
-            max_length=2000,
-            description="An https address that is told, signed, how the job ended.",
-            json_schema_extra={"format": "uri", "pattern": "^https?://[^/?#]"},
-        ),
+    frames: Annotated[
+        int | None,
+        Field(ge=2, le=MAX_FRAMES, description="Number of output frames, evenly spaced in time."),
     ] = None
-    metadata: Annotated[dict[str, Any], Field(description="A JSON object, returned as sent.")] = {}
-    expires_in: Annotated[
-        int | None, Field(ge=60, le=RETENTION_LIMIT, description="Seconds until the files are deleted.")
+    fps: Annotated[
+        float | None,
+        Field(gt=0, le=1000, title="Frames per second", description="Output frames per second."),
+    ] = None
+    color: Annotated[
+        Color, Field(description="`correspondence` gives each particle the same color in all frames.")
+    ] = Color.NONE
+    quality: Annotated[Quality, Field(description="`draft` is the fastest, `exact` the most accurate.")] = (
+        Quality.BALANCED
+    )
+    resolution: Annotated[
+        int | None,
+        Field(ge=32, le=512, description="Grid cells per side; rounded up to a grid that halves evenly."),
+    ] = None
+    threshold: Annotated[
+        float | None, Field(gt=0, lt=1, description="Occupancy probability at the surface.")
+    ] = None
+    simplify: Annotated[
+        int | None, Field(ge=4, title="Simplify to", description="Target number of faces.")
     ] = None
 
     @field_validator("formats", mode="before")
@@ -91,6 +92,51 @@ class Options(BaseModel):
         if not all(isinstance(part, str) for part in parts):
             return value  # the error tells which
         return tuple(dict.fromkeys(name.strip() for part in parts for name in part.split(",")))
+
+    @model_validator(mode="after")
+    def _one_rate(self) -> Self:
+        if self.frames is not None and self.fps is not None:
+            raise ValueError("frames and fps exclude each other: send one of them")
+        return self
+
+    def check_length(self, seconds: float, frames: int) -> None:
+        """Raise OptionsError if the result would have more frames than one of its formats can hold.
+
+        `seconds` and `frames` are the input's.
+        """
+        key = "fps" if self.fps is not None else "frames"
+        wanted = self.frames or (int(seconds * self.fps * (1 + 1e-9)) + 1 if self.fps else frames)
+        tightest = min(self.formats, key=lambda file_format: file_format.max_frames)
+        if wanted > (limit := tightest.max_frames):
+            message = f"{key}: found {wanted} output frames, {tightest} holds at most {limit}"
+            raise OptionsError([Fault(key, message, f"{wanted} output frames", f"at most {limit}")])
+        if wanted < 2:
+            message = f"fps: found 1 output frame in {seconds:g} s, wanted 2 or more"
+            raise OptionsError([Fault(key, message, "1 output frame", "2 or more")])
+
+
+class Options(ReconstructionOptions):
+    """The options of one job; unknown ones are refused by name."""
+
+    model: Annotated[
+        str | None, Field(min_length=1, max_length=100, description="A name from `GET /models`.")
+    ] = None
+    expires_in: Annotated[
+        int | None,
+        Field(
+            ge=60, le=RETENTION_LIMIT, title="Keep files for", description="Seconds until files are deleted."
+        ),
+    ] = None
+    webhook_url: Annotated[
+        str | None,
+        Field(
+            max_length=2000,
+            title="Webhook",
+            description="An https URL that receives a signed notification when the job ends.",
+            json_schema_extra={"format": "uri", "pattern": "^https?://[^/?#]"},
+        ),
+    ] = None
+    metadata: Annotated[dict[str, Any], Field(description="A JSON object, returned as sent.")] = {}
 
     @field_validator("webhook_url")
     @classmethod
@@ -105,35 +151,14 @@ class Options(BaseModel):
             raise ValueError(f"is {len(text)} characters of JSON, at most {MAX_METADATA} are kept")
         return read_json(text) if isinstance(value, str) else value
 
-    @model_validator(mode="after")
-    def _one_rate(self) -> Self:
-        if self.frames is not None and self.fps is not None:
-            raise ValueError("frames and fps exclude each other: send one of them")
-        return self
-
-    def check_length(self, seconds: float, frames: int) -> None:
-        """Raise OptionsError when the result would have more frames than its files can hold.
-
-        `seconds` and `frames` are the input's.
-        """
-        key = "fps" if self.fps is not None else "frames"
-        wanted = self.frames or (int(seconds * self.fps * (1 + 1e-9)) + 1 if self.fps else frames)
-        limit = MAX_GLB_FRAMES if Format.GLB in self.formats else MAX_FRAMES
-        if wanted > limit:
-            what = "a glb holds" if limit == MAX_GLB_FRAMES else "a result has"
-            message = f"{key}: found {wanted} output frames, {what} at most {limit}"
-            raise OptionsError([Fault(key, message, f"{wanted} frames", f"at most {limit} frames")])
-        if wanted < 2:
-            message = f"fps: found 1 output frame in {seconds:g} s, wanted 2 or more"
-            raise OptionsError([Fault(key, message, "1 frame", "at least 2 frames")])
-
 
 def parse_options(fields: Iterable[tuple[str, str]]) -> Options:
     """Options from form fields or a query string; every fault at once, each naming its field."""
     values: dict[str, Any] = {}
     faults = []
+    lists = {name for name, field in Options.model_fields.items() if get_origin(field.annotation) is tuple}
     for name, value in fields:
-        if name == "formats":
+        if name in lists:
             values.setdefault(name, []).append(value)
         elif name in values:
             faults.append(
@@ -141,13 +166,13 @@ def parse_options(fields: Iterable[tuple[str, str]]) -> Options:
             )
         else:
             values[name] = value
-    return read_options(values, faults)
+    return read_options(Options, values, faults)
 
 
-def read_options(values: Mapping[str, Any], faults: Sequence[Fault] = ()) -> Options:
+def read_options(kind: type[Kind], values: Mapping[str, Any], faults: Sequence[Fault] = ()) -> Kind:
     """Options from values by name; every fault at once, each naming its field, after those given."""
     try:
-        options = Options.model_validate(values)
+        options = kind.model_validate(values)
     except ValidationError as error:
         by_field = {str(e["loc"][:1]): _fault(e) for e in reversed(error.errors())}  # the first of each field
         raise OptionsError([*faults, *list(by_field.values())[::-1]]) from None

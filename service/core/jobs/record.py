@@ -7,7 +7,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, Field
 
-from service.core.jobs.options import Format, Options
+from service.core.jobs.formats import Format
+from service.core.jobs.options import Options
 
 OPEN_OWNER = "open"  # of every job where no keys are asked for
 Unit = Annotated[float, Field(ge=0, le=100)]

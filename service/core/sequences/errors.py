@@ -16,7 +16,11 @@ class Fault:
     wanted: str
 
     def __str__(self) -> str:
-        return f"{self.key}: {self.message} (found {self.found}; wanted {self.wanted})"
+        """The message with key, found and wanted, each where the message does not name it already."""
+        told = self.message if self.message.startswith(self.key) else f"{self.key}: {self.message}"
+        sides = (("found", self.found), ("wanted", self.wanted))
+        rest = [f"{side} {text}" for side, text in sides if text and text not in self.message]
+        return f"{told} ({'; '.join(rest)})" if rest else told
 
 
 class SequenceError(Exception):

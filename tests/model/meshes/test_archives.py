@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 import trimesh
 
+from model.meshes.archives import write_npz, write_obj_zip, write_ply_zip
 from model.meshes.sequence import MeshSequence
-from model.meshes.writers import WRITERS
+from service.core.jobs.formats import Format
+from worker.pipeline import write_meshes
+
+WRITERS = {"obj": write_obj_zip, "ply": write_ply_zip}
 
 
 def rolling_ball(frames=4, offset=0.0, scale=1.0, colored=True):
@@ -34,7 +38,7 @@ def read_frames(content, extension, frames):
 @pytest.mark.parametrize("kind", ["obj", "ply"])
 def test_every_frame_reads_back(kind, offset, scale, colored):
     meshes = rolling_ball(offset=offset, scale=scale, colored=colored)
-    manifest, frames = read_frames(WRITERS[kind].write(meshes), kind, 4)
+    manifest, frames = read_frames(WRITERS[kind](meshes), kind, 4)
     assert manifest == {
         "fps": pytest.approx(30),
         "times": meshes.times.tolist(),
@@ -53,7 +57,7 @@ def test_every_frame_reads_back(kind, offset, scale, colored):
 @pytest.mark.parametrize(("offset", "dtype"), [(0.0, np.float32), (1e6, np.float64)])
 def test_npz_reads_back(offset, dtype):
     meshes = rolling_ball(offset=offset)
-    data = np.load(io.BytesIO(meshes.write("npz")), allow_pickle=False)
+    data = np.load(io.BytesIO(write_npz(meshes)), allow_pickle=False)
     assert sorted(data.files) == ["colors", "faces", "times", "vertices"]
     assert data["vertices"].dtype == dtype
     np.testing.assert_allclose(data["vertices"], meshes.vertices, atol=2e-7, rtol=0)
@@ -62,16 +66,16 @@ def test_npz_reads_back(offset, dtype):
     np.testing.assert_array_equal(data["colors"], meshes.colors)
 
 
-@pytest.mark.parametrize("name", WRITERS)
-def test_the_same_meshes_give_the_same_bytes(name, monkeypatch):
-    first = WRITERS[name].write(rolling_ball())
+@pytest.mark.parametrize("file_format", Format)
+def test_the_same_meshes_give_the_same_bytes(file_format, monkeypatch):
+    first = write_meshes(rolling_ball(), file_format)
     monkeypatch.setattr("time.time", lambda: 2_000_000_000.0)
-    assert WRITERS[name].write(rolling_ball()) == first
-    assert WRITERS[name].write(rolling_ball(scale=1.1)) != first
+    assert write_meshes(rolling_ball(), file_format) == first
+    assert write_meshes(rolling_ball(scale=1.1), file_format) != first
 
 
 def test_a_mesh_without_extent_is_written():
     still = MeshSequence(np.full((2, 3, 3), 0.1), np.array([[0, 1, 2]]), [0.0, 1.0])
-    _, frames = read_frames(still.write("obj"), "obj", 2)
+    _, frames = read_frames(write_obj_zip(still), "obj", 2)
     np.testing.assert_allclose(frames[0].vertices, 0.1)
-    read_frames(still.write("ply"), "ply", 2)
+    read_frames(write_ply_zip(still), "ply", 2)

@@ -1,6 +1,10 @@
+import subprocess
+import sys
+
 import pytest
 
-from service.core.jobs.options import MAX_GLB_FRAMES, Format, Options, OptionsError, parse_options
+from service.core.jobs.formats import Format
+from service.core.jobs.options import Options, OptionsError, Quality, parse_options
 
 
 def test_defaults() -> None:
@@ -52,8 +56,8 @@ def test_all_faults_at_once() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (Options(frames=201), "a glb holds at most 200"),
-        (Options(fps=1000), "fps: found 501 output frames, a glb holds at most 200"),
+        (Options(frames=201), "glb holds at most 200"),
+        (Options(fps=1000), "fps: found 501 output frames, glb holds at most 200"),
         (Options(fps=1000, formats=(Format.OBJ,)), None),
         (Options(frames=201, formats=(Format.PLY, Format.NPZ)), None),
         (Options(fps=1), "found 1 output frame in 0.5 s"),
@@ -69,7 +73,15 @@ def test_a_result_longer_than_its_files_can_hold_is_refused(options: Options, wo
             options.check_length(seconds=0.5, frames=17)
 
 
-def test_the_limit_is_the_writers() -> None:
+def test_names_and_limits_are_the_models() -> None:
     from model.meshes.glb import MAX_FRAMES
+    from model.reconstruction.quality import DEFAULT, QUALITIES
 
-    assert MAX_GLB_FRAMES == MAX_FRAMES
+    assert Format.GLB.max_frames == MAX_FRAMES
+    assert set(Quality) == set(QUALITIES)
+    assert Options().quality == DEFAULT
+
+
+def test_options_need_no_numpy() -> None:
+    code = "import sys; sys.modules['numpy'] = None; import service.core.jobs.views"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,31 @@
+"""The output formats of a job, one line each."""
+
+from enum import StrEnum
+from typing import Self
+
+MAX_FRAMES = 1000  # in one result
+
+
+class Format(StrEnum):
+    """A format by name, with what gateway, client and worker need to know of it.
+
+    `writer` names the function from a `MeshSequence` to bytes as `module:function`; only the worker loads it.
+    """
+
+    suffix: str  # how file names end; formats without animation come as an archive of one file per frame
+    media_type: str
+    writer: str
+    max_frames: int
+
+    GLB = "glb", ".glb", "model/gltf-binary", "model.meshes.glb:write_glb", 200  # morph targets viewers play
+    OBJ = "obj", ".obj.zip", "application/zip", "model.meshes.archives:write_obj_zip"
+    PLY = "ply", ".ply.zip", "application/zip", "model.meshes.archives:write_ply_zip"
+    NPZ = "npz", ".npz", "application/x-npz", "model.meshes.archives:write_npz"
+
+    def __new__(
+        cls, name: str, suffix: str, media_type: str, writer: str, max_frames: int = MAX_FRAMES
+    ) -> Self:
+        made = str.__new__(cls, name)
+        made._value_ = name
+        made.suffix, made.media_type, made.writer, made.max_frames = suffix, media_type, writer, max_frames
+        return made
