@@ -12,7 +12,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 FROM ${BASE}
 # Home is /tmp: the only place that can be written to when the file system is read-only.
 RUN useradd --system --uid 10001 --home-dir /tmp --shell /usr/sbin/nologin oflow
-RUN printf '#!/bin/sh\nexec python -m service.cli "$@"\n' > /usr/local/bin/service && chmod 755 /usr/local/bin/service
+RUN printf '#!/bin/sh\nexec python -m service.cli "$@"\n' > /usr/local/bin/oflow && chmod 755 /usr/local/bin/oflow
 COPY --from=build /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/app \

@@ -36,9 +36,33 @@ RECONSTRUCT = [
     "32",
 ]
 TORCH = "torch==2.13.0"
+# Commands of other extras then name what to install.
+CLIENT = """
+import importlib.util, subprocess
+assert not importlib.util.find_spec("numpy")
+from service.client import Client
+for command, extra in (("oflow keys list", "gateway"), ("oflow up", "local,worker"), ("worker models", "worker")):
+    done = subprocess.run(["bin/" + command.split()[0], *command.split()[1:]], capture_output=True, text=True)
+    assert done.returncode == 2, done
+    assert done.stderr.endswith(f"pip install 'oflow[{extra}]'\\n"), done
+    assert len(done.stderr.splitlines()) == 1, done
+"""
+BARE = """
+import subprocess
+for command, extra in (("oflow", "client"), ("worker", "worker")):
+    done = subprocess.run(["bin/" + command], capture_output=True, text=True)
+    assert done.returncode == 2, done
+    assert done.stderr == f"This command needs typer: pip install 'oflow[{extra}]'\\n", done
+"""
 EXTRAS: dict[str, list[list[str]]] = {
-    "gateway": [["bin/python", "-c", GATEWAY]],
-    "worker": [RECONSTRUCT],
+    "": [["bin/python", "-c", BARE]],
+    "client": [
+        ["bin/oflow", "--version"],
+        ["bin/oflow", "reconstruct", "--help"],
+        ["bin/python", "-c", CLIENT],
+    ],
+    "gateway": [["bin/python", "-c", GATEWAY], ["bin/oflow", "--version"]],
+    "worker": [RECONSTRUCT, ["bin/worker", "--version"]],
     "train": [RECONSTRUCT],
     "local": [["bin/python", "-c", SERVERS], ["bin/python", "-c", GATEWAY]],
     "dev": [
@@ -61,6 +85,6 @@ def test_an_extra_works_alone(extra: str, tmp_path: Path) -> None:
     run([sys.executable, "-m", "venv", str(tmp_path)])
     if extra in ("worker", "train", "dev"):
         run(["bin/pip", "install", "--quiet", TORCH])  # the build that the machine is meant to have
-    run(["bin/pip", "install", "--quiet", f"{ROOT}[{extra}]"])
+    run(["bin/pip", "install", "--quiet", f"{ROOT}[{extra}]" if extra else str(ROOT)])
     for command in EXTRAS[extra]:
         run(command)

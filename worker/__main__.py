@@ -1,5 +1,17 @@
-"""`python -m worker`: the command `worker`."""
+"""The command `worker`. It imports nothing but the standard library until it runs."""
 
-from worker.commands.cli import main
+from service.core.extras import needs
 
-main()
+# Packages of the extra `train` alone.
+TRAINING = dict.fromkeys(("PIL", "matplotlib", "pandas", "sklearn", "tensorboard"), "train")
+
+
+def main() -> None:
+    with needs("worker", TRAINING):
+        from worker.commands.cli import app
+
+        app(prog_name="worker")
+
+
+if __name__ == "__main__":
+    main()

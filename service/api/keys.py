@@ -1,4 +1,4 @@
-"""Bearer keys: made and revoked by `service keys`, asked for at every request. Only their hashes are kept."""
+"""Bearer keys: made and revoked by `oflow keys`, asked for at every request. Only their hashes are kept."""
 
 import hashlib
 import hmac

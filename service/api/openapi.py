@@ -48,7 +48,7 @@ def _complete(document: dict[str, Any], *, keys: bool) -> None:
     document["webhooks"] = {"ended": {"post": _webhook()}}
     if keys:
         components["securitySchemes"] = {
-            "key": {"type": "http", "scheme": "bearer", "description": "A key made by `service keys create`."}
+            "key": {"type": "http", "scheme": "bearer", "description": "A key made by `oflow keys create`."}
         }
         document["security"] = [{"key": []}]
     _link(document)

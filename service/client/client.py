@@ -149,8 +149,8 @@ class Client:
         return JobView.model_validate(self._send("DELETE", f"/jobs/{job_id}").json())
 
     def models(self) -> list[dict[str, Any]]:
-        """What the workers have loaded."""
-        return list(self._send("GET", "/models").json()["models"])
+        """What `GET /models` lists: name, task, input and workers of each model."""
+        return list(self._send("GET", "/models").json())
 
     def _upload(self, path: Path) -> str:
         """Send a file past the gateway; returns the id to name it by."""

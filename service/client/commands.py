@@ -1,4 +1,4 @@
-"""The commands of `service` that talk to a gateway: reconstruct, status, download, list, cancel."""
+"""The commands of `oflow` that talk to a server."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from service.client.client import ADDRESS, Client, JobFailedError
 from service.client.retrying import ServiceError
-from service.core.jobs.flags import takes_options
+from service.core.flags import takes_options
 from service.core.jobs.formats import Format
 from service.core.jobs.options import Options
 from service.core.jobs.record import JobEvent, State
@@ -88,6 +88,16 @@ def cancel(job: JobId, address: Address = ADDRESS, key: Key = None) -> None:
     """Cancel an open job; of one that has ended, delete the files."""
     with _client(address, key) as client:
         typer.echo(f"{job} is {client.cancel(job).state}")
+
+
+def models(address: Address = ADDRESS, key: Key = None) -> None:
+    """List the models of the server: name, task, the input it reads, workers; `*` marks the default."""
+    with _client(address, key) as client:
+        for model in client.models():
+            frames, rows = model["input"]["frames"], model["input"]["corresponding"]
+            reads = f"{frames or 'any'} frames{' of corresponding points' if rows else ''}"
+            mark = "*" if model["default"] else " "
+            typer.echo(f"{mark} {model['name']}  {model['task']}  {reads}  {model['workers']} workers")
 
 
 def _follow(client: Client, job: JobView) -> JobView:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -35,3 +36,13 @@ def signals_held() -> Iterator[None]:
                 handler(late, frame)
             elif handler == signal.SIG_DFL:
                 signal.raise_signal(late)
+
+
+def exit_on_signals() -> None:
+    """End on SIGTERM and SIGHUP as on Ctrl-C, so that every part is stopped in turn."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _exit)
+
+
+def _exit(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import sysconfig
 import time
 from pathlib import Path
 from types import TracebackType
@@ -71,7 +70,7 @@ class LocalStack:
         self.environment = service_environment(redis_url, self.store) | {"OFLOW_PORT": str(self.port)}
         serve_http = [sys.executable, "-m", "service"]
         self.gateway = Gateway("gateway", serve_http, environment=self.environment, log=log)
-        serve = [str(Path(sysconfig.get_path("scripts")) / "worker"), "serve"]
+        serve = [sys.executable, "-m", "worker", "serve"]
         names = ["worker"] if workers == 1 else [f"worker-{number}" for number in range(1, workers + 1)]
         self.workers = [ManagedProcess(name, serve, environment=self.environment, log=log) for name in names]
         servers = [self.store] if self.redis is None else [self.redis, self.store]

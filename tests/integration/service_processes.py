@@ -1,11 +1,9 @@
 """The service's own processes for the tests, beside the real servers."""
 
 import sys
-import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -26,7 +24,7 @@ ANY_INPUT = ModelInfo(
     threshold=0.5,
 )
 Process = TypeVar("Process", bound=ManagedProcess)
-WORKER = str(Path(sysconfig.get_path("scripts")) / "worker")
+WORKER = [sys.executable, "-m", "worker"]
 
 
 class Gateway(ManagedProcess):
@@ -78,7 +76,7 @@ class Worker(ManagedProcess):
         threads = {"OMP_NUM_THREADS": "1"}  # two of them share two cores
         super().__init__(
             name,
-            [WORKER, "serve"],
+            [*WORKER, "serve"],
             environment=environment | threads,
             log=MergedLog(sys.__stderr__ or sys.stderr),
         )

@@ -3,10 +3,9 @@
 import hashlib
 import re
 import subprocess
-import sysconfig
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,7 +16,7 @@ from service.api.keys import KeyStore
 from service.core.jobs.store import JobStore
 from tests.integration.service_processes import Gateway, running
 
-SERVICE = str(Path(sysconfig.get_path("scripts")) / "service")
+OFLOW = [sys.executable, "-m", "service.cli"]
 FAR = "0" * 32
 
 
@@ -50,7 +49,7 @@ def submit(gateway: Gateway, text: str, file: bytes, **options: Any) -> httpx.Re
 
 def command(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [SERVICE, "keys", *arguments], env=environment, capture_output=True, text=True, timeout=60
+        [*OFLOW, "keys", *arguments], env=environment, capture_output=True, text=True, timeout=60
     )
 
 

@@ -146,7 +146,7 @@ def test_a_job_killed_at_its_deadline_is_failed_by_the_parent(
 
 def test_a_worker_without_its_model_ends_with_words_and_a_code(server_env: dict[str, str]) -> None:
     done = subprocess.run(
-        [WORKER, "serve", "--model", "pointcloud/oflow"],
+        [*WORKER, "serve", "--model", "pointcloud/oflow"],
         env=server_env,
         capture_output=True,
         text=True,

@@ -4,7 +4,7 @@ import base64
 import json
 import secrets
 import subprocess
-import sysconfig
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -23,7 +23,7 @@ from tests.conftest import redis_of
 from tests.integration.service_processes import Gateway, Worker, running
 
 MASTER = secrets.token_hex(24)
-SERVICE = str(Path(sysconfig.get_path("scripts")) / "service")
+OFLOW = [sys.executable, "-m", "service.cli"]
 
 
 class Run:
@@ -56,7 +56,7 @@ def run(
         "OFLOW_WEBHOOK_SECRET": MASTER,
     }
     made = subprocess.run(
-        [SERVICE, "keys", "create", "the lab"], env=environment, capture_output=True, text=True, check=True
+        [*OFLOW, "keys", "create", "the lab"], env=environment, capture_output=True, text=True, check=True
     )
     key = made.stdout.strip()
     owner = key.split("_")[1]
@@ -79,7 +79,7 @@ def run(
         _use(run, gateway, key, sample)
         _use_wrongly(run, gateway, key, sample)
         run.lines += subprocess.run(
-            [SERVICE, "keys", "list"], env=environment, capture_output=True, text=True, check=True
+            [*OFLOW, "keys", "list"], env=environment, capture_output=True, text=True, check=True
         ).stdout.splitlines()
         worker.kill()  # handing the second job back would take seconds
         gateway.stop()

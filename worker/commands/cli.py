@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from service.core.jobs.flags import takes_options
+from service.core.flags import Version, takes_options
 from service.core.jobs.options import ReconstructionOptions
 from service.core.jobs.targets import SUFFIXES, TargetError, plan_targets
 from worker.commands.data import app as data
@@ -39,8 +39,11 @@ app.command()(latent_interpolate)
 app.command()(transfer)
 app.command()(render)
 
-# Packages of the extra `train`.
-TRAINING_ONLY = {"PIL", "httpx", "matplotlib", "pandas", "sklearn", "tensorboard"}
+
+@app.callback()
+def root(version: Version = False) -> None:
+    pass
+
 
 Model = Annotated[str, typer.Option(help="A name under configs/, or a YAML file.")]
 Checkpoint = Annotated[
@@ -107,14 +110,3 @@ def sample(
         raise typer.BadParameter(f"there is no sample {name!r}: wants one of {', '.join(RECIPES)}")
     write_sample(name, target)
     typer.echo(f"{name} written to {target}")
-
-
-def main() -> None:
-    """The command, which names the extra to install where its packages are missing."""
-    try:
-        app()
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in TRAINING_ONLY:
-            raise
-        typer.echo(f"This command needs {error.name}: pip install 'oflow[train]'", err=True)
-        raise SystemExit(2) from None

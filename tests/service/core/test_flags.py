@@ -9,7 +9,7 @@ import typer
 from pydantic import BaseModel, Field
 from typer.testing import CliRunner
 
-from service.core.jobs.flags import takes_options
+from service.core.flags import takes_options
 from service.core.jobs.formats import Format
 from service.core.jobs.options import Options
 

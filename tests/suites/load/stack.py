@@ -2,7 +2,6 @@
 
 import io
 import sys
-import sysconfig
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,7 +22,7 @@ from service.local.stack import service_environment
 
 KEPT_LINES = 5000
 MIB = 2**20
-WORKER = str(Path(sysconfig.get_path("scripts")) / "worker")
+WORKER = [sys.executable, "-m", "worker"]
 
 
 class QuietLog(MergedLog):
@@ -101,7 +100,7 @@ def running_stack(directory: Path, **settings: str) -> Iterator[Stack]:
     environment = service_environment(redis.url, store)
     environment |= {"OMP_NUM_THREADS": "1", "OFLOW_AUTH": "keys", "OFLOW_LOG_FORMAT": "json"}
     environment |= {f"OFLOW_{name.upper()}": value for name, value in settings.items()}
-    worker = ManagedProcess("worker", [WORKER, "serve"], environment=environment, log=log)
+    worker = ManagedProcess("worker", [*WORKER, "serve"], environment=environment, log=log)
     worker.grace = 15.0
     gateway = Gateway(environment, log)
     with ExitStack() as stack:

@@ -109,12 +109,3 @@ def test_serve_without_settings_says_what_is_missing() -> None:
     assert done.returncode == 1
     assert "OFLOW_REDIS_URL" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_measuring_without_its_packages_says_what_to_install(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['pandas'] = None")
-    command = [sys.executable, "-m", "worker", "score", "bodies"]
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.returncode == 2
-    assert done.stderr.strip() == "This command needs pandas: pip install 'oflow[train]'"

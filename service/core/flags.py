@@ -1,4 +1,4 @@
-"""Options as command-line flags: each field of an options model becomes a Typer option."""
+"""Command-line flags: each field of an options model becomes one; and `--version`."""
 
 import inspect
 from collections.abc import Callable
@@ -9,7 +9,20 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from service import VERSION
 from service.core.jobs.options import OptionsError, read_options
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(VERSION)
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+]
 
 
 def takes_options(kind: type[BaseModel]) -> Callable[[Callable[..., None]], Callable[..., None]]:

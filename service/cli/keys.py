@@ -1,0 +1,88 @@
+"""`oflow keys`: make, list and revoke the keys of a gateway."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.core.extras import needs
+
+if TYPE_CHECKING:  # packages of a gateway, which a client need not have
+    from service.api.keys import KeyStore
+    from service.core.settings import Settings
+
+keys = typer.Typer(
+    help="Bearer keys of a gateway, which OFLOW_… environment variables describe.", no_args_is_help=True
+)
+
+
+@keys.command()
+@needs("gateway")
+def create(
+    name: Annotated[str, typer.Argument(help="Who the key is for.")],
+    rate_limit: Annotated[
+        int | None, typer.Option(min=1, help="Requests per minute; default: OFLOW_RATE_LIMIT.")
+    ] = None,
+    open_jobs: Annotated[
+        int | None, typer.Option(min=1, help="Jobs that may be open at once; default: OFLOW_OPEN_JOBS.")
+    ] = None,
+) -> None:
+    """Create a key and print it once; only its hash is stored."""
+    from service.api.webhooks import secret_text
+    from service.core.settings import get_settings
+
+    settings = get_settings()
+    with _keys(settings) as store:
+        key, text = store.create(name, rate_limit, open_jobs)
+    typer.echo(text)
+    typer.echo(f"Created key {key.id} for {name}. It will not be shown again.", err=True)
+    if settings.webhook_secret is not None:
+        typer.echo(f"Its webhooks are signed with {secret_text(settings, key.id)}", err=True)
+
+
+@keys.command("list")
+@needs("gateway")
+def list_keys() -> None:
+    """List the keys: id, creation date, limits, state, name."""
+    from service.core.settings import get_settings
+
+    settings = get_settings()
+    with _keys(settings) as store:
+        known = list(store.all())
+    for key in known:
+        limits = f"{key.rate_limit or settings.rate_limit}/min {key.open_jobs or settings.open_jobs} jobs"
+        state = f"revoked {key.revoked_at:%Y-%m-%d}" if key.revoked_at else "active"
+        typer.echo(f"{key.id}  {key.created_at:%Y-%m-%d}  {limits}  {state}  {key.name}")
+
+
+@keys.command()
+@needs("gateway")
+def revoke(key_id: Annotated[str, typer.Argument(help="An id from `oflow keys list`.")]) -> None:
+    """Revoke a key. Its jobs continue and expire as usual."""
+    from service.core.settings import get_settings
+
+    with _keys(get_settings()) as store:
+        key = store.revoke(key_id)
+    if key is None:
+        typer.echo(f"There is no key {key_id!r}: `oflow keys list` shows them", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"Revoked key {key.id} of {key.name}")
+
+
+@contextmanager
+def _keys(settings: "Settings") -> "Iterator[KeyStore]":
+    """The keys; exits with one line if Redis does not answer."""
+    from redis import Redis
+    from redis.exceptions import RedisError
+
+    from service.api.keys import KeyStore
+
+    url = settings.redis_url.get_secret_value()
+    try:
+        yield KeyStore(
+            Redis.from_url(url, decode_responses=True, socket_connect_timeout=3, socket_timeout=5, retry=None)
+        )
+    except RedisError as error:
+        typer.echo(f"The Redis in OFLOW_REDIS_URL does not answer: {error}", err=True)
+        raise typer.Exit(1) from None
