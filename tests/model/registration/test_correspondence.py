@@ -5,6 +5,7 @@ import pytest
 import trimesh
 
 from model.registration.correspondence import filter_paths, find_correspondence
+from model.registration.corresponding import track_corresponding
 from model.registration.interpolation import carry_along
 from model.registration.kernels import Floats, Ints
 from model.registration.stillness import is_still
@@ -122,3 +123,48 @@ def test_a_sequence_of_one_pose_is_still() -> None:
     moving = [draw(bend(vertices, phase / 5), faces, 600, rng) for phase in PHASES]
     assert not is_still(moving, corresponding=False)
     assert not is_still(list(paths(300)[0]), corresponding=True)
+
+
+def test_tracking_along_particles_needs_no_search() -> None:
+    noisy, _ = paths(400, 0.001)
+    vertices, faces = solid()
+    exact = np.stack([bend(vertices, phase) for phase in PHASES])
+    asked: list[Floats] = []
+
+    def surface(points: Floats) -> tuple[Floats, Ints]:  # the true one, in the place and size of the points
+        asked.append(points)
+        key = int(np.argmin([_shape_apart(points, frame) for frame in noisy]))
+        size = np.sqrt(points.var(axis=0).sum() / noisy[key].var(axis=0).sum())
+        return (exact[key] - noisy[key].mean(axis=0)) * size + points.mean(axis=0), faces
+
+    result = track_corresponding(noisy, PHASES, surface)
+    assert len(asked) == 1
+    assert np.linalg.norm(result.vertices - exact, axis=2).mean() < 0.004
+    assert result.residuals.max() < 0.02
+    assert result.confidence.shape == exact.shape[:2]
+    between = result.at(np.array([0.3, 0.55]))
+    truth = np.stack([bend(vertices, phase) for phase in (0.3, 0.55)])
+    assert np.linalg.norm(between - truth, axis=2).mean() < 0.004
+    np.testing.assert_allclose(result.at(PHASES), result.vertices, atol=1e-9)
+
+
+def _shape_apart(first: Floats, second: Floats) -> float:
+    first, second = ((c - c.mean(axis=0)) / np.sqrt(c.var(axis=0).sum()) for c in (first, second))
+    return float(((first - second) ** 2).sum())
+
+
+def test_a_cut_is_not_bridged() -> None:
+    _, exact = paths(200)
+    leap = exact.copy()
+    leap[4:, :, 0] += 3
+    sphere = trimesh.creation.icosphere(subdivisions=2)
+
+    def surface(points: Floats) -> tuple[Floats, Ints]:
+        return np.asarray(sphere.vertices) * points.std() + points.mean(axis=0), np.asarray(
+            sphere.faces, np.int64
+        )
+
+    result = track_corresponding(leap, PHASES, surface)
+    assert result.jumps == [4]
+    before, after = result.at((PHASES[3] + PHASES[4]) / 2 + np.array([-0.01, 0.01]))
+    assert np.median((after - before)[:, 0]) == pytest.approx(3, abs=0.3)

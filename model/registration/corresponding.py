@@ -1,0 +1,87 @@
+"""From corresponding points to the paths of a template's particles: no search, for the paths are known."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
+from scipy.spatial import cKDTree
+
+from model.errors import Canceled
+from model.registration.clouds import Cloud, make_cloud, nearest
+from model.registration.correspondence import filter_paths
+from model.registration.interpolation import carry_along
+from model.registration.kernels import Floats
+from model.registration.keyframes import candidates, jumps
+from model.registration.pull import pull
+from model.registration.tracking import REACH, SIZE, Extract, Tracking
+
+
+def track_corresponding(
+    points: Floats,
+    times: Floats,
+    extract: Extract,
+    valid: NDArray[np.bool_] | None = None,
+    is_canceled: Callable[[], bool] | None = None,
+) -> Tracking:
+    """Carry a surface along corresponding points [T, N, 3] at times [T], as `track` does along others.
+
+    `valid` [T, N] says which points to believe. The template is the surface of the frame whose points lie
+    furthest apart, put on them.
+    """
+    paths = filter_paths(points, valid).points  # [T, R, 3]
+    centers = paths.mean(axis=1)  # [T, 3]
+    center = np.median(centers, axis=0)
+    apart = ((paths - centers[:, None]) ** 2).sum(axis=2).mean(axis=1)  # [T], squared
+    size = SIZE * float(np.median(np.sqrt(apart)))
+    paths = (paths - center) / size
+    clouds = [make_cloud(cloud) for cloud in paths]
+    (key,) = candidates(clouds, 1)
+    vertices, faces = extract(clouds[key].points)
+    faces = np.ascontiguousarray(faces, np.int64)
+    if is_canceled is not None and is_canceled():
+        raise Canceled("the registration was canceled")
+    vertices = pull(np.asarray(vertices, np.float64), faces, clouds[key].points, REACH)
+    moved = carry_along(vertices, faces, paths, key)  # [T, V, 3]
+    cuts = jumps(clouds)
+    return Tracking(
+        vertices=moved * size + center,
+        faces=faces,
+        keyframe=key,
+        residuals=size * np.array([_residual(v, c) for v, c in zip(moved, clouds, strict=True)]),
+        confidence=np.stack([_confidence(v, c) for v, c in zip(moved, clouds, strict=True)]),
+        jumps=cuts,
+        at=_between(moved * size + center, times, cuts),
+    )
+
+
+def _residual(vertices: Floats, cloud: Cloud) -> float:
+    return float(nearest(cKDTree(vertices), cloud.points)[0].mean())
+
+
+def _confidence(vertices: Floats, cloud: Cloud) -> Floats:
+    return np.asarray(np.exp(-((nearest(cloud.tree, vertices)[0] / (4 * cloud.spacing)) ** 2)))
+
+
+def _between(vertices: Floats, times: Floats, cuts: list[int]) -> Callable[[Floats], Floats]:
+    """Times [W] → vertices [W, V, 3] on natural cubic splines through the frames of each take."""
+
+    def at(wanted: Floats) -> Floats:
+        result = np.empty((len(wanted), *vertices.shape[1:]))
+        wanted = np.clip(wanted, times[0], times[-1])
+        bounds = [0, *cuts, len(times)]
+        for begin, end in pairwise(bounds):
+            # A time between two takes belongs to the nearer one.
+            left = -np.inf if begin == 0 else (times[begin - 1] + times[begin]) / 2
+            right = np.inf if end == len(times) else (times[end - 1] + times[end]) / 2
+            inside = (wanted >= left) & (wanted < right)
+            take = vertices[begin:end]
+            if end - begin == 1:
+                result[inside] = take
+            elif inside.any():
+                held = np.clip(wanted[inside], times[begin], times[end - 1])
+                result[inside] = CubicSpline(times[begin:end], take, bc_type="natural")(held)
+        return result
+
+    return at
