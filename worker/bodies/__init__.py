@@ -6,10 +6,10 @@ vertices = animate(rig, rig.draw_body(rng), "punching", rng)                 # [
 points = draw_surface_points(vertices[0], rig.faces, 300, rng).on(vertices)  # [50, 300, 3]
 """
 
+from model.meshes.sampling import SurfacePoints, draw_surface_points
 from worker.bodies.animation import FRAMES_PER_SECOND, animate
 from worker.bodies.motions import ACTIONS
 from worker.bodies.rig import Body, Rig, load_rig
-from worker.bodies.sampling import SurfacePoints, draw_surface_points
 
 __all__ = [
     "ACTIONS",

@@ -10,8 +10,8 @@ from torch.utils.data import Dataset
 from model.config.schema import Config
 from model.errors import ConfigError
 from model.losses import needed_fields
+from model.meshes.sampling import Surface
 from worker.bodies import ACTIONS
-from worker.bodies.sampling import Surface
 from worker.bodies.scenes import EASING, HELD_OUT_ADULTS, TRAINING_ADULTS, Scenes
 from worker.data.images import as_inputs, check_settings
 from worker.data.inside import inside

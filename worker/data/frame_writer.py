@@ -11,8 +11,8 @@ import trimesh
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from model.meshes.sampling import Surface, SurfacePoints
 from worker.bodies.rig import Floats
-from worker.bodies.sampling import Surface, SurfacePoints
 from worker.data.inside import inside
 from worker.rendering.films import View, render
 from worker.rendering.pictures import Pixels

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from worker.bodies.sampling import Surface
+from model.meshes.sampling import Surface
 from worker.bodies.scenes import HELD_OUT_ADULTS, TRAINING_ADULTS, Scenes
 from worker.data.inside import inside
 from worker.solids.surfaces import BOX, NEAR_SHARE, OFFSETS, Shapes

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from model.meshes.sequence import MeshSequence
 from model.reconstruction.normalization import UnitBox
-from worker.bodies.sampling import draw_surface_points
+from model.meshes.sampling import draw_surface_points
 from worker.tasks.given_meshes import EndsFlow
 from worker.tasks.interpolation import blend
 from worker.tasks.loaded import LoadedModel

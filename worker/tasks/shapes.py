@@ -8,7 +8,7 @@ import numpy as np
 import trimesh
 from numpy.typing import NDArray
 
-from worker.bodies.sampling import draw_surface_points
+from model.meshes.sampling import draw_surface_points
 from worker.data.errors import DataError
 from worker.data.frames import read_arrays
 from worker.data.mesh_sequences import EXTENSIONS

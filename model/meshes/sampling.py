@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.bodies.rig import Floats
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class SurfacePoints:
     """Particles fixed to the triangles of a mesh."""
 
-    corners: NDArray[np.int32]  # [N, 3], vertex numbers of the triangle of each particle
+    corners: NDArray[np.integer]  # [N, 3], vertex numbers of the triangle of each particle
     weights: Floats  # [N, 3], barycentric coordinates, rows sum to 1
 
     def on(self, vertices: Floats) -> Floats:
@@ -24,7 +24,7 @@ class SurfacePoints:
 class Surface:
     """A mesh of vertices [V, 3] and faces [F, 3] to draw particles from, more than once."""
 
-    def __init__(self, vertices: Floats, faces: NDArray[np.int32]) -> None:
+    def __init__(self, vertices: Floats, faces: NDArray[np.integer]) -> None:
         self.faces = faces
         a, b, c = (vertices[faces[:, k]] for k in range(3))
         self.normals = np.cross(b - a, c - a)  # [F, 3], as long as twice the area
@@ -41,7 +41,7 @@ class Surface:
 
 
 def draw_surface_points(
-    vertices: Floats, faces: NDArray[np.int32], count: int, rng: np.random.Generator
+    vertices: Floats, faces: NDArray[np.integer], count: int, rng: np.random.Generator
 ) -> SurfacePoints:
     """`count` particles, uniform by area on the mesh of these vertices [V, 3] and faces [F, 3]."""
     return Surface(vertices, faces).draw(count, rng)
