@@ -44,7 +44,8 @@ def server_env(redis_server: RedisServer, object_store: ObjectStore) -> dict[str
 def settings(server_env: dict[str, str]) -> Settings:
     """The settings that a process started with `server_env` has, for parts of the service in this one."""
     names = {f"OFLOW_{field.upper()}": field for field in Settings.model_fields}
-    return Settings(**{field: server_env[name] for name, field in names.items() if name in server_env})
+    values: dict[str, Any] = {field: server_env[name] for name, field in names.items() if name in server_env}
+    return Settings(**values)
 
 
 @pytest.fixture(scope="module")

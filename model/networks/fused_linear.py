@@ -51,7 +51,7 @@ def _fuses(weight: Tensor) -> bool:
     """Whether this build of torch has the operators that its compiler uses for such layers on a CPU."""
     return (
         weight.device.type == "cpu"
-        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and torch.backends.mkldnn.is_available()
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
         and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
     )

@@ -103,7 +103,7 @@ class Reconstructor:
     @torch.inference_mode()
     def __call__(
         self,
-        points: Sequence[ArrayLike],
+        points: Sequence[ArrayLike] | NDArray[Any],
         times: ArrayLike | None = None,
         corresponding: bool = True,
         *,
@@ -186,7 +186,7 @@ class Reconstructor:
         )
 
     def _normalize(
-        self, points: Sequence[ArrayLike], corresponding: bool, box: UnitBox | None
+        self, points: Sequence[ArrayLike] | NDArray[Any], corresponding: bool, box: UnitBox | None
     ) -> tuple[UnitBox, NDArray[np.float32]]:
         """The unit box of the first frame, and all frames in its coordinates [T, N, 3]."""
         reads = (

@@ -10,6 +10,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -34,7 +35,9 @@ def write_sequence(sequence: Path, rng: np.random.Generator) -> None:
     for folder in ("pcl_seq", "points_seq"):
         (sequence / folder).mkdir(parents=True)
         for frame in range(FRAMES):
-            arrays = {"points": rng.random((POINTS, 3), np.float32).astype(np.float16) - np.float16(0.5)}
+            arrays: dict[str, Any] = {
+                "points": rng.random((POINTS, 3), np.float32).astype(np.float16) - np.float16(0.5)
+            }
             if folder == "points_seq":
                 arrays["occupancies"] = np.packbits(rng.random(POINTS) < 0.02)
             np.savez(sequence / folder / f"{frame:08d}.npz", **arrays, loc=np.zeros(3, np.float16), scale=1.8)
@@ -96,9 +99,9 @@ def main() -> None:
                 packed_aside(root, aside)
     table = Table("files", ".npz", "packed", "times", title=f"Training items a second, median of {ROUNDS}")
     for forget, name in ((False, "in memory"), (True, "on disk")):
-        plain, packed = speeds[False, forget], speeds[True, forget]
-        ratio = statistics.median(p / n for p, n in zip(packed, plain, strict=True))
-        row = (statistics.median(plain), statistics.median(packed), ratio)
+        slow, fast = speeds[False, forget], speeds[True, forget]
+        ratio = statistics.median(p / n for p, n in zip(fast, slow, strict=True))
+        row = (statistics.median(slow), statistics.median(fast), ratio)
         table.add_row(name, *(f"{value:.1f}" for value in row))
     console.print(table)
 

@@ -103,4 +103,4 @@ def _print(load: float, served: dict[str, float], alone: dict[str, Any]) -> None
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

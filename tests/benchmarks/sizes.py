@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -66,7 +67,7 @@ def measure(shipped: Reconstructor) -> Iterator[tuple[str, Sizes]]:
     rng = np.random.default_rng(0)
     # Beyond those of the sample, points stand there several times, with a little noise.
     drawn = {n: rng.choice(20_000, n, replace=n > 20_000) for n in (32, 100, 300, 1000, 10_000, 100_000)}
-    clouds = {n: dense["points"][:, rows] for n, rows in drawn.items()}
+    clouds: dict[int, NDArray[Any]] = {n: dense["points"][:, rows] for n, rows in drawn.items()}
     noisy = {n: cloud + rng.normal(0, 1e-3, cloud.shape) for n, cloud in clouds.items()}
     yield "points a frame", {n: seconds(shipped, cloud, dense["times"]) for n, cloud in noisy.items()}
     grids = (32, 64, 128, 256, 512)

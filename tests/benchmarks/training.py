@@ -38,6 +38,7 @@ DATA = {"dataset": "bodies", "train_split": "train"}
 def network(name: str, training: dict[str, Any]) -> tuple[OccupancyFlow, Config]:
     config = load_config(name, {"data": DATA, "model": {"loss_corr": True}, "training": training})
     net = build_model(config).train()
+    assert isinstance(net, OccupancyFlow)
     load_checkpoint(find_checkpoint(config), net)
     return net, config
 

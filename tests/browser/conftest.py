@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Browser
 
 BROWSER_FLAGS = [
     "--no-sandbox",
@@ -18,7 +19,7 @@ BROWSER_FLAGS = [
 
 
 @pytest.fixture(scope="module")  # no longer: its event loop would be in the way of others
-def browser() -> Iterator:
+def browser() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

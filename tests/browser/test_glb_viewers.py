@@ -7,21 +7,33 @@ import json
 import shutil
 import subprocess
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import trimesh
 from PIL import Image
+from playwright.sync_api import Browser, Page
 
 from model.meshes.colors import correspondence_colors
 from model.meshes.glb import write_glb
 from model.meshes.sequence import MeshSequence
 
+Validate = Callable[[bytes], dict[str, Any]]  # GLB → report
+Play = Callable[[bytes], Page]
+
 HERE = Path(__file__).parent
 
 
-def worm(frames=9, offset=(0.0, 0.0, 0.0), start=0.0, colored=True, scale=1.0):
+def worm(
+    frames: int = 9,
+    offset: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    start: float = 0.0,
+    colored: bool = True,
+    scale: float = 1.0,
+) -> MeshSequence:
     """A long ellipsoid that bends like a worm and travels along x."""
     sphere = trimesh.creation.icosphere(subdivisions=4)
     rest = sphere.vertices * [0.3, 1.3, 0.3]
@@ -34,7 +46,7 @@ def worm(frames=9, offset=(0.0, 0.0, 0.0), start=0.0, colored=True, scale=1.0):
 
 
 @pytest.fixture(scope="session")
-def node_modules():
+def node_modules() -> Path:
     """The pinned packages of package-lock.json, installed once beside it."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
@@ -49,8 +61,8 @@ def node_modules():
 
 
 @pytest.fixture
-def validate(node_modules, tmp_path):
-    def run(glb):
+def validate(node_modules: Path, tmp_path: Path) -> Validate:
+    def run(glb: bytes) -> dict[str, Any]:
         path = tmp_path / "clip.glb"
         path.write_bytes(glb)
         command = ["node", "validate.mjs", str(path)]
@@ -71,37 +83,40 @@ def validate(node_modules, tmp_path):
     ],
     ids=["usual", "still", "far", "longest"],
 )
-def test_validator_has_nothing_to_say(validate, shape, normals, colored):
+def test_validator_has_nothing_to_say(
+    validate: Validate, shape: dict[str, Any], normals: bool, colored: bool
+) -> None:
     report = validate(write_glb(worm(**shape, colored=colored), normals))
     assert report["issues"]["messages"] == []
     assert report["info"]["animationCount"] == (shape["frames"] > 1)
     assert report["info"]["totalVertexCount"] == worm().vertices.shape[1]
 
 
-def test_validator_accepts_points_without_a_normal_and_large_meshes(validate):
+def test_validator_accepts_points_without_a_normal_and_large_meshes(validate: Validate) -> None:
     """Crushed faces have no direction, and beyond 65,535 vertices indices take four bytes."""
     sphere = trimesh.creation.icosphere(subdivisions=7)
     crushed = np.stack([sphere.vertices, 0 * sphere.vertices])
     assert crushed.shape[1] > 65535
-    report = validate(MeshSequence(crushed, sphere.faces, [0.0, 1.0]).to_glb())
+    report = validate(MeshSequence(crushed, sphere.faces, np.array([0.0, 1.0])).to_glb())
     assert report["issues"]["messages"] == []
 
 
 @pytest.fixture
-def play(browser, node_modules):
+def play(browser: Browser, node_modules: Path) -> Iterator[Play]:
     """Open a GLB in the player; the page has `player.positions(seconds)` and `player.pose(seconds)`."""
-    clip = {}
+    clip: dict[str, bytes] = {}
 
     class Handler(http.server.SimpleHTTPRequestHandler):
-        def do_GET(self):
+        def do_GET(self) -> None:
             if self.path != "/clip.glb":
                 return super().do_GET()
             self.send_response(200)
             self.send_header("Content-Type", "model/gltf-binary")
             self.end_headers()
-            return self.wfile.write(clip["glb"])
+            self.wfile.write(clip["glb"])
+            return None
 
-        def log_message(self, *arguments):
+        def log_message(self, *arguments: Any) -> None:
             pass
 
     handler = functools.partial(Handler, directory=HERE)
@@ -112,7 +127,7 @@ def play(browser, node_modules):
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
 
-        def open_clip(glb):
+        def open_clip(glb: bytes) -> Page:
             clip["glb"] = glb
             page.goto(f"http://127.0.0.1:{server.server_port}/player.html")
             page.wait_for_function("window.player", timeout=60_000)
@@ -125,7 +140,9 @@ def play(browser, node_modules):
 
 
 @pytest.mark.parametrize("offset", [(0.0, 0.0, 0.0), (5e5, -4e6, 120.0)], ids=["origin", "far"])
-def test_three_js_plays_the_frames_and_what_lies_between(play, offset):
+def test_three_js_plays_the_frames_and_what_lies_between(
+    play: Play, offset: tuple[float, float, float]
+) -> None:
     meshes = worm(offset=offset, start=3.0)
     page = play(meshes.to_glb())
     assert page.evaluate("player.channels") == [[["sequence.morphTargetInfluences", 9]]]
@@ -138,7 +155,7 @@ def test_three_js_plays_the_frames_and_what_lies_between(play, offset):
     np.testing.assert_allclose(between, expected, atol=1e-6, rtol=1e-15)
 
 
-def test_three_js_draws_it_in_colour_and_it_moves(play, tmp_path):
+def test_three_js_draws_it_in_colour_and_it_moves(play: Play, tmp_path: Path) -> None:
     page = play(worm().to_glb())
     shots = []
     for seconds in (0.0, 0.5):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import Browser, Page, Route
 
 from service.api.keys import KeyStore
 from service.core.jobs.record import JobError, Progress
@@ -20,6 +21,8 @@ from service.core.settings import Settings
 from tests.conftest import redis_of
 from tests.integration.service_processes import Gateway, Worker, running
 
+Visit = Callable[..., Page]
+
 STILL = {"viewport": {"width": 900, "height": 600}, "reduced_motion": "reduce"}  # nothing plays by itself
 LONG = 60_000  # milliseconds: the machine may be busy
 VIOLATIONS = """addEventListener("securitypolicyviolation", (event) =>
@@ -27,7 +30,7 @@ VIOLATIONS = """addEventListener("securitypolicyviolation", (event) =>
 
 
 @pytest.fixture
-def visit(browser) -> Iterator[Callable]:
+def visit(browser: Browser) -> Iterator[Visit]:
     """Open a gateway's page. In the end nothing was asked of another host, and nothing complained.
 
     `refusals`: a pattern of answers that the browser is expected to log.
@@ -35,7 +38,7 @@ def visit(browser) -> Iterator[Callable]:
     contexts, outside, complaints = [], [], []
     expected = ["$^"]
 
-    def open_page(gateway: Gateway, path: str = "/", refusals: str = "$^", **options: Any):
+    def open_page(gateway: Gateway, path: str = "/", refusals: str = "$^", **options: Any) -> Page:
         address = str(gateway.client.base_url).rstrip("/")
         expected.append(refusals)
         context = browser.new_context(**{**STILL, **options})
@@ -65,7 +68,7 @@ def visit(browser) -> Iterator[Callable]:
     assert [line for line in complaints if not any(re.search(pattern, line) for pattern in expected)] == []
 
 
-def until(page, condition: str) -> None:
+def until(page: Page, condition: str) -> None:
     """Wait for an expression of JavaScript; `wait_for_function` would need eval, which the policy forbids."""
     end = time.monotonic() + LONG / 1000
     while not page.evaluate(condition):
@@ -73,7 +76,7 @@ def until(page, condition: str) -> None:
         page.wait_for_timeout(20)
 
 
-def picture(page) -> np.ndarray:
+def picture(page: Page) -> np.ndarray:
     shot = page.locator("#canvas").screenshot()
     return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int)  # [H, W, 3]
 
@@ -82,23 +85,29 @@ def changed(one: np.ndarray, other: np.ndarray) -> float:
     return float((np.abs(one - other).max(axis=2) > 30).mean())
 
 
-def at(page, key: str) -> np.ndarray:
+def at(page: Page, key: str) -> np.ndarray:
     """The picture at the beginning (Home) or the end of the clip."""
     page.locator("#scrub").press(key)
     assert page.locator("#play").get_attribute("aria-label") == "Play"
     return picture(page)
 
 
-def pick(page, sample: str) -> None:
+def label(page: Page, selector: str, attribute: str) -> str:
+    return page.locator(selector).get_attribute(attribute) or ""
+
+
+def pick(page: Page, sample: str) -> None:
     page.get_by_role("button", name=sample).click()
     page.wait_for_selector("#submit:enabled")
 
 
-def wait_for_state(page, state: str) -> None:
+def wait_for_state(page: Page, state: str) -> None:
     page.wait_for_selector(f"#state[data-state={state}]")
 
 
-def test_a_sample_becomes_a_playing_mesh(visit, gateway: Gateway, worker: Worker, tmp_path: Path) -> None:
+def test_a_sample_becomes_a_playing_mesh(
+    visit: Visit, gateway: Gateway, worker: Worker, tmp_path: Path
+) -> None:
     page = visit(gateway, reduced_motion="no-preference")
     pick(page, "Knees")
     page.wait_for_selector("#canvas:visible")
@@ -116,18 +125,18 @@ def test_a_sample_becomes_a_playing_mesh(visit, gateway: Gateway, worker: Worker
     first, last = at(page, "Home"), at(page, "End")
     assert changed(first, points) > 0.02
     assert changed(first, last) > 0.02
-    assert "frame 17 of 17" in page.locator("#scrub").get_attribute("aria-valuetext")
+    assert "frame 17 of 17" in label(page, "#scrub", "aria-valuetext")
     for toggle in ("Wireframe", "Colours", "Input points", "Z is up"):
         before = picture(page)
         page.get_by_role("checkbox", name=toggle).click()
         page.wait_for_timeout(50)  # one frame
         assert changed(before, picture(page)) > 0.001, toggle
 
-    job_id = re.search(r"/#job=([0-9a-f]{32})$", page.url)[1]
+    job_id = page.url.rpartition("/#job=")[2]
     job = gateway.client.get(f"/jobs/{job_id}").json()
     assert (job["options"]["resolution"], job["options"]["color"]) == (32, "correspondence")
     assert str(job["result"]["mesh"]["vertices"]) in page.locator("#facts").inner_text().replace(",", "")
-    assert "of 17, 95 % of the points" in page.locator("#fit svg").get_attribute("aria-label")
+    assert "of 17, 95 % of the points" in label(page, "#fit svg", "aria-label")
     for file in job["result"]["files"]:
         with page.expect_download() as download:
             page.locator(f"#files a:has-text('{file['format'].upper()}')").click()
@@ -145,19 +154,19 @@ def test_a_sample_becomes_a_playing_mesh(visit, gateway: Gateway, worker: Worker
     assert np.median(ground) < 60
 
 
-def test_the_keyboard_is_enough(visit, gateway: Gateway, worker: Worker) -> None:
+def test_the_keyboard_is_enough(visit: Visit, gateway: Gateway, worker: Worker) -> None:
     page = visit(gateway)
     page.wait_for_selector("#samples button")
     page.get_by_role("button", name="Jumping").focus()
     page.keyboard.press("Enter")
     page.wait_for_selector("#canvas:visible")
-    play, scrub, canvas = page.locator("#play"), page.locator("#scrub"), page.locator("#canvas")
+    play, canvas = page.locator("#play"), page.locator("#canvas")
     assert play.get_attribute("aria-label") == "Play"  # nothing moves by itself
     canvas.focus()
     page.keyboard.press(".")
-    assert "frame 2 of 17" in scrub.get_attribute("aria-valuetext")
+    assert "frame 2 of 17" in label(page, "#scrub", "aria-valuetext")
     page.keyboard.press(",")
-    assert "frame 1 of 17" in scrub.get_attribute("aria-valuetext")
+    assert "frame 1 of 17" in label(page, "#scrub", "aria-valuetext")
     before = picture(page)
     page.keyboard.press("ArrowRight")
     page.keyboard.press("-")
@@ -174,7 +183,9 @@ def test_the_keyboard_is_enough(visit, gateway: Gateway, worker: Worker) -> None
     assert unnamed == []
 
 
-def test_a_refused_file_shows_every_fault(visit, gateway: Gateway, worker: Worker, tmp_path: Path) -> None:
+def test_a_refused_file_shows_every_fault(
+    visit: Visit, gateway: Gateway, worker: Worker, tmp_path: Path
+) -> None:
     page = visit(gateway, refusals="status of (422|404)")
     points = np.random.default_rng(0).random((2, 40, 3))
     points[1, 7, 2] = np.nan
@@ -197,7 +208,7 @@ def test_a_refused_file_shows_every_fault(visit, gateway: Gateway, worker: Worke
     assert "There is no job" in page.locator("#job-problem [role=alert]").inner_text()
 
 
-def test_a_waiting_job_is_canceled(visit, gateway: Gateway, worker: Worker, any_model: str) -> None:
+def test_a_waiting_job_is_canceled(visit: Visit, gateway: Gateway, worker: Worker, any_model: str) -> None:
     page = visit(gateway)
     for place in ("Waiting for a worker", "Waiting, 1 before this one"):
         pick(page, "Knees")
@@ -218,7 +229,7 @@ def test_a_waiting_job_is_canceled(visit, gateway: Gateway, worker: Worker, any_
     wait_for_state(page, "expired")
 
 
-def test_an_upload_is_stopped_on_its_way(visit, gateway: Gateway, any_model: str) -> None:
+def test_an_upload_is_stopped_on_its_way(visit: Visit, gateway: Gateway, any_model: str) -> None:
     page = visit(gateway)
     pick(page, "Knees")
     before = gateway.client.get("/jobs").json()["jobs"]
@@ -235,12 +246,12 @@ def test_an_upload_is_stopped_on_its_way(visit, gateway: Gateway, any_model: str
 
 
 def test_progress_is_followed_through_a_lost_connection_to_a_failure(
-    visit, gateway: Gateway, queued: dict[str, Any], jobs: JobStore
+    visit: Visit, gateway: Gateway, queued: dict[str, Any], jobs: JobStore
 ) -> None:
     page = visit(gateway, refusals="ERR_FAILED")
     tries = []
 
-    def lose_the_first(route) -> None:
+    def lose_the_first(route: Route) -> None:
         tries.append(route.request.headers)
         route.abort() if len(tries) == 1 else route.continue_()
 
@@ -260,11 +271,11 @@ def test_progress_is_followed_through_a_lost_connection_to_a_failure(
     page.wait_for_selector("#recent li:first-child :text('failed')")
 
 
-def test_a_lost_upload_is_sent_again_as_the_same(visit, gateway: Gateway, any_model: str) -> None:
+def test_a_lost_upload_is_sent_again_as_the_same(visit: Visit, gateway: Gateway, any_model: str) -> None:
     page = visit(gateway, refusals="ERR_FAILED")
     words = []
 
-    def lose_the_answer(route) -> None:
+    def lose_the_answer(route: Route) -> None:
         words.append(route.request.headers["idempotency-key"])
         if len(words) == 1:
             route.fetch()
@@ -294,7 +305,7 @@ def locked(server_env: dict[str, str]) -> Iterator[Gateway]:
 
 
 def test_a_key_is_asked_for_and_goes_nowhere_else(
-    locked: Gateway, visit, settings: Settings, worker: Worker
+    locked: Gateway, visit: Visit, settings: Settings, worker: Worker
 ) -> None:
     _, key = KeyStore(redis_of(settings)).create("browser")
     page = visit(locked, refusals="status of 401")
@@ -340,7 +351,7 @@ def frames_archive(points: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def test_points_of_every_form_are_shown_before_they_are_sent(visit, gateway: Gateway) -> None:
+def test_points_of_every_form_are_shown_before_they_are_sent(visit: Visit, gateway: Gateway) -> None:
     points = np.random.default_rng(1).random((3, 50, 3))
     flat, numbers = points.reshape(-1, 3), np.repeat(np.arange(3), 50)
     page = visit(gateway)
@@ -361,7 +372,7 @@ def test_points_of_every_form_are_shown_before_they_are_sent(visit, gateway: Gat
         page.wait_for_selector("#empty:has-text('cannot be shown')")
 
 
-def test_the_documentation_needs_nobody_else(visit, gateway: Gateway) -> None:
+def test_the_documentation_needs_nobody_else(visit: Visit, gateway: Gateway) -> None:
     page = visit(gateway, "/docs")
     page.locator(".opblock-post .opblock-summary").first.click()
     page.wait_for_selector(".opblock-body >> text=Send the file as the part")

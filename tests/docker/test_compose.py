@@ -24,11 +24,11 @@ def _no_settings_of_this_shell(monkeypatch: pytest.MonkeyPatch) -> None:
 def settings_of(monkeypatch: pytest.MonkeyPatch, name: str, **environment: str) -> Settings:
     for variable, value in variables(services(**environment)[name], **environment).items():
         monkeypatch.setenv(variable, value)
-    return Settings()
+    return Settings()  # type: ignore[call-arg]  # the required ones come from the environment
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_environment_makes_valid_settings(monkeypatch: pytest.MonkeyPatch, name: str):
+def test_environment_makes_valid_settings(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     settings = settings_of(monkeypatch, name)
     assert settings.redis_url.get_secret_value() == f"redis://:{SECRETS['VALKEY_PASSWORD']}@valkey:6379/0"
     assert settings.s3_endpoint_url == "http://seaweedfs:8333"
@@ -40,7 +40,7 @@ def test_environment_makes_valid_settings(monkeypatch: pytest.MonkeyPatch, name:
         )
 
 
-def test_every_setting_that_the_example_offers_reaches_its_process(monkeypatch: pytest.MonkeyPatch):
+def test_every_setting_that_the_example_offers_reaches_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
     offered = {name: value for name, value in example().items() if name.startswith("OFLOW_") and value}
     changed = {name: str(int(value) + 1) if value.isdigit() else value for name, value in offered.items()}
     assert len(changed) > 10
@@ -51,15 +51,15 @@ def test_every_setting_that_the_example_offers_reaches_its_process(monkeypatch: 
             assert value in [f"{each:g}" if isinstance(each, float) else str(each) for each in found], name
 
 
-def test_gateway_would_refuse_this_network_if_it_were_not_trusted(monkeypatch: pytest.MonkeyPatch):
+def test_gateway_would_refuse_this_network_if_it_were_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable, value in variables(services()["gateway"]).items():
         monkeypatch.setenv(variable, value)
     monkeypatch.delenv("OFLOW_TRUSTED_NETWORK")
     with pytest.raises(ValidationError, match=r"OFLOW_HOST is .* the gateway listens on loopback only"):
-        Settings()
+        Settings()  # type: ignore[call-arg]
 
 
-def test_every_variable_of_ours_is_a_setting():
+def test_every_variable_of_ours_is_a_setting() -> None:
     fields = {f"OFLOW_{name.upper()}" for name in Settings.model_fields}
     text = (ROOT / "docker-compose.yml").read_text() + (ROOT / ".env.example").read_text()
     used = set(re.findall(r"OFLOW_[A-Z0-9_]+", text))
@@ -69,7 +69,7 @@ def test_every_variable_of_ours_is_a_setting():
     assert {name for name in images if name.startswith("OFLOW_")} <= fields
 
 
-def test_example_offers_every_variable_of_the_file_and_no_other():
+def test_example_offers_every_variable_of_the_file_and_no_other() -> None:
     text = re.sub(r"#.*", "", (ROOT / "docker-compose.yml").read_text())
     interpolated = {name for match in VARIABLE.finditer(text) for name in re.findall(r"\$\{(\w+)", match[0])}
     handed_on = {
@@ -81,7 +81,7 @@ def test_example_offers_every_variable_of_the_file_and_no_other():
     assert set(example()) == interpolated | handed_on | {"COMPOSE_PROFILES"}
 
 
-def test_example_shows_the_defaults():
+def test_example_shows_the_defaults() -> None:
     for name, value in example().items():
         field = Settings.model_fields.get(name.removeprefix("OFLOW_").lower())
         if field is not None and field.default is not None and not field.is_required():
@@ -90,7 +90,7 @@ def test_example_shows_the_defaults():
 
 @pytest.mark.parametrize("secret", SECRETS)
 @pytest.mark.parametrize("value", [None, ""])
-def test_no_secret_has_a_default(secret: str, value: str | None):
+def test_no_secret_has_a_default(secret: str, value: str | None) -> None:
     environment = {name: text for name, text in SECRETS.items() if name != secret} | (
         {} if value is None else {secret: value}
     )
@@ -99,13 +99,13 @@ def test_no_secret_has_a_default(secret: str, value: str | None):
     assert example()[secret] == ""
 
 
-def test_only_loopback_is_published():
+def test_only_loopback_is_published() -> None:
     published = {name: service["ports"] for name, service in services().items() if "ports" in service}
     assert published == {"gateway": ["127.0.0.1:8000:8000"], "seaweedfs": ["127.0.0.1:8333:8333"]}
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
 
 
-def test_ports_agree(monkeypatch: pytest.MonkeyPatch):
+def test_ports_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     moved = {"OFLOW_PORT": "9000", "S3_PORT": "9333"}
     compose = services(**moved)
     gateway = settings_of(monkeypatch, "gateway", **moved)
@@ -121,14 +121,14 @@ def test_ports_agree(monkeypatch: pytest.MonkeyPatch):
     assert gateway.host not in LOOPBACK, "it would not be reached from outside its container"
 
 
-def test_public_address_of_the_store_can_be_another(monkeypatch: pytest.MonkeyPatch):
+def test_public_address_of_the_store_can_be_another(monkeypatch: pytest.MonkeyPatch) -> None:
     address = "https://files.example.org"
     gateway = settings_of(monkeypatch, "gateway", OFLOW_S3_PUBLIC_ENDPOINT_URL=address)
     assert gateway.s3_public_endpoint_url == address
 
 
 @pytest.mark.parametrize("name", services())
-def test_containers_are_confined(name: str):
+def test_containers_are_confined(name: str) -> None:
     service = services()[name]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
@@ -144,7 +144,7 @@ def test_containers_are_confined(name: str):
         assert service["healthcheck"]["test"][0].startswith("CMD")
 
 
-def test_redis_and_workers_have_no_way_out():
+def test_redis_and_workers_have_no_way_out() -> None:
     assert raw()["networks"]["private"] == {"internal": True}
     assert {name for name, service in services().items() if service["networks"] == ["private"]} == {
         "valkey",
@@ -153,7 +153,7 @@ def test_redis_and_workers_have_no_way_out():
     }
 
 
-def test_cpu_worker_is_the_default_and_gpu_a_profile():
+def test_cpu_worker_is_the_default_and_gpu_a_profile() -> None:
     profiles = {name: service.get("profiles", []) for name, service in services().items()}
     assert profiles == {
         "gateway": [],
@@ -171,7 +171,7 @@ def test_cpu_worker_is_the_default_and_gpu_a_profile():
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_builds_name_files_targets_and_arguments_that_exist(name: str):
+def test_builds_name_files_targets_and_arguments_that_exist(name: str) -> None:
     build = services(TORCH_INDEX_CPU="https://cpu.example", TORCH_INDEX_CUDA="https://cuda.example")[name][
         "build"
     ]
@@ -183,7 +183,7 @@ def test_builds_name_files_targets_and_arguments_that_exist(name: str):
         assert set(build["args"]) <= set(image.arguments())
 
 
-def test_parts_wait_for_the_servers():
+def test_parts_wait_for_the_servers() -> None:
     for name in OURS:
         assert services()[name]["depends_on"] == {
             "valkey": {"condition": "service_healthy"},
@@ -191,12 +191,12 @@ def test_parts_wait_for_the_servers():
         }
 
 
-def test_a_stopped_worker_has_time_to_hand_its_job_back():
+def test_a_stopped_worker_has_time_to_hand_its_job_back() -> None:
     for name in OURS[1:]:
         assert int(services()[name]["stop_grace_period"].removesuffix("s")) > EXIT_GRACE
 
 
-def test_valkey_is_set_up_as_in_the_local_stack():
+def test_valkey_is_set_up_as_in_the_local_stack() -> None:
     def settings(config: str) -> dict[str, str]:
         lines = [line.split(maxsplit=1) for line in config.splitlines() if " " in line]
         return {
@@ -212,7 +212,7 @@ def test_valkey_is_set_up_as_in_the_local_stack():
     assert services()["valkey"]["volumes"] == ["valkey:/data"]
 
 
-def test_seaweedfs_is_set_up_as_in_the_local_stack():
+def test_seaweedfs_is_set_up_as_in_the_local_stack() -> None:
     def settings(command: list[str]) -> dict[str, str]:
         assert command[:2] == ["-logtostderr=true", "mini"]
         flags = dict(flag.removeprefix("-").split("=") for flag in command[2:])

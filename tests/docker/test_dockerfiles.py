@@ -78,7 +78,7 @@ def app(image: str, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_images_run_as_a_user_of_their_own(name: str):
+def test_images_run_as_a_user_of_their_own(name: str) -> None:
     image = IMAGES[name]
     user = image.last("USER")
     assert int(user) > 1000
@@ -90,7 +90,7 @@ def test_images_run_as_a_user_of_their_own(name: str):
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_images_install_the_lock_before_the_code_and_by_hash(name: str):
+def test_images_install_the_lock_before_the_code_and_by_hash(name: str) -> None:
     image = IMAGES[name]
     assert image.copies()[0] == ([f"docker/{name}.lock"], "/tmp/")
     [install] = [text for text in image.all("RUN") if f"-r /tmp/{name}.lock" in text]
@@ -107,7 +107,7 @@ def parts(name: str) -> set[str]:
     }
 
 
-def test_images_hold_their_packages_and_no_other():
+def test_images_hold_their_packages_and_no_other() -> None:
     assert parts("gateway") == {"service"}
     assert parts("worker") == {"service/core" if name == "service" else name for name in PACKAGES}
     for name in IMAGES:
@@ -116,7 +116,7 @@ def test_images_hold_their_packages_and_no_other():
             assert target in {"/tmp/", "./", "service/", *sources}
 
 
-def test_torch_is_the_version_of_the_makefile():
+def test_torch_is_the_version_of_the_makefile() -> None:
     wanted = re.search(r"^TORCH_VERSION := (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert wanted is not None
     assert IMAGES["worker"].arguments()["TORCH_VERSION"] == wanted[1]
@@ -124,7 +124,7 @@ def test_torch_is_the_version_of_the_makefile():
     assert not {"torch", "torchdiffeq", "scipy"} & set(locked("gateway"))
 
 
-def test_context_is_what_the_images_need():
+def test_context_is_what_the_images_need() -> None:
     kept = [
         "service/api/app.py",
         "worker/commands/cli.py",
@@ -153,7 +153,7 @@ def test_context_is_what_the_images_need():
 
 
 @pytest.mark.parametrize(("image", "packages"), [("gateway", ["service"]), ("worker", ["model", "worker"])])
-def test_every_module_imports_with_what_the_lock_names(image: str, packages: list[str], app: Path):
+def test_every_module_imports_with_what_the_lock_names(image: str, packages: list[str], app: Path) -> None:
     names = [*locked(image), "torch"] if image == "worker" else locked(image)
     answer = subprocess.run(
         [sys.executable, "-c", ONLY_LOCKED, json.dumps(names), *packages],
@@ -171,7 +171,7 @@ def test_every_module_imports_with_what_the_lock_names(image: str, packages: lis
 
 
 @pytest.mark.parametrize("image", ["gateway"])
-def test_gateway_image_answers_its_health_check(image: str, app: Path):
+def test_gateway_image_answers_its_health_check(image: str, app: Path) -> None:
     gateway = IMAGES["gateway"]
     [port] = free_ports(1)
     settings = environment(
@@ -206,10 +206,10 @@ def test_gateway_image_answers_its_health_check(image: str, app: Path):
 
 
 @pytest.mark.parametrize("image", ["worker"])
-def test_worker_is_a_command(image: str, app: Path, tmp_path: Path):
+def test_worker_is_a_command(image: str, app: Path, tmp_path: Path) -> None:
     worker = IMAGES["worker"]
     command, argument = worker.command("CMD")
-    assert argument in typer.main.get_command(worker_command).commands
+    assert argument in typer.main.get_group(worker_command).commands
     [script] = [text for text in worker.all("RUN") if text.startswith("printf")]
     launcher = tmp_path / command
     subprocess.run(["sh", "-c", script.replace(f"/usr/local/bin/{command}", str(launcher))], check=True)

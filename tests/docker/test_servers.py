@@ -30,6 +30,9 @@ PASSWORD = SECRETS["VALKEY_PASSWORD"]
 class Server(ManagedProcess):
     """A process that is ready when the health check of its container says so."""
 
+    url: str
+    ports: dict[str, int]
+
     def __init__(
         self, name: str, command: list[str], check: list[str], directory: Path, binary: Path
     ) -> None:
@@ -66,7 +69,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         server.stop()
 
 
-def test_valkey_keeps_its_data_through_kill_9(valkey: Server):
+def test_valkey_keeps_its_data_through_kill_9(valkey: Server) -> None:
     with redis.Redis.from_url(valkey.url, decode_responses=True) as client:
         client.rpush("queue", *(f"job {number}" for number in range(50)))
         wanted = {
@@ -84,7 +87,7 @@ def test_valkey_keeps_its_data_through_kill_9(valkey: Server):
         assert client.llen("queue") == 50
 
 
-def test_valkey_wants_the_password_and_keeps_it_out_of_its_arguments(valkey: Server):
+def test_valkey_wants_the_password_and_keeps_it_out_of_its_arguments(valkey: Server) -> None:
     stranger = redis.Redis.from_url(valkey.url.replace(f":{PASSWORD}@", ""))
     with stranger, pytest.raises(redis.AuthenticationError):
         stranger.ping()
@@ -104,7 +107,7 @@ def health(url: str) -> tuple[int, str]:
     return answer.returncode, answer.stderr
 
 
-def test_worker_is_healthy_while_it_beats(valkey: Server):
+def test_worker_is_healthy_while_it_beats(valkey: Server) -> None:
     with redis.Redis.from_url(valkey.url, decode_responses=True) as client:
         registry = Registry(client)
         registry.beat("another-host:7", "bodies", 60)
@@ -160,12 +163,12 @@ def store(server: Server, monkeypatch: pytest.MonkeyPatch, **changes: str) -> Ob
     places = {"OFLOW_S3_ENDPOINT_URL": f"http://{LOOPBACK}:{port}"}
     for name, value in (variables(services(S3_PORT=str(port))["gateway"]) | places | changes).items():
         monkeypatch.setenv(name, value)
-    return ObjectStore(Settings())
+    return ObjectStore(Settings())  # type: ignore[call-arg]  # the required ones come from the environment
 
 
 def test_gateway_stores_and_a_caller_downloads(
     seaweedfs: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
+) -> None:
     files = store(seaweedfs, monkeypatch)
     files.prepare()
     source = tmp_path / "mesh.glb"
@@ -184,12 +187,12 @@ def test_gateway_stores_and_a_caller_downloads(
 
 
 @pytest.mark.parametrize("secret", ["OFLOW_S3_ACCESS_KEY_ID", "OFLOW_S3_SECRET_ACCESS_KEY"])
-def test_strangers_are_refused(seaweedfs: Server, monkeypatch: pytest.MonkeyPatch, secret: str):
+def test_strangers_are_refused(seaweedfs: Server, monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
     with pytest.raises(botocore.exceptions.ClientError, match="403"):
         store(seaweedfs, monkeypatch, **{secret: "f" * 32}).ping()
 
 
-def test_the_other_doors_give_no_file_away(seaweedfs: Server):
+def test_the_other_doors_give_no_file_away(seaweedfs: Server) -> None:
     for path in ("/", "/buckets/oflow/", "/buckets/oflow/jobs/1/mesh.glb"):
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(f"http://{LOOPBACK}:{seaweedfs.ports['filer']}{path}")

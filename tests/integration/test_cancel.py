@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from celery.worker import state
 
 from service.core.jobs.store import JobStore
 from service.core.settings import Settings
 from service.local.object_store import ObjectStore
 from tests.integration.service_processes import Gateway, Worker
-from worker.serving import watchdog
 from worker.serving.context import WorkerContext
 from worker.serving.watchdog import CANCEL_GRACE, Watchdog
 
@@ -36,7 +36,7 @@ def test_deleting_again_deletes_the_files(
     gateway: Gateway, queued: dict[str, Any], object_store: ObjectStore
 ) -> None:
     here = f"/jobs/{queued['id']}"
-    stored = {"Bucket": object_store.bucket, "Key": f"jobs/{queued['id']}/input"}
+    stored: dict[str, Any] = {"Bucket": object_store.bucket, "Key": f"jobs/{queued['id']}/input"}
     files = object_store.client()
     gateway.client.delete(here)
     assert files.head_object(**stored)["ContentLength"] == queued["input"]["bytes"]
@@ -94,7 +94,7 @@ def test_a_canceled_job_that_hangs_loses_its_process(
     try:
         jobs.claim(queued["id"], 3)
         request = SimpleNamespace(id=queued["id"], worker_pid=hanging.pid)
-        monkeypatch.setattr(watchdog.state, "reserved_requests", [request])
+        monkeypatch.setattr(state, "reserved_requests", [request])
         watcher = Watchdog(WorkerContext(settings))
         watcher.stop_canceled()
         assert not watcher.canceled

@@ -15,7 +15,7 @@ import pytest
 
 from service.client import Client, JobFailedError
 from service.client.retrying import ServiceError
-from service.core.jobs.record import State
+from service.core.jobs.record import JobEvent, State
 from service.page.samples import SAMPLES
 from tests.integration.service_processes import Gateway, Worker
 
@@ -49,7 +49,7 @@ def test_a_sequence_becomes_files(
 ) -> None:
     """Through the gateway, and past it by an upload."""
     with Client(address(gateway), upload_above=upload_above) as client:
-        seen = []
+        seen: list[JobEvent] = []
         job = client.reconstruct(SAMPLE, formats=["glb", "npz"], metadata={"take": 3}, **SMALL)
         done = client.wait(job.id, seen.append)
         assert done.state is State.SUCCEEDED

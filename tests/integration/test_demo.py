@@ -9,6 +9,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -23,7 +24,7 @@ NAME = next(iter(SAMPLES))
 DEMO = [sys.executable, "-m", "service.local", "demo"]
 
 
-def start(out: Path, *arguments: str, **environment: str) -> subprocess.Popen:
+def start(out: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*DEMO, "--out", str(out), *arguments],
         stdout=subprocess.PIPE,
@@ -33,7 +34,7 @@ def start(out: Path, *arguments: str, **environment: str) -> subprocess.Popen:
     )
 
 
-def wait_for_family(demo: subprocess.Popen, words: str) -> list[psutil.Process]:
+def wait_for_family(demo: subprocess.Popen[str], words: str) -> list[psutil.Process]:
     """All processes of the demo, once one of them has these words in its command."""
     end = time.monotonic() + 60
     while time.monotonic() < end and demo.poll() is None:
@@ -44,7 +45,7 @@ def wait_for_family(demo: subprocess.Popen, words: str) -> list[psutil.Process]:
     raise AssertionError(f"no {words!r} was started: {demo.communicate()[0]}")
 
 
-def test_the_demo_writes_files_that_agree_and_stops_what_it_started(tmp_path: Path):
+def test_the_demo_writes_files_that_agree_and_stops_what_it_started(tmp_path: Path) -> None:
     demo = start(tmp_path)
     family = wait_for_family(demo, "-m service")
     output, _ = demo.communicate(timeout=240)
@@ -72,16 +73,16 @@ def test_the_demo_writes_files_that_agree_and_stops_what_it_started(tmp_path: Pa
         assert told in output
 
 
-def glb_document(content: bytes) -> dict:
+def glb_document(content: bytes) -> dict[str, Any]:
     """The JSON chunk of a binary glTF."""
     magic, _, length, json_length, kind = struct.unpack_from("<4sIII4s", content)
     assert (magic, length, kind) == (b"glTF", len(content), b"JSON")
-    document: dict = json.loads(content[20 : 20 + json_length])
+    document: dict[str, Any] = json.loads(content[20 : 20 + json_length])
     return document
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
-def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path, name: str):
+def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path, name: str) -> None:
     demo = start(tmp_path)
     family = wait_for_family(demo, "-m service")  # the last part to be started
     number = getattr(signal, name)
@@ -94,7 +95,7 @@ def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path, name: str):
         assert list(tmp_path.glob("oflow-*")) == []  # the servers' data went with them
 
 
-def test_a_failing_demo_says_why_and_where_the_log_is(tmp_path: Path):
+def test_a_failing_demo_says_why_and_where_the_log_is(tmp_path: Path) -> None:
     demo = start(tmp_path, OFLOW_DEVICE="cuda:99")
     family = wait_for_family(demo, "worker serve")
     output, _ = demo.communicate(timeout=240)
@@ -106,7 +107,7 @@ def test_a_failing_demo_says_why_and_where_the_log_is(tmp_path: Path):
     assert psutil.wait_procs(family, timeout=5)[1] == []
 
 
-def test_an_unknown_sample_is_refused_with_the_known_ones(tmp_path: Path):
+def test_an_unknown_sample_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     demo = start(tmp_path, "--sample", "walrus")
     output, _ = demo.communicate(timeout=60)
     assert demo.returncode == 1
@@ -114,7 +115,7 @@ def test_an_unknown_sample_is_refused_with_the_known_ones(tmp_path: Path):
     assert all(name in output for name in SAMPLES)
 
 
-def test_an_obj_archive_that_contradicts_its_manifest_is_refused(tmp_path: Path):
+def test_an_obj_archive_that_contradicts_its_manifest_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mesh.obj.zip"
     manifest = {"frames": 2, "vertices": 3, "faces": 1, "times": [0.0, 0.5], "fps": 2.0}
     with zipfile.ZipFile(path, "w") as archive:

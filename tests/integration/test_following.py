@@ -113,7 +113,7 @@ def test_the_list_is_filtered_by_state_and_ends(
     cursor: str | None = ""
     while cursor is not None:
         page = gateway.client.get(
-            "/jobs", params={"state": "running", "limit": 2} | ({"cursor": cursor} if cursor else {})
+            "/jobs", params={"state": "running", "limit": "2"} | ({"cursor": cursor} if cursor else {})
         )
         running += page.json()["jobs"]
         cursor = page.json().get("next_cursor")

@@ -81,7 +81,7 @@ def test_the_files_are_those_of_the_bare_reconstructor(
         body = httpx.get(there.headers["location"], trust_env=False).raise_for_status().content
         assert len(body) == file["bytes"]
         assert hashlib.sha256(body).hexdigest() == file["sha256"]
-        assert body == write_meshes(meshes, Format(file["format"])), file["format"]
+        assert body == write_meshes(meshes, Format[file["format"].upper()]), file["format"]
     assert [file["format"] for file in finished["result"]["files"]] == FORMATS
 
 

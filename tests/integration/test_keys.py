@@ -63,7 +63,7 @@ def test_the_command_makes_lists_and_revokes(
     assert re.fullmatch(r"oflow_[0-9a-f]{12}_[0-9a-f]{64}", text)
     assert locked.client.get("/jobs", headers=with_key(text)).status_code == 200
 
-    everything = " ".join([*redis.hvals("oflow:keys"), *redis.keys()])
+    everything = " ".join(map(str, [*redis.hvals("oflow:keys"), *redis.keys()]))
     assert hashlib.sha256(text.encode()).hexdigest() in everything
     assert text.split("_")[2] not in everything
     listed = command(server_env, "list").stdout

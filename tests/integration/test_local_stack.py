@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import botocore
 import botocore.config
@@ -13,6 +14,8 @@ import botocore.exceptions
 import psutil
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from service.local.errors import LocalStackError
 from service.local.log import MergedLog
@@ -24,14 +27,14 @@ from service.local.stack import LocalStack
 from service.local.supervisor import Supervisor
 
 
-def test_ports_are_distinct_with_their_partners_and_free():
+def test_ports_are_distinct_with_their_partners_and_free() -> None:
     ports = free_ports(12, partner=10_000)
     everything = ports + [port + 10_000 for port in ports]
     assert len(set(everything)) == 24
     assert all(is_free(port) for port in everything)
 
 
-def test_redis_keeps_its_data_through_kill_9(redis_server: RedisServer):
+def test_redis_keeps_its_data_through_kill_9(redis_server: RedisServer) -> None:
     key = f"kept-{secrets.token_hex(4)}"
     with redis.Redis.from_url(redis_server.url) as client:
         client.rpush(key, *(f"job {number}" for number in range(200)))
@@ -43,7 +46,7 @@ def test_redis_keeps_its_data_through_kill_9(redis_server: RedisServer):
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
 
 
-def test_object_store_keeps_its_data_through_kill_9(object_store: ObjectStore):
+def test_object_store_keeps_its_data_through_kill_9(object_store: ObjectStore) -> None:
     bodies = {f"kept/{number}": secrets.token_bytes(10_000 * number) for number in range(1, 8)}
     for key, body in bodies.items():
         object_store.client().put_object(Bucket=object_store.bucket, Key=key, Body=body)
@@ -55,7 +58,7 @@ def test_object_store_keeps_its_data_through_kill_9(object_store: ObjectStore):
         assert client.get_object(Bucket=object_store.bucket, Key=key)["Body"].read() == body
 
 
-def test_object_store_in_an_old_directory_takes_new_ports_and_keys(tmp_path: Path):
+def test_object_store_in_an_old_directory_takes_new_ports_and_keys(tmp_path: Path) -> None:
     log = MergedLog(sys.stdout)
     first = ObjectStore(tmp_path, log)
     try:
@@ -79,14 +82,16 @@ def test_object_store_in_an_old_directory_takes_new_ports_and_keys(tmp_path: Pat
         second.stop()
 
 
-def test_redis_refuses_a_wrong_and_a_missing_password(redis_server: RedisServer):
+def test_redis_refuses_a_wrong_and_a_missing_password(redis_server: RedisServer) -> None:
     with (
-        redis.Redis(host=LOOPBACK, port=redis_server.port, password="wrong", retry=None) as client,
+        redis.Redis(
+            host=LOOPBACK, port=redis_server.port, password="wrong", retry=Retry(NoBackoff(), 0)
+        ) as client,
         pytest.raises(redis.AuthenticationError),
     ):
         client.ping()
     with (
-        redis.Redis(host=LOOPBACK, port=redis_server.port, retry=None) as client,
+        redis.Redis(host=LOOPBACK, port=redis_server.port, retry=Retry(NoBackoff(), 0)) as client,
         pytest.raises(redis.AuthenticationError),
     ):
         client.ping()
@@ -101,7 +106,9 @@ def test_redis_refuses_a_wrong_and_a_missing_password(redis_server: RedisServer)
     ],
     ids=["wrong secret", "wrong key", "no key"],
 )
-def test_object_store_refuses_wrong_and_missing_keys(object_store: ObjectStore, changes: dict, refusal: str):
+def test_object_store_refuses_wrong_and_missing_keys(
+    object_store: ObjectStore, changes: dict[str, Any], refusal: str
+) -> None:
     with pytest.raises(botocore.exceptions.ClientError, match=refusal):
         object_store.client(**changes).list_objects_v2(Bucket=object_store.bucket)
     with pytest.raises(botocore.exceptions.ClientError, match=refusal):
@@ -110,7 +117,7 @@ def test_object_store_refuses_wrong_and_missing_keys(object_store: ObjectStore, 
 
 def test_both_listen_on_loopback_only_and_show_no_secret_in_their_command(
     redis_server: RedisServer, object_store: ObjectStore
-):
+) -> None:
     password = redis_server.url.split(":")[2].split("@")[0]
     for server, port in ((redis_server, redis_server.port), (object_store, object_store.port)):
         process = psutil.Process(server.pid)
@@ -121,8 +128,8 @@ def test_both_listen_on_loopback_only_and_show_no_secret_in_their_command(
         assert not any(secret in command for secret in (password, object_store.secret_access_key))
 
 
-def test_a_paused_redis_is_silent_and_answers_again(redis_server: RedisServer):
-    with redis.Redis.from_url(redis_server.url, socket_timeout=0.3, retry=None) as client:
+def test_a_paused_redis_is_silent_and_answers_again(redis_server: RedisServer) -> None:
+    with redis.Redis.from_url(redis_server.url, socket_timeout=0.3, retry=Retry(NoBackoff(), 0)) as client:
         assert client.ping()
         redis_server.pause()
         try:
@@ -164,7 +171,7 @@ time.sleep(600)
 
 
 @pytest.mark.parametrize("end", ["exception", "SIGINT", "SIGTERM", "SIGKILL"])
-def test_no_process_outlives_its_parent(tmp_path: Path, end: str):
+def test_no_process_outlives_its_parent(tmp_path: Path, end: str) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(tmp_path), end],
         stdin=subprocess.PIPE,
@@ -172,6 +179,8 @@ def test_no_process_outlives_its_parent(tmp_path: Path, end: str):
         stderr=subprocess.DEVNULL,
         text=True,
     )
+    assert parent.stdin is not None
+    assert parent.stdout is not None
     try:
         assert parent.stdout.readline() == "ready\n"
         family = psutil.Process(parent.pid).children(recursive=True)
@@ -188,7 +197,7 @@ def test_no_process_outlives_its_parent(tmp_path: Path, end: str):
     assert psutil.wait_procs(family, timeout=5)[1] == []
 
 
-def test_stop_ends_the_whole_group_and_leaves_it_restartable():
+def test_stop_ends_the_whole_group_and_leaves_it_restartable() -> None:
     log = MergedLog(sys.stdout)
     process = ManagedProcess(
         "family",
@@ -209,14 +218,18 @@ def test_stop_ends_the_whole_group_and_leaves_it_restartable():
     assert log.tail("family") == ["  family | line one"] * 2
 
 
-def test_a_process_that_dies_at_the_start_is_reported_with_its_last_words():
-    process = ManagedProcess(
+class NeverReady(ManagedProcess):
+    def is_ready(self) -> bool:
+        return False
+
+
+def test_a_process_that_dies_at_the_start_is_reported_with_its_last_words() -> None:
+    process = NeverReady(
         "part",
         [sys.executable, "-c", "raise SystemExit('no such model: bodies_129')"],
         environment={},
         log=MergedLog(sys.stdout),
     )
-    process.is_ready = lambda: False
     process.start()
     try:
         with pytest.raises(LocalStackError, match=r"part exited with code 1 (?s:.*)no such model"):
@@ -225,7 +238,9 @@ def test_a_process_that_dies_at_the_start_is_reported_with_its_last_words():
         process.stop()
 
 
-def test_a_missing_server_program_is_one_clear_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_server_program_is_one_clear_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "path", [str(Path(__file__).parents[2])])  # no installed package is seen
     with pytest.raises(LocalStackError) as raised:
@@ -239,7 +254,7 @@ def test_a_missing_server_program_is_one_clear_message(tmp_path: Path, monkeypat
 
 def test_a_supervisor_starts_a_dead_worker_again_and_gives_up_on_one_that_keeps_dying(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
+) -> None:
     monkeypatch.setattr("service.local.supervisor.LONGEST_PAUSE", 0.05)
     log = MergedLog(sys.stdout)
     (tmp_path / "deaths").write_text("")
@@ -258,13 +273,14 @@ def test_a_supervisor_starts_a_dead_worker_again_and_gives_up_on_one_that_keeps_
         supervisor.stop()
         worker.stop()
     assert str(supervisor.failure).startswith("worker exited with code 3, 4 times in a row\n")
+    assert supervisor.failure is not None
     assert "no GPU here" in supervisor.failure.lines[-1]
     assert (tmp_path / "deaths").read_text() == "x\n" * 4
 
 
 def test_a_stack_that_cannot_start_says_why_and_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
+) -> None:
     monkeypatch.setenv("OFLOW_MAX_FRAMES", "none")
     stack = LocalStack(tmp_path, MergedLog(sys.stdout))
     before = set(psutil.Process().children(recursive=True))

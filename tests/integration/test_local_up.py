@@ -26,17 +26,17 @@ UP = [sys.executable, "-m", "service.local", "up"]
 class Stack:
     """A running `up`."""
 
-    def __init__(self, process: subprocess.Popen, port: int, log: Path):
+    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
         self.process, self.port, self.log = process, port, log
 
     @property
     def family(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
-    def child(self, words: str) -> psutil.Process | None:
-        """The direct child whose command holds these words."""
+    def children(self, words: str) -> list[psutil.Process]:
+        """The direct children whose command holds these words."""
         children = psutil.Process(self.process.pid).children()
-        return next((child for child in children if words in command_of(child)), None)
+        return [child for child in children if words in command_of(child)]
 
     def get(self, path: str) -> httpx.Response:
         return httpx.get(f"http://{LOOPBACK}:{self.port}{path}", trust_env=False)
@@ -82,7 +82,7 @@ def refused(*arguments: str) -> str:
     return " ".join(ended.stderr.split())
 
 
-def test_up_restarts_a_killed_worker_shows_no_secret_and_ends_on_ctrl_c(tmp_path: Path):
+def test_up_restarts_a_killed_worker_shows_no_secret_and_ends_on_ctrl_c(tmp_path: Path) -> None:
     with running(tmp_path) as stack:
         assert stack.get("/docs").status_code == 200
         assert f"http://{LOOPBACK}:{stack.port}/docs" in stack.log.read_text()
@@ -90,17 +90,17 @@ def test_up_restarts_a_killed_worker_shows_no_secret_and_ends_on_ctrl_c(tmp_path
             ips = {c.laddr.ip for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN}
             assert ips <= {LOOPBACK}, process.cmdline()
 
-        environment = stack.child("-m service").environ()
+        environment = stack.children("-m service")[0].environ()
         password = environment["OFLOW_REDIS_URL"].split(":")[2].split("@")[0]
         commands = [command_of(process) for process in psutil.process_iter()]
         assert not any(password in c or environment["OFLOW_S3_SECRET_ACCESS_KEY"] in c for c in commands)
         assert password not in stack.log.read_text()
 
-        worker = stack.child("worker serve")
+        [worker] = stack.children("worker serve")
         whole_worker = [worker, *worker.children(recursive=True)]
         assert len(whole_worker) > 1
         worker.kill()
-        wait(lambda: (new := stack.child("worker serve")) and new.pid != worker.pid, 10)
+        wait(lambda: any(new.pid != worker.pid for new in stack.children("worker serve")), 10)
         assert psutil.wait_procs(whole_worker, timeout=2)[1] == []
         assert "worker was killed by SIGKILL; it is started again" in stack.log.read_text()
         wait(lambda: stack.get("/readyz").status_code == 200, 60)
@@ -111,7 +111,7 @@ def test_up_restarts_a_killed_worker_shows_no_secret_and_ends_on_ctrl_c(tmp_path
         assert psutil.wait_procs(family, timeout=2)[1] == []
 
 
-def test_up_keeps_its_data_and_dies_whole_when_killed(tmp_path: Path):
+def test_up_keeps_its_data_and_dies_whole_when_killed(tmp_path: Path) -> None:
     mark = secrets.token_hex(8)
     with running(tmp_path) as stack:
         with redis_of(stack) as client:
@@ -131,7 +131,7 @@ def test_up_keeps_its_data_and_dies_whole_when_killed(tmp_path: Path):
 
 def test_a_stack_uses_the_redis_it_is_given_and_stops_the_rest_on_an_exception(
     redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setenv("OFLOW_REDIS_URL", redis_server.url)
     family: list[psutil.Process] = []
 
@@ -152,7 +152,7 @@ def test_a_stack_uses_the_redis_it_is_given_and_stops_the_rest_on_an_exception(
     assert redis_server.is_ready()
 
 
-def test_a_given_redis_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_given_redis_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OFLOW_REDIS_URL", f"redis://{LOOPBACK}:{free_ports(1)[0]}/0")
     stack = LocalStack(tmp_path, MergedLog(sys.stdout))
     with pytest.raises(LocalStackError, match="named in OFLOW_REDIS_URL cannot be used"), stack:
@@ -161,4 +161,4 @@ def test_a_given_redis_that_does_not_answer_is_named(tmp_path: Path, monkeypatch
 
 
 def redis_of(stack: Stack) -> redis.Redis:
-    return redis.Redis.from_url(stack.child("-m service").environ()["OFLOW_REDIS_URL"])
+    return redis.Redis.from_url(stack.children("-m service")[0].environ()["OFLOW_REDIS_URL"])

@@ -92,7 +92,8 @@ def test_the_page_is_no_part_of_the_api(gateway: Gateway) -> None:
 
 def test_the_libraries_are_those_whose_hashes_were_taken() -> None:
     vendor = FOLDER / "vendor"
-    hashes = dict(reversed(line.split()) for line in (vendor / "SHA256SUMS").read_text().splitlines())
+    lines = (vendor / "SHA256SUMS").read_text().splitlines()
+    hashes = {name: digest for digest, name in map(str.split, lines)}
     served = {file.name for file in vendor.iterdir() if asset(file.name) is not None}
     assert served == set(hashes)
     for name, digest in hashes.items():

@@ -10,6 +10,7 @@ import pytest
 
 from service.api.background.tasks import queue_lost_jobs
 from service.api.dependencies import GatewayContext
+from service.core.jobs.formats import Format
 from service.core.jobs.options import Options
 from service.core.jobs.record import Fit, Input, Job, Mesh, Result, ResultFile, State
 from service.core.jobs.store import KEPT_AFTER_EXPIRY, JobStore
@@ -18,7 +19,7 @@ from service.core.settings import Settings
 from tests.integration.service_processes import Gateway
 
 RESULT = Result(
-    files=[ResultFile(format="glb", name="mesh.glb", bytes=3, sha256=sha256(b"abc").hexdigest())],
+    files=[ResultFile(format=Format.GLB, name="mesh.glb", bytes=3, sha256=sha256(b"abc").hexdigest())],
     mesh=Mesh(vertices=1, faces=1, frames=2, watertight=True),
     fit=Fit(mean=[0.1], p95=[0.2]),
     timings={},

@@ -28,8 +28,8 @@ def save(path: Path, net: nn.Module, **entries: Any) -> Path:
 
 def blank(net: nn.Module) -> nn.Module:
     other = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
-    nn.init.zeros_(other[0].weight)
-    assert not torch.equal(other[0].weight, net[0].weight)
+    nn.init.zeros_(other.state_dict()["0.weight"])
+    assert not torch.equal(other.state_dict()["0.weight"], net.state_dict()["0.weight"])
     return other
 
 
@@ -37,7 +37,7 @@ def test_weights_and_scalars(tmp_path: Path, net: nn.Module) -> None:
     path = save(tmp_path / "a.pt", net, epoch_it=3, it=70, loss_val_best=0.25)
     other = blank(net)
     assert load_checkpoint(path, other) == {"epoch_it": 3, "it": 70, "loss_val_best": 0.25}
-    assert torch.equal(other[0].weight, net[0].weight)
+    assert torch.equal(other.state_dict()["0.weight"], net.state_dict()["0.weight"])
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -66,7 +66,7 @@ def test_made_on_a_gpu(tmp_path: Path, net: nn.Module, monkeypatch: pytest.Monke
     assert b"cuda:0" in path.read_bytes()
     other = blank(net)
     load_checkpoint(path, other)
-    assert torch.equal(other[0].weight, net[0].weight)
+    assert torch.equal(other.state_dict()["0.weight"], net.state_dict()["0.weight"])
 
 
 def test_every_tensor_that_does_not_fit_is_named(tmp_path: Path, net: nn.Module) -> None:
@@ -84,7 +84,7 @@ def test_every_tensor_that_does_not_fit_is_named(tmp_path: Path, net: nn.Module)
     assert "1 surplus: 2.extra" in message
     assert "0.weight (found [4, 5], wanted [4, 3])" in message
     assert "1 not finite: 1.weight" in message
-    assert torch.equal(other[0].weight, torch.zeros(4, 3))
+    assert torch.equal(other.state_dict()["0.weight"], torch.zeros(4, 3))
 
 
 def test_what_is_no_checkpoint(tmp_path: Path, net: nn.Module) -> None:

@@ -100,7 +100,7 @@ def _use(run: Run, gateway: Gateway, key: str, sample: bytes) -> None:
     """A job from the upload to the file, with a webhook that nobody takes."""
     with _client(run, gateway, {"Authorization": f"Bearer {key}"}) as client:
         options: dict[str, Any] = {"resolution": "32", "webhook_url": "https://hook.invalid/in?for=me"}
-        form = {"files": {"file": ("a.npz", sample)}, "data": options}
+        form: dict[str, Any] = {"files": {"file": ("a.npz", sample)}, "data": options}
         job = client.post("/reconstruct", headers={"Idempotency-Key": "one"}, **form).json()["id"]
         end = time.monotonic() + 120
         while (
@@ -155,7 +155,7 @@ def _client(run: Run, gateway: Gateway, headers: dict[str, str]) -> httpx.Client
 def _records(settings: Settings) -> Iterator[bytes]:
     """Every value in Redis, in whatever form it is kept."""
     redis = redis_of(settings)
-    raw = redis.from_url(settings.redis_url.get_secret_value(), decode_responses=False)
+    raw: Any = redis.from_url(settings.redis_url.get_secret_value(), decode_responses=False)  # bytes, always
     for name in raw.scan_iter("*"):
         yield name + b" " + (raw.dump(name) or b"")
         if raw.type(name) == b"string":

@@ -88,6 +88,7 @@ def _largest_x(encoder: Any, place: int, deviation: float) -> None:
     assert isinstance(encoder, LatentPointNet)
     encoder.fc_pos.weight[0, place] = 1
     for block in encoder.blocks:
+        assert isinstance(block.shortcut, nn.Linear)
         block.shortcut.weight[0, 0] = 1
     encoder.fc_mean.weight[0, 0] = 1
     encoder.fc_logstd.bias.fill_(math.log(deviation))

@@ -41,7 +41,7 @@ def run_of(folder: Path, **schedule: float) -> EndlessRun[Tensor]:
         nn.Linear(2, 1),
         Numbers,
         lambda net, x: (net(x) - x.sum(dim=1, keepdim=True)).square().mean(),
-        lambda net: {"weight": float(net.weight.detach().sum())},
+        lambda net: {"weight": float(net.get_parameter("weight").detach().sum())},
         settings,
         folder,
     )

@@ -147,7 +147,7 @@ class EndlessRun(Generic[Batch]):
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.schedule.bf16):
             loss = self.loss(self.net, batch)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.schedule.clip)
         # What tells the fused optimizer to change nothing, without waiting for the device.
         self.optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]

@@ -120,6 +120,7 @@ def test_times_before_0_are_refused(time: float) -> None:
 def bodies() -> OccupancyFlow:
     config = load_config("bodies")
     net = build_model(config).eval().requires_grad_(False)
+    assert isinstance(net, OccupancyFlow)
     load_checkpoint(find_checkpoint(config), net)
     return net
 

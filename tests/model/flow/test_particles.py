@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.flow.fields import RowField
 from model.flow.local_rbf import NEIGHBORS, local_rbf
 from model.flow.particles import integrate_particles, one_per_cell
 from model.flow.step_doubling import integrate
@@ -34,7 +35,7 @@ def torn(t: float, x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("field", [twisting, torn])
-def test_particles_tell_the_motion_of_all_vertices(field) -> None:
+def test_particles_tell_the_motion_of_all_vertices(field: RowField) -> None:
     evaluated = []
 
     def counted(t: float, x: Tensor) -> Tensor:

@@ -1,10 +1,13 @@
 import io
 import json
 import struct
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import trimesh
+from numpy.typing import NDArray
 
 from model.errors import InputError
 from model.meshes.glb import MAX_FRAMES, write_glb
@@ -15,7 +18,12 @@ COMPONENT = {5121: np.uint8, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
 WIDTH = {"SCALAR": 1, "VEC3": 3, "VEC4": 4}
 
 
-def breathing_ball(frames=5, offset=(0.0, 0.0, 0.0), scale=1.0, start=0.0):
+def breathing_ball(
+    frames: int = 5,
+    offset: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    scale: float = 1.0,
+    start: float = 0.0,
+) -> MeshSequence:
     ball = trimesh.creation.icosphere(subdivisions=2)
     times = start + np.arange(frames) / 24
     stretch = 1 + 0.3 * np.sin(np.arange(frames))[:, None] * np.array([1.0, -1.0, 0.5])  # [T, 3]
@@ -24,7 +32,7 @@ def breathing_ball(frames=5, offset=(0.0, 0.0, 0.0), scale=1.0, start=0.0):
     return MeshSequence(vertices, ball.faces, times, colors)
 
 
-def read_glb(content):
+def read_glb(content: bytes) -> tuple[dict[str, Any], Callable[[int], NDArray[Any]]]:
     """The document and a function from the index of an accessor to its array."""
     magic, version, length = struct.unpack_from("<4sII", content)
     assert (magic, version, length) == (b"glTF", 2, len(content))
@@ -36,7 +44,7 @@ def read_glb(content):
     binary = content[28 + size :]
     assert len(binary) == binary_size == document["buffers"][0]["byteLength"]
 
-    def accessor(index):
+    def accessor(index: int) -> NDArray[Any]:
         entry = document["accessors"][index]
         view = document["bufferViews"][entry["bufferView"]]
         width = WIDTH[entry["type"]]
@@ -54,7 +62,7 @@ def read_glb(content):
 @pytest.mark.parametrize(
     ("offset", "scale"), [((0.0, 0.0, 0.0), 1.0), ((1e6, -3e6, 40.0), 0.5), ((0.0, 7e-6, 0.0), 1e-6)]
 )
-def test_base_and_targets_are_the_frames(offset, scale):
+def test_base_and_targets_are_the_frames(offset: tuple[float, float, float], scale: float) -> None:
     meshes = breathing_ball(offset=offset, scale=scale)
     document, accessor = read_glb(meshes.to_glb())
     primitive = document["meshes"][0]["primitives"][0]
@@ -73,14 +81,14 @@ def test_base_and_targets_are_the_frames(offset, scale):
         np.testing.assert_allclose(normals, area_weighted(expected), atol=1e-5)
 
 
-def area_weighted(mesh):
+def area_weighted(mesh: trimesh.Trimesh) -> NDArray[Any]:
     sums = np.zeros((len(mesh.vertices), 3))
     for face, normal, area in zip(mesh.faces, mesh.face_normals, mesh.area_faces, strict=True):
         sums[face] += normal * area
     return sums / np.linalg.norm(sums, axis=1, keepdims=True)
 
 
-def test_one_animation_shows_each_frame_alone_at_its_time():
+def test_one_animation_shows_each_frame_alone_at_its_time() -> None:
     meshes = breathing_ball(frames=6, start=1.7e9)
     document, accessor = read_glb(meshes.to_glb())
     (animation,) = document["animations"]
@@ -96,17 +104,18 @@ def test_one_animation_shows_each_frame_alone_at_its_time():
     assert document["asset"]["extras"] == {"fps": pytest.approx(24, rel=1e-5), "frames": 6}
 
 
-def test_trimesh_reads_the_first_frame():
+def test_trimesh_reads_the_first_frame() -> None:
     meshes = breathing_ball()
-    scene = trimesh.load(io.BytesIO(meshes.to_glb()), file_type="glb", process=False)
+    scene = trimesh.load_scene(io.BytesIO(meshes.to_glb()), file_type="glb", process=False)
     mesh = scene.to_mesh()
     np.testing.assert_allclose(mesh.vertices, meshes.vertices[0], atol=2e-7)
     np.testing.assert_array_equal(mesh.faces, meshes.faces)
     assert mesh.is_watertight
 
 
-def test_colours_are_stored_linear_as_the_format_asks():
+def test_colours_are_stored_linear_as_the_format_asks() -> None:
     meshes = breathing_ball()
+    assert meshes.colors is not None
     document, accessor = read_glb(meshes.to_glb())
     rgba = accessor(document["meshes"][0]["primitives"][0]["attributes"]["COLOR_0"])
     assert (rgba[:, 3] == 255).all()
@@ -119,7 +128,7 @@ def test_colours_are_stored_linear_as_the_format_asks():
     )
 
 
-def test_normals_are_optional_and_a_single_frame_has_no_animation():
+def test_normals_are_optional_and_a_single_frame_has_no_animation() -> None:
     document, _ = read_glb(write_glb(breathing_ball(), normals=False))
     assert "NORMAL" not in json.dumps(document)
     document, _ = read_glb(breathing_ball(frames=1).to_glb())
@@ -127,20 +136,20 @@ def test_normals_are_optional_and_a_single_frame_has_no_animation():
     assert "targets" not in document["meshes"][0]["primitives"][0]
 
 
-def test_too_many_frames_are_refused_with_the_limit():
+def test_too_many_frames_are_refused_with_the_limit() -> None:
     assert breathing_ball(frames=MAX_FRAMES).to_glb()
     with pytest.raises(InputError, match=r"at most 200 frames .* there are 201: ask for fewer"):
         breathing_ball(frames=MAX_FRAMES + 1).to_glb()
 
 
-def test_times_that_float32_cannot_tell_apart_are_refused():
+def test_times_that_float32_cannot_tell_apart_are_refused() -> None:
     meshes = breathing_ball(frames=3)
     meshes.times = np.array([0.0, 1000.0, 1000.000001])
     with pytest.raises(InputError, match="too close together in time"):
         meshes.to_glb()
 
 
-def plain_normals(vertices, faces):
+def plain_normals(vertices: NDArray[Any], faces: NDArray[Any]) -> NDArray[Any]:
     sums = np.zeros(vertices.shape)
     for a, b, c in faces:
         area = np.cross(vertices[b] - vertices[a], vertices[c] - vertices[a])
@@ -149,7 +158,7 @@ def plain_normals(vertices, faces):
     return sums / np.linalg.norm(sums, axis=1, keepdims=True)
 
 
-def test_normals_point_outward_and_are_unit_even_where_faces_are_crushed():
+def test_normals_point_outward_and_are_unit_even_where_faces_are_crushed() -> None:
     ball = trimesh.creation.icosphere(subdivisions=2)
     frames = np.stack([(1 + i) * ball.vertices for i in range(20)]).astype(np.float32)
     normals = vertex_normals(frames, ball.faces)

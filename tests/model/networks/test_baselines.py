@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from model.config.schema import Config, load_config
 from model.errors import ConfigError, InputError
 from model.losses import losses, needed_fields
-from model.networks.baselines import OccupancyNetwork4D
+from model.networks.baselines import OccupancyNetwork4D, PointSetGeneration4D
 from model.networks.build import build_model
 from tests.model.published import DATA, check_filling, filled, outputs
 
@@ -21,8 +21,8 @@ def published() -> dict[str, Tensor]:
 
 
 @pytest.fixture(scope="module")
-def net() -> nn.Module:
-    network = filled(load_config("pointcloud/psgn4d"))
+def net() -> PointSetGeneration4D:
+    network: PointSetGeneration4D = filled(load_config("pointcloud/psgn4d"))
     check_filling("pointcloud/psgn4d", network)
     return network
 
@@ -31,7 +31,7 @@ def close(ours: Tensor, theirs: Tensor, tolerance: float = 3e-6) -> bool:
     return ((ours - theirs).abs().max() / theirs.abs().max()).item() <= tolerance
 
 
-def test_point_sets_as_published(net: nn.Module, published: dict[str, Tensor]) -> None:
+def test_point_sets_as_published(net: PointSetGeneration4D, published: dict[str, Tensor]) -> None:
     with torch.no_grad():
         assert close(net.encoder(published["in_inputs"]), published["out_c"])
         clouds = net(published["in_inputs"])
@@ -41,7 +41,9 @@ def test_point_sets_as_published(net: nn.Module, published: dict[str, Tensor]) -
 
 
 @pytest.mark.parametrize("ending", ["", "_w_correspond"])
-def test_chamfer_loss_as_published(net: nn.Module, published: dict[str, Tensor], ending: str) -> None:
+def test_chamfer_loss_as_published(
+    net: PointSetGeneration4D, published: dict[str, Tensor], ending: str
+) -> None:
     config = load_config(f"pointcloud/psgn4d{ending}")
     assert needed_fields(config) == ["inputs", "points_mesh"]
     short = "_corr" if ending else ""
@@ -54,10 +56,12 @@ def test_chamfer_loss_as_published(net: nn.Module, published: dict[str, Tensor],
         names = json.loads(str(archive["meta"]))["grad_names"]
     found = dict(net.named_parameters())
     for name, norm in zip(names, published[f"out_grad_norm{short}"].tolist(), strict=True):
-        assert found[name].grad.norm().item() == pytest.approx(norm, rel=1e-3), name
+        gradient = found[name].grad
+        assert gradient is not None
+        assert gradient.norm().item() == pytest.approx(norm, rel=1e-3), name
 
 
-def test_another_number_of_frames_is_refused(net: nn.Module, published: dict[str, Tensor]) -> None:
+def test_another_number_of_frames_is_refused(net: PointSetGeneration4D, published: dict[str, Tensor]) -> None:
     batch = {"inputs": published["in_inputs"], "points_mesh": published["in_points_mesh"][:, :5]}
     with pytest.raises(InputError, match="gives 17 frames; found 5"):
         losses(net, batch, load_config("pointcloud/psgn4d"))

@@ -10,6 +10,7 @@ import model.networks.fused_linear
 from model.config.schema import load_config
 from model.networks.build import build_model
 from model.networks.fused_linear import FusedLinear
+from model.networks.occupancy_flow import OccupancyFlow
 
 TOLERANCES = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 
@@ -29,7 +30,7 @@ def test_a_layer_is_the_linear_layer(fused: bool, dtype: torch.dtype, rows: int,
     x, weight = torch.randn(rows, 48), torch.randn(33, 48) / 48**0.5
     bias, before = torch.randn(33) if has_bias else None, torch.randn(rows, 33)
     layer, plain = FusedLinear(weight, bias, dtype), F.linear(x, weight, bias)
-    close = {"rtol": TOLERANCES[dtype], "atol": TOLERANCES[dtype]}
+    close: dict[str, Any] = {"rtol": TOLERANCES[dtype], "atol": TOLERANCES[dtype]}
     with torch.inference_mode():
         torch.testing.assert_close(layer(x).float(), plain, **close)
         torch.testing.assert_close(layer.relu(x).float(), plain.relu(), **close)
@@ -51,6 +52,7 @@ def test_a_frozen_field_is_the_field(fused: bool, dtype: torch.dtype, parts: dic
     torch.manual_seed(0)
     config = load_config("pointcloud/oflow", {"model": parts})
     net = build_model(config)
+    assert isinstance(net, OccupancyFlow)
     for parameter in net.vector_field.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     z = torch.randn(1, config.model.z_dim) if config.model.z_dim else None

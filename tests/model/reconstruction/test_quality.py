@@ -2,10 +2,13 @@
 
 import statistics
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 import model.reconstruction.reconstructor
 from model import Reconstructor
@@ -35,16 +38,22 @@ def plain(small: Reconstructor, sample: dict[str, np.ndarray]) -> MeshSequence:
 
 
 @pytest.mark.parametrize("quality", ["exact", "balanced"])
-def test_the_surface_is_that_of_the_plain_path(small, sample, plain, quality) -> None:
+def test_the_surface_is_that_of_the_plain_path(
+    small: Reconstructor, sample: dict[str, NDArray[Any]], plain: MeshSequence, quality: str
+) -> None:
     meshes = small(sample["points"], sample["times"], quality=quality)
     np.testing.assert_array_equal(meshes.faces, plain.faces)
     np.testing.assert_allclose(meshes.vertices[0], plain.vertices[0], atol=2e-5)
+    assert meshes.fit is not None
+    assert plain.fit is not None
     np.testing.assert_allclose(meshes.fit.mean, plain.fit.mean, rtol=0.02)
 
 
 @pytest.mark.parametrize("quality", QUALITIES)
 @torch.inference_mode()
-def test_paths_keep_the_bound_of_their_quality(small, sample, quality) -> None:
+def test_paths_keep_the_bound_of_their_quality(
+    small: Reconstructor, sample: dict[str, NDArray[Any]], quality: str
+) -> None:
     clouds = sample["points"].astype(np.float64)
     meshes = small(clouds, sample["times"], quality=quality)
     box = UnitBox.around(clouds[0])
@@ -60,13 +69,18 @@ def test_paths_keep_the_bound_of_their_quality(small, sample, quality) -> None:
     assert moved > 20 * tolerance
 
 
-def test_a_machine_without_bfloat16_makes_drafts_too(small, sample, plain, monkeypatch) -> None:
+def test_a_machine_without_bfloat16_makes_drafts_too(
+    small: Reconstructor,
+    sample: dict[str, NDArray[Any]],
+    plain: MeshSequence,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(model.reconstruction.reconstructor, "matmul_dtype", lambda device: torch.float32)
     draft = small(sample["points"], sample["times"], quality="draft")
     np.testing.assert_array_equal(draft.faces, plain.faces)
 
 
-def test_an_unknown_quality_is_refused(small, sample) -> None:
+def test_an_unknown_quality_is_refused(small: Reconstructor, sample: dict[str, NDArray[Any]]) -> None:
     with pytest.raises(InputError, match="quality is 'best'; wanted exact, balanced, draft"):
         small(sample["points"], quality="best")
 
@@ -98,11 +112,11 @@ def test_what_is_thin_is_found_near_its_points(steps: int) -> None:
     assert sum(counted) < 0.6 * cost
 
 
-def test_the_fast_path_is_faster(sample) -> None:
+def test_the_fast_path_is_faster(sample: dict[str, NDArray[Any]]) -> None:
     """Five times and more; less than twice cannot be noise."""
     shipped = Reconstructor.from_config("bodies")
 
-    def seconds(run) -> float:
+    def seconds(run: Callable[..., MeshSequence]) -> float:
         began = time.perf_counter()
         run(sample["points"], sample["times"]).to_glb()
         return time.perf_counter() - began

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from model import Reconstructor, load_config
 from model.errors import Canceled, CheckpointError, ConfigError, EmptySurfaceError, InputError
+from model.networks.occupancy_flow import OccupancyFlow
 from model.reconstruction.normalization import UnitBox
 from model.reconstruction.surface import GridLevels
 
@@ -241,6 +242,8 @@ def test_bound_decoder_is_the_decoder(model: dict[str, Any]) -> None:
     torch.manual_seed(0)
     config = load_config("pointcloud/oflow", {"model": model})
     net = build_model(config)
+    assert isinstance(net, OccupancyFlow)
+    assert net.decoder is not None
     for name, tensor in net.decoder.state_dict().items():
         if tensor.is_floating_point():
             tensor.copy_(

@@ -44,7 +44,9 @@ def test_between_frames_the_motion_is_smooth(
 ) -> None:
     rest, _ = solid()
     halves = np.arange(6) + 0.5
-    error = np.linalg.norm(tracked.at(halves) - np.stack([bend(rest, t / 6) for t in halves]), axis=2)
+    error = np.linalg.norm(
+        tracked.at(halves.astype(float)) - np.stack([bend(rest, t / 6) for t in halves]), axis=2
+    )
     assert error.mean(1).max() < 0.01 * box(rest)
     np.testing.assert_allclose(tracked.at(np.arange(7.0)), tracked.vertices, atol=1e-12)
 

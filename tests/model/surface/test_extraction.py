@@ -1,5 +1,6 @@
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,33 +17,37 @@ from model.surface.extraction import (
 )
 from model.surface.refinement import GridEvaluator, refine
 
+Field = Callable[[torch.Tensor], torch.Tensor]
+
 PARITY = Path(__file__).parents[2] / "data" / "isosurface.npz"
 
 
 # Signed distances, positive inside: points [P, 3] → [P].
-def sphere(points, center=(0.0, 0.0, 0.0), radius=0.35):
+def sphere(
+    points: torch.Tensor, center: tuple[float, float, float] = (0.0, 0.0, 0.0), radius: float = 0.35
+) -> torch.Tensor:
     return radius - (points - torch.tensor(center)).norm(dim=1)
 
 
-def torus(points):
+def torus(points: torch.Tensor) -> torch.Tensor:
     ring = torch.stack([points[:, :2].norm(dim=1) - 0.3, points[:, 2]], dim=1)
     return 0.12 - ring.norm(dim=1)
 
 
-def rod(points, radius=0.045):
+def rod(points: torch.Tensor, radius: float = 0.045) -> torch.Tensor:
     """A ball with a bent rod thinner than a coarse cell (0.1375), which the coarse grid sees nowhere."""
     along = points[:, 0].clamp(-0.3, 0.45)
     axis = torch.stack([along, 0.06 + 0.15 * along, torch.full_like(along, 0.07)], dim=1)
     return torch.maximum(sphere(points, (-0.3, 0.0, 0.0), 0.18), radius - (points - axis).norm(dim=1))
 
 
-def plate(points):
+def plate(points: torch.Tensor) -> torch.Tensor:
     """A ball cut by a sheet thinner than a coarse cell."""
     sheet = torch.minimum(0.04 - (points[:, 1] - 0.06).abs(), 0.42 - points.abs().amax(dim=1))
     return torch.maximum(sphere(points, radius=0.2), sheet)
 
 
-def beyond_the_box(points):
+def beyond_the_box(points: torch.Tensor) -> torch.Tensor:
     return sphere(points, (0.4, 0.1, 0.0), 0.4)
 
 
@@ -52,22 +57,25 @@ FIELDS = [sphere, torus, rod, plate, beyond_the_box]
 class Counting:
     """A field as logits that remembers the points it was asked for."""
 
-    def __init__(self, field):
-        self.field, self.points = field, []
+    def __init__(self, field: Field) -> None:
+        self.field = field
+        self.points: list[torch.Tensor] = []
 
-    def __call__(self, points):
+    def __call__(self, points: torch.Tensor) -> torch.Tensor:
         self.points.append(points)
         return 20 * self.field(points)
 
     @property
-    def count(self):
+    def count(self) -> int:
         return sum(map(len, self.points))
 
 
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("threshold", [0.3, 0.5])
 @pytest.mark.parametrize(("resolution_0", "steps"), [(8, 2), (8, 0), (5, 3)])
-def test_refinement_gives_the_surface_of_the_dense_grid(field, threshold, resolution_0, steps):
+def test_refinement_gives_the_surface_of_the_dense_grid(
+    field: Field, threshold: float, resolution_0: int, steps: int
+) -> None:
     fast, dense = Counting(field), Counting(field)
     vertices, faces = extract_isosurface(fast, threshold, resolution_0=resolution_0, upsampling_steps=steps)
     expected = dense_isosurface(dense, threshold, resolution=resolution_0 << steps)
@@ -78,7 +86,7 @@ def test_refinement_gives_the_surface_of_the_dense_grid(field, threshold, resolu
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_surface_is_closed_and_faces_outward(field):
+def test_surface_is_closed_and_faces_outward(field: Field) -> None:
     vertices, faces = extract_isosurface(Counting(field), 0.5, resolution_0=8)
     mesh = trimesh.Trimesh(vertices, faces, process=False)
     assert mesh.is_watertight
@@ -87,15 +95,16 @@ def test_surface_is_closed_and_faces_outward(field):
     assert np.abs(vertices).max() <= 0.55 + 1e-12
 
 
-def test_sphere_has_its_radius_and_few_points_are_evaluated():
+def test_sphere_has_its_radius_and_few_points_are_evaluated() -> None:
     occupancy = Counting(sphere)
     vertices, _ = extract_isosurface(occupancy, 0.5, resolution_0=32, upsampling_steps=2)
     np.testing.assert_allclose(np.linalg.norm(vertices, axis=1), 0.35, atol=2e-4)
     assert occupancy.count < 129**3 / 15
 
 
-def test_every_point_is_evaluated_once_and_chunks_are_reported():
-    occupancy, progress = Counting(rod), []
+def test_every_point_is_evaluated_once_and_chunks_are_reported() -> None:
+    occupancy = Counting(rod)
+    progress: list[float] = []
     extract_isosurface(occupancy, 0.5, resolution_0=8, chunk_size=500, on_progress=progress.append)
     points = torch.cat(occupancy.points)
     assert len(points.unique(dim=0)) == len(points)
@@ -105,11 +114,11 @@ def test_every_point_is_evaluated_once_and_chunks_are_reported():
     assert 0 < progress[0] < progress[-1] == 1
 
 
-def test_refinement_invents_nothing_in_a_field_of_noise():
+def test_refinement_invents_nothing_in_a_field_of_noise() -> None:
     """Unconnected parts may be missed, but no vertex may come from the fill."""
     noise = torch.randn(1, 1, 24, 24, 24, generator=torch.Generator().manual_seed(0))
 
-    def field(points):
+    def field(points: torch.Tensor) -> torch.Tensor:
         place = (points / 0.55)[None, :, None, None]  # [1, P, 1, 1, 3]
         return torch.nn.functional.grid_sample(noise, place, align_corners=True).view(-1) - 1
 
@@ -119,10 +128,10 @@ def test_refinement_invents_nothing_in_a_field_of_noise():
     assert len(vertices) > 1000
 
 
-def test_an_error_in_the_callback_ends_the_extraction():
+def test_an_error_in_the_callback_ends_the_extraction() -> None:
     occupancy = Counting(sphere)
 
-    def stop(fraction):
+    def stop(fraction: float) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -134,20 +143,20 @@ def test_an_error_in_the_callback_ends_the_extraction():
     ("radius", "words"),
     [(-1, "Nothing reaches the threshold 0.3"), (2, "whole box is above the threshold 0.3")],
 )
-def test_empty_and_full_boxes_are_errors_that_tell_the_range(radius, words):
+def test_empty_and_full_boxes_are_errors_that_tell_the_range(radius: float, words: str) -> None:
     with pytest.raises(EmptySurfaceError, match=words) as caught:
         extract_isosurface(lambda points: sphere(points, radius=radius), 0.3)
     low, high = sphere(torch.tensor([[0.55] * 3, [0.0] * 3]), radius=radius).sigmoid()
     assert f"between {low:.3g} and {high:.3g}" in str(caught.value)
 
 
-def test_a_point_that_only_touches_the_threshold_is_no_surface():
+def test_a_point_that_only_touches_the_threshold_is_no_surface() -> None:
     with pytest.raises(EmptySurfaceError, match=r"Nothing reaches the threshold 0\.5"):
         extract_isosurface(lambda points: -40 * points.abs().sum(dim=1), 0.5, resolution_0=8)
 
 
-def test_values_that_are_not_finite_are_an_error():
-    def field(points):
+def test_values_that_are_not_finite_are_an_error() -> None:
+    def field(points: torch.Tensor) -> torch.Tensor:
         return torch.where(points[:, 0] > 0.5, torch.nan, sphere(points))
 
     with pytest.raises(ModelError, match=r"non-finite occupancy at \d+ of 35937 grid points"):
@@ -157,8 +166,8 @@ def test_values_that_are_not_finite_are_an_error():
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("field", FIELDS[1:4])
-def test_a_gpu_gives_the_surface_of_the_cpu(field):
-    def occupancy(points):
+def test_a_gpu_gives_the_surface_of_the_cpu(field: Field) -> None:
+    def occupancy(points: torch.Tensor) -> torch.Tensor:
         assert points.device.type == "cuda"
         return 20 * field(points.cpu()).cuda()
 
@@ -170,17 +179,17 @@ def test_a_gpu_gives_the_surface_of_the_cpu(field):
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0, -3.0, math.nan])
-def test_threshold_is_a_probability(threshold):
+def test_threshold_is_a_probability(threshold: float) -> None:
     with pytest.raises(InputError, match="between 0 and 1"):
         extract_isosurface(sphere, threshold)
 
 
-def test_parity_with_the_published_extraction():
+def test_parity_with_the_published_extraction() -> None:
     """The same points in each round and the same mesh, vertex for vertex and face for face."""
     data = np.load(PARITY)
     rounds = []
 
-    def field(points):
+    def field(points: torch.Tensor) -> torch.Tensor:
         grid = np.round((points.double().numpy() / 1.1 + 0.5) * 32)
         rounds.append({tuple(point) for point in grid.astype(int)})
         x, y, z = (1.1 * (grid / 32 - 0.5)).T
@@ -197,13 +206,13 @@ def test_parity_with_the_published_extraction():
     assert volume == pytest.approx(json.loads(str(data["meta"]))["volume"], rel=1e-7)
 
 
-def test_parity_of_the_dense_grid():
+def test_parity_of_the_dense_grid() -> None:
     data = np.load(PARITY)
     known = np.full((33, 33, 33), np.nan, np.float32)
     for i in range(5):
         known[tuple(data[f"round{i}_points"].T)] = data[f"round{i}_values"]
 
-    def field(points):
+    def field(points: torch.Tensor) -> torch.Tensor:
         grid = ((points / 1.1 + 0.5) * 32).round().long().numpy()
         return torch.from_numpy(known[tuple(grid.T)])
 

@@ -9,24 +9,31 @@ import sys
 import time
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
+from typing_extensions import Buffer
 
 from service.core.sequences.archives import Archive, Budget
 from service.core.sequences.sequence import Limits, SequenceError, inspect_sequence, read_sequence
 
+Reader = Callable[[BinaryIO, Limits], object]
+
 POINTS = np.random.default_rng(0).normal(size=(3, 40, 3)).astype(np.float32)  # [T, N, 3]
 
 
-def npy(array):
+def npy(array: ArrayLike) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array)
     return buffer.getvalue()
 
 
-def npz(**arrays):
+def npz(**arrays: Any) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     return buffer.getvalue()
@@ -51,7 +58,14 @@ class Entry:
     offset: int | None = None
 
 
-def raw_zip(*entries, before=b"", comment=b"", count=None, offset=None, locator=b""):
+def raw_zip(
+    *entries: Entry,
+    before: bytes = b"",
+    comment: bytes = b"",
+    count: int | None = None,
+    offset: int | None = None,
+    locator: bytes = b"",
+) -> bytes:
     body, directory = before, b""
     for entry in entries:
         plain = zlib.decompress(entry.data, -15) if entry.method == 8 and entry.size is None else entry.data
@@ -76,19 +90,21 @@ def raw_zip(*entries, before=b"", comment=b"", count=None, offset=None, locator=
     return body + directory + locator + end + comment
 
 
-def deflated(data):
+def deflated(data: bytes) -> bytes:
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     return packer.compress(data) + packer.flush()
 
 
-def zeros_deflated(count):
+def zeros_deflated(count: int) -> bytes:
     """`count` zero bytes (a multiple of 16 MiB) as a deflate stream, made by repeating one flushed block."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     block = packer.compress(bytes(1 << 24)) + packer.flush(zlib.Z_FULL_FLUSH)
     return block * (count >> 24) + packer.flush()
 
 
-def refused(data, reader=inspect_sequence, limits=None):
+def refused(
+    data: bytes | bytearray, reader: Reader = inspect_sequence, limits: Limits | None = None
+) -> SequenceError:
     with pytest.raises(SequenceError) as caught:
         reader(io.BytesIO(data), limits or Limits())
     return caught.value
@@ -98,7 +114,7 @@ GOOD = Entry(b"points.npy", npy(POINTS))
 PACKED = deflated(npy(POINTS))
 
 
-def test_the_hand_made_archive_is_read():
+def test_the_hand_made_archive_is_read() -> None:
     for entry in (GOOD, Entry(b"points.npy", PACKED, method=8)):
         assert np.array_equal(np.stack(read_sequence(io.BytesIO(raw_zip(entry))).points), POINTS)
 
@@ -117,7 +133,7 @@ def test_the_hand_made_archive_is_read():
         (b"#!/bin/sh\n" + npz(points=POINTS), "bytes of another kind"),
     ],
 )
-def test_other_files_are_called_by_name(head, words):
+def test_other_files_are_called_by_name(head: bytes, words: str) -> None:
     error = refused(head)
     assert error.code == "unsupported_media"
     assert str(error) == f"file: is not an .npz archive (found {words}; wanted what numpy.savez writes)"
@@ -254,7 +270,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("case", DAMAGED)
-def test_damage_and_tricks_are_refused(case):
+def test_damage_and_tricks_are_refused(case: str) -> None:
     data, key, words = DAMAGED[case]
     error = refused(data)
     assert error.code == "invalid_sequence"
@@ -264,7 +280,7 @@ def test_damage_and_tricks_are_refused(case):
     assert str(error).isprintable(), "one fault is one line that any terminal shows"
 
 
-def test_a_streamed_entry_may_know_its_size_beforehand():
+def test_a_streamed_entry_may_know_its_size_beforehand() -> None:
     descriptor = struct.pack("<4s3L", b"PK\7\10", zlib.crc32(npy(POINTS)), len(PACKED), len(npy(POINTS)))
     data = bytearray(raw_zip(Entry(b"points.npy", PACKED, method=8, flags=8, after=descriptor)))
     data[14:22] = bytes(8)  # as Info-ZIP writes to a pipe: the size, but neither checksum nor packed size
@@ -273,7 +289,7 @@ def test_a_streamed_entry_may_know_its_size_beforehand():
     assert refused(data).faults[0].message == "an entry contradicts the directory"
 
 
-def test_bytes_that_begin_where_a_read_ends_are_seen():
+def test_bytes_that_begin_where_a_read_ends_are_seen() -> None:
     header = b"{'descr': '<f2', 'fortran_order': False, 'shape': (2, 5400, 3)}".ljust(721)
     points = np.random.default_rng(0).normal(size=(2, 5400, 3)).astype("<f2")
     entry = b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + points.tobytes()
@@ -284,24 +300,25 @@ def test_bytes_that_begin_where_a_read_ends_are_seen():
     assert refused(raw_zip(longer)).faults[0].message == "goes on after its end"
 
 
-def test_every_fault_of_the_directory_is_told():
+def test_every_fault_of_the_directory_is_told() -> None:
     error = refused(
         raw_zip(Entry(b"a/b", b""), Entry(b"c.npy", b"", flags=1), Entry(b"d.npy", b"", method=99))
     )
     assert [fault.key for fault in error.faults] == ["file", "c.npy", "d.npy"]
 
 
-def test_streamed_archives_with_data_descriptors_are_read():
+def test_streamed_archives_with_data_descriptors_are_read() -> None:
     class Pipe(io.RawIOBase):
-        def __init__(self):
+        def __init__(self) -> None:
             self.data = bytearray()
 
-        def writable(self):
+        def writable(self) -> bool:
             return True
 
-        def write(self, data):
+        def write(self, data: Buffer) -> int:
+            written = memoryview(data).nbytes
             self.data += data
-            return len(data)
+            return written
 
     for save in (np.savez, np.savez_compressed):
         pipe = Pipe()
@@ -310,7 +327,7 @@ def test_streamed_archives_with_data_descriptors_are_read():
         assert inspect_sequence(io.BytesIO(pipe.data)).total_points == 120
 
 
-def test_twenty_thousand_members_are_refused_before_the_directory_is_read():
+def test_twenty_thousand_members_are_refused_before_the_directory_is_read() -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for index in range(20_000):
@@ -327,17 +344,17 @@ def test_twenty_thousand_members_are_refused_before_the_directory_is_read():
     assert refused(lying).faults[0].message == "its directory is too long"
 
 
-def test_nine_arrays_are_too_many():
+def test_nine_arrays_are_too_many() -> None:
     error = refused(npz(points=POINTS, **{f"a{index}": POINTS for index in range(8)}))
     assert (error.code, error.faults[0].message) == ("too_large", "has too many entries")
 
 
-def test_too_many_bytes():
+def test_too_many_bytes() -> None:
     error = refused(PLAIN, limits=Limits(max_bytes=1000))
     assert (error.code, error.faults[0].message) == ("too_large", "is too large")
 
 
-def test_ratio_counts_only_where_it_costs():
+def test_ratio_counts_only_where_it_costs() -> None:
     limits = Limits(max_unpacked_bytes=1 << 40, max_ratio=100)
     still = io.BytesIO()
     np.savez_compressed(still, points=np.broadcast_to(POINTS[0], (1000, 40, 3)))
@@ -347,7 +364,7 @@ def test_ratio_counts_only_where_it_costs():
     assert (error.code, error.faults[0].message) == ("too_large", "unpacks out of proportion")
 
 
-def test_archives_inside_draw_on_the_same_budget():
+def test_archives_inside_draw_on_the_same_budget() -> None:
     inner = npz(points=POINTS[0], loc=np.zeros(3), scale=1.0)
     outer = raw_zip(*(Entry(b"%08d.npz" % index, inner) for index in range(3)))
     needed = 3 * len(inner) + 3 * sum(
@@ -358,13 +375,13 @@ def test_archives_inside_draw_on_the_same_budget():
     assert (error.code, error.faults[0].message) == ("too_large", "unpacks to too much")
 
 
-def test_budget_is_spent_before_entries_are_opened():
+def test_budget_is_spent_before_entries_are_opened() -> None:
     budget = Budget(Limits(), 1000)
     with pytest.raises(SequenceError, match="unpacks to too much"):
         Archive(io.BytesIO(raw_zip(Entry(b"a", b"", method=8, size=(1 << 30) + 1, crc=0))), budget, 8)
 
 
-def ten_gigabytes():
+def ten_gigabytes() -> Entry:
     declared = struct.pack("<2HQ", 1, 8, 10 << 30)  # in the Zip64 field, as 32 bits cannot hold it
     return Entry(b"points.npy", zeros_deflated(10 << 30), method=8, size=0xFFFFFFFF, crc=0, extra=declared)
 
@@ -404,7 +421,7 @@ BOMBS = {
 }
 
 
-def deflated_prefix(data):
+def deflated_prefix(data: bytes) -> bytes:
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     return packer.compress(data) + packer.flush(zlib.Z_FULL_FLUSH)
 
@@ -428,7 +445,7 @@ print(peak() - before)
 """
 
 
-def in_a_process(path, which):
+def in_a_process(path: Path, which: str) -> tuple[list[str], float]:
     command = [sys.executable, "-c", IN_A_PROCESS, str(path), which]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     answer = subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment)
@@ -440,7 +457,7 @@ def in_a_process(path, which):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_bombs_are_refused_at_flat_memory(bomb, tmp_path):
+def test_bombs_are_refused_at_flat_memory(bomb: str, tmp_path: Path) -> None:
     path = tmp_path / "bomb.npz"
     path.write_bytes(BOMBS[bomb]())
     print(f"{path.stat().st_size:,} bytes")
@@ -454,7 +471,7 @@ def test_bombs_are_refused_at_flat_memory(bomb, tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
 @pytest.mark.parametrize("form", ["stored", "deflated", "ragged", "Fortran order", "frames"])
-def test_inspecting_a_hundred_megabytes_takes_no_memory(form, tmp_path):
+def test_inspecting_a_hundred_megabytes_takes_no_memory(form: str, tmp_path: Path) -> None:
     path = tmp_path / "large.npz"
     frame = np.random.default_rng(0).normal(size=(150_000, 3)).astype(np.float32)
     points = np.broadcast_to(frame, (60, *frame.shape))  # 108 MB
@@ -476,7 +493,7 @@ def test_inspecting_a_hundred_megabytes_takes_no_memory(form, tmp_path):
     assert growth < 15
 
 
-def test_every_cut_of_an_archive_is_refused():
+def test_every_cut_of_an_archive_is_refused() -> None:
     whole = npz(points=POINTS, times=np.arange(3.0))
     cuts = random.Random(0).sample(range(4, len(whole)), 300)
     assert {refused(whole[:cut]).code for cut in cuts} == {"invalid_sequence"}

@@ -2,11 +2,15 @@
 
 import io
 import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from service.core.sequences.sequence import (
     Limits,
@@ -18,18 +22,21 @@ from service.core.sequences.sequence import (
     read_sequence,
 )
 
+# A file, its clouds, its times, and whether its points correspond.
+Upload = tuple[io.BytesIO, list[NDArray[Any]], NDArray[Any], bool]
+
 POINTS = np.random.default_rng(0).normal(size=(5, 40, 3)).astype(np.float32)  # [T, N, 3]
 ROWS = POINTS.reshape(-1, 3)  # [M, 3]
 FRAME = np.repeat(np.arange(5), 40)
 
 
-def npz(save=np.savez, **arrays):
+def npz(save: Callable[..., None] = np.savez, **arrays: Any) -> io.BytesIO:
     buffer = io.BytesIO()
     save(buffer, **arrays)
     return buffer
 
 
-def frames_zip(frames, compression=zipfile.ZIP_STORED):
+def frames_zip(frames: dict[str, dict[str, Any]], compression: int = zipfile.ZIP_STORED) -> io.BytesIO:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", compression) as archive:
         for name, arrays in frames.items():
@@ -37,24 +44,24 @@ def frames_zip(frames, compression=zipfile.ZIP_STORED):
     return buffer
 
 
-def published(index, count=40, **changes):
+def published(index: int, count: int = 40, **changes: Any) -> dict[str, Any]:
     """A frame in the published layout: float16 points in their own box, float16 loc, float64 scale."""
     points = (POINTS[index % 5, :count] / 4).astype(np.float16)
     arrays = {
         "points": points,
-        "loc": np.float16([index, 0.5, -1]),
+        "loc": np.array([index, 0.5, -1], np.float16),
         "scale": np.float64(1.5 + index),
     } | changes
     return {key: value for key, value in arrays.items() if value is not None}
 
 
-def with_value(points, place, value):
+def with_value(points: NDArray[Any], place: tuple[int | slice, ...], value: float) -> NDArray[Any]:
     points = points.copy()
     points[place] = value
     return points
 
 
-def test_form_one():
+def test_form_one() -> None:
     times = np.array([0, 0.5, 2, 3, 10])
     upload = npz(points=POINTS, times=times, corresponding=np.bool_(False))
     info = inspect_sequence(upload)
@@ -67,7 +74,7 @@ def test_form_one():
     assert sequence.points_per_frame == (40,) * 5
 
 
-def test_without_flag_and_times_rows_correspond_over_one_second():
+def test_without_flag_and_times_rows_correspond_over_one_second() -> None:
     sequence = read_sequence(npz(points=POINTS))
     assert sequence.corresponding
     assert np.array_equal(sequence.times, [0, 0.25, 0.5, 0.75, 1])
@@ -76,7 +83,7 @@ def test_without_flag_and_times_rows_correspond_over_one_second():
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 @pytest.mark.parametrize("dtype", ["<f2", ">f2", "<f4", ">f4", "<f8", ">f8"])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_types_orders_and_packing(save, dtype, order):
+def test_types_orders_and_packing(save: Callable[..., None], dtype: Any, order: Literal["C", "F"]) -> None:
     stored = POINTS.astype(dtype, order=order)
     sequence = read_sequence(npz(save, points=stored))
     expected = np.float64 if dtype.endswith("8") else np.float32
@@ -88,7 +95,7 @@ def test_types_orders_and_packing(save, dtype, order):
 
 
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
-def test_header_versions(version):
+def test_header_versions(version: tuple[int, int]) -> None:
     entry, upload = io.BytesIO(), io.BytesIO()
     np.lib.format.write_array(entry, POINTS, version=version)
     with zipfile.ZipFile(upload, "w") as archive:
@@ -97,11 +104,11 @@ def test_header_versions(version):
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.uint8, ">i4"])
-def test_ragged_by_frame_or_lengths(dtype):
+def test_ragged_by_frame_or_lengths(dtype: Any) -> None:
     sizes = [32, 48, 40, 33, 47]
     times = np.arange(5, dtype=np.int32)
     for key, value in (("frame", np.repeat(np.arange(5), sizes)), ("lengths", np.array(sizes))):
-        upload = npz(points=ROWS, times=times, **{key: value.astype(dtype)})
+        upload = npz(points=ROWS, times=times, **dict[str, Any]({key: value.astype(dtype)}))
         info = inspect_sequence(upload)
         assert (info.points, info.total_points, info.corresponding) == ((32, 48), 200, False)
         sequence = read_sequence(upload)
@@ -111,7 +118,7 @@ def test_ragged_by_frame_or_lengths(dtype):
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_published_frames_are_placed_in_the_world_in_order_of_name(compression):
+def test_published_frames_are_placed_in_the_world_in_order_of_name(compression: int) -> None:
     upload = frames_zip({f"{index + 80:08d}.npz": published(index) for index in (2, 0, 1)}, compression)
     assert inspect_sequence(upload).dtype == "float16"
     sequence = read_sequence(upload)
@@ -123,19 +130,19 @@ def test_published_frames_are_placed_in_the_world_in_order_of_name(compression):
         )
 
 
-def test_published_frames_far_from_the_origin_keep_their_detail():
+def test_published_frames_far_from_the_origin_keep_their_detail() -> None:
     far = np.array([5e6, 0, 0])
     sequence = read_sequence(frames_zip({f"{i:08d}.npz": published(i, loc=far, scale=1.0) for i in range(2)}))
     assert np.allclose(sequence.points[0] - far, published(0)["points"].astype(float), atol=1e-8)
 
 
-def test_published_frames_of_different_size_do_not_correspond():
+def test_published_frames_of_different_size_do_not_correspond() -> None:
     upload = frames_zip({f"{index:08d}.npz": published(index, 40 - index) for index in range(3)})
     assert inspect_sequence(upload).points == (38, 40)
     assert not read_sequence(upload).corresponding
 
 
-def test_frames_sent_one_by_one_become_one_archive():
+def test_frames_sent_one_by_one_become_one_archive() -> None:
     parts = {f"{index:08d}.npz": published(index) for index in range(3)}
     out, again = io.BytesIO(), io.BytesIO()
     for target in (out, again):
@@ -155,7 +162,7 @@ def test_frames_sent_one_by_one_become_one_archive():
         (["00000001.npz", "00000002.npz"], Limits(max_frames=1), "too_large", "the frames are too much"),
     ],
 )
-def test_frames_that_cannot_be_packed(names, limits, code, message):
+def test_frames_that_cannot_be_packed(names: list[str], limits: Limits, code: str, message: str) -> None:
     with pytest.raises(SequenceError) as caught:
         pack_frames([(name, npz(**published(0))) for name in names], io.BytesIO(), limits)
     assert (caught.value.code, caught.value.faults[0].message) == (code, message)
@@ -361,7 +368,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_refusals(case):
+def test_refusals(case: str) -> None:
     upload, key, message, found = REFUSALS[case]
     errors = []
     for reader in (inspect_sequence, read_sequence):
@@ -375,14 +382,14 @@ def test_refusals(case):
     assert errors[0].faults == errors[1].faults
 
 
-def test_hints_for_files_of_the_published_data_set():
+def test_hints_for_files_of_the_published_data_set() -> None:
     with pytest.raises(SequenceError, match="pcl_seq, not those of points_seq"):
         inspect_sequence(frames_zip({"00000000.npz": published(0, occupancies=np.zeros(5, np.uint8))}))
     with pytest.raises(SequenceError, match=r"send a zip of frames such as 00000017\.npz"):
         inspect_sequence(npz(**published(0)))
 
 
-def test_every_fault_is_told_at_once():
+def test_every_fault_is_told_at_once() -> None:
     upload = npz(points=POINTS[:, :20] * np.nan, times=[3, 2, 1.0], corresponding=7, name=np.zeros(3))
     with pytest.raises(SequenceError) as caught:
         inspect_sequence(upload)
@@ -396,7 +403,7 @@ def test_every_fault_is_told_at_once():
     assert len(str(caught.value).splitlines()) == 5
 
 
-def test_faults_of_many_frames_are_cut_off_and_say_so():
+def test_faults_of_many_frames_are_cut_off_and_say_so() -> None:
     upload = frames_zip({f"{index:08d}.npz": published(index, scale=0.0) for index in range(50)})
     with pytest.raises(SequenceError) as caught:
         inspect_sequence(upload)
@@ -434,7 +441,7 @@ def test_faults_of_many_frames_are_cut_off_and_say_so():
         ),
     ],
 )
-def test_limits(upload, limits, key, message):
+def test_limits(upload: io.BytesIO, limits: Limits, key: str, message: str) -> None:
     for reader in (inspect_sequence, read_sequence):
         with pytest.raises(SequenceError) as caught:
             reader(upload, limits)
@@ -442,7 +449,7 @@ def test_limits(upload, limits, key, message):
         assert (caught.value.faults[0].key, caught.value.faults[0].message) == (key, message)
 
 
-def test_fortran_order_is_checked_across_pieces():
+def test_fortran_order_is_checked_across_pieces() -> None:
     points = np.zeros((2, 32_768, 3), np.float32, order="F")  # a coordinate lies 65,536 values after another
     points[..., 2] = np.arange(32_768)
     assert inspect_sequence(npz(points=points)).total_points == 65_536, "all of the extent is in z"
@@ -451,7 +458,7 @@ def test_fortran_order_is_checked_across_pieces():
         inspect_sequence(npz(points=points))
 
 
-def test_a_false_shape_in_a_tiny_file_is_refused():
+def test_a_false_shape_in_a_tiny_file_is_refused() -> None:
     entry = (
         b"\x93NUMPY\1\0\x46\0{'descr':'<f8','fortran_order':False,'shape':(10000,10000,3)}".ljust(79) + b"\n"
     )
@@ -488,7 +495,7 @@ def test_a_false_shape_in_a_tiny_file_is_refused():
         (b"{'descr': '<f16', 'fortran_order': False, 'shape': (2, 40, 3)}", "has a type that is not read"),
     ],
 )
-def test_hostile_headers(header, message):
+def test_hostile_headers(header: bytes, message: str) -> None:
     upload = io.BytesIO()
     with zipfile.ZipFile(upload, "w") as archive:
         archive.writestr(
@@ -499,7 +506,7 @@ def test_hostile_headers(header, message):
     assert [fault.message for fault in caught.value.faults] == [message]
 
 
-def test_what_is_no_array_inside_an_archive():
+def test_what_is_no_array_inside_an_archive() -> None:
     for entry in (b"", b"hello", b"\x93NUMPY\4\0", b"\x93NUMPY\1\0\xff\x0f"):
         upload = io.BytesIO()
         with zipfile.ZipFile(upload, "w") as archive:
@@ -508,7 +515,7 @@ def test_what_is_no_array_inside_an_archive():
             inspect_sequence(upload)
 
 
-def test_large_offsets_need_float64():
+def test_large_offsets_need_float64() -> None:
     far = POINTS.astype(np.float64) + 1e6
     assert np.array_equal(np.stack(read_sequence(npz(points=far)).points), far)
     wide = (POINTS * 100 + np.float32(1e6)).astype(np.float32)
@@ -517,7 +524,11 @@ def test_large_offsets_need_float64():
     )
 
 
-def sequence(points=POINTS, times=None, corresponding=True):
+def sequence(
+    points: Sequence[NDArray[Any]] | NDArray[Any] = POINTS,
+    times: NDArray[Any] | None = None,
+    corresponding: bool = True,
+) -> PointCloudSequence:
     return PointCloudSequence(
         tuple(points), evenly_spaced(len(points)) if times is None else times, corresponding
     )
@@ -542,13 +553,13 @@ def sequence(points=POINTS, times=None, corresponding=True):
         ({"times": np.zeros(5)}, "times", "does not increase"),
     ],
 )
-def test_the_type_is_validated_on_construction(arguments, key, message):
+def test_the_type_is_validated_on_construction(arguments: dict[str, Any], key: str, message: str) -> None:
     with pytest.raises(SequenceError) as caught:
         sequence(**arguments)
     assert (caught.value.faults[0].key, caught.value.faults[0].message) == (key, message)
 
 
-def test_saving_is_exact_and_deterministic(tmp_path):
+def test_saving_is_exact_and_deterministic(tmp_path: Path) -> None:
     for saved in (
         sequence(),
         sequence(POINTS.astype(np.float64) + 1e6, times=np.arange(5.0), corresponding=False),
@@ -567,7 +578,7 @@ def test_saving_is_exact_and_deterministic(tmp_path):
 
 
 @st.composite
-def uploads(draw):
+def uploads(draw: st.DrawFn) -> Upload:
     """A valid upload in any form, with the clouds it must read back as."""
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     form = draw(st.sampled_from(["one", "frame", "lengths", "frames"]))
@@ -576,10 +587,10 @@ def uploads(draw):
     if form == "one":
         sizes = sizes[:1] * frames
     dtype = draw(st.sampled_from(["<f2", "<f4", "<f8", ">f2", ">f4", ">f8"]))
-    order = draw(st.sampled_from("CF"))
+    order: Literal["C", "F"] = draw(st.sampled_from(["C", "F"]))
     clouds = [random.normal(size=(size, 3)).astype(dtype) for size in sizes]
     save = draw(st.sampled_from([np.savez, np.savez_compressed]))
-    arrays = {}
+    arrays: dict[str, Any] = {}
     if form == "frames":
         places = [(random.normal(size=3), random.uniform(0.1, 9)) for _ in clouds]
         parts = [
@@ -611,7 +622,7 @@ def uploads(draw):
 
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(uploads())
-def test_inspecting_and_reading_agree_on_every_valid_upload(drawn):
+def test_inspecting_and_reading_agree_on_every_valid_upload(drawn: Upload) -> None:
     upload, clouds, times, corresponding = drawn
     info, read = inspect_sequence(upload), read_sequence(upload)
     sizes = tuple(len(cloud) for cloud in clouds)

@@ -15,26 +15,39 @@ import time
 import warnings
 import zipfile
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from random import Random
+from typing import BinaryIO
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike
 
-from service.core.sequences.sequence import SequenceError, inspect_sequence, read_sequence
+from service.core.sequences.sequence import (
+    PointCloudSequence,
+    SequenceError,
+    SequenceInfo,
+    inspect_sequence,
+    read_sequence,
+)
+
+Entries = list[tuple[str, bytes]]
+Harm = Callable[[Random, Entries], Entries]
+Reader = Callable[[BinaryIO], SequenceInfo | PointCloudSequence]
 
 UPLOADS = 5000  # of each kind
 MEMORY = 24 << 20  # that the process may grow by, the making of uploads included
 
 POINTS = np.random.default_rng(0).normal(size=(3, 32, 3)).astype(np.float32)  # [T, N, 3]
 ROWS = POINTS.reshape(-1, 3)  # [M, 3]
-SOUND = [
+SOUND: list[dict[str, ArrayLike]] = [
     {"points": POINTS, "times": np.arange(3.0), "corresponding": np.bool_(True)},
     {"points": np.asfortranarray(POINTS), "times": np.arange(3, dtype=">i2")},
     {"points": ROWS, "frame": np.repeat(np.arange(3), 32)},
-    {"points": ROWS.astype(">f8"), "lengths": np.uint8([32, 32, 32])},
+    {"points": ROWS.astype(">f8"), "lengths": np.array([32, 32, 32], np.uint8)},
 ]
 FRAME = {"points": POINTS[0].astype(np.float16), "loc": np.zeros(3), "scale": np.float64(2)}
 
@@ -83,13 +96,13 @@ HEADERS = [
 VALUES = [0, 1, -1, 31, 64, 6e4, 1e19, 1e300, np.nan, np.inf, -np.inf]
 
 
-def npy(array):
+def npy(array: ArrayLike) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array)
     return buffer.getvalue()
 
 
-def zipped(random, entries):
+def zipped(random: Random, entries: Entries) -> bytes:
     buffer = io.BytesIO()
     compression = random.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
     with zipfile.ZipFile(buffer, "w", compression) as archive, warnings.catch_warnings():
@@ -99,7 +112,7 @@ def zipped(random, entries):
     return buffer.getvalue()
 
 
-def upload(random, harm):
+def upload(random: Random, harm: Harm) -> bytes:
     """An archive in one of the forms, its entries harmed by the function given."""
     if random.random() < 0.3:
         frames = [(f"{index:08d}.npz", FRAME) for index in range(random.randint(1, 3))]
@@ -109,15 +122,15 @@ def upload(random, harm):
     return archive(random, random.choice(SOUND), harm)
 
 
-def archive(random, arrays, harm):
+def archive(random: Random, arrays: Mapping[str, ArrayLike], harm: Harm) -> bytes:
     return zipped(random, harm(random, [(f"{key}.npy", npy(array)) for key, array in arrays.items()]))
 
 
-def unharmed(random, entries):
+def unharmed(random: Random, entries: Entries) -> Entries:
     return entries
 
 
-def hostile_entries(random, entries):
+def hostile_entries(random: Random, entries: Entries) -> Entries:
     """Entries renamed, repeated, dropped, or with headers and data that were never written by numpy."""
     entries = list(entries)
     for _ in range(random.choice([0, 1, 1, 2])):
@@ -150,7 +163,7 @@ def hostile_entries(random, entries):
     return entries
 
 
-def hostile_header(random, data):
+def hostile_header(random: Random, data: bytes) -> bytes:
     if not data.startswith(b"\x93NUMPY"):
         return data
     length = int.from_bytes(data[8:10], "little")
@@ -181,7 +194,7 @@ def hostile_header(random, data):
     )
 
 
-def hostile_value(random, data):
+def hostile_value(random: Random, data: bytes) -> bytes:
     if not data.startswith(b"\x93NUMPY"):
         return data
     try:
@@ -198,11 +211,11 @@ def hostile_value(random, data):
     return npy(array)
 
 
-def hostile_upload(random):
+def hostile_upload(random: Random) -> bytes:
     return upload(random, hostile_entries)
 
 
-def damaged_upload(random):
+def damaged_upload(random: Random) -> bytes:
     """A sound upload after one to three accidents or edits of its bytes."""
     data = bytearray(upload(random, unharmed))
     for _ in range(random.randint(1, 3)):
@@ -233,14 +246,14 @@ def damaged_upload(random):
     return bytes(data)
 
 
-def outcome(reader, data):
+def outcome(reader: Reader, data: bytes) -> tuple[str, object]:
     """What a reader makes of an upload: its frames and points, or the refusal. Nothing else may come out."""
     try:
         answer = reader(io.BytesIO(data))
     except SequenceError as refusal:
         error = refusal
     else:
-        points = answer.total_points if reader is inspect_sequence else sum(answer.points_per_frame)
+        points = answer.total_points if isinstance(answer, SequenceInfo) else sum(answer.points_per_frame)
         return "read", (answer.frames, points, answer.corresponding)
     assert error.faults
     assert all(fault.key and fault.message and fault.found and fault.wanted for fault in error.faults)
@@ -248,9 +261,9 @@ def outcome(reader, data):
     return error.code, str(error)
 
 
-def outcomes(make, seeds):
+def outcomes(make: Callable[[Random], bytes], seeds: Iterable[int]) -> Counter[str]:
     """How many uploads were read, and refused with each code; both readers must say the same of every one."""
-    counts = Counter()
+    counts: Counter[str] = Counter()
     for seed in seeds:
         data = make(Random(seed))
         try:
@@ -263,26 +276,28 @@ def outcomes(make, seeds):
     return counts
 
 
-def process_memory(which):
+def process_memory(which: str) -> int:
     """Bytes, by the kernel's name for them: VmSize now, VmHWM the peak of what was resident."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(dict(line.split(":", 1) for line in lines)[which].split()[0]) << 10
 
 
-def main(first, count):
+def main(first: int, count: int) -> None:
     warnings.simplefilter("error")
     allowed = process_memory("VmSize") + 2 * MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
     before, started = process_memory("VmHWM"), time.perf_counter()
     seeds = range(first, first + count)
-    report = {make.__name__: outcomes(make, seeds) for make in (damaged_upload, hostile_upload)}
+    report: dict[str, object] = {
+        make.__name__: outcomes(make, seeds) for make in (damaged_upload, hostile_upload)
+    }
     report["growth"] = process_memory("VmHWM") - before
     report["seconds"] = round(time.perf_counter() - started, 1)
     print(json.dumps(report))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the address space of a process")
-def test_thousands_of_damaged_and_hostile_uploads():
+def test_thousands_of_damaged_and_hostile_uploads() -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, __file__, "0", str(UPLOADS)]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=250, env=environment)
@@ -304,7 +319,9 @@ def test_thousands_of_damaged_and_hostile_uploads():
         st.tuples(st.integers(0, 4000), st.binary(max_size=8), st.integers(0, 8)), min_size=1, max_size=4
     ),
 )
-def test_edited_uploads_shrink_to_the_byte_that_matters(seed, edits):
+def test_edited_uploads_shrink_to_the_byte_that_matters(
+    seed: int, edits: list[tuple[int, bytes, int]]
+) -> None:
     data = upload(Random(seed), unharmed)
     for place, inserted, dropped in edits:
         place %= len(data) + 1

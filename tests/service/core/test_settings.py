@@ -1,12 +1,13 @@
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from service.core.settings import Settings
 
-SAFE = {
+SAFE: dict[str, Any] = {
     "redis_url": "redis://:hush-hush@127.0.0.1:6379/0",
     "s3_endpoint_url": "http://127.0.0.1:8333",
     "s3_access_key_id": "key",

@@ -37,7 +37,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_every_format_has_its_file(source: Path, out: str | None, formats: str, files: str) -> None:
-    asked = [Format(name) for name in formats.split()]
+    asked = [Format[name.upper()] for name in formats.split()]
     planned = plan_targets(out and Path(out), asked, stem="knees", source=source)  # type: ignore[arg-type]
     assert [os.path.relpath(file) for file in planned.values()] == files.split()
     assert set(planned) == set(asked) or not asked
@@ -70,5 +70,7 @@ def test_refusals(source: Path, out: str, formats: str, words: str, monkeypatch:
     allowed = os.access  # root may write anywhere
     monkeypatch.setattr(os, "access", lambda path, mode: "locked" not in str(path) and allowed(path, mode))
     with pytest.raises(TargetError, match=words):
-        plan_targets(Path(out), [Format(name) for name in formats.split()], stem="knees", source=source)
+        plan_targets(
+            Path(out), [Format[name.upper()] for name in formats.split()], stem="knees", source=source
+        )
     assert source.read_text() == "the input"

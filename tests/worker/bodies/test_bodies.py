@@ -2,9 +2,11 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from worker.bodies import ACTIONS, animate, draw_surface_points, load_rig
 from worker.bodies.animation import pose_body
@@ -16,7 +18,7 @@ RIG = load_rig()
 PARITY = Path(__file__).parents[2] / "data" / "bodies_parity.npz"
 
 
-def winding_number(points, vertices, faces):
+def winding_number(points: NDArray[Any], vertices: NDArray[Any], faces: NDArray[Any]) -> NDArray[Any]:
     """Generalised winding number [P] by solid angles: 0 outside, 1 inside, 2 where two parts overlap."""
     total = np.zeros(len(points))
     for rows in np.array_split(np.arange(len(points)), max(1, len(points) // 50)):
@@ -28,24 +30,24 @@ def winding_number(points, vertices, faces):
     return total
 
 
-def volume(vertices, faces):
+def volume(vertices: NDArray[Any], faces: NDArray[Any]) -> float:
     a, b, c = np.moveaxis(vertices[faces], 1, 0)
     return float((a * np.cross(b, c)).sum() / 6)
 
 
-def vertex_normals(vertices, faces):
+def vertex_normals(vertices: NDArray[Any], faces: NDArray[Any]) -> NDArray[Any]:
     a, b, c = np.moveaxis(vertices[faces], 1, 0)
     normals = np.zeros_like(vertices)
     np.add.at(normals, faces, np.cross(b - a, c - a)[:, None])
     return normals / np.linalg.norm(normals, axis=1, keepdims=True)
 
 
-def moved_by(*bones):
+def moved_by(*bones: str) -> NDArray[Any]:
     """Which vertices [V] hang on these bones, to nine tenths."""
     return RIG.weights[:, [RIG.bones[name] for name in bones]].sum(axis=1) > 0.9
 
 
-def test_rig_is_one_closed_consistently_oriented_surface():
+def test_rig_is_one_closed_consistently_oriented_surface() -> None:
     edges = RIG.faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
     directed = {tuple(edge) for edge in edges.tolist()}
     assert len(directed) == len(edges), "an edge is walked twice in one direction"
@@ -57,7 +59,7 @@ def test_rig_is_one_closed_consistently_oriented_surface():
     assert all(parent < bone for bone, parent in enumerate(RIG.parents))
 
 
-def test_bodies_have_human_size_and_face_forwards():
+def test_bodies_have_human_size_and_face_forwards() -> None:
     heights, volumes = [], []
     for coefficients in RIG.adults:
         body = RIG.body(coefficients)
@@ -73,14 +75,14 @@ def test_bodies_have_human_size_and_face_forwards():
     assert joints[bones["wrist.L"], 0] > 0 > joints[bones["wrist.R"], 0], "left is +x"
 
 
-def test_body_takes_few_or_no_coefficients_and_refuses_too_many():
+def test_body_takes_few_or_no_coefficients_and_refuses_too_many() -> None:
     np.testing.assert_array_equal(RIG.body().vertices, RIG.mean.vertices)
     np.testing.assert_allclose(RIG.body([1.5]).vertices, RIG.mean.vertices + 1.5 * RIG.shape_vertices[0])
     with pytest.raises(ValueError, match=r"\[11\], wanted at most \[10\]"):
         RIG.body(np.zeros(11))
 
 
-def test_unturned_bones_leave_the_body_at_rest_and_the_root_turns_all_of_it():
+def test_unturned_bones_leave_the_body_at_rest_and_the_root_turns_all_of_it() -> None:
     body = RIG.body(RIG.adults[4])
     np.testing.assert_allclose(RIG.skin(body, {})[0], body.vertices, atol=1e-12)
     half_turn = np.diag([-1.0, 1.0, -1.0])[None]
@@ -91,7 +93,7 @@ def test_unturned_bones_leave_the_body_at_rest_and_the_root_turns_all_of_it():
         RIG.skin(body, {"tail": half_turn})
 
 
-def test_angles_mean_what_they_say():
+def test_angles_mean_what_they_say() -> None:
     body = RIG.body()
     pose = Pose(frames=2)
     pose.left.elbow = np.array([0.0, 90.0])
@@ -106,7 +108,7 @@ def test_angles_mean_what_they_say():
     np.testing.assert_allclose(bent[unmoved], still[unmoved], atol=1e-9)
 
 
-def test_poses_are_those_the_shipped_model_was_trained_on():
+def test_poses_are_those_the_shipped_model_was_trained_on() -> None:
     """Vertices of ten seeded sequences, from the implementation that made the training data."""
     with np.load(PARITY, allow_pickle=False) as data:
         assert data["actions"].tolist() == list(ACTIONS)
@@ -118,8 +120,8 @@ def test_poses_are_those_the_shipped_model_was_trained_on():
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_action_moves_on_the_floor_and_repeats_with_its_seed(action):
-    def run():
+def test_action_moves_on_the_floor_and_repeats_with_its_seed(action: str) -> None:
+    def run() -> NDArray[Any]:
         rng = np.random.default_rng(5)
         return animate(RIG, RIG.draw_body(rng), action, rng)
 
@@ -137,12 +139,12 @@ def test_action_moves_on_the_floor_and_repeats_with_its_seed(action):
     np.testing.assert_array_equal(vertices, run())
 
 
-def test_unknown_action_names_the_known_ones():
+def test_unknown_action_names_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"no action 'fly'; there are jumping_jacks, punching"):
         animate(RIG, RIG.body(), "fly", np.random.default_rng(0))
 
 
-def overlap_of_arms(vertices):
+def overlap_of_arms(vertices: NDArray[Any]) -> float:
     """Share of forearm and hand that lies in another part of the body."""
     bones = [
         i
@@ -154,7 +156,7 @@ def overlap_of_arms(vertices):
     return float((winding_number(just_outside, vertices, RIG.faces) > 0.5).mean())
 
 
-def test_hanging_arms_stay_out_of_the_torso():
+def test_hanging_arms_stay_out_of_the_torso() -> None:
     """In bodies of all girths, even where the motion asks for arms pressed to the body."""
     by_girth = sorted(RIG.adults, key=lambda c: volume(RIG.body(c).vertices, RIG.faces))
     for coefficients in (by_girth[0], by_girth[32], by_girth[-1]):
@@ -166,7 +168,7 @@ def test_hanging_arms_stay_out_of_the_torso():
             assert overlap_of_arms(pose_body(RIG, body, pose)[0]) < 0.02
 
 
-def test_the_overlap_measure_sees_an_arm_in_the_torso(monkeypatch):
+def test_the_overlap_measure_sees_an_arm_in_the_torso(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.bodies.animation.arm_clearance", lambda rig, body: -90.0)
     pose = stand(np.random.default_rng(3), np.zeros(1))
     for side in pose.sides:
@@ -174,7 +176,7 @@ def test_the_overlap_measure_sees_an_arm_in_the_torso(monkeypatch):
     assert overlap_of_arms(pose_body(RIG, RIG.body(), pose)[0]) > 0.3
 
 
-def test_surface_points_lie_on_the_surface_uniformly_and_keep_their_particle():
+def test_surface_points_lie_on_the_surface_uniformly_and_keep_their_particle() -> None:
     rng = np.random.default_rng(0)
     corners = np.array([[0, 0, 0], [4, 0, 0], [0, 2, 0], [0, 0, 5], [1, 0, 5], [0, 1, 5.0]])
     particles = draw_surface_points(corners, np.array([[0, 1, 2], [3, 4, 5]]), 20_000, rng)
@@ -192,7 +194,7 @@ def test_surface_points_lie_on_the_surface_uniformly_and_keep_their_particle():
     np.testing.assert_allclose(moved[1], moved[0] @ turn.T + 3, atol=1e-12)
 
 
-def test_curves():
+def test_curves() -> None:
     phase = np.linspace(0, 1, 101)[:-1]
     assert bump(phase).max() == 1
     assert bump(np.array([0.0, 1.0, 7.0])).max() == pytest.approx(0)
@@ -202,7 +204,7 @@ def test_curves():
     assert land[80] == pytest.approx(1)
 
 
-def test_posing_is_cheap_enough_to_do_while_training():
+def test_posing_is_cheap_enough_to_do_while_training() -> None:
     body = RIG.body(RIG.adults[3])
     animate(RIG, body, "knees", np.random.default_rng(1))
     seconds = []

@@ -11,7 +11,7 @@ ANGLES = RNG.uniform(-180, 180, (3, 17))  # degrees
 
 
 @pytest.mark.parametrize("axes", ["YXZ", "ZXY", "ZY", "X"])
-def test_euler_is_scipys_for_numbers_and_for_frames(axes):
+def test_euler_is_scipys_for_numbers_and_for_frames(axes: str) -> None:
     columns = ANGLES[: len(axes)]
     expected = Rotation.from_euler(axes, columns.T, degrees=True).as_matrix()
     np.testing.assert_allclose(euler(axes, *columns), expected, atol=1e-14)
@@ -25,7 +25,7 @@ def test_euler_is_scipys_for_numbers_and_for_frames(axes):
 
 
 @pytest.mark.parametrize("size", [0.0, 1e-12, 1e-6, 0.3, 3.1, np.pi, 5.0, 20.0])
-def test_vectors_are_scipys_at_all_angles(size):
+def test_vectors_are_scipys_at_all_angles(size: float) -> None:
     directions = RNG.normal(size=(20, 3))
     vectors = size * directions / np.linalg.norm(directions, axis=1, keepdims=True)
     expected = Rotation.from_rotvec(vectors)
@@ -35,14 +35,14 @@ def test_vectors_are_scipys_at_all_angles(size):
         np.testing.assert_allclose(to_vector(expected.as_matrix()), vectors, atol=1e-9)
 
 
-def test_about_a_unit_vector():
+def test_about_a_unit_vector() -> None:
     axis = np.array([0.6, 0.0, -0.8])
     expected = Rotation.from_rotvec(np.radians(ANGLES[0])[:, None] * axis).as_matrix()
     np.testing.assert_allclose(about(axis, ANGLES[0]), expected, atol=1e-14)
     np.testing.assert_allclose(about(axis, 40.0) @ inverse(about(axis, 40.0)), np.eye(3), atol=1e-15)
 
 
-def test_shortest_turn_takes_one_direction_to_the_other_within_their_plane():
+def test_shortest_turn_takes_one_direction_to_the_other_within_their_plane() -> None:
     for start, end in RNG.normal(size=(20, 2, 3)):
         turn = shortest_turn(start, end)
         np.testing.assert_allclose(

@@ -1,12 +1,17 @@
 """Varied people and motions: wider than the rig's, and still people; flesh that trails; people held out."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
-from scipy.spatial import cKDTree
+from numpy.typing import NDArray
 
+from tests.worker.geometry import nearest
 from worker.bodies import ACTIONS, load_rig
 from worker.bodies.animation import pose_body
 from worker.bodies.motions import hips, punching
+from worker.bodies.pose import Pose
 from worker.bodies.scenes import HELD_OUT_ADULTS, TRAINING_ADULTS, Scenes
 from worker.bodies.soft_tissue import GIRTHS, LAG, SoftTissue, corpulence
 from worker.bodies.variety import draw_pose, mirrored
@@ -16,12 +21,12 @@ RIG = load_rig()
 SECONDS = np.arange(17) / 60
 
 
-def body_mass_index(vertices):
+def body_mass_index(vertices: NDArray[Any]) -> float:
     a, b, c = np.moveaxis(vertices[RIG.faces], 1, 0)
     return 1000 * (a * np.cross(b, c)).sum() / 6 / np.ptp(vertices[:, 1]) ** 2
 
 
-def test_unseen_people_are_nobody_that_training_mixes():
+def test_unseen_people_are_nobody_that_training_mixes() -> None:
     assert not set(HELD_OUT_ADULTS) & set(TRAINING_ADULTS)
     assert set(HELD_OUT_ADULTS) | set(TRAINING_ADULTS) == set(range(len(load_rig().adults)))
     assert SPLITS["test_new_individual"][1] == HELD_OUT_ADULTS
@@ -34,7 +39,7 @@ def test_unseen_people_are_nobody_that_training_mixes():
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_varied_bodies_move_smoothly_and_stand_on_the_floor(action):
+def test_varied_bodies_move_smoothly_and_stand_on_the_floor(action: str) -> None:
     scenes = Scenes(TRAINING_ADULTS, variety=1.0, turn=30.0)
     for seed in range(3):
         vertices = scenes.draw(np.random.default_rng(seed), 17, action).vertices
@@ -45,7 +50,7 @@ def test_varied_bodies_move_smoothly_and_stand_on_the_floor(action):
         assert -0.02 < vertices[..., 1].min() < 0.3
 
 
-def test_one_unit_of_corpulence_is_one_unit_of_body_mass_index():
+def test_one_unit_of_corpulence_is_one_unit_of_body_mass_index() -> None:
     heavier = corpulence(RIG)
     for coefficients in (np.zeros(10), RIG.adults[5], RIG.adults[40]):
         thin, heavy = (RIG.body(coefficients + amount * heavier).vertices for amount in (0, 10))
@@ -53,7 +58,7 @@ def test_one_unit_of_corpulence_is_one_unit_of_body_mass_index():
         assert np.ptp(heavy[:, 1]) == pytest.approx(np.ptp(thin[:, 1]), abs=0.02)
 
 
-def test_drawn_people_are_wider_than_the_adults_and_still_people():
+def test_drawn_people_are_wider_than_the_adults_and_still_people() -> None:
     scenes = Scenes(TRAINING_ADULTS, variety=1.0, turn=0.0)
     drawn = [scenes.draw_body(np.random.default_rng(seed)).vertices for seed in range(200)]
     indices = np.array([body_mass_index(vertices) for vertices in drawn])
@@ -64,7 +69,7 @@ def test_drawn_people_are_wider_than_the_adults_and_still_people():
     assert 1.35 < min(heights) < max(heights) < 2.25
 
 
-def test_flesh_is_put_on_where_it_was_asked_for():
+def test_flesh_is_put_on_where_it_was_asked_for() -> None:
     body = RIG.body()
     belly = np.zeros(len(GIRTHS))
     belly[list(GIRTHS).index("belly")] = 2.0
@@ -75,7 +80,7 @@ def test_flesh_is_put_on_where_it_was_asked_for():
     )
 
 
-def test_flesh_trails_a_body_that_turns_around_and_rests_on_one_that_is_still():
+def test_flesh_trails_a_body_that_turns_around_and_rests_on_one_that_is_still() -> None:
     flesh = SoftTissue(RIG)
     still = np.repeat(RIG.mean.vertices[None], LAG + 4, axis=0)
     np.testing.assert_allclose(flesh.trail(still, 0.5), still[LAG:], atol=1e-12)
@@ -89,23 +94,25 @@ def test_flesh_trails_a_body_that_turns_around_and_rests_on_one_that_is_still():
 
 
 @pytest.mark.parametrize("motion", [punching, hips])
-def test_mirrored_pose_is_the_mirror_image(motion):
+def test_mirrored_pose_is_the_mirror_image(
+    motion: Callable[[np.random.Generator, NDArray[Any]], Pose],
+) -> None:
     body = RIG.body()  # left and right of the mean are alike to a centimetre
     pose = motion(np.random.default_rng(4), SECONDS)
     vertices, mirror = pose_body(RIG, body, pose), pose_body(RIG, body, mirrored(pose))
     for frame in (0, 16):
         image = mirror[frame] * [-1, 1, 1]
-        assert cKDTree(vertices[frame]).query(image)[0].mean() < 0.01
-        assert cKDTree(vertices[frame]).query(mirror[frame])[0].mean() > 0.03, "and the pose is lopsided"
+        assert nearest(vertices[frame], image).mean() < 0.01
+        assert nearest(vertices[frame], mirror[frame]).mean() > 0.03, "and the pose is lopsided"
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 4, 5, 60])
-def test_scenes_may_be_of_any_length(frames):
+def test_scenes_may_be_of_any_length(frames: int) -> None:
     scene = Scenes(TRAINING_ADULTS, variety=1.0, turn=0.0).draw(np.random.default_rng(0), frames)
     assert scene.vertices.shape == (frames, 4002, 3)
 
 
-def test_no_variety_is_the_motion_itself():
+def test_no_variety_is_the_motion_itself() -> None:
     plain = draw_pose(np.random.default_rng(4), SECONDS, "punching", 0.0)
     expected = punching(np.random.default_rng(4), SECONDS)
     for side, wanted in zip(plain.sides, expected.sides, strict=True):
@@ -113,7 +120,7 @@ def test_no_variety_is_the_motion_itself():
         np.testing.assert_array_equal(side.hip_flexion, wanted.hip_flexion)
 
 
-def test_people_who_push_off_do_not_jerk():
+def test_people_who_push_off_do_not_jerk() -> None:
     """Nobody's mean height jumps: the second difference stays within a few times gravity."""
     scenes = Scenes(TRAINING_ADULTS, variety=1.0, turn=0.0)
     for seed in range(8):

@@ -4,20 +4,25 @@ import json
 import os
 import shutil
 import signal
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import trimesh
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from model import load_config
+from model.config.schema import Config
 from worker.bodies import animate, load_rig
 from worker.commands.data_creation import bodies, build
 from worker.data import build_dataset
-from worker.data.body_sequences import split_bodies
+from worker.data.body_sequences import BodySequence, split_bodies
+from worker.data.dataset import Split
 from worker.data.errors import DataError
 from worker.data.frame_writer import Sampling, write_frames
 from worker.data.mesh_sequences import find_mesh_sequences
@@ -31,32 +36,34 @@ app.command()(bodies)
 app.command()(build)
 
 
-def run(*arguments):
+def run(*arguments: Any) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def write_meshes(folder: Path, frames, faces, ending="obj"):
+def write_meshes(
+    folder: Path, frames: Iterable[NDArray[Any]], faces: NDArray[Any], ending: str = "obj"
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, vertices in enumerate(frames):
         trimesh.Trimesh(vertices, faces, process=False).export(folder / f"{number:05d}.{ending}")
 
 
-def moving_body(frames=3):
+def moving_body(frames: int = 3) -> NDArray[Any]:
     rng = np.random.default_rng(3)
     return animate(RIG, RIG.draw_body(rng), "punching", rng, frames)
 
 
-def build_here(source: Path, target: Path):
+def build_here(source: Path, target: Path) -> None:
     (sequence,) = find_mesh_sequences([source])
     write_frames(sequence, target, range(2), Sampling(points=10, seed=0, meshes=False))
 
 
-def load(folder: Path, number: int):
+def load(folder: Path, number: int) -> dict[str, NDArray[Any]]:
     with np.load(folder / f"{number:08d}.npz") as file:
         return {key: file[key] for key in file.files}
 
 
-def solid_angle_winding(vertices, faces, points):
+def solid_angle_winding(vertices: NDArray[Any], faces: NDArray[Any], points: NDArray[Any]) -> NDArray[Any]:
     """Winding number [P] by the sum of the solid angles of all faces."""
     total = np.zeros(len(points))
     for rows in np.array_split(np.arange(len(points)), max(1, len(points) // 50)):
@@ -67,13 +74,13 @@ def solid_angle_winding(vertices, faces, points):
     return total.round().astype(int)
 
 
-def config(root, category, **data):
+def config(root: Path, category: str, **data: Any) -> Config:
     values = {"path": str(root), "classes": [category], "offset_sequence": 0, "length_sequence": 3, **data}
     sizes = {"n_training_points": 50, "n_training_pcl_points": 20, "input_pointcloud_n": 30}
     return load_config("pointcloud/oflow_w_correspond", {"data": values | sizes})
 
 
-def test_a_sequence_of_bodies_builds_to_a_data_set(tmp_path):
+def test_a_sequence_of_bodies_builds_to_a_data_set(tmp_path: Path) -> None:
     frames = moving_body()
     write_meshes(tmp_path / "meshes" / "50002" / "punching", frames, RIG.faces)
     result = run("build", tmp_path / "meshes", tmp_path / "data", "--points", POINTS, "--workers", 1)
@@ -98,14 +105,15 @@ def test_a_sequence_of_bodies_builds_to_a_data_set(tmp_path):
         labels = np.unpackbits(file["occupancies"])
         np.testing.assert_array_equal(labels, solid_angle_winding(boxed, RIG.faces, points) > 0)
 
-    for split, length in (("train", 1), ("val", 1)):
+    splits: tuple[Split, ...] = ("train", "val")
+    for split in splits:
         dataset = build_dataset(config(tmp_path / "data", "D-FAUST"), split)
-        assert len(dataset) == length
+        assert len(dataset) == 1
         assert dataset[0]["inputs"].shape == (3, 30, 3)
         assert set(np.unique(dataset[0]["points.occ"])) <= {0, 1}
 
 
-def test_occupied_points_are_found(tmp_path):
+def test_occupied_points_are_found(tmp_path: Path) -> None:
     """A ball fills π/6 of its box, and the box has a volume of 1.1³."""
     ball = trimesh.creation.icosphere(4, radius=3.0)
     write_meshes(tmp_path / "ball", [ball.vertices], ball.faces, "off")
@@ -117,7 +125,7 @@ def test_occupied_points_are_found(tmp_path):
     assert share == pytest.approx(np.pi / 6 / 1.1**3, abs=0.012)
 
 
-def test_particles_follow_the_mesh(tmp_path):
+def test_particles_follow_the_mesh(tmp_path: Path) -> None:
     """Row j is one particle: where the mesh is moved by an affine map, so is every row."""
     ball = trimesh.creation.icosphere(3)
     turn = np.array([[0.8, -0.6, 0.1], [0.6, 0.8, 0.0], [0.0, 0.2, 1.3]])
@@ -131,13 +139,13 @@ def test_particles_follow_the_mesh(tmp_path):
     assert np.linalg.norm(worlds[0], axis=1) == pytest.approx(1, abs=0.02)
     np.testing.assert_allclose(worlds[0] @ turn.T + 2, worlds[1], atol=4e-3)  # float16
     assert np.linalg.norm(worlds[0].mean(0)) < 0.15, "all over the surface"
-    copy = trimesh.load(tmp_path / "out" / "mesh_seq" / "00001.obj", process=False)
+    copy = trimesh.load_mesh(tmp_path / "out" / "mesh_seq" / "00001.obj", process=False)
     np.testing.assert_allclose(copy.vertices, ball.vertices @ turn.T + 2, atol=1e-6)
     np.testing.assert_array_equal(copy.faces, ball.faces)
 
 
 @pytest.mark.parametrize(("unit", "stored"), [(1.0, "float16"), (1000.0, "float16"), (1e5, "float32")])
-def test_boxes_stay_centred_in_any_unit_and_place(tmp_path, unit, stored):
+def test_boxes_stay_centred_in_any_unit_and_place(tmp_path: Path, unit: float, stored: str) -> None:
     ball = trimesh.creation.icosphere(3)
     write_meshes(tmp_path / "ball", [unit * (ball.vertices + np.array([0.3, 1.0, -2.0]))], ball.faces)
     (sequence,) = find_mesh_sequences([tmp_path / "ball"])
@@ -150,7 +158,7 @@ def test_boxes_stay_centred_in_any_unit_and_place(tmp_path, unit, stored):
     np.testing.assert_allclose(middle / unit, [0.3, 1.0, -2.0], atol=0.02)
 
 
-def test_faces_turned_inwards_are_turned_back(tmp_path):
+def test_faces_turned_inwards_are_turned_back(tmp_path: Path) -> None:
     ball = trimesh.creation.icosphere(2)
     write_meshes(tmp_path / "ball", [ball.vertices], ball.faces[:, ::-1])
     (sequence,) = find_mesh_sequences([tmp_path / "ball"])
@@ -158,7 +166,7 @@ def test_faces_turned_inwards_are_turned_back(tmp_path):
     assert np.unpackbits(load(tmp_path / "out" / "points_seq", 0)["occupancies"]).mean() > 0.3
 
 
-def test_what_cannot_be_built_is_named(tmp_path):
+def test_what_cannot_be_built_is_named(tmp_path: Path) -> None:
     ball = trimesh.creation.icosphere(1)
     write_meshes(tmp_path / "open", [ball.vertices] * 2, ball.faces[1:])
     write_meshes(tmp_path / "mixed", [ball.vertices], ball.faces)
@@ -187,7 +195,7 @@ def test_what_cannot_be_built_is_named(tmp_path):
     assert not (tmp_path / "data" / "D-FAUST" / "open").exists(), "half a sequence has no name"
 
 
-def test_sequences_are_named_by_their_paths_and_frames_by_their_numbers(tmp_path):
+def test_sequences_are_named_by_their_paths_and_frames_by_their_numbers(tmp_path: Path) -> None:
     ball = trimesh.creation.icosphere(0)
     for place in ("50002/knees", "50004_hips", "50007/punching/mesh_seq"):
         write_meshes(tmp_path / "tree" / place, [ball.vertices], ball.faces)
@@ -206,14 +214,16 @@ def test_sequences_are_named_by_their_paths_and_frames_by_their_numbers(tmp_path
         find_mesh_sequences([tmp_path / "tree", tmp_path / "again"])
 
 
-def contents(folder: Path):
+def contents(folder: Path) -> dict[str, dict[str, bytes]]:
     return {
         str(file.relative_to(folder)): {key: array.tobytes() for key, array in np.load(file).items()}
         for file in sorted(folder.rglob("*.npz"))
     }
 
 
-def test_bodies_on_disk_are_complete_resumable_and_the_same_for_any_number_of_processes(tmp_path):
+def test_bodies_on_disk_are_complete_resumable_and_the_same_for_any_number_of_processes(
+    tmp_path: Path,
+) -> None:
     sizes = ("--people", 1, "--new-people", 1, "--frames", 4, "--points", 64)
     result = run("bodies", tmp_path / "one", *sizes, "--workers", 1)
     assert result.exit_code == 0, result.output
@@ -245,7 +255,7 @@ def test_bodies_on_disk_are_complete_resumable_and_the_same_for_any_number_of_pr
     assert "says seed 0, and now it is 5" in " ".join(other.output.split())
 
 
-def test_splits_hold_motions_and_people_apart():
+def test_splits_hold_motions_and_people_apart() -> None:
     splits = split_bodies(people=5, new_people=2, frames=2, seed=0, variety=1.0, turn=0.0)
     names = {split: {sequence.name for sequence in sequences} for split, sequences in splits.items()}
     assert sum(map(len, names.values())) == len(set().union(*names.values())) == 70
@@ -261,7 +271,7 @@ def test_splits_hold_motions_and_people_apart():
     assert edge_difference(of_4["knees"], stranger) > 1e-3
 
 
-def edge_difference(one, other):
+def edge_difference(one: BodySequence, other: BodySequence) -> float:
     """Median difference in length of the edges of two bodies, metres; bending changes few of them much."""
     lengths = [
         np.linalg.norm(np.diff(sequence.vertices(0)[RIG.faces[:, :2]], axis=1), axis=2)
@@ -275,18 +285,20 @@ class Killed:
 
     name, numbers = "killed", (0,)
     faces = np.zeros((1, 3), dtype=np.int32)
+    all_vertices = np.zeros((1, 3, 3))
 
-    def vertices(self, index):
+    def vertices(self, index: int) -> NDArray[Any]:
         os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("it lives")
 
 
-def test_a_killed_process_is_told_and_leaves_no_sequence(tmp_path):
+def test_a_killed_process_is_told_and_leaves_no_sequence(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="one of 1 processes was killed, most likely for want of memory"):
         write_sequences([Killed()], tmp_path, Sampling(10, 0, False), 1, Console(quiet=True))
     assert not (tmp_path / "killed").exists()
 
 
-def test_a_disk_that_is_too_small_is_told_at_once(tmp_path):
+def test_a_disk_that_is_too_small_is_told_at_once(tmp_path: Path) -> None:
     sequences = split_bodies(people=1, new_people=0, frames=2, seed=0, variety=1.0, turn=0.0)["val"]
     told = r"GB free; 2 frames of 1000000000000 points and 0 images want 24250\.0 GB"
     with pytest.raises(DataError, match=told):

@@ -2,7 +2,9 @@
 
 import hashlib
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,13 +23,13 @@ app.command()(download)
 app.command()(migrate)
 
 
-def run(*arguments):
+def run(*arguments: Any) -> tuple[int, str]:
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     return result.exit_code, " ".join(result.output.split())
 
 
 @pytest.fixture
-def archive(tmp_path):
+def archive(tmp_path: Path) -> Path:
     file = tmp_path / "made.zip"
     noise = np.random.default_rng(0)
     with zipfile.ZipFile(file, "w") as target:
@@ -38,23 +40,23 @@ def archive(tmp_path):
 
 
 @pytest.fixture
-def host(archive, monkeypatch):
+def host(archive: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     monkeypatch.setattr(module, "PAUSE", 0.01)
     served = Host(archive.read_bytes(), "Humans.zip")
     yield served
     served.server.shutdown()
 
 
-def members(file: Path):
+def members(file: Path) -> dict[str, bytes]:
     with zipfile.ZipFile(file) as source:
         return {name: source.read(name) for name in source.namelist()}
 
 
-def on_disk(folder: Path):
+def on_disk(folder: Path) -> dict[str, bytes]:
     return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}
 
 
-def test_a_broken_line_is_taken_up_where_it_broke(host, archive, tmp_path):
+def test_a_broken_line_is_taken_up_where_it_broke(host: Host, archive: Path, tmp_path: Path) -> None:
     host.breaks = [100_000, 50_000]
     digest = hashlib.sha256(host.content).hexdigest()
     code, output = run("download", tmp_path / "data", "--url", host.url, "--sha256", digest)
@@ -63,7 +65,7 @@ def test_a_broken_line_is_taken_up_where_it_broke(host, archive, tmp_path):
     assert on_disk(tmp_path / "data") == members(archive), "nothing else is left behind"
 
 
-def test_a_killed_download_is_taken_up_by_the_next(host, archive, tmp_path):
+def test_a_killed_download_is_taken_up_by_the_next(host: Host, archive: Path, tmp_path: Path) -> None:
     (tmp_path / ".Humans.zip.part").write_bytes(host.content[:70_000])
     (tmp_path / ".Humans.zip.part.version").write_text(host.tag)
     code, _ = run("download", tmp_path, "--url", host.url, "--keep")
@@ -77,14 +79,14 @@ def test_a_killed_download_is_taken_up_by_the_next(host, archive, tmp_path):
     assert not (tmp_path / "Humans.zip").exists()
 
 
-def test_a_part_of_another_version_is_not_gone_on_with(host, tmp_path):
+def test_a_part_of_another_version_is_not_gone_on_with(host: Host, tmp_path: Path) -> None:
     (tmp_path / ".Humans.zip.part").write_bytes(b"old" * 1000)
     (tmp_path / ".Humans.zip.part.version").write_text('"older"')
     assert run("download", tmp_path, "--url", host.url, "--keep")[0] == 0
     assert (tmp_path / "Humans.zip").read_bytes() == host.content
 
 
-def test_a_line_that_brings_nothing_more_ends_with_what_to_do(host, tmp_path):
+def test_a_line_that_brings_nothing_more_ends_with_what_to_do(host: Host, tmp_path: Path) -> None:
     host.breaks = [90_000] + [0] * 10
     code, output = run("download", tmp_path, "--url", host.url)
     assert code == 2
@@ -95,7 +97,7 @@ def test_a_line_that_brings_nothing_more_ends_with_what_to_do(host, tmp_path):
     assert host.ranges[-1] == "bytes=90000-"
 
 
-def test_a_host_that_is_gone_and_a_file_that_is_not_there(host, tmp_path):
+def test_a_host_that_is_gone_and_a_file_that_is_not_there(host: Host, tmp_path: Path) -> None:
     host.status = 404
     code, output = run("download", tmp_path, "--url", host.url)
     assert code == 2
@@ -109,7 +111,7 @@ def test_a_host_that_is_gone_and_a_file_that_is_not_there(host, tmp_path):
     assert run("download", tmp_path, "--url", "file:///etc/passwd")[0] == 2
 
 
-def test_a_wrong_checksum_and_a_damaged_archive_are_told(host, tmp_path):
+def test_a_wrong_checksum_and_a_damaged_archive_are_told(host: Host, tmp_path: Path) -> None:
     code, output = run("download", tmp_path, "--url", host.url, "--sha256", "0" * 64)
     assert code == 2
     assert "has SHA-256" in output
@@ -123,7 +125,7 @@ def test_a_wrong_checksum_and_a_damaged_archive_are_told(host, tmp_path):
     assert not list((tmp_path / "Humans").rglob("00000000.npz"))
 
 
-def test_an_archive_cannot_write_outside_its_folder(host, tmp_path):
+def test_an_archive_cannot_write_outside_its_folder(host: Host, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "evil.zip", "w") as target:
         target.writestr("../outside.txt", "x")
     host.content = (tmp_path / "evil.zip").read_bytes()
@@ -134,7 +136,7 @@ def test_an_archive_cannot_write_outside_its_folder(host, tmp_path):
 
 
 @pytest.fixture
-def class_folder(tmp_path):
+def class_folder(tmp_path: Path) -> Path:
     """A data set of two sequences without meshes, and the meshes of one of them and of a stranger."""
     ball = trimesh.creation.icosphere(2)
     for name, size in (("50002_knees", 1.0), ("50004_hips", 2.0), ("50009_stranger", 3.0)):
@@ -148,7 +150,7 @@ def class_folder(tmp_path):
     return tmp_path / "D-FAUST"
 
 
-def test_meshes_go_to_their_sequences(class_folder, tmp_path):
+def test_meshes_go_to_their_sequences(class_folder: Path, tmp_path: Path) -> None:
     code, output = run("migrate", tmp_path / "meshes", class_folder)
     assert code == 0, output
     assert "2 sequences have meshes, 1 others were left out" in output
@@ -160,7 +162,7 @@ def test_meshes_go_to_their_sequences(class_folder, tmp_path):
     assert run("migrate", tmp_path / "meshes", class_folder)[0] == 0, "again"
 
 
-def test_meshes_that_are_others_are_refused(class_folder, tmp_path):
+def test_meshes_that_are_others_are_refused(class_folder: Path, tmp_path: Path) -> None:
     knees = tmp_path / "meshes" / "50002_knees"
     (knees / "00001.obj").unlink()
     code, output = run("migrate", tmp_path / "meshes", class_folder)

@@ -11,16 +11,23 @@ import pytest
 from model import load_config
 from model.config.schema import Config
 from worker.data import DataError, build_dataset, windows
+from worker.data.dataset import HumansDataset
 
 
 def config_of(humans: Path, **data: Any) -> Config:
     return load_config("pointcloud/oflow", {"data": {"path": str(humans), "offset_sequence": 0} | data})
 
 
+def read_all(config: Config) -> None:
+    dataset = build_dataset(config, "train")
+    for index in range(len(dataset)):
+        dataset[index]
+
+
 def refuses(config: Config, *told: str) -> None:
     """Making the data set and reading all of it is refused in these words."""
     with pytest.raises(DataError) as refusal:
-        list(build_dataset(config, "train"))
+        read_all(config)
     for words in told:
         assert words in str(refusal.value)
 
@@ -104,6 +111,7 @@ def test_without_a_list_every_sequence_is_taken_and_said_so(
     monkeypatch.setattr(windows.log, "disabled", False)  # import-linter turns off the loggers it finds
     (humans / "D-FAUST" / "train.lst").unlink()
     dataset = build_dataset(config_of(humans), "train")
+    assert isinstance(dataset, HumansDataset)
     names = [window.name for window in dataset.windows]
     assert list(dict.fromkeys(names)) == ["50001_alpha", "50002_beta", "50003_gamma"]
     assert "train.lst" in caplog.text

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import trimesh
 import typer
+from numpy.typing import NDArray
 from PIL import Image
-from scipy.spatial import cKDTree
 from typer.testing import CliRunner
 
 from model import load_config
 from model.config.schema import Config
 from model.errors import ConfigError
+from tests.worker.geometry import nearest
 from worker.commands.data_creation import bodies, build
 from worker.data import DataError, build_dataset
 from worker.data.bodies_dataset import BodiesDataset
@@ -23,7 +24,7 @@ from worker.data.body_sequences import split_bodies
 from worker.data.dataset import HumansDataset
 from worker.data.pack import pack
 from worker.rendering.films import FIXED_VIEW, HIGHEST, View, render
-from worker.rendering.pictures import GAMMA, Camera
+from worker.rendering.pictures import GAMMA, Camera, Pixels
 
 FRAMES, VIEWS, SIZE = 5, 3, 48
 
@@ -70,9 +71,15 @@ def filmed_dataset(path: Path, split: Any = "train", **data: Any) -> HumansDatas
     return dataset
 
 
+def read_all(config: Config) -> None:
+    dataset = build_dataset(config, "train")
+    for index in range(len(dataset)):
+        dataset[index]
+
+
 def refuses(config: Config, *told: str) -> None:
     with pytest.raises(DataError) as refusal:
-        list(build_dataset(config, "train"))
+        read_all(config)
     for words in told:
         assert words in str(refusal.value)
 
@@ -85,7 +92,7 @@ def test_a_window_is_the_images_of_its_frames_scaled_between_0_and_1(pictured: P
     assert isinstance(dataset, HumansDataset)
     for index in (0, 3):
         inputs = dataset[index]["inputs"]
-        assert (inputs.shape, inputs.dtype) == ((17, 3, 4, 4), np.float32)
+        assert (inputs.shape, inputs.dtype) == ((17, 3, 4, 4), np.dtype(np.float32))
         frames = dataset.windows[index].start + np.arange(17)
         np.testing.assert_allclose(inputs[:, 0, 2, 2], 10 * frames / 255, atol=1e-6)
         assert (inputs[:, 1] == 0).all()
@@ -233,7 +240,7 @@ def test_a_film_shows_each_frame_as_its_camera_sees_it(filmed: Path) -> None:
         x, y, _ = camera.project(sequence.vertices(frame), (SIZE, SIZE)).T
         assert body[y.astype(int), x.astype(int)].mean() > 0.85
         rows, columns = np.nonzero(body)
-        away = cKDTree(np.stack([x, y], axis=1)).query(np.stack([columns, rows], axis=1) + 0.5)[0]
+        away = nearest(np.stack([x, y], axis=1), np.stack([columns, rows], axis=1) + 0.5)
         assert away.max() < 3
     assert np.abs(film[0].astype(int) - film[-1]).max() > 60, "the body moves, and the camera does not"
 
@@ -325,7 +332,7 @@ def drawn(split: Any = "train", parts: str = "joint", **data: Any) -> BodiesData
 def test_drawn_bodies_are_filmed_from_anywhere_in_training() -> None:
     items = [drawn().sample((0, 0, row)) for row in range(3)]
     for item in items:
-        assert (item["inputs"].shape, item["inputs"].dtype) == ((4, 3, 32, 32), np.float32)
+        assert (item["inputs"].shape, item["inputs"].dtype) == ((4, 3, 32, 32), np.dtype(np.float32))
         assert 0 <= item["inputs"].min() < 0.4 < item["inputs"].max() <= 1
         assert item["points"].shape == (50, 3)
         assert item["pointcloud"].shape == (4, 20, 3)
@@ -344,12 +351,12 @@ def test_the_shape_half_sees_the_image_that_joint_training_sees() -> None:
 
 def test_held_out_bodies_are_filmed_by_the_fixed_camera(monkeypatch: pytest.MonkeyPatch) -> None:
     cameras = []
-    monkeypatch.setattr(
-        "worker.data.bodies_dataset.render",
-        lambda vertices, faces, view, size: (
-            cameras.append(view.camera) or render(vertices, faces, view, size)
-        ),
-    )
+
+    def watched(vertices: NDArray[Any], faces: NDArray[Any], view: View, size: int) -> Pixels:
+        cameras.append(view.camera)
+        return render(vertices, faces, view, size)
+
+    monkeypatch.setattr("worker.data.bodies_dataset.render", watched)
     dataset = drawn("val", img_augment=True)
     item = dataset[2]
     assert item["inputs"].shape == (4, 3, 32, 32)

@@ -1,8 +1,11 @@
 """The inside test against its brute-force twin: solid angles, which know nothing of rays."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import trimesh
+from numpy.typing import NDArray
 
 from worker.bodies import ACTIONS, animate, load_rig
 from worker.data.inside import inside, winding_numbers
@@ -10,7 +13,7 @@ from worker.data.inside import inside, winding_numbers
 RIG = load_rig()
 
 
-def solid_angle_winding(vertices, faces, points):
+def solid_angle_winding(vertices: NDArray[Any], faces: NDArray[Any], points: NDArray[Any]) -> NDArray[Any]:
     """Winding number [P] by the sum of the solid angles of all faces, rounded to whole numbers."""
     total = np.zeros(len(points))
     for rows in np.array_split(np.arange(len(points)), max(1, len(points) // 50)):
@@ -22,7 +25,9 @@ def solid_angle_winding(vertices, faces, points):
     return total.round().astype(int)
 
 
-def points_around(vertices, faces, count, rng):
+def points_around(
+    vertices: NDArray[Any], faces: NDArray[Any], count: int, rng: np.random.Generator
+) -> NDArray[Any]:
     """Half of them anywhere in the box, half near the surface."""
     low, high = vertices.min(0) - 0.05, vertices.max(0) + 0.05
     chosen = vertices[faces[rng.integers(len(faces), size=count // 2)]].mean(1)
@@ -31,7 +36,7 @@ def points_around(vertices, faces, count, rng):
 
 
 @pytest.mark.parametrize("action", ["punching", "chicken_wings", "one_leg_jump"])
-def test_bodies_agree_with_solid_angles(action):
+def test_bodies_agree_with_solid_angles(action: str) -> None:
     rng = np.random.default_rng(list(ACTIONS).index(action))
     vertices = animate(RIG, RIG.draw_body(rng), action, rng, frames=9)[8]
     points = points_around(vertices, RIG.faces, 600, rng)
@@ -40,23 +45,23 @@ def test_bodies_agree_with_solid_angles(action):
     np.testing.assert_array_equal(winding_numbers(vertices, RIG.faces, points), expected)
 
 
-def test_overlap_counts_twice_and_is_inside_and_holes_are_outside():
+def test_overlap_counts_twice_and_is_inside_and_holes_are_outside() -> None:
     outer, other = trimesh.creation.icosphere(3, radius=1.0), trimesh.creation.icosphere(3, radius=1.0)
     hole = trimesh.creation.icosphere(2, radius=0.4)
     hole.invert()
     other.apply_translation([1.2, 0.1, 0])
-    mesh = trimesh.util.concatenate([outer, other, hole])
+    mesh = outer + other + hole
     rng = np.random.default_rng(0)
     points = rng.uniform([-1.2, -1.2, -1.2], [2.4, 1.3, 1.2], (2000, 3))
     expected = solid_angle_winding(mesh.vertices, mesh.faces, points)
     assert {0, 1, 2} == set(expected.tolist())
     np.testing.assert_array_equal(winding_numbers(mesh.vertices, mesh.faces, points), expected)
-    found = inside(mesh.vertices, mesh.faces, [[0, 0, 0], [0.6, 0, 0], [-0.6, 0, 0], [5, 0, 0]])
+    found = inside(mesh.vertices, mesh.faces, np.array([[0, 0, 0], [0.6, 0, 0], [-0.6, 0, 0], [5, 0, 0]]))
     assert found.tolist() == [False, True, True, False], "in the hole, in both, in one, in none"
 
 
 @pytest.mark.parametrize("turn", range(3))
-def test_rays_through_edges_and_corners_are_counted_once(turn):
+def test_rays_through_edges_and_corners_are_counted_once(turn: int) -> None:
     """A grid of points right under the corners, edges and diagonals of a box, whichever way the rays go."""
     box = trimesh.creation.box(extents=np.roll([4.0, 3.0, 2.0], turn)).subdivide().subdivide()
     axes = [np.unique(box.vertices[:, axis]) for axis in range(3)]
@@ -70,7 +75,7 @@ def test_rays_through_edges_and_corners_are_counted_once(turn):
     np.testing.assert_array_equal(found[~on_surface], within[~on_surface])
 
 
-def test_quantised_body_and_points_meet_ties():
+def test_quantised_body_and_points_meet_ties() -> None:
     """Vertices and points on one coarse lattice: nearly every ray runs through edges."""
     rng = np.random.default_rng(3)
     ball = trimesh.creation.icosphere(4)
@@ -82,13 +87,13 @@ def test_quantised_body_and_points_meet_ties():
     np.testing.assert_array_equal(found[clear], distance[clear] < 1)
 
 
-def test_faces_turned_inwards_count_negative_and_no_points_are_fine():
+def test_faces_turned_inwards_count_negative_and_no_points_are_fine() -> None:
     ball = trimesh.creation.icosphere(2)
     assert winding_numbers(ball.vertices, ball.faces[:, ::-1], [[0.1, 0.2, 0.3]]).tolist() == [-1]
     assert winding_numbers(ball.vertices, ball.faces, np.zeros((0, 3))).shape == (0,)
 
 
-def test_batches_of_pairs_add_up(monkeypatch):
+def test_batches_of_pairs_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     vertices = RIG.mean.vertices
     points = points_around(vertices, RIG.faces, 3000, rng)

@@ -64,7 +64,8 @@ def test_packed_items_are_the_unpacked_ones(humans: Path, packed_bits: bool) -> 
     for split, items in unpacked.items():
         dataset = humans_dataset(humans, split, points_unpackbits=packed_bits)
         assert len(dataset) == len(items)
-        for found, wanted in zip(dataset, items, strict=True):
+        for index, wanted in enumerate(items):
+            found = dataset[index]
             assert found.keys() == wanted.keys()
             for key in wanted:
                 np.testing.assert_array_equal(found[key], wanted[key], strict=True)
@@ -175,6 +176,7 @@ def test_a_full_disk_is_told_before_anything_is_written(
 
 
 def test_progress_counts_every_byte(humans: Path) -> None:
-    folder, told = humans / SEQUENCE / "points_seq", []
+    folder = humans / SEQUENCE / "points_seq"
+    told: list[int] = []
     write_packed(folder, NpzFrames(folder), told.append)
     assert told == [301 * 3 * 2 + 38] * 24

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from model import load_config
 from model.config.schema import Config
 from worker.data import DataError, build_dataset
+from worker.data.dataset import HumansDataset
 from worker.data.fields import (
     EndMeshesField,
     Field,
@@ -86,7 +87,9 @@ def read(field: Field, tiny_humans: Path, start: int, length: int = 17, seed: in
 
 @pytest.mark.parametrize("entry", META["lists"])
 def test_windows_are_those_of_the_published_lists(tiny_humans: Path, entry: str) -> None:
-    split, *numbers = re.fullmatch(r"split=(\w+) length=(\d+) offset=(\d+) n_files=(-?\d+)", entry).groups()
+    found = re.fullmatch(r"split=(\w+) length=(\d+) offset=(\d+) n_files=(-?\d+)", entry)
+    assert found is not None
+    split, *numbers = found.groups()
     length, offset, files = map(int, numbers)
     settings = {"path": str(tiny_humans), "offset_sequence": offset, "n_files_per_sequence": files}
     # length 1 is none of the schema's, but its list is among the published ones
@@ -158,6 +161,7 @@ def test_items_are_the_published_ones(
     tiny_humans: Path, task: str, split: Literal["train", "val", "test"]
 ) -> None:
     dataset = build_dataset(config_of(tiny_humans, task), split)
+    assert isinstance(dataset, HumansDataset)
     entries = {name: entry for name, entry in META["items"].items() if name.startswith(f"{task}/{split}/")}
     assert len(entries) == 2
     compared = 0
@@ -183,7 +187,8 @@ def test_items_are_the_published_ones(
 
 def test_inputs_of_validation_are_the_published_ones_after_its_noise(tiny_humans: Path) -> None:
     dataset = build_dataset(config_of(tiny_humans, "w_corr"), "val")
-    rng = PublishedDraws(1002)
+    assert isinstance(dataset, HumansDataset)
+    rng = draws(1002)
     for _ in range(17):  # what the published code draws for the points of a frame
         rng.standard_normal((301, 3))
     found = dataset.read(2, rng)

@@ -136,11 +136,11 @@ def test_meshes_that_do_not_fit_are_refused(body: tuple[list[Mesh], Truth]) -> N
 
 def test_points_are_scored_as_samples_of_the_surface(body: tuple[list[Mesh], Truth]) -> None:
     _, truth = body
-    row = score_points(truth.particles[:, :300], truth)
+    row = score_points(list(truth.particles[:, :300]), truth)
     assert values(row, "accuracy", 4, "pcl") == pytest.approx(0)
     assert values(row, "l2", 4, "pcl") == pytest.approx(0)
     assert (values(row, "completeness", 4, "pcl") > 0.005).all(), "300 points leave gaps"
-    assert "l2 0 (pcl)" not in score_points(truth.particles[:, :300], truth, with_correspondence=False)
+    assert "l2 0 (pcl)" not in score_points(list(truth.particles[:, :300]), truth, with_correspondence=False)
 
 
 def test_every_window_has_a_row_of_every_metric_and_frame(scored: list[Scored]) -> None:

@@ -122,11 +122,17 @@ def test_a_box_may_be_given(reconstructor: Reconstructor, dataset: Windows) -> N
     assert reconstructor(points, box=larger).vertices.shape != own.vertices.shape
 
 
+def vertices_of(file: Path) -> NDArray[np.float32]:
+    cloud = trimesh.load(file)
+    assert isinstance(cloud, trimesh.PointCloud)
+    return np.asarray(cloud.vertices, np.float32)
+
+
 def test_inputs_are_copied_as_point_clouds(generated: GenerationFolder, dataset: Windows) -> None:
     inputs = dataset[0]["inputs"]
     for frame in (0, 16):
-        cloud = trimesh.load(generated.inputs(window_of(dataset, 0)) / f"{frame:04d}.ply")
-        assert np.array_equal(np.asarray(cloud.vertices, np.float32), inputs[frame])
+        cloud = vertices_of(generated.inputs(window_of(dataset, 0)) / f"{frame:04d}.ply")
+        assert np.array_equal(cloud, inputs[frame])
 
 
 def test_timings_are_a_table_a_window_and_its_means(generated: GenerationFolder) -> None:
@@ -178,7 +184,8 @@ def test_other_data_under_the_same_name_is_generated_anew(
 def test_a_run_that_dies_leaves_whole_windows_only(
     task: Task, dataset: Windows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, written = GenerationFolder(tmp_path), []
+    folder = GenerationFolder(tmp_path)
+    written: list[Path] = []
 
     def dies_at_the_20th_file(path: Path, *arguments: Any) -> None:
         if len(written) == 20:
@@ -270,7 +277,7 @@ def test_what_is_no_mesh_is_refused_by_name(content: str, tmp_path: Path) -> Non
 def test_ply_files_keep_every_bit(tmp_path: Path) -> None:
     points: NDArray[np.float32] = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
     write_ply(tmp_path / "points.ply", points)
-    assert np.array_equal(np.asarray(trimesh.load(tmp_path / "points.ply").vertices, np.float32), points)
+    assert np.array_equal(vertices_of(tmp_path / "points.ply"), points)
 
 
 def test_the_command_generates_a_data_set_on_disk(tiny_humans: Path, tmp_path: Path) -> None:

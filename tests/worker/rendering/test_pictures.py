@@ -1,17 +1,19 @@
 """Pictures: the rasteriser against a slow twin, the camera, and what is on the sheet."""
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from worker.rendering.pictures import PAPER, Camera, contact_sheet, draw_mesh, draw_points
 from worker.rendering.rasterizer import rasterise
 
 
-def slow_rasterise(screen, faces, size):
+def slow_rasterise(screen: NDArray[Any], faces: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """Face at each pixel [H, W], -1 for none: one pixel and one face at a time."""
     width, height = size
     result = np.full((height, width), -1)
@@ -30,7 +32,7 @@ def slow_rasterise(screen, faces, size):
     return result
 
 
-def sphere(rings=24, sectors=48):
+def sphere(rings: int = 24, sectors: int = 48) -> tuple[NDArray[Any], NDArray[Any]]:
     """Vertices and outward faces of a unit sphere."""
     latitude, longitude = np.meshgrid(
         np.linspace(0, np.pi, rings + 1), np.linspace(0, 2 * np.pi, sectors, endpoint=False), indexing="ij"
@@ -44,7 +46,7 @@ def sphere(rings=24, sectors=48):
     return vertices.reshape(-1, 3), faces
 
 
-def drawn(image):
+def drawn(image: NDArray[Any]) -> NDArray[Any]:
     """Where a picture differs clearly from paper: [H, W]. Shadows are grey and do not count."""
     colored = np.ptp(image.astype(int), axis=-1) > 12
     return colored & (np.abs(image.astype(int) - PAPER).max(axis=-1) > 20)
@@ -56,7 +58,7 @@ FRONT = {"azimuth": 0.0, "elevation": 0.0}
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1))
-def test_rasteriser_agrees_with_its_slow_twin(seed):
+def test_rasteriser_agrees_with_its_slow_twin(seed: int) -> None:
     rng = np.random.default_rng(seed)
     screen = np.column_stack([rng.uniform(-4, 20, (18, 2)), rng.uniform(1, 5, 18)])
     faces = np.arange(18).reshape(6, 3)  # no corner in common: no ties
@@ -70,7 +72,7 @@ def test_rasteriser_agrees_with_its_slow_twin(seed):
     )
 
 
-def test_batches_do_not_show(monkeypatch):
+def test_batches_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     vertices, faces = sphere()
     camera = Camera.framing(vertices)
     whole = draw_mesh(vertices, faces, None, camera, (80, 80))
@@ -82,7 +84,9 @@ def test_batches_do_not_show(monkeypatch):
 @given(
     st.integers(0, 2**32 - 1), st.floats(-180, 180), st.floats(-80, 80), st.sampled_from([None, 0.5, 1, 2])
 )
-def test_camera_holds_every_point_and_wastes_little(seed, azimuth, elevation, aspect):
+def test_camera_holds_every_point_and_wastes_little(
+    seed: int, azimuth: float, elevation: float, aspect: float
+) -> None:
     rng = np.random.default_rng(seed)
     points = rng.normal(size=(3, 40, 3)) * rng.uniform(0.1, 50, 3) + rng.uniform(-100, 100, 3)
     camera = Camera.framing(points, azimuth, elevation, aspect)
@@ -97,7 +101,7 @@ def test_camera_holds_every_point_and_wastes_little(seed, azimuth, elevation, as
     assert used > 0.85
 
 
-def test_camera_stands_to_the_right_in_front_and_above():
+def test_camera_stands_to_the_right_in_front_and_above() -> None:
     camera = Camera.framing([[-1, -1, -1], [1, 1, 1]])
     corners = np.array([[0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0], [0, 0, -1.0]])
     (x0, y0, d0), up, forwards, left_hand, back = camera.project(corners, (200, 200))
@@ -109,7 +113,7 @@ def test_camera_stands_to_the_right_in_front_and_above():
     assert forwards[1] > y0, "seen from above, what is nearer lies lower"
 
 
-def test_nearer_surface_hides_the_farther_in_any_order_and_winding():
+def test_nearer_surface_hides_the_farther_in_any_order_and_winding() -> None:
     square = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0.0]])
     vertices = np.concatenate([square, square * 0.5 + [0, 0, 0.5]])
     colors = np.repeat([BLUE, RED], 4, axis=0)
@@ -122,7 +126,7 @@ def test_nearer_surface_hides_the_farther_in_any_order_and_winding():
     np.testing.assert_array_equal(draw_mesh(vertices, faces[:, ::-1], colors, camera, (90, 90)), image)
 
 
-def test_sphere_is_round_smooth_and_lit_from_the_upper_left():
+def test_sphere_is_round_smooth_and_lit_from_the_upper_left() -> None:
     vertices, faces = sphere()
     camera = Camera.framing(vertices, **FRONT)
     image = draw_mesh(vertices, faces, BLUE[None].repeat(len(vertices), 0) / 255, camera, (120, 120))
@@ -139,7 +143,7 @@ def test_sphere_is_round_smooth_and_lit_from_the_upper_left():
     assert len(set(edge.tolist())) > 1, "the outline is anti-aliased"
 
 
-def test_colors_are_interpolated_and_bytes_equal_fractions():
+def test_colors_are_interpolated_and_bytes_equal_fractions() -> None:
     triangle = np.array([[0, 0, 0], [2, 0, 0], [0, 2, 0.0]])
     camera = Camera.framing(triangle, **FRONT)
     colors = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
@@ -153,7 +157,7 @@ def test_colors_are_interpolated_and_bytes_equal_fractions():
     )
 
 
-def test_faces_without_area_behind_the_viewer_or_none_draw_nothing():
+def test_faces_without_area_behind_the_viewer_or_none_draw_nothing() -> None:
     vertices, _ = sphere()
     camera = Camera.framing(vertices)
     behind = vertices + 20 * (camera.rotation.T @ [0, 0, 1])
@@ -162,7 +166,7 @@ def test_faces_without_area_behind_the_viewer_or_none_draw_nothing():
         assert not drawn(image).any()
 
 
-def test_points_are_round_dots_where_they_belong_darker_when_nearer():
+def test_points_are_round_dots_where_they_belong_darker_when_nearer() -> None:
     points = np.array([[-1, 0, 1], [1, 0, -1], [0, 1, 0.0]])
     camera = Camera.framing(points, **FRONT)
     image = draw_points(points, camera, (240, 160))
@@ -176,7 +180,7 @@ def test_points_are_round_dots_where_they_belong_darker_when_nearer():
     assert abs(np.ptp(rows) - np.ptp(columns)) <= 1, "round"
 
 
-def test_sheet_shows_first_middle_and_last_frame_nearest_in_time():
+def test_sheet_shows_first_middle_and_last_frame_nearest_in_time() -> None:
     """Output frames are eight times as many as input frames, and each has a colour of its own height."""
     vertices, faces = sphere(6, 12)
     times, mesh_times = np.array([0.0, 0.1, 0.2]), np.linspace(0, 0.2, 17)
@@ -201,7 +205,7 @@ def test_sheet_shows_first_middle_and_last_frame_nearest_in_time():
     assert bare.height < sheet.height, "no title and no caption leave no gap"
 
 
-def test_long_captions_wrap_inside_the_sheet():
+def test_long_captions_wrap_inside_the_sheet() -> None:
     vertices, faces = sphere(6, 12)
     caption = "a word and another " * 20
     sheet = contact_sheet([vertices] * 2, vertices[None], faces, caption=caption, height=120)
@@ -209,13 +213,13 @@ def test_long_captions_wrap_inside_the_sheet():
     assert (margin == PAPER).all()
 
 
-def test_sheet_of_nothing_is_an_error():
+def test_sheet_of_nothing_is_an_error() -> None:
     vertices, faces = sphere(6, 12)
     with pytest.raises(ValueError, match="0 input and 1 output frames"):
         contact_sheet([], vertices[None], faces)
 
 
-def test_a_large_mesh_is_drawn_quickly():
+def test_a_large_mesh_is_drawn_quickly() -> None:
     vertices, faces = sphere(100, 100)
     assert len(faces) == 20_000
     camera = Camera.framing(vertices)

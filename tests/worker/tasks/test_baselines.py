@@ -177,7 +177,7 @@ def test_the_surface_of_a_frame_is_where_the_occupancy_at_its_time_says() -> Non
     config = load_config("pointcloud/onet4d", SMALL | {"model": SMALL["model"] | ONET})
     net = build_model(config)
     assert isinstance(net, OccupancyNetwork4D)
-    net.occupancy = lambda z, c, t: lambda points: 10 * (0.2 + 0.2 * t - points.norm(dim=1))  # type: ignore[method-assign,assignment,misc]
+    net.occupancy = lambda z, c, t: lambda points: 10 * (0.2 + 0.2 * t - points.norm(dim=1))  # type: ignore[method-assign]
     task = OccupancyNetwork(LoadedModel(config, net.eval(), "", "cpu"))
     output = task({"inputs": np.zeros((FRAMES, 50, 3), np.float32), "idx": np.int64(0)})
     radii = [float(np.linalg.norm(vertices, axis=1).mean()) for vertices in output.vertices]
@@ -191,8 +191,8 @@ class Vanishing(OccupancyNetwork):
     def __init__(self, model: LoadedModel, never: bool = False) -> None:
         super().__init__(model)
         last = -1.0 if never else 0.5
-        self._net.occupancy = lambda z, c, t: (
-            lambda points: (  # type: ignore[method-assign,assignment,misc]
+        self._net.occupancy = lambda z, c, t: (  # type: ignore[method-assign]
+            lambda points: (
                 10 * (0.3 - points.norm(dim=1)) if t <= last else torch.full_like(points[:, 0], -5.0)
             )
         )

@@ -137,7 +137,7 @@ def test_films_of_bodies_are_learned(method: str, tmp_path: Path) -> None:
 def test_frames_on_disk_are_generated_and_evaluated(tmp_path: Path) -> None:
     sizes = ("--people", 1, "--new-people", 0, "--frames", FRAMES, "--points", 400, "--workers", 1)
     run("bodies", tmp_path / "Humans", *sizes, "--images", 1, "--image-size", SIZE)
-    on_disk = {"dataset": "Humans", "path": str(tmp_path / "Humans"), "classes": ["bodies"]}
+    on_disk: dict[str, Any] = {"dataset": "Humans", "path": str(tmp_path / "Humans"), "classes": ["bodies"]}
     on_disk |= {"offset_sequence": 0, "test_split": "val"}
     config = small("oflow", tmp_path, **on_disk)
     checkpoint = octahedron(config, tmp_path)

@@ -27,7 +27,10 @@ from worker.tasks.registry import load_task
 PUSH = (0.3, -0.1, 0.2)
 
 
-def blended(first: NDArray, last: NDArray, times: NDArray, push: NDArray) -> NDArray:
+Floats = NDArray[np.float64]
+
+
+def blended(first: Floats, last: Floats, times: Floats, push: Floats) -> Floats:
     """What the velocity t · push does: forward push t² / 2, backward push (1 - t²) / 2."""
     t = times[:, None, None]
     return (1 - t) * (first + push * t**2 / 2) + t * (last - push * (1 - t**2) / 2)

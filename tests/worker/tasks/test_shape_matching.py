@@ -109,7 +109,8 @@ def test_clouds_of_different_counts_from_any_file(
     found = match(model, a, b)
     assert (np.linalg.norm(more[found.partner] - pushed(box), axis=1) < 0.01).all()
     write_match(found, a, b, tmp_path / "out")
-    cloud = trimesh.load(tmp_path / "out" / "a.glb").to_geometry()
+    cloud = trimesh.load_scene(tmp_path / "out" / "a.glb").to_geometry()
+    assert isinstance(cloud, trimesh.PointCloud)
     assert np.allclose(cloud.vertices, a.points, atol=1e-4)
     stored = np.load(tmp_path / "out" / "match.npz")
     assert stored.files == ["carried", "partner", "distance"]

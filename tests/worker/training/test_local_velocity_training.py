@@ -53,7 +53,7 @@ def test_a_net_learns_that_things_move_and_that_they_do_not() -> None:
     optimizer = torch.optim.AdamW(net.parameters(), 1e-3)
     for _ in range(40):
         optimizer.zero_grad()
-        pair_loss(net, pairs).backward()  # type: ignore[no-untyped-call]
+        pair_loss(net, pairs).backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
     errors, _ = displacement_errors(net.eval(), pairs, 2)

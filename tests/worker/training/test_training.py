@@ -1,6 +1,7 @@
 """The training loop on a tiny network: exact resume, and the files of a run."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from model.checkpoints import load_checkpoint, read_checkpoint, save_checkpoint
 from model.config.schema import load_config
 from model.errors import CheckpointError, ConfigError
 from model.networks.build import build_model
-from tests.model.test_losses import filled
+from tests.model.published import filled
 from tests.worker.training_data import Balls, tiny_config
 from worker.commands.train import parse_overrides
 from worker.evaluation.validation import is_better, selection, validate, worst
@@ -51,7 +52,7 @@ class After(Stop):
 
 @pytest.mark.parametrize(("schedule", "workers"), [("constant", 0), ("cosine", 2)])
 def test_a_run_cut_in_two_ends_in_the_same_weights(tmp_path: Path, schedule: str, workers: int) -> None:
-    settings = {"schedule": schedule, "warmup_iterations": 2, "num_workers": workers}
+    settings: dict[str, Any] = {"schedule": schedule, "warmup_iterations": 2, "num_workers": workers}
     whole = trained(tmp_path / "whole", **settings)
     (tmp_path / "cut").mkdir()
     config = tiny_config(tmp_path / "cut", **settings)
@@ -136,7 +137,9 @@ def test_it_learns(tmp_path: Path) -> None:
     pixels = picture(trainer.net, config, SOURCES[1][0], "cpu")
     assert pixels is not None
     assert pixels.shape == (640, 720, 3)
-    assert trainer.net.vector_field.fc_p.weight.requires_grad  # drawing leaves the network as it was
+    assert trainer.net.get_parameter(
+        "vector_field.fc_p.weight"
+    ).requires_grad  # drawing leaves the network as it was
 
 
 def test_the_shape_of_bodies_is_learned(tmp_path: Path) -> None:
@@ -159,7 +162,7 @@ def test_the_shape_of_bodies_is_learned(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("parts", ["shape", "flow"])
 def test_a_half_changes_nothing_of_the_other(tmp_path: Path, parts: str) -> None:
-    selection_of_flow = {"model_selection_metric": "l2", "model_selection_mode": "minimize"}
+    selection_of_flow: dict[str, Any] = {"model_selection_metric": "l2", "model_selection_mode": "minimize"}
     trainer = trained(tmp_path, parts=parts, **(selection_of_flow if parts == "flow" else {}))
     torch.manual_seed(0)
     start = build_model(trainer.config).state_dict()
@@ -171,10 +174,11 @@ def test_validation_of_a_known_network(tmp_path: Path) -> None:
     """An untrained field moves nothing, so l2 is how far the balls go, on average over the frames."""
     config = tiny_config(tmp_path)
     net = build_model(config)
-    for layer in (net.vector_field.fc_out, net.decoder.fc_out):
-        torch.nn.init.zeros_(layer.weight)
-    torch.nn.init.zeros_(net.vector_field.fc_out.bias)
-    torch.nn.init.constant_(net.decoder.fc_out.bias, 5.0)  # all inside: IoU is the share that is
+    for name in ("vector_field.fc_out.weight", "vector_field.fc_out.bias", "decoder.fc_out.weight"):
+        torch.nn.init.zeros_(net.get_parameter(name))
+    torch.nn.init.constant_(
+        net.get_parameter("decoder.fc_out.bias"), 5.0
+    )  # all inside: IoU is the share that is
     metrics = validate(net, SOURCES[1], config, "cpu")
     items = [SOURCES[1][i] for i in range(6)]
     travelled = [np.abs(item["points_mesh"] - item["points_mesh"][:1])[..., 0].mean() for item in items]
@@ -209,9 +213,16 @@ def test_validation_solves_all_frames_at_once(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, n_val_items=2)
     net = build_model(config)
     solves = []
+
+    def counted(name: str, plain: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def solve(*arguments: Any) -> torch.Tensor:
+            solves.append(name)
+            return plain(*arguments)
+
+        return solve
+
     for name in ("transform_to_t", "transform_to_t0"):
-        plain = getattr(net, name)
-        setattr(net, name, lambda *a, plain=plain, name=name: solves.append(name) or plain(*a))
+        setattr(net, name, counted(name, getattr(net, name)))
     validate(net, SOURCES[1], config, "cpu")
     assert sorted(solves) == ["transform_to_t", "transform_to_t0"]  # one batch of two windows
 

@@ -127,7 +127,8 @@ def test_sigterm_to_the_command_itself(tmp_path: Path) -> None:
 
 def test_halves_are_joined(tmp_path: Path, balls: None) -> None:
     flow = {"parts": "flow", "model_selection_metric": "l2", "model_selection_mode": "minimize"}
-    for name, settings in (("shape", {"parts": "shape"}), ("flow", flow)):
+    halves: dict[str, dict[str, Any]] = {"shape": {"parts": "shape"}, "flow": flow}
+    for name, settings in halves.items():
         (tmp_path / name).mkdir()
         Trainer(tiny_config(tmp_path / name, max_iterations=2, **settings), sources=(Balls(), Balls())).run(
             Stop()
