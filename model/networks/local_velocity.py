@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from model.networks.global_matching import GlobalMatching, Matches, Tokens
-from model.networks.lookups import PLACE, Lookup, Pool, Step, told
+from model.networks.lookups import EDGE, Lookup, Pool, Step, edge_features
 from model.networks.neighborhoods import Neighborhoods, neighborhoods, search
 from model.networks.point_features import Features, PointFeatures
 from model.networks.rows import take
@@ -31,6 +31,7 @@ TOKENS, ANCHORS = 256, 512  # most points that are matched with all, and that ar
 ROUNDS = 3
 NEAR = 8  # moved anchors around a query; anchors around an anchor, of all of them and of one in `WIDER`
 WIDER = 8
+AT_ONCE = 512  # queries, on a CPU: what is known of them and their neighbours stays in its cache
 UPWARDS = 4  # tokens that an anchor starts from
 
 
@@ -70,14 +71,14 @@ class LocalVelocity(nn.Module):
         self.encoder = PointFeatures(channels)
         self.token = nn.ModuleList(nn.Linear(c, size) for c in channels[:3])
         self.matching = GlobalMatching(size)
-        self.token_key, self.from_tokens = nn.Linear(size, width), Pool(size, width, PLACE)
+        self.token_key, self.from_tokens = nn.Linear(size, width), Pool(size, width, EDGE)
         self.enter = nn.Linear(width, size)
         self.lookup = Lookup(channels[:3], size, width)
         self.norm, self.message = nn.LayerNorm(size), nn.Linear(size, 2 * width)
-        self.fine, self.wide = (Pool(size, width, 2 * PLACE) for _ in range(2))
+        self.fine, self.wide = (Pool(size, width, 2 * EDGE) for _ in range(2))
         self.step = Step(size, 5 * width, 5, 1)
         self.leave = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, width))
-        self.gather = Pool(1, width, 2 * PLACE)
+        self.gather = Pool(1, width, 2 * EDGE)
         self.before = Lookup(channels[:1], width, width, NEAR)
         self.after = Lookup(channels[:2], width, width, NEAR)
         self.query_step = Step(width, 3 * width, 3, 1)
@@ -106,7 +107,7 @@ class LocalVelocity(nn.Module):
         rows, way = self._nearby(anchors, anchors[:, :TOKENS], UPWARDS)
         own = self._own(first, anchors.shape[1])
         pooled, weights = self.from_tokens(
-            own, self.token_key(features).flatten(0, 1), rows, told(way, spacing[..., None])
+            own, self.token_key(features).flatten(0, 1), rows, edge_features(way, spacing[..., None], spacing)
         )
         displacement = (weights * take(coarse.flatten(0, 1), rows)).sum(dim=2)  # [B, R, 3]
         hidden = own + self.enter(pooled)
@@ -122,21 +123,29 @@ class LocalVelocity(nn.Module):
         """Of queries [B, Q, 3] on the surface (or near it) at `share` [B] (0 … 1) of the time between the
         frames.
         """
+        if torch.is_grad_enabled() or queries.shape[1] <= AT_ONCE or queries.is_cuda:
+            return self._at(motion, queries, share)
+        parts = [self._at(motion, part, share) for part in torch.split(queries, AT_ONCE, dim=1)]
+        return Found(*(torch.cat([getattr(part, name) for part in parts], dim=1) for name in vars(parts[0])))
+
+    def _at(self, motion: Motion, queries: Tensor, share: Tensor) -> Found:
         share = share[:, None, None]
         moved = motion.anchors + share * motion.displacement.detach()
         rows, way = self._nearby(queries, moved, NEAR)
         displacements = take(motion.displacement.flatten(0, 1), rows)  # [B, Q, K, 3]
         relative = displacements - displacements.mean(dim=2, keepdim=True)
-        unit = motion.spacing[..., None]
-        edges = torch.cat([told(way, unit), told(relative, unit)], dim=3)
+        spacing, unit = motion.spacing, motion.spacing[..., None]
+        edges = torch.cat([edge_features(x, unit, spacing) for x in (way, relative)], dim=3)
         hidden, weights = self.gather(share.expand(-1, queries.shape[1], 1), motion.keys, rows, edges)
         gathered = (weights * displacements).sum(dim=2)  # [B, Q, 3]
         guess = gathered.detach()
         first, second = motion.first, motion.second
-        before, back = self.before(hidden, queries - share * guess, first.cloud, first.keys_before)
-        after, on = self.after(hidden, queries + (1 - share) * guess, second.cloud, second.keys_after)
-        hidden, change = self.query_step(hidden, before + after, back + on, motion.spacing, (guess,))
-        log_scale = self.doubt(hidden).float() + motion.spacing.log()
+        before, back = self.before(hidden, queries - share * guess, first.cloud, first.keys_before, spacing)
+        after, on = self.after(
+            hidden, queries + (1 - share) * guess, second.cloud, second.keys_after, spacing
+        )
+        hidden, change = self.query_step(hidden, before + after, back + on, spacing, (guess,))
+        log_scale = self.doubt(hidden).float() + spacing.log()
         return Found(gathered + change, log_scale[..., 0], gathered)
 
     def forward(self, first: Tensor, second: Tensor, queries: Tensor, share: Tensor) -> tuple[Motion, Found]:
@@ -159,14 +168,14 @@ class LocalVelocity(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Look around the places that the anchors are thought to be at, and at what other anchors think."""
         normed = self.norm(hidden)
-        seen, ways = self.lookup(normed, anchors + displacement, second.cloud, second.keys)
+        seen, ways = self.lookup(normed, anchors + displacement, second.cloud, second.keys, spacing)
         keys = self.message(normed).chunk(2, dim=2)
         counts = anchors.shape[1], anchors.shape[1] // WIDER
         for pool, key, count, (rows, way) in zip((self.fine, self.wide), keys, counts, near, strict=True):
             others = displacement[:, :count].flatten(0, 1)
             relative = take(others, rows) - displacement[:, :, None]  # [B, R, K, 3]
             unit = spacing[..., None]
-            edges = torch.cat([told(way, unit), told(relative, unit)], dim=3)
+            edges = torch.cat([edge_features(x, unit, spacing) for x in (way, relative)], dim=3)
             pooled, weights = pool(normed, key[:, :count].flatten(0, 1), rows, edges)
             seen.append(pooled)
             ways.append((weights * relative).sum(dim=2))

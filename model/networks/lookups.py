@@ -8,20 +8,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.networks.neighborhoods import Neighborhoods, nearest
+from model.networks.neighborhoods import FAR, Neighborhoods, nearest, offset_features
 from model.networks.point_features import Features
 from model.networks.rows import take
 
-FAR = 8.0  # units beyond which offsets fade
-PLACE = 4  # numbers that tell an offset
-FEWER = 8  # points of each level that a query looks at
+EDGE = 8  # features of an offset
 
 
-def told(vectors: Tensor, unit: Tensor) -> Tensor:
-    """Offsets [..., 3] in units [..., 1], faded, and the logarithm of their lengths: [..., 4]."""
-    offsets = vectors / unit
-    lengths = offsets.norm(dim=-1, keepdim=True)
-    return torch.cat([offsets / (1 + lengths / FAR), lengths.log1p()], dim=-1)
+def edge_features(offsets: Tensor, unit: Tensor, usual: Tensor) -> Tensor:
+    """Of offsets [B, P, K, 3] told in `unit` [B, P, K or 1, 1], and that in the `usual` one [B, 1, 1]: [B,
+    P, K, 8].
+
+    Without a gradient, which would have no bound where an offset vanishes.
+    """
+    with torch.no_grad():
+        relative = (unit / usual[..., None]).log().expand(*offsets.shape[:3], 1)
+        return torch.cat([offset_features(offsets / unit), relative], dim=3)
 
 
 class Pool(nn.Module):
@@ -39,8 +41,8 @@ class Pool(nn.Module):
         self.mix, self.weight = nn.Linear(width, width), nn.Linear(width, 1)
 
     def forward(self, query: Tensor, keys: Tensor, rows: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
-        hidden = F.relu(take(keys, rows) + self.query(query)[:, :, None] + self.edge(edges))  # [B, P, K, W]
-        hidden = F.relu(self.mix(hidden))
+        hidden = self.edge(edges).add_(self.query(query)[:, :, None]).add_(take(keys, rows))  # [B, P, K, W]
+        hidden = self.mix(hidden.relu_()).relu_()
         weights = torch.softmax(self.weight(hidden).float(), dim=2)  # [B, P, K, 1]
         parts = weights.to(hidden.dtype) * hidden
         with torch.autocast(parts.device.type, enabled=False):  # which would first write a float32 copy
@@ -54,14 +56,14 @@ class Lookup(nn.Module):
         super().__init__()
         self.count = count
         self.key = nn.ModuleList(nn.Linear(c, width) for c in channels)
-        self.pool = nn.ModuleList(Pool(c_query, width, PLACE) for _ in channels)
+        self.pool = nn.ModuleList(Pool(c_query, width, EDGE) for _ in channels)
 
     def keys(self, features: Features) -> tuple[Tensor, ...]:
         """What depends on the cloud alone: [B · n_l, W] of each level."""
         return tuple(key(x).flatten(0, 1) for key, x in zip(self.key, features.levels, strict=False))
 
     def forward(
-        self, query: Tensor, places: Tensor, cloud: Neighborhoods, keys: tuple[Tensor, ...]
+        self, query: Tensor, places: Tensor, cloud: Neighborhoods, keys: tuple[Tensor, ...], usual: Tensor
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Of each level: features [B, P, W] for places [B, P, 3], and the way to the points meant [B, P,
         3].
@@ -72,7 +74,7 @@ class Lookup(nn.Module):
             rows = cloud.around[level].flatten(0, 1)[near][..., : self.count]  # [B, P, K]
             offsets = take(cloud.level(level).flatten(0, 1), rows) - places[:, :, None]  # [B, P, K, 3]
             spacing = take(cloud.spacing[level].reshape(-1, 1), rows)  # [B, P, K, 1]
-            pooled, weights = pool(query, keys[level], rows, told(offsets, spacing))
+            pooled, weights = pool(query, keys[level], rows, edge_features(offsets, spacing, usual))
             seen.append(pooled)
             ways.append((weights * offsets).sum(dim=2))
         return seen, ways
@@ -90,7 +92,7 @@ class Step(nn.Module):
         self.norm = nn.LayerNorm(size)
         self.known, self.seen = (
             nn.Linear(size, 2 * size),
-            nn.Linear(c_seen + PLACE * (ways + extra), 2 * size),
+            nn.Linear(c_seen + 3 * (ways + extra), 2 * size),
         )
         self.second = nn.Linear(2 * size, size)
         self.norm_out, self.out = nn.LayerNorm(size), nn.Linear(size, 3 + ways + 1)
@@ -108,7 +110,7 @@ class Step(nn.Module):
         extra: tuple[Tensor, ...] = (),
     ) -> tuple[Tensor, Tensor]:
         """hidden [B, P, C], ways [B, P, 3] each, spacing [B, 1, 1] → hidden, change of the displacement."""
-        vectors = [told(way, spacing) for way in (*ways, *extra)]
+        vectors = [_faded(way / spacing) for way in (*ways, *extra)]
         inner = self.known(self.norm(hidden)) + self.seen(torch.cat([*seen, *vectors], dim=2))
         hidden = hidden + self.second(F.gelu(inner))
         out = self.out(self.norm_out(hidden)).float()
@@ -117,3 +119,8 @@ class Step(nn.Module):
         for number, way in enumerate(ways):
             change = change + shares[..., number : number + 1] * way
         return hidden, change
+
+
+def _faded(offsets: Tensor) -> Tensor:
+    faded: Tensor = offsets / (1 + offsets.norm(dim=-1, keepdim=True) / FAR)
+    return faded

@@ -95,10 +95,14 @@ def surface_particles(skeletons: Skeletons, count: int, generator: torch.Generat
     """
     batch, device = len(skeletons), skeletons.half.device
     x, y, z = skeletons.half.unbind(dim=2)  # [B, K]
-    owner = torch.multinomial(x * y + y * z + x * z, count, replacement=True, generator=generator)  # [B, S]
+    # `torch.multinomial` would make the host wait for the device.
+    areas = (x * y + y * z + x * z).cumsum(dim=1)  # [B, K]
+    drawn = torch.rand(batch, count, device=device, generator=generator)
+    owner = torch.searchsorted(areas, drawn * areas[:, -1:])  # [B, S]
     half = _of(owner, skeletons.half)  # [B, S, 3]
-    area = half.prod(dim=2, keepdim=True) / half  # of the sides across each axis
-    axis = torch.multinomial(area.flatten(0, 1), 1, generator=generator).view(batch, count, 1)
+    sides = (half.prod(dim=2, keepdim=True) / half).cumsum(dim=2)  # [B, S, 3], across each axis
+    drawn = torch.rand(batch, count, 1, device=device, generator=generator)
+    axis = (drawn * sides[..., 2:] > sides[..., :2]).sum(dim=2, keepdim=True)  # [B, S, 1]
     cube = 2 * torch.rand(batch, count, 3, device=device, generator=generator) - 1
     side = torch.where(torch.rand(batch, count, 1, device=device, generator=generator) < 0.5, -1.0, 1.0)
     boxed = cube.scatter(2, axis, side) * half
