@@ -41,7 +41,8 @@ CLIENT = """
 import importlib.util, subprocess
 assert not importlib.util.find_spec("numpy")
 from service.client import Client
-for command, extra in (("oflow keys list", "gateway"), ("oflow up", "local,worker"), ("worker models", "worker")):
+told = {"oflow keys list": "gateway", "oflow up": "local,worker", "worker models": "worker"}
+for command, extra in told.items():
     done = subprocess.run(["bin/" + command.split()[0], *command.split()[1:]], capture_output=True, text=True)
     assert done.returncode == 2, done
     assert done.stderr.endswith(f"pip install 'oflow[{extra}]'\\n"), done

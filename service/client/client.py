@@ -1,12 +1,12 @@
-"""A client of the gateway, for programs.
+"""Client of the HTTP API for Python programs.
 
     with Client("http://127.0.0.1:8000", key="oflow_…") as service:
         job = service.reconstruct("jump.npz", formats=["glb"], color="correspondence")
         job = service.wait(job.id)
         service.download(job, "jump.glb")
 
-Requests are sent again when the server is busy or the line breaks, as often as `patience` seconds allow; a
-submission carries an idempotency key, so that it never makes two jobs.
+Requests are repeated for `patience` seconds while the server is busy or the connection fails; a submission
+carries an idempotency key, so that it never creates two jobs.
 """
 
 import hashlib
@@ -19,15 +19,17 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+from httpx_sse import connect_sse
 
-from service.client.retrying import ServiceError, attempts, check, words
+from service.client.retrying import ServiceError, attempts, base_url, check, unreachable
 from service.core.jobs.formats import Format
 from service.core.jobs.record import JobEvent, State
 from service.core.jobs.views import FileView, JobList, JobView
 
 ADDRESS = "http://127.0.0.1:8000"
-UPLOAD_ABOVE = 16 * 2**20  # bytes; larger files go straight to the object store
+UPLOAD_ABOVE = 16 * 2**20  # bytes; larger files go directly to the object store
 BLOCK = 2**20
+CONNECT = 5.0  # seconds to open a connection
 
 
 class JobFailedError(Exception):
@@ -39,7 +41,10 @@ class JobFailedError(Exception):
 
 
 class Client:
-    """The routes of a gateway as methods. Close it, or use it in a `with` block."""
+    """The routes of a server as methods. Close it, or use it in a `with` block.
+
+    Raises ServiceError when a request is refused or the server cannot be reached.
+    """
 
     def __init__(
         self,
@@ -51,8 +56,14 @@ class Client:
         upload_above: int = UPLOAD_ABOVE,
     ) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        # Proxies of the environment are for the internet, not for a gateway on this machine or network.
-        self._http = httpx.Client(base_url=address, headers=headers, timeout=timeout, trust_env=False)
+        self._has_answered = False
+        self._http = httpx.Client(
+            base_url=base_url(address),
+            headers=headers,
+            timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT)),
+            trust_env=False,  # proxies of the environment are for the internet, not for a server nearby
+            event_hooks={"response": [self._note]},
+        )
         self._patience = patience
         self._upload_above = upload_above
 
@@ -68,7 +79,7 @@ class Client:
         self._http.close()
 
     def reconstruct(self, source: str | Path, **options: Any) -> JobView:
-        """Submit a sequence, .npz or .zip, with the options of `POST /reconstruct`: the queued job."""
+        """Submit a sequence with options of `POST /reconstruct`; returns the queued job."""
         path = Path(source)
         headers = {"Idempotency-Key": secrets.token_hex(16)}
         given = {name: value for name, value in options.items() if value is not None}
@@ -83,13 +94,13 @@ class Client:
         return JobView.model_validate(answer.json())
 
     def job(self, job_id: str, wait: int = 0) -> JobView:
-        """The job as it is; with `wait`, when it has ended or so many seconds (60 at most) have passed."""
+        """A job as it is; with `wait`, once it has ended or after that many seconds (at most 60)."""
         headers = {"Prefer": f"wait={wait}"} if wait else {}
         answer = self._send("GET", f"/jobs/{job_id}", headers=headers, timeout=wait + 30)
         return JobView.model_validate(answer.json())
 
     def wait(self, job_id: str, told: Callable[[JobEvent], None] = lambda _: None) -> JobView:
-        """The job once it has succeeded; `told` gets all events. Raises JobFailedError if it ends badly."""
+        """The job once it has succeeded; `told` gets each event. Raises JobFailedError otherwise."""
         for event in self.follow(job_id):
             told(event)
         job = self.job(job_id)
@@ -98,35 +109,35 @@ class Client:
         return job
 
     def follow(self, job_id: str) -> Iterator[JobEvent]:
-        """What happens to a job, as it happens, until it ends; goes on where a broken line left off."""
-        last = 0
+        """The events of a job as they happen, until it ends; resumes after a lost connection."""
+        last = ""
         broken_since: float | None = None
         while True:
-            headers = {"Last-Event-ID": str(last), "Accept": "text/event-stream"}
+            headers = {"Last-Event-ID": last} if last else {}
             try:
-                with self._http.stream("GET", f"/jobs/{job_id}/events", headers=headers) as answer:
-                    check(answer)
-                    if answer.status_code == httpx.codes.NO_CONTENT:
+                with connect_sse(self._http, "GET", f"/jobs/{job_id}/events", headers=headers) as source:
+                    check(source.response)
+                    if source.response.status_code == httpx.codes.NO_CONTENT:
                         return
-                    for number, event in _events(answer.iter_lines()):
-                        last, broken_since = number, None
+                    for message in source.iter_sse():
+                        last, broken_since = message.id, None
+                        event = JobEvent.model_validate_json(message.data)
                         yield event
                         if not event.state.open:
                             return
             except (httpx.TransportError, ServiceError) as error:
-                told = f"{self._http.base_url} does not answer: {words(error)}"
-                fault = error if isinstance(error, ServiceError) else ServiceError(told)
+                fault = error if isinstance(error, ServiceError) else unreachable(error)
                 broken_since = broken_since or time.monotonic()
                 if not fault.is_passing or time.monotonic() - broken_since > self._patience:
                     raise fault from None
                 time.sleep(fault.retry_after or 0.5)
 
     def download(self, job: JobView, target: str | Path, file_format: Format | str | None = None) -> Path:
-        """Write one of the job's files, the first one by default; there is no file unless it is whole."""
+        """Download one of the job's files, the first by default. It appears once complete and verified."""
         file, target = _file_of(job, file_format), Path(target)
         part = target.with_name(f".{target.name}.part")
         try:
-            for attempt in attempts(self._patience):
+            for attempt in attempts(self._patience, lambda: self._has_answered):
                 with attempt:
                     self._fetch(file, part)
             part.replace(target)
@@ -152,13 +163,16 @@ class Client:
         """What `GET /models` lists: name, task, input and workers of each model."""
         return list(self._send("GET", "/models").json())
 
+    def _note(self, _answer: httpx.Response) -> None:
+        self._has_answered = True
+
     def _upload(self, path: Path) -> str:
-        """Send a file past the gateway; returns the id to name it by."""
+        """Send a file directly to the object store; returns the id of the upload."""
         form = self._send("POST", "/uploads").json()
         if path.stat().st_size > form["max_bytes"]:
             size, most = path.stat().st_size / 2**20, form["max_bytes"] / 2**20
             raise ServiceError(f"{path} has {size:.0f} MiB; the server takes {most:.0f}", "too_large")
-        for attempt in attempts(self._patience):
+        for attempt in attempts(self._patience, lambda: self._has_answered):
             with attempt, path.open("rb") as file:
                 # Without the caller's key: the form is its own credential, and the store is another server.
                 answer = httpx.post(
@@ -180,7 +194,7 @@ class Client:
             )
 
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
-        for attempt in attempts(self._patience):
+        for attempt in attempts(self._patience, lambda: self._has_answered):
             with attempt:
                 answer = self._http.request(method, path, **request)
                 check(answer)
@@ -201,17 +215,3 @@ def _file_of(job: JobView, wanted: Format | str | None) -> FileView:
             return file
     made = ", ".join(file.format for file in files) or "none"
     raise ServiceError(f"the job has no {wanted or 'file'}; it made {made}", "not_found")
-
-
-def _events(lines: Iterator[str]) -> Iterator[tuple[int, JobEvent]]:
-    """Number and data of server-sent events."""
-    number, data = 0, ""
-    for line in lines:
-        name, _, value = line.partition(":")
-        if name == "id":
-            number = int(value)
-        elif name == "data":
-            data += value
-        elif not line and data:
-            yield number, JobEvent.model_validate_json(data)
-            data = ""

@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from service.client.client import ADDRESS, Client, JobFailedError
 from service.client.retrying import ServiceError
@@ -20,9 +21,9 @@ from service.core.jobs.views import JobView
 
 told = Console(stderr=True, highlight=False)
 
-Address = Annotated[str, typer.Option(envvar="OFLOW_ADDRESS", help="Where the gateway is.")]
-Key = Annotated[str | None, typer.Option(envvar="OFLOW_KEY", help="A bearer key, where it wants one.")]
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="The id of a job.")]
+Address = Annotated[str, typer.Option(envvar="OFLOW_ADDRESS", help="Address of the server.")]
+Key = Annotated[str | None, typer.Option(envvar="OFLOW_KEY", help="Bearer key, if the server requires one.")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job.")]
 
 
 @takes_options(Options)
@@ -63,7 +64,7 @@ def download(
     address: Address = ADDRESS,
     key: Key = None,
 ) -> None:
-    """Download what a job made, once it is done."""
+    """Download the results of a job, once it is done."""
     with _client(address, key) as client:
         made = client.job(job)
         formats = [file_format for file_format in Format if file_format in made.options["formats"]]
@@ -74,18 +75,18 @@ def download(
 
 def list_jobs(
     state: Annotated[State | None, typer.Option(help="Only jobs in this state.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="Number of jobs.")] = 20,
     address: Address = ADDRESS,
     key: Key = None,
 ) -> None:
-    """List your jobs, the newest first: id, when it was made (UTC), state, model."""
+    """List your jobs, newest first: id, time of creation (UTC), state, model."""
     with _client(address, key) as client:
         for _, job in zip(range(limit), client.jobs(state), strict=False):
             typer.echo(f"{job.id}  {job.created_at:%Y-%m-%d %H:%M:%S}  {job.state:<9}  {job.model}")
 
 
 def cancel(job: JobId, address: Address = ADDRESS, key: Key = None) -> None:
-    """Cancel an open job; of one that has ended, delete the files."""
+    """Cancel an open job, or delete the files of one that has ended."""
     with _client(address, key) as client:
         typer.echo(f"{job} is {client.cancel(job).state}")
 
@@ -101,7 +102,7 @@ def models(address: Address = ADDRESS, key: Key = None) -> None:
 
 
 def _follow(client: Client, job: JobView) -> JobView:
-    """The job once it has ended well; Ctrl-C cancels it."""
+    """The job once it has succeeded; Ctrl-C cancels it."""
     columns = (
         TextColumn("{task.description:>12}"),
         BarColumn(),
@@ -143,13 +144,16 @@ def _plan(out: Path | None, formats: Sequence[Format], **names: Any) -> dict[For
 
 @contextmanager
 def _client(address: str, key: str | None) -> Iterator[Client]:
-    """A client whose refusals are one line."""
-    with Client(address, key) as client:
-        try:
+    """A client whose errors are printed without a traceback."""
+    try:
+        with Client(address, key) as client:
             yield client
-        except JobFailedError as error:
-            told.print(f"[red]the job {error.job.state}[/]: {error}", soft_wrap=True)
-            raise typer.Exit(1) from None
-        except ServiceError as error:
-            told.print(f"[red]refused[/]: {error}" if error.status else f"[red]{error}[/]", soft_wrap=True)
-            raise typer.Exit(2) from None
+    except JobFailedError as error:
+        _exit(f"the job {error.job.state}", str(error), 1)
+    except ServiceError as error:
+        _exit("refused" if error.status else "error", str(error), 2)
+
+
+def _exit(title: str, message: str, code: int) -> NoReturn:
+    told.print(Text.assemble((title, "red"), f": {message}"), soft_wrap=True)
+    raise typer.Exit(code)

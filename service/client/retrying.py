@@ -1,14 +1,23 @@
-"""Requests that are sent again when the server is busy or the line breaks, and what a refusal says."""
+"""Requests that are repeated while the server is busy or the connection fails, and errors as exceptions."""
+
+import re
+from collections.abc import Callable
 
 import httpx
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential_jitter
 
-BUSY = {408, 425, 429, 500, 502, 503, 504}  # answers that another try may better
+from service.core.sequences.errors import Fault
+
+BUSY = {408, 425, 429, 500, 502, 503, 504}  # answers that another attempt may improve
+FIRST_CONTACT = 3.0  # seconds after which a server that never answered is given up
 _backoff = wait_exponential_jitter(multiplier=0.3, max=10)
 
 
 class ServiceError(Exception):
-    """The gateway refused, or could not be reached. `status` is None where there was no answer."""
+    """The server refused a request or could not be reached; `status` is None if there was no answer.
+
+    `faults` lists what is wrong with the request: key, message, what was found, what is wanted.
+    """
 
     def __init__(
         self,
@@ -16,64 +25,102 @@ class ServiceError(Exception):
         code: str = "unreachable",
         status: int | None = None,
         retry_after: float | None = None,
+        faults: list[Fault] | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.status = status
         self.retry_after = retry_after
+        self.faults = faults or []
 
     @property
     def is_passing(self) -> bool:
         """Whether the same request may succeed later."""
-        return self.status is None or self.status in BUSY or self.code == "idempotency_in_flight"
+        unreached = self.status is None and self.code == "unreachable"
+        return unreached or self.status in BUSY or self.code == "idempotency_in_flight"
 
 
-def attempts(patience: float) -> Retrying:
-    """Tries for so many seconds, as far apart as the server asks for; the last error is raised."""
+def base_url(address: str) -> httpx.URL:
+    """The URL of a server; without a scheme it is http. Raises ServiceError if it names no server."""
+    try:
+        url = httpx.URL(address if "://" in address else f"http://{address}")
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    if url.scheme not in ("http", "https") or not re.fullmatch(r"[\w.:-]+", url.host):
+        wanted = "for example http://127.0.0.1:8000"
+        raise ServiceError(f"{address!r} is not the address of a server: wanted {wanted}", "invalid_address")
+    return url
+
+
+def attempts(patience: float, has_answered: Callable[[], bool]) -> Retrying:
+    """Attempts for `patience` seconds, as far apart as the server asks for; raises the last error.
+
+    A server that refuses connections before it `has_answered` at all is given up after FIRST_CONTACT seconds.
+    """
+
+    def is_over(state: RetryCallState) -> bool:
+        unseen = isinstance(_error(state), httpx.ConnectError | httpx.ConnectTimeout) and not has_answered()
+        limit = min(patience, FIRST_CONTACT) if unseen else patience
+        return (state.seconds_since_start or 0) + state.upcoming_sleep > limit
+
     return Retrying(
-        retry=retry_if_exception(_is_passing),
-        wait=_pause,
-        stop=stop_after_delay(patience),
-        retry_error_callback=_give_up,
+        retry=retry_if_exception(_is_passing), wait=_pause, stop=is_over, retry_error_callback=_give_up
     )
 
 
 def check(answer: httpx.Response) -> None:
-    """Raise ServiceError in the words of the problem that the server found."""
+    """Raise ServiceError for an error response, with every fault that the server lists."""
     if answer.status_code < httpx.codes.BAD_REQUEST:
         return
     answer.read()
     try:
         problem = answer.json()
         told, code = str(problem.get("detail") or problem["title"]), str(problem.get("code", "refused"))
-        faults = [str(fault["message"]) for fault in problem.get("errors") or []]
+        faults = [
+            Fault(*(str(fault.get(name) or "") for name in ("key", "message", "found", "wanted")))
+            for fault in problem.get("errors") or []
+        ]
     except (ValueError, KeyError, TypeError, AttributeError):  # not from our gateway
         told, code, faults = f"{answer.url.host} answered {answer.status_code}", "refused", []
     after = answer.headers.get("Retry-After", "")
     raise ServiceError(
-        "; ".join(faults) or told, code, answer.status_code, float(after) if after.isdecimal() else None
+        "\n".join(map(str, faults)) or told,
+        code,
+        answer.status_code,
+        float(after) if after.isdecimal() else None,
+        faults,
     )
+
+
+def unreachable(error: httpx.TransportError) -> ServiceError:
+    """What a failed connection means to whoever asked."""
+    why = str(error) or type(error).__name__  # some have no message
+    try:
+        url = error.request.url
+    except RuntimeError:  # an answer that is no event stream
+        return ServiceError(f"The server gave an unexpected answer ({why})")
+    address = f"{url.scheme}://{url.netloc.decode()}"
+    return ServiceError(f"No answer from {address} ({why}). Is the server running?")
 
 
 def _is_passing(error: BaseException) -> bool:
     return isinstance(error, httpx.TransportError) or (isinstance(error, ServiceError) and error.is_passing)
 
 
+def _error(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
+
+
 def _pause(state: RetryCallState) -> float:
     """As long as the server asks for, else longer each time."""
-    error = state.outcome.exception() if state.outcome else None
+    error = _error(state)
     asked = error.retry_after if isinstance(error, ServiceError) else None
     return asked if asked is not None else _backoff(state)
 
 
 def _give_up(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
+    error = _error(state)
     if isinstance(error, httpx.TransportError):
-        raise ServiceError(f"the gateway does not answer: {words(error)}") from None
+        raise unreachable(error) from None
     if error is not None:
         raise error
-
-
-def words(error: Exception) -> str:
-    """What a broken line has to say, which may be nothing."""
-    return str(error) or type(error).__name__
