@@ -27,7 +27,7 @@ from worker.training.stopping import Stop
 SCHEDULE = Schedule(learning_rate=1.2e-3, weight_decay=1e-4, average=0.998, scores=5)
 SIZES = 300, 1000, 2000  # points of a cloud that is measured on
 VIEW = 1500  # and of one seen from one side
-AT_ONCE = 8  # pairs that are measured together
+AT_ONCE = 32  # pairs that are measured together
 ON_CPU = PairSettings(
     sizes=(192, 256, 384, 512), points=3072, most=8, queries=128, scenes=96, renewed=1, skeletons=400
 )
