@@ -4,14 +4,21 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 
-from model.registration.clouds import Cloud
+import numpy as np
+from scipy.spatial import cKDTree
+
+from model.registration.clouds import Cloud, nearest
 from model.registration.fitting import fit
 from model.registration.graph import Motion
 from model.registration.kernels import Floats
 from model.registration.motions import extrapolate
-from model.registration.registering import NEAR, matched, register
+from model.registration.pull import GATHERED
+from model.registration.registering import NEAR, energy, matched, register
 from model.registration.template import Template
 
+USUAL = 1.2  # energy over the median so far from which other starts are tried
+STILL = 1.2  # mean square of the distances across the surface, over what noise explains, from which it moves
+FREEDOM = 150  # parameters of a graph that a cloud determines
 Match = Callable[[int, int, Floats], tuple[Floats, Floats]]
 
 
@@ -23,19 +30,40 @@ def follow(
     match: Match | None,
     report: Callable[[float], None],
 ) -> list[Motion]:
-    """The motion of the template in every frame; it was taken from frame `key`."""
-    motions = [template.fine.graph.still()] * len(clouds)
-    motions[key] = fit(template.fine, clouds[key], motions[key], NEAR[-1:], complete)
-    done = 1
+    """The motion in every frame of a template taken from frame `key`; one object where nothing moves."""
+    still = template.level.graph.still()
+    first = fit(template.level, clouds[key], still, NEAR[-1:], complete)
+    motions = [first] * len(clouds)
+    if stands_still(template, clouds, first, key):
+        return motions
+    energies = [energy(template.level, clouds[key], first, complete)]
     for frames in (range(key, len(clouds)), range(key, -1, -1)):
-        before = motions[key]
+        before = first
         for last, i in pairwise(frames):
             now = motions[last]
             found = None
             if match is not None:
                 found = matched(template, now, partial(match, last, i))
-            motions[i] = register(template, clouds[i], extrapolate(now, before), complete, found)
+            starts = [extrapolate(now, before), now]
+            best = register(template, clouds[i], starts, complete, found, USUAL * float(np.median(energies)))
+            motions[i] = best.motion
+            energies.append(best.energy)
             before = now
-            done += 1
-            report(done / len(clouds))
+            report(len(energies) / len(clouds))
     return motions
+
+
+def stands_still(template: Template, clouds: Sequence[Cloud], motion: Motion, key: int) -> bool:
+    """Whether one motion explains every frame as well as its own, so that nothing moves but within noise.
+
+    A surface fitted to N points with p parameters is nearer to them than to others of the same noise, by a
+    factor of (1 - p / N) / (1 + p / N) in the mean square.
+    """
+    moved = template.level.graph.move(template.level.skin, motion)
+    tree = cKDTree(moved.points)
+    across = []
+    for cloud in clouds:
+        found = nearest(tree, cloud.points)[1]
+        across.append(np.mean(((cloud.points - moved.points[found]) * moved.normals[found]).sum(1) ** 2))
+    fitted = 1 / GATHERED + FREEDOM / len(clouds[key].points)
+    return bool(max(across) <= STILL * across[key] * (1 + fitted) / max(1 - fitted, 0.1))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from model.registration.graph import Graph, Motion, nearest_rotations
+from model.registration.graph import Motion, nearest_rotations
 from model.registration.kernels import Floats
 
 PERSISTENCE = 0.8  # share of the last step that the next one is expected to repeat
@@ -22,14 +22,6 @@ def between(motions: Sequence[Motion], weights: Sequence[float]) -> Motion:
     rotations = sum(w * m.rotations for w, m in zip(weights, motions, strict=True))
     positions = sum(w * m.positions for w, m in zip(weights, motions, strict=True))
     return Motion(np.ascontiguousarray(nearest_rotations(np.asarray(rotations))), np.asarray(positions))
-
-
-def transfer(coarse: Graph, motion: Motion, fine: Graph) -> Motion:
-    """The motion of a coarse graph, felt by the nodes of a fine one that are vertices of the same surface."""
-    skin = coarse.skin[fine.vertices]
-    rotations = np.einsum("mk,mkxy->mxy", skin.weights, motion.rotations[skin.nodes])
-    moved = coarse.move(skin, motion).points
-    return Motion(np.ascontiguousarray(nearest_rotations(rotations)), moved)
 
 
 def resample(

@@ -1,14 +1,15 @@
-"""One frame from a guess of its motion: transport for what moved far, then distances to the surface."""
+"""One frame from guesses of its motion: transport for what moved far, then distances to the surface."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
+from scipy.spatial import cKDTree
 
-from model.registration.clouds import Cloud
-from model.registration.fitting import Observations, Stage, fit
+from model.registration.clouds import Cloud, nearest
+from model.registration.fitting import Level, Observations, Prior, Stage, fit, stiffness
 from model.registration.graph import Motion
 from model.registration.kernels import Floats
-from model.registration.motions import transfer
 from model.registration.template import Template
 from model.registration.transport import transport_targets
 
@@ -17,40 +18,86 @@ PLACED = 0.08  # distance beyond which mass rather stays unmatched
 MATCHED = 1.0  # weight of a sure match against transport
 FAR = Stage(0.03, 0.05, 0.0, 2)
 NEAR = (Stage(10.0, 0.02, 0.08, 4), Stage(3.0, 0.02, 0.08, 4), Stage(1.0, 0.01, 0.06, 6))
+CAP = 0.05  # distances count no more than this
+
+
+class Fitted(NamedTuple):
+    """A motion and the energy it is judged by."""
+
+    motion: Motion
+    energy: float
 
 
 def register(
-    template: Template, cloud: Cloud, start: Motion, complete: bool, matches: Observations | None = None
-) -> Motion:
-    """The motion of the fine graph that puts the template on a cloud, from a start near it.
+    template: Template,
+    cloud: Cloud,
+    starts: Sequence[Motion],
+    complete: bool,
+    matches: Observations | None = None,
+    enough: float = 0.0,
+) -> Fitted:
+    """The best motion that puts the template on a cloud, from several starts, the likeliest first.
 
-    `complete` is whether the cloud covers the whole surface; `matches` say where samples of the template are.
+    `complete` is whether the cloud covers the whole surface; `matches` say where samples of the template are;
+    no other start is tried once the energy is below `enough`.
     """
-    if complete or matches is not None:
-        coarse = template.restrict(start)
-        for blur in BLURS:
-            goals = [matches] if matches is not None else []
-            if complete:
-                goals.append(_transport(template, coarse, cloud, blur))
-            coarse = fit(template.coarse, cloud, coarse, [FAR], complete, goals)
-        start = transfer(template.coarse.graph, coarse, template.fine.graph)
-    return fit(template.fine, cloud, start, NEAR, complete)
+    best: Fitted | None = None
+    for start in starts:
+        for far in (True, False) if complete or matches is not None else (False,):
+            begin = approach(template, cloud, start, complete, matches) if far else start
+            motion = fit(template.level, cloud, begin, NEAR, complete)
+            found = Fitted(motion, energy(template.level, cloud, motion, complete))
+            if best is None or found.energy < best.energy:
+                best = found
+            if best.energy < enough:
+                return best
+    if best is None:
+        raise ValueError("registration needs a motion to start from")
+    return best
+
+
+def approach(
+    template: Template, cloud: Cloud, start: Motion, complete: bool, matches: Observations | None
+) -> Motion:
+    """Go where transport and matches point, however far."""
+    for blur in BLURS:
+        goals = [matches] if matches is not None else []
+        if complete:
+            goals.append(_transport(template, start, cloud, blur))
+        start = fit(template.level, cloud, start, [FAR], complete, goals)
+    return start
 
 
 def matched(
     template: Template, now: Motion, match: Callable[[Floats], tuple[Floats, Floats]]
 ) -> Observations:
     """Where the first samples of the template are according to a match of the frame where they are now."""
-    few = len(template.masses)
-    goals, confidence = match(template.fine.graph.move(template.fine.skin[np.arange(few)], now).points)
+    goals, confidence = match(_few(template, now))
     return _goals(goals, MATCHED * confidence * template.masses)
 
 
-def _transport(template: Template, coarse: Motion, cloud: Cloud, blur: float) -> Observations:
-    few = len(template.masses)
-    now = template.coarse.graph.move(template.coarse.skin[np.arange(few)], coarse).points
+def energy(level: Level, cloud: Cloud, motion: Motion, complete: bool, prior: Prior | None = None) -> float:
+    """Mean squared distances, capped, of points to the surface and back, and the stiffness of the edges."""
+    points = level.graph.move(level.skin, motion).points
+    total = (np.minimum(nearest(cKDTree(points), cloud.points)[0], CAP) ** 2).mean()
+    if complete:
+        total += 0.5 * (np.minimum(nearest(cloud.tree, points)[0], CAP) ** 2).mean()
+    bent = (level.graph.stretch(motion) ** 2).sum(1)
+    total += NEAR[-1].stiffness * (stiffness(level, motion) * (bent + level.yielding**2)).mean()
+    if prior is not None:
+        total += prior.weight * ((motion.positions - prior.motion.positions) ** 2).sum()
+    return float(total)
+
+
+def _transport(template: Template, motion: Motion, cloud: Cloud, blur: float) -> Observations:
+    now = _few(template, motion)
     goals, placed = transport_targets(now, template.masses, cloud.few, cloud.masses, blur, PLACED, 30)
     return _goals(goals, placed * template.masses)
+
+
+def _few(template: Template, motion: Motion) -> Floats:
+    skin = template.level.skin[np.arange(len(template.masses))]
+    return template.level.graph.move(skin, motion).points
 
 
 def _goals(goals: Floats, weights: Floats) -> Observations:

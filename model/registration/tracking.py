@@ -14,6 +14,8 @@ from model.registration.kernels import Floats, Ints
 from model.registration.keyframes import candidates, jumps
 from model.registration.motions import resample
 from model.registration.pull import pull
+from model.registration.registering import energy
+from model.registration.sweeping import sweep
 from model.registration.template import Template, make_template
 
 Extract = Callable[[Floats], tuple[Floats, Ints]]
@@ -26,6 +28,7 @@ class Options:
     """How much effort registration makes."""
 
     keyframes: int = 2  # templates that are tried
+    sweeps: int = 3  # passes over all frames after the tracking
 
 
 @dataclass(frozen=True)
@@ -74,10 +77,22 @@ def track(
     matching = _scaled(match, center, size) if match is not None else None
     keys = candidates(frames, options.keyframes)
     tried = [
-        _try(frames, key, extract, matching, complete, report.part(n / len(keys), (n + 1) / len(keys)))
+        _try(
+            frames,
+            key,
+            extract,
+            matching,
+            complete,
+            report.part(0.7 * n / len(keys), 0.7 * (n + 1) / len(keys)),
+        )
         for n, key in enumerate(keys)
     ]
-    residuals, template, motions, key = min(tried, key=lambda t: float(t[0].mean()))
+    _, key, template, motions = min(tried, key=lambda t: t[0])
+    still = all(m is motions[0] for m in motions)
+    for n in range(0 if still else options.sweeps):
+        part = report.part(0.7 + 0.3 * n / options.sweeps, 0.7 + 0.3 * (n + 1) / options.sweeps)
+        motions = sweep(template, frames, motions, complete, n % 2 == 1, part)
+    residuals = _residuals(template, frames, motions)
     moved = [template.move(m) for m in motions]
     confidence = np.stack([_confidence(m, c) for m, c in zip(moved, frames, strict=True)])
 
@@ -118,14 +133,15 @@ def _try(
     match: Match | None,
     complete: bool,
     report: _Report,
-) -> tuple[Floats, Template, list[Motion], int]:
-    """Residuals [T], template and motions with the template taken from frame `key`."""
+) -> tuple[float, int, Template, list[Motion]]:
+    """Mean energy, keyframe, template and motions with the template taken from frame `key`."""
     vertices, faces = extract(clouds[key].points)
     faces = np.ascontiguousarray(faces, dtype=np.int64)
     vertices = pull(np.asarray(vertices, dtype=np.float64), faces, clouds[key].points, REACH)
     template = make_template(vertices, faces)
     motions = follow(template, clouds, key, complete, match, report)
-    return _residuals(template, clouds, motions), template, motions, key
+    cost = np.mean([energy(template.level, c, m, complete) for c, m in zip(clouds, motions, strict=True)])
+    return float(cost), key, template, motions
 
 
 def _scaled(match: Match, center: Floats, size: float) -> Match:

@@ -75,13 +75,20 @@ def test_turned_scaled_and_shifted_input_gives_the_same_motion(
     np.testing.assert_allclose(again.vertices, place(tracked.vertices), atol=40 * 1e-3)
 
 
-def test_what_stands_still_stays() -> None:
+@pytest.mark.parametrize(("count", "noise"), [(300, 0.004), (800, 0.002), (2000, 0.001)])
+def test_what_stands_still_stays_though_points_differ(count: int, noise: float) -> None:
     vertices, faces = solid()
     rng = np.random.default_rng(2)
-    cloud = draw(vertices, faces, 800, rng) + rng.normal(0, 0.002, (800, 3))
-    clouds = [cloud] * 3
-    result = track(clouds, None, exact(clouds, np.stack([vertices] * 3), faces), options=ONE)
-    assert np.linalg.norm(np.diff(result.vertices, axis=0), axis=2).max() < 1e-3
+    clouds = [draw(vertices, faces, count, rng) + rng.normal(0, noise, (count, 3)) for _ in range(4)]
+    result = track(clouds, None, exact(clouds, np.stack([vertices] * 4), faces), options=ONE)
+    assert np.array_equal(result.vertices, np.stack([result.vertices[0]] * 4))
+
+
+def test_a_slow_motion_is_no_standstill() -> None:
+    clouds, vertices, faces = sequence(3, 800, last=0.03)
+    result = track(clouds, None, exact(clouds, vertices, faces), options=ONE)
+    error = np.linalg.norm(result.vertices - vertices, axis=2).mean(1)
+    assert error.max() < 0.5 * np.linalg.norm(vertices[2] - vertices[0], axis=1).mean()
 
 
 def test_a_cut_is_named_by_its_frame() -> None:

@@ -1,0 +1,66 @@
+"""All frames together: each is fitted again between its neighbors in time, with a stiffness learned from all.
+
+Block coordinate descent on the joint energy of data, stiffness and acceleration: linear in the number of
+frames.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from model.registration.clouds import Cloud
+from model.registration.fitting import Level, Prior, Stage, fit
+from model.registration.graph import Motion
+from model.registration.motions import between
+from model.registration.registering import energy, register
+from model.registration.template import Template
+
+LAST = (Stage(0.6, 0.03, 0.1, 4),)
+STEADY = 0.02  # weight of the acceleration
+SUSPECT = 1.3  # energy over the median from which a frame is tried from other starts
+
+
+def sweep(
+    template: Template,
+    clouds: Sequence[Cloud],
+    motions: Sequence[Motion],
+    complete: bool,
+    backwards: bool,
+    report: Callable[[float], None],
+) -> list[Motion]:
+    """One pass over the frames, the motions better."""
+    level = learned(template.level, motions)
+    result = list(motions)
+    energies = [energy(level, c, m, complete) for c, m in zip(clouds, result, strict=True)]
+    usual = float(np.median(energies))
+    frames = range(len(clouds))
+    for done, t in enumerate(reversed(frames) if backwards else frames):
+        expected = expect(result, t)
+        prior = None if expected is None else Prior(expected, STEADY / len(level.graph.rest))
+        starts = [result[t]]
+        if energies[t] > SUSPECT * usual:
+            near = [result[i] for i in (t - 1, t + 1) if 0 <= i < len(result)]
+            others = near if expected is None else [expected, *near]
+            starts += [*others, register(template, clouds[t], others[:1], complete).motion]
+        tried = [fit(level, clouds[t], s, LAST, complete, prior=prior) for s in starts]
+        costs = [energy(level, clouds[t], m, complete, prior) for m in tried]
+        result[t] = tried[int(np.argmin(costs))]
+        report((done + 1) / len(clouds))
+    return result
+
+
+def expect(motions: Sequence[Motion], t: int) -> Motion | None:
+    """What the neighbors in time say about frame t: on a cubic through four, or midway between two."""
+    if 2 <= t < len(motions) - 2:
+        return between([motions[i] for i in (t - 2, t - 1, t + 1, t + 2)], (-1 / 6, 4 / 6, 4 / 6, -1 / 6))
+    if 1 <= t < len(motions) - 1:
+        return between([motions[t - 1], motions[t + 1]], (0.5, 0.5))
+    return None
+
+
+def learned(level: Level, motions: Sequence[Motion]) -> Level:
+    """The level with edges stiffer that bend in no frame, and softer that bend in some: joints."""
+    bent = np.sqrt(np.mean([(level.graph.stretch(m) ** 2).sum(1) for m in motions], axis=0))
+    stiff = 1 / (bent + level.yielding)
+    return replace(level, rigidity=stiff / stiff.mean())
