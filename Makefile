@@ -42,6 +42,7 @@ bench: setup ## Measure fast against plain, cost against size, the service's ove
 	$(BIN)/python -m tests.benchmarks.service
 	$(BIN)/python -m tests.benchmarks.training
 	$(BIN)/python -m tests.benchmarks.data
+	$(BIN)/python -m tests.benchmarks.bodies
 
 chaos: setup ## Kill, hang, starve and cut every part while jobs run; about a quarter of an hour
 	$(BIN)/python -m tests.suites.chaos

@@ -32,6 +32,7 @@ class Registry:
         self.workers_key = f"{prefix}:workers"
 
     def announce(self, model: ModelInfo) -> None:
+        """Say that a worker has loaded the model."""
         self.redis.hset(self.models_key, model.name, model.model_dump_json())
 
     def beat(self, worker: str, model: str, seconds: float) -> None:
@@ -41,6 +42,11 @@ class Registry:
             pipe.zremrangebyscore(self.workers_key, "-inf", now)
             pipe.zadd(self.workers_key, {f"{model}/{worker}": now + seconds})
             pipe.execute()
+
+    def is_alive(self, worker: str, model: str) -> bool:
+        """Whether the worker has loaded the model and its last beat still counts."""
+        until = self.redis.zscore(self.workers_key, f"{model}/{worker}")
+        return until is not None and float(until) > time.time()
 
     def leave(self, worker: str, model: str) -> None:
         self.redis.zrem(self.workers_key, f"{model}/{worker}")

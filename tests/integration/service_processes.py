@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import httpx
+from redis import Redis
 
-from service.core.registry import ModelInfo, ModelInput
+from service.core.registry import ModelInfo, ModelInput, Registry
 from service.local.log import MergedLog
 from service.local.ports import LOOPBACK, free_ports
 from service.local.processes import ManagedProcess
+from worker.serving.context import worker_name
 
 # For tests of the gateway alone: a model that no worker holds and that reads anything.
 ANY_INPUT = ModelInfo(
@@ -85,7 +87,9 @@ class Worker(ManagedProcess):
         return self.log.tail(self.name, count=2000)
 
     def is_ready(self) -> bool:
-        return any("loaded in" in line for line in self.lines())
+        model = self.environment.get("OFLOW_MODEL", "bodies")
+        with Redis.from_url(self.environment["OFLOW_REDIS_URL"], decode_responses=True) as redis:
+            return self.is_running and Registry(redis).is_alive(worker_name(self.pid), model)
 
 
 @contextmanager

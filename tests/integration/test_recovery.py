@@ -1,7 +1,6 @@
 """Two workers: side by side, and one taking over from the other."""
 
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 import psutil
 import pytest
 
-from service.local.log import MergedLog
 from tests.integration.service_processes import Gateway, Worker
 
 QUICK: dict[str, Any] = {"resolution": 64}
@@ -35,7 +33,6 @@ def both(workers: list[Worker]) -> list[Worker]:
     """Both of them running, whatever the test before did."""
     for worker in workers:
         if not worker.is_running:
-            worker.log = MergedLog(sys.__stderr__ or sys.stderr)  # the old one says that it is ready
             worker.start()
             worker.wait_until_ready(120)
     return workers

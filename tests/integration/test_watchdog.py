@@ -38,7 +38,12 @@ def delivery(job_id: str, tag: str) -> Any:
     return SimpleNamespace(id=job_id, message=SimpleNamespace(delivery_tag=tag))
 
 
-def test_it_beats_in_the_registry_and_leaves(watcher: Watchdog, context: WorkerContext) -> None:
+def test_it_beats_in_the_registry_once_the_model_is_loaded_and_leaves(
+    watcher: Watchdog, context: WorkerContext
+) -> None:
+    watcher.beat()
+    assert "watched" not in context.registry.workers(), "its child still loads the model"
+    context.registry.beat(watcher.worker, "watched", 60)
     watcher.beat()
     assert context.registry.workers()["watched"] == 1
     watcher.stop()

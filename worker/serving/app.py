@@ -16,7 +16,7 @@ from celery.signals import setup_logging, worker_process_init
 from service.core.logs import configure_logs
 from service.core.queue import TASK, celery_app
 from service.core.settings import get_settings
-from worker.serving.context import WorkerContext
+from worker.serving.context import WorkerContext, worker_name
 
 log = logging.getLogger(__name__)
 MODEL_FAILED = signal.SIGUSR2  # from the child to its parent
@@ -44,8 +44,12 @@ def load_model(**_: object) -> None:
     global _runner
     from worker.serving.runner import Runner  # torch comes in here, in the child
 
+    context = WorkerContext(settings)
     try:
-        _runner = Runner(WorkerContext(settings))
+        _runner = Runner(context)
+        # The watchdog in the parent goes on from this first beat.
+        parent = worker_name(os.getppid())
+        context.registry.beat(parent, settings.model_name, settings.visibility_timeout_seconds)
     except Exception as error:
         log.critical("the model cannot be loaded: %s", error, exc_info=not hasattr(error, "code"))
         os.kill(os.getppid(), MODEL_FAILED)

@@ -38,6 +38,6 @@ class WorkerContext:
         return JobError(code="deadline_exceeded", message=message)
 
 
-def worker_name() -> str:
-    """This worker's name in the registry."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+def worker_name(pid: int | None = None) -> str:
+    """The name in the registry of this worker, or of the one whose parent process has this id."""
+    return f"{socket.gethostname()}:{pid or os.getpid()}"

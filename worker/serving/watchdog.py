@@ -40,6 +40,7 @@ class Watchdog(threading.Thread):
         self.interval = interval or context.settings.visibility_timeout_seconds / 4
         self.model = context.settings.model_name
         self.worker = worker_name()
+        self.loaded = False
         self.broker: Redis | None = None
         url = context.settings.broker_url
         if url is None:
@@ -66,7 +67,10 @@ class Watchdog(threading.Thread):
         requests = _requests()
         now = time.monotonic()
         self.seen = {r.id: self.seen.get(r.id, now) for r in requests}
-        self.context.registry.beat(self.worker, self.model, 4 * self.interval)
+        # The first beat is that of the child, once it has loaded the model.
+        self.loaded = self.loaded or self.context.registry.is_alive(self.worker, self.model)
+        if self.loaded:
+            self.context.registry.beat(self.worker, self.model, 4 * self.interval)
         deadline = self.context.settings.job_deadline_seconds + 60
         for request in requests:
             if now - self.seen[request.id] < deadline:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from model.meshes.sampling import draw_surface_points
 from model.meshes.sequence import MeshSequence
 from model.reconstruction.normalization import UnitBox
-from model.meshes.sampling import draw_surface_points
 from worker.tasks.given_meshes import EndsFlow
 from worker.tasks.interpolation import blend
 from worker.tasks.loaded import LoadedModel

@@ -20,7 +20,8 @@ from model.checkpoints import save_checkpoint
 from model.errors import ConfigError, EmptySurfaceError
 from tests.worker.octahedra import FRAMES, RADIUS, Z_DIM, octahedra
 from tests.worker.small_bodies import write_small_bodies
-from worker.commands.cli import app, main
+from worker.__main__ import main
+from worker.commands.cli import app
 from worker.commands.train import parse_overrides
 from worker.data import DataError, build_dataset
 from worker.data.windows import Window
