@@ -41,6 +41,7 @@ bench: setup ## Measure fast against plain, cost against size, the service's ove
 	$(BIN)/python -m tests.benchmarks.sizes --json bench-out/sizes.json --plot bench-out/sizes.png
 	$(BIN)/python -m tests.benchmarks.service
 	$(BIN)/python -m tests.benchmarks.training
+	$(BIN)/python -m tests.benchmarks.local_training
 	$(BIN)/python -m tests.benchmarks.data
 	$(BIN)/python -m tests.benchmarks.bodies
 

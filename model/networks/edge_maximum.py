@@ -54,9 +54,9 @@ class _EdgeMaximum(torch.autograd.Function):
         # The sums are in float32: a source can be the greatest for hundreds of targets.
         of_sources = torch.zeros(ctx.count, gradient.shape[1], device=gradient.device)
         of_sources.scatter_add_(0, rows.gather(1, edge), gradient)
-        edge += torch.arange(len(rows), device=rows.device)[:, None] * rows.shape[1]
-        seen = features.reshape(-1, features.shape[2])[edge]  # [M, c, F]
-        of_weight = seen.mul_(gradient[..., None]).sum(dim=0)
+        # One feature after the other in memory: a CPU gathers ten times as fast along the last axis.
+        seen = features.permute(2, 0, 1).gather(2, edge.expand(features.shape[2], -1, -1))  # [F, M, c]
+        of_weight = seen.mul_(gradient).sum(dim=1).T
         return of_sources.to(ctx.kind), of_weight.to(ctx.weight_kind), None, None
 
 

@@ -138,6 +138,7 @@ class EndlessRun(Generic[Batch]):
                     self._save()
                     saved = time.monotonic()
         if self.steps > since:
+            self._save()  # before anything else can go wrong
             self._measure()
             self._save()
 
