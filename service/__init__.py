@@ -1,3 +1,3 @@
-"""The gateway: HTTP in, job records in Redis, files in S3. Never imports torch."""
+"""HTTP gateway: job records in Redis, files in S3. Never imports torch."""
 
 VERSION = "0.1.0"

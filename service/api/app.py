@@ -1,4 +1,4 @@
-"""The gateway as an ASGI app; `python -m service` runs it."""
+"""The gateway's ASGI application, served by `python -m service`."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ from service.core.logs import configure_logs
 from service.core.settings import LOOPBACK, Settings, get_settings
 
 log = logging.getLogger(__name__)
-FORM_OVERHEAD = 2**20  # boundaries and option fields beside the file
+FORM_OVERHEAD = 2**20  # bytes for multipart boundaries and option fields
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -38,10 +38,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         try:
             await asyncio.to_thread(context.store.prepare)
         except (BotoCoreError, ClientError) as error:
-            log.error("the object store is not ready, /readyz will say so: %s", error)
+            log.error("object store is not ready (reported by /readyz): %s", error)
         background = [
-            asyncio.create_task(work)
-            for work in (context.subscriptions.listen(), run_background_tasks(context))
+            asyncio.create_task(coroutine)
+            for coroutine in (context.subscriptions.listen(), run_background_tasks(context))
         ]
         yield
         for task in background:
@@ -53,18 +53,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         summary="Post a moving point cloud, download an animated mesh.",
         version=VERSION,
         lifespan=lifespan,
-        redirect_slashes=False,  # a redirect would repeat whatever host the request names
-        docs_url=None,  # `page` has them: FastAPI's load scripts from another host
+        redirect_slashes=False,  # the redirect would echo an untrusted Host header
+        docs_url=None,  # served by `page`: FastAPI's version loads scripts from a CDN
         redoc_url=None,
     )
     app.state.context = context
     app.state.metrics = metrics.registry
     app.state.readiness = health.Readiness()
-    largest = settings.max_upload_bytes + FORM_OVERHEAD
-    app.add_middleware(RequestLimitsMiddleware, path="/reconstruct", max_bytes=largest, settings=settings)
+    max_bytes = settings.max_upload_bytes + FORM_OVERHEAD
+    app.add_middleware(RequestLimitsMiddleware, path="/reconstruct", max_bytes=max_bytes, settings=settings)
     if settings.auth == "open":
-        ours = settings.host in LOOPBACK and not settings.trusted_network
-        app.add_middleware(SameOriginMiddleware, loopback=ours)
+        loopback = settings.host in LOOPBACK and not settings.trusted_network
+        app.add_middleware(SameOriginMiddleware, loopback=loopback)
     app.add_middleware(AccessLogMiddleware, metrics=metrics)
     app.add_middleware(SecurityHeadersMiddleware)
     problems.install(app)

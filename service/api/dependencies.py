@@ -1,4 +1,4 @@
-"""What routes ask for: the context of the gateway, who is calling, and the caller's job."""
+"""Dependencies of the routes: the gateway's context, the caller, and the caller's job."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -22,7 +22,7 @@ from service.core.settings import Settings
 
 
 class GatewayContext:
-    """Everything that a running gateway holds; `app.state.context`."""
+    """Connections and services shared by all requests; stored as `app.state.context`."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -38,32 +38,32 @@ class GatewayContext:
         self.queue = JobQueue(settings)
         self.limits = settings.limits
 
-    def may_hold(self, owner: str) -> bool:
-        """Whether one more answer of theirs may be kept open: each takes a connection from everybody."""
-        return owner == OPEN_OWNER or self.subscriptions.held[owner] < self.settings.held_answers
+    def can_open_stream(self, owner: str) -> bool:
+        """Whether the owner may keep another response open, since each one occupies a connection."""
+        return owner == OPEN_OWNER or self.subscriptions.open[owner] < self.settings.held_answers
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever sent the request; `open_jobs` is how many jobs may be open at once, None without end."""
+    """Who sent the request. `open_jobs` is the maximum number of open jobs, None if unlimited."""
 
     id: str
     open_jobs: int | None
 
 
-async def get_context(request: Request) -> GatewayContext:  # async: FastAPI would spend a thread on it
+async def get_context(request: Request) -> GatewayContext:  # async, so FastAPI does not use a thread for it
     context: GatewayContext = request.app.state.context
     return context
 
 
-PartsDep = Annotated[GatewayContext, Depends(get_context)]
+ContextDep = Annotated[GatewayContext, Depends(get_context)]
 
 
 OPEN_CALLER = Caller(OPEN_OWNER, None)
 
 
-async def get_caller(request: Request, context: PartsDep) -> Caller:
-    """Ask for a key where keys are asked for, and count the request against its limit."""
+async def get_caller(request: Request, context: ContextDep) -> Caller:
+    """Authenticate the caller if keys are required, and count the request against the key's limit."""
     if context.settings.auth == "open":
         return OPEN_CALLER
     return await run_in_threadpool(_caller_with_key, request, context)
@@ -75,42 +75,44 @@ def _caller_with_key(request: Request, context: GatewayContext) -> Caller:
     if scheme.lower() != "bearer":
         raise Problem(
             "unauthorized",
-            "The request carries no key: wants the header Authorization: Bearer oflow_…",
+            "Missing API key: send the header Authorization: Bearer oflow_…",
             headers={"WWW-Authenticate": "Bearer"},
         )
     key = context.keys.find(text.strip())
     if key is None:
         challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
-        raise Problem("unauthorized", "The key is not known here, or was revoked", headers=challenge)
+        raise Problem("unauthorized", "Unknown or revoked API key", headers=challenge)
     usage = count_request(context.redis, key.id, key.rate_limit or settings.rate_limit)
     request.state.caller = key.id
     request.state.rate_limit_headers = usage.headers
     if usage.exceeded:
-        told = f"The key has made {usage.most} requests within a minute: more are taken in {usage.reset} s"
-        raise Problem("rate_limited", told, headers={"Retry-After": str(usage.reset)})
+        detail = f"Limit of {usage.limit} requests per minute exceeded: retry in {usage.reset} s"
+        raise Problem("rate_limited", detail, headers={"Retry-After": str(usage.reset)})
     return Caller(key.id, key.open_jobs or settings.open_jobs)
 
 
 CallerDep = Annotated[Caller, Depends(get_caller)]
 
 
-def get_job(job_id: str, request: Request, context: PartsDep) -> Job:
-    """The caller's job; that of another does not exist. All of it in one thread: a change of threads costs as
-    much as a question to Redis."""
+def get_job(job_id: str, request: Request, context: ContextDep) -> Job:
+    """The caller's job; other callers' jobs are reported as not found.
+
+    Authentication and lookup share one thread, since a thread hop costs as much as a Redis round trip.
+    """
     caller = OPEN_CALLER if context.settings.auth == "open" else _caller_with_key(request, context)
     job = context.jobs.get(job_id)
     if job is None or job.owner != caller.id:
-        raise Problem("not_found", f"There is no job {job_id[:64]!r}")
+        raise Problem("not_found", f"Job {job_id[:64]!r} not found")
     return job
 
 
 JobDep = Annotated[Job, Depends(get_job)]
 
 
-def get_placed_job(job_id: str, request: Request, context: PartsDep) -> tuple[Job, int | None]:
-    """The caller's job, and how many of its model's jobs are before it in the queue."""
+def get_job_and_position(job_id: str, request: Request, context: ContextDep) -> tuple[Job, int | None]:
+    """The caller's job and the number of jobs ahead of it in its model's queue."""
     job = get_job(job_id, request, context)
     return job, context.jobs.queue_position(job)
 
 
-PlacedJobDep = Annotated[tuple[Job, int | None], Depends(get_placed_job)]
+JobAndPositionDep = Annotated[tuple[Job, int | None], Depends(get_job_and_position)]

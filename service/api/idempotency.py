@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: a request that is sent again finds the job that it made the first time."""
+"""`Idempotency-Key` support: a repeated request returns the job created by the first one."""
 
 import hashlib
 from collections.abc import Iterator
@@ -9,47 +9,49 @@ from typing import cast
 from redis import Redis
 from redis.exceptions import RedisError
 
-# Renewed while a request is worked on: the keys of a gateway that was killed are soon free for its callers.
-LEASE_SECONDS = 6
+LEASE_SECONDS = 6  # renewed while the request is processed, so keys held by a killed gateway are soon free
 
 
 @dataclass(frozen=True)
 class Reservation:
-    """`job_id` belongs to the idempotency key; `fingerprint` is of what was sent with it."""
+    """The job reserved for an idempotency key, and the fingerprint of the request's content."""
 
     job_id: str
     fingerprint: str
 
 
 class Idempotency:
-    """Idempotency keys of each owner. A reservation lapses unless a job is made of it: `JobStore.create` lets
-    it live as long as the job."""
+    """Idempotency keys, scoped to their owner.
+
+    A reservation lapses after `LEASE_SECONDS` unless `JobStore.create` extends it to the job's lifetime.
+    """
 
     def __init__(self, redis: Redis, prefix: str = "oflow") -> None:
         self.redis = redis
         self.prefix = prefix
-        self._held: set[str] = set()  # by requests that this process works on
+        self._held: set[str] = set()  # by requests in progress in this process
 
     def key(self, owner: str, name: str) -> str:
-        """Where the reservation of a caller's idempotency key lies in Redis."""
+        """The Redis key that stores the reservation."""
         return f"{self.prefix}:idempotency:{owner}:{hashlib.sha256(name.encode()).hexdigest()}"
 
-    def reserve(self, key: str, wanted: Reservation) -> Reservation | None:
-        """Take the key. None: it is ours for a few seconds; else the reservation that was there before."""
-        while not self.redis.set(key, f"{wanted.job_id} {wanted.fingerprint}", nx=True, ex=LEASE_SECONDS):
+    def reserve(self, key: str, requested: Reservation) -> Reservation | None:
+        """Reserve the key and return None, or return the reservation that already exists."""
+        value = f"{requested.job_id} {requested.fingerprint}"
+        while not self.redis.set(key, value, nx=True, ex=LEASE_SECONDS):
             found = cast(str | None, self.redis.get(key))
-            if found is not None:  # it may lapse between the two calls
+            if found is not None:  # None if it lapsed between the two calls
                 return Reservation(*found.split(" "))
         return None
 
     @contextmanager
     def held(self, key: str) -> Iterator[None]:
-        """Keep a reserved key while its request is worked on; give it back where that comes to nothing."""
+        """Keep a reserved key while its request is processed; release it if the request fails."""
         self._held.add(key)
         try:
             yield
         except RedisError:
-            raise  # the job may be recorded: then the key is its own, else it lapses
+            raise  # the job may have been recorded and own the key by now; otherwise the key lapses
         except BaseException:
             with suppress(RedisError):
                 self.redis.delete(key)
@@ -58,6 +60,6 @@ class Idempotency:
             self._held.discard(key)
 
     def renew(self) -> None:
-        """To be called every second or two, for the keys that are held."""
+        """Extend the leases of all held keys; called every second or two."""
         for key in tuple(self._held):
-            self.redis.expire(key, LEASE_SECONDS, gt=True)  # gt: not once it lives as long as its job
+            self.redis.expire(key, LEASE_SECONDS, gt=True)  # gt: never shorten a key that lives with its job

@@ -1,4 +1,4 @@
-"""Bearer keys: made and revoked by `oflow keys`, asked for at every request. Only their hashes are kept."""
+"""API keys (bearer tokens), managed with `oflow keys`. Only their hashes are stored."""
 
 import hashlib
 import hmac
@@ -13,19 +13,19 @@ FORM = re.compile(r"oflow_([0-9a-f]{12})_[0-9a-f]{64}", re.ASCII)
 
 
 class Key(BaseModel):
-    """What is kept of a key. Limits that are None are those of the settings."""
+    """A stored API key. Limits that are None fall back to the settings."""
 
     id: str
     name: str
     sha256: str
     created_at: datetime
     revoked_at: datetime | None = None
-    rate_limit: int | None = None  # requests a minute
+    rate_limit: int | None = None  # requests per minute
     open_jobs: int | None = None
 
 
 class KeyStore:
-    """Keys by id, in one Redis hash."""
+    """API keys by id, in one Redis hash."""
 
     def __init__(self, redis: Redis, prefix: str = "oflow") -> None:
         self.redis = redis
@@ -34,9 +34,9 @@ class KeyStore:
     def create(
         self, name: str, rate_limit: int | None = None, open_jobs: int | None = None
     ) -> tuple[Key, str]:
-        """A new key, and its text, which nobody can read again."""
+        """Create a key and return it with its text, which cannot be recovered later."""
         key_id = secrets.token_hex(6)
-        # 256 random bits: no dictionary holds it, so a plain hash of it is as good as a slow one.
+        # 256 random bits are out of reach of a dictionary attack, so a fast hash is as safe as a slow one.
         text = f"oflow_{key_id}_{secrets.token_hex(32)}"
         key = Key(
             id=key_id,
@@ -50,12 +50,12 @@ class KeyStore:
         return key, text
 
     def all(self) -> list[Key]:
-        """Every key, revoked ones too, oldest first."""
+        """All keys including revoked ones, oldest first."""
         keys = [Key.model_validate_json(text) for text in self.redis.hvals(self.key)]
         return sorted(keys, key=lambda key: key.created_at)
 
     def revoke(self, key_id: str) -> Key | None:
-        """Let the key open nothing any more, from the next request on. None: there is no such key."""
+        """Revoke a key with immediate effect. Returns None if the key does not exist."""
         key = self._get(key_id)
         if key is not None and key.revoked_at is None:
             key = key.model_copy(update={"revoked_at": datetime.now(UTC)})
@@ -63,9 +63,9 @@ class KeyStore:
         return key
 
     def find(self, text: str) -> Key | None:
-        """The key that a caller showed, if it is one of ours and not revoked."""
-        form = FORM.fullmatch(text)
-        key = self._get(form[1]) if form else None
+        """The active key with this text, or None."""
+        match = FORM.fullmatch(text)
+        key = self._get(match[1]) if match else None
         if key is None or not hmac.compare_digest(key.sha256, _hash(text)):
             return None
         return key if key.revoked_at is None else None

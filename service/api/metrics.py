@@ -1,4 +1,4 @@
-"""Prometheus metrics: what this gateway answered, and what the whole service did, as Redis has it."""
+"""Prometheus metrics: HTTP metrics of this process, and job metrics of the whole service from Redis."""
 
 import time
 from collections import defaultdict
@@ -18,7 +18,7 @@ METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class RequestMetrics:
-    """Counted in this process, from its start on; `registry` holds these and what is added to it."""
+    """HTTP metrics of this process. `registry` holds them and any collector added to it."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -26,22 +26,22 @@ class RequestMetrics:
         PlatformCollector(registry=self.registry)
         self.requests = Counter(
             "oflow_http_requests",
-            "Requests by method, route and status.",
+            "HTTP requests by method, route and status.",
             ["method", "route", "status"],
             registry=self.registry,
         )
         self.seconds = Histogram(
             "oflow_http_request_seconds",
-            "Time until a request was answered in full.",
+            "Time until the response was sent completely.",
             ["method", "route"],
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60),
             registry=self.registry,
         )
         self.bytes = Counter(
-            "oflow_http_bytes", "Bytes of bodies, in and out.", ["direction"], registry=self.registry
+            "oflow_http_bytes", "Body bytes received and sent.", ["direction"], registry=self.registry
         )
         self.problems = Counter(
-            "oflow_http_problems", "Requests that were refused, by code.", ["code"], registry=self.registry
+            "oflow_http_problems", "Error responses by code.", ["code"], registry=self.registry
         )
 
     def observe(
@@ -54,7 +54,7 @@ class RequestMetrics:
         sent: int,
         problem: str,
     ) -> None:
-        method = method if method in METHODS else "OTHER"  # callers may send any word
+        method = method if method in METHODS else "OTHER"  # bounds the label's cardinality
         self.requests.labels(method, route, status).inc()
         self.seconds.labels(method, route).observe(seconds)
         self.bytes.labels("in").inc(received)
@@ -64,7 +64,7 @@ class RequestMetrics:
 
 
 class JobMetrics(Collector):
-    """Read from Redis at each scrape, so the same from every gateway of a service."""
+    """Job metrics, read from Redis at each scrape and therefore the same on every gateway."""
 
     def __init__(self, jobs: JobStore, registry: Registry) -> None:
         self.jobs = jobs
@@ -81,12 +81,12 @@ class JobMetrics(Collector):
         return [up, *metrics]
 
     def describe(self) -> Iterable[Metric]:
-        return []  # or the registry would ask Redis at the start
+        return []  # otherwise registering this collector would query Redis
 
     def _counts(self) -> Iterable[Metric]:
         counters = self.jobs.counters.read()
         families = {
-            "jobs": ("oflow_jobs", "Jobs that have come into a state.", ["model", "state"]),
+            "jobs": ("oflow_jobs", "Jobs that have entered a state.", ["model", "state"]),
             "errors": ("oflow_job_errors", "Jobs that ended with an error, by code.", ["model", "code"]),
             "input_bytes": ("oflow_job_input_bytes", "Bytes of accepted sequences.", ["model"]),
             "result_bytes": ("oflow_job_result_bytes", "Bytes of result files.", ["model", "format"]),
@@ -97,24 +97,24 @@ class JobMetrics(Collector):
                 if kind == what:
                     counter.add_metric(values, number)
             yield counter
-        now = GaugeMetricFamily("oflow_jobs_now", "Jobs that are in a state now.", labels=["model", "state"])
+        now = GaugeMetricFamily("oflow_jobs_now", "Jobs currently in a state.", labels=["model", "state"])
         for (kind, *values), number in counters.items():
-            if kind == "now" and values[1] != "expired":  # of those, some have no record any more
+            if kind == "now" and values[1] != "expired":  # expired records are deleted without being counted
                 now.add_metric(values, number)
         yield now
-        yield _histogram("oflow_job_queue_seconds", "From acceptance to start.", "queue", counters)
-        yield _histogram("oflow_job_run_seconds", "From first start to end.", "run", counters)
+        yield _histogram("oflow_job_queue_seconds", "Time from acceptance to start.", "queue", counters)
+        yield _histogram("oflow_job_run_seconds", "Time from first start to end.", "run", counters)
 
     def _now(self) -> Iterable[Metric]:
         labels = ["model"]
-        depth = GaugeMetricFamily("oflow_queue_depth", "Jobs that wait to be started.", labels=labels)
+        depth = GaugeMetricFamily("oflow_queue_depth", "Jobs waiting to start.", labels=labels)
         oldest = GaugeMetricFamily(
-            "oflow_queue_oldest_seconds", "Age of the job that has waited longest.", labels=labels
+            "oflow_queue_oldest_seconds", "Age of the longest-waiting job.", labels=labels
         )
         workers = GaugeMetricFamily("oflow_workers", "Live workers.", labels=labels)
         info = GaugeMetricFamily(
             "oflow_model_info",
-            "Models that can be asked for.",
+            "Available models.",
             labels=["model", "task", "checkpoint_sha256", "resolution"],
         )
         alive = self.registry.workers()

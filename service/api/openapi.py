@@ -1,4 +1,4 @@
-"""What the OpenAPI document says beyond what FastAPI finds in the routes."""
+"""Additions to the OpenAPI document that FastAPI cannot derive from the routes."""
 
 import re
 from typing import Any
@@ -11,23 +11,23 @@ from service.core.jobs.record import JobEvent
 
 HEADERS: dict[str, Any] = {
     "traceparent": {
-        "description": "The W3C trace context of this request.",
+        "description": "W3C trace context of this request.",
         "schema": {"type": "string", "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"},
     },
     "RateLimit": {
-        "description": "Requests that the key has left, and seconds until all come back.",
+        "description": "Remaining requests, and seconds until the quota resets.",
         "schema": {"type": "string"},
     },
     "RateLimit-Policy": {
-        "description": "Requests that the key may make in so many seconds.",
+        "description": "Request quota and its window in seconds.",
         "schema": {"type": "string"},
     },
 }
-RETRY_AFTER = {"description": "Seconds to wait before the next request.", "schema": {"type": "integer"}}
+RETRY_AFTER = {"description": "Seconds to wait before retrying.", "schema": {"type": "integer"}}
 
 
 def describe(app: FastAPI, *, keys: bool) -> None:
-    """Complete the document of `app`: schemas of problems, headers of every answer, and how to show a key."""
+    """Add error schemas, response headers, webhooks and the security scheme to the document of `app`."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -35,7 +35,7 @@ def describe(app: FastAPI, *, keys: bool) -> None:
             _complete(generate(), keys=keys)
         return generate()
 
-    app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI wants it
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented extension point
 
 
 def _complete(document: dict[str, Any], *, keys: bool) -> None:
@@ -48,11 +48,11 @@ def _complete(document: dict[str, Any], *, keys: bool) -> None:
     document["webhooks"] = {"ended": {"post": _webhook()}}
     if keys:
         components["securitySchemes"] = {
-            "key": {"type": "http", "scheme": "bearer", "description": "A key made by `oflow keys create`."}
+            "key": {"type": "http", "scheme": "bearer", "description": "Key from `oflow keys create`."}
         }
         document["security"] = [{"key": []}]
     _link(document)
-    anywhere = ["headers_too_large", *([] if keys else ["foreign_page", "wrong_host"])]
+    common_codes = ["headers_too_large", *([] if keys else ["foreign_page", "wrong_host"])]
     for methods in document["paths"].values():
         for operation in methods.values():
             for parameter in operation.get("parameters", []):
@@ -60,18 +60,18 @@ def _complete(document: dict[str, Any], *, keys: bool) -> None:
             names = ["traceparent"]
             if keys and operation.get("security") != []:
                 names += ["RateLimit", "RateLimit-Policy"]
-            codes = [*anywhere, *(["too_slow"] if "requestBody" in operation else [])]
-            for number, refusal in responses(*codes).items():
-                operation["responses"].setdefault(str(number), refusal)
-            for status, answer in operation["responses"].items():
-                headers = answer.setdefault("headers", {})
+            codes = [*common_codes, *(["too_slow"] if "requestBody" in operation else [])]
+            for number, error in responses(*codes).items():
+                operation["responses"].setdefault(str(number), error)
+            for status, response in operation["responses"].items():
+                headers = response.setdefault("headers", {})
                 headers |= {name: {"$ref": f"#/components/headers/{name}"} for name in names}
                 if status in ("429", "503"):
                     headers["Retry-After"] = RETRY_AFTER
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A parameter may be left out, but none can be sent as null."""
+    """Remove null from an optional parameter's schema: it can be omitted but not sent as null."""
     kinds: list[dict[str, Any]] = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
     if len(kinds) != 1:
         return schema
@@ -79,15 +79,15 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _webhook() -> dict[str, Any]:
-    """What we send to the `webhook_url` of a job."""
+    """The request sent to a job's `webhook_url`."""
     headers = {
-        "webhook-id": "The same for every attempt.",
-        "webhook-timestamp": "Seconds since 1970; refuse what is old.",
-        "webhook-signature": "`v1,` and the base64 of HMAC-SHA256 over `{id}.{timestamp}.{body}`.",
+        "webhook-id": "Message id, the same for every delivery attempt.",
+        "webhook-timestamp": "Unix time of the attempt in seconds; reject old messages.",
+        "webhook-signature": "`v1,` followed by the base64 HMAC-SHA256 of `{id}.{timestamp}.{body}`.",
     }
     return {
-        "summary": "A job has ended",
-        "description": "Standard Webhooks. Sent again, later and later, until it is answered with 2xx.",
+        "summary": "Job ended",
+        "description": "Follows Standard Webhooks. Retried with exponential backoff until a 2xx response.",
         "parameters": [
             {
                 "name": name,
@@ -101,12 +101,12 @@ def _webhook() -> dict[str, Any]:
         "requestBody": {
             "content": {"application/json": {"schema": {"$ref": REF.format(model=WebhookEvent.__name__)}}}
         },
-        "responses": {"2XX": {"description": "Taken"}},
+        "responses": {"2XX": {"description": "Received"}},
     }
 
 
 def _link(document: dict[str, Any]) -> None:
-    """Say which request the ids in an answer are for."""
+    """Add OpenAPI links from responses to the operations that take their ids."""
     paths = document["paths"]
     links = {
         paths[path][method]["summary"]: {
@@ -124,7 +124,7 @@ def _link(document: dict[str, Any]) -> None:
     submit = paths["/reconstruct"]["post"]
     submit["responses"]["202"]["links"] = named
     paths["/uploads"]["post"]["responses"]["201"]["links"] = {
-        "Reconstruct-it": {
+        "Reconstruct": {
             "operationId": submit["operationId"],
             "requestBody": {"upload_id": "$response.body#/upload_id"},
         }

@@ -1,4 +1,4 @@
-"""How many requests a key may make: so many in each minute from its first one on."""
+"""Fixed-window rate limit per key; the window starts with the key's first request."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,9 @@ WINDOW = 60  # seconds
 
 @dataclass(frozen=True)
 class Usage:
-    """Where a key stands: how many requests it may make, has left, and seconds until all come back."""
+    """A key's request limit, the requests remaining, and the seconds until the window resets."""
 
-    most: int
+    limit: int
     remaining: int
     reset: int
 
@@ -21,19 +21,19 @@ class Usage:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The fields of draft-ietf-httpapi-ratelimit-headers."""
+        """Header fields of draft-ietf-httpapi-ratelimit-headers."""
         return {
-            "RateLimit-Policy": f'"requests";q={self.most};w={WINDOW}',
+            "RateLimit-Policy": f'"requests";q={self.limit};w={WINDOW}',
             "RateLimit": f'"requests";r={max(0, self.remaining)};t={self.reset}',
         }
 
 
-def count_request(redis: Redis, key_id: str, most: int, prefix: str = "oflow") -> Usage:
-    """Count one request of a key."""
+def count_request(redis: Redis, key_id: str, limit: int, prefix: str = "oflow") -> Usage:
+    """Count a request and return the key's usage, this request included."""
     name = f"{prefix}:rate:{key_id}"
     with redis.pipeline(transaction=False) as pipe:
         pipe.incr(name)
         pipe.expire(name, WINDOW, nx=True)
         pipe.ttl(name)
         used, _, left = pipe.execute()
-    return Usage(most, most - int(used), max(1, int(left)))
+    return Usage(limit, limit - int(used), max(1, int(left)))

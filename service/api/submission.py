@@ -1,4 +1,4 @@
-"""Taking a job in: check, store, record, queue; in this order, so that a queued job has all it needs."""
+"""Accepting a job: validate, store, record, enqueue, in this order so that a queued job is complete."""
 
 import hashlib
 import logging
@@ -8,7 +8,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from service.api.dependencies import Caller, GatewayContext
-from service.api.http.body import Body, measure
+from service.api.http.body import Body, size_and_sha256
 from service.api.http.problems import Problem
 from service.api.idempotency import Reservation
 from service.api.webhooks import host_of
@@ -20,31 +20,31 @@ from service.core.sequences.sequence import Fault, SequenceInfo, inspect_sequenc
 from service.core.trace import current_trace
 
 log = logging.getLogger(__name__)
-BUSY_SECONDS = "10"  # after which a full queue may have room
+BUSY_SECONDS = "10"  # Retry-After for a full queue
 
 
 def submit(context: GatewayContext, caller: Caller, body: Body, idempotency_key: str | None) -> Job:
-    """The new job, or the one that the same request made before."""
+    """Create a job, or return the one that an earlier request with this idempotency key created."""
     if idempotency_key is None:
         return _accept(context, caller, body, new_id(), "")
     key = context.idempotency.key(caller.id, idempotency_key)
-    wanted = Reservation(new_id(), _fingerprint(body))
-    earlier = context.idempotency.reserve(key, wanted)
-    if earlier is not None:
-        return _made_before(context, earlier, wanted)
+    requested = Reservation(new_id(), _fingerprint(body))
+    existing = context.idempotency.reserve(key, requested)
+    if existing is not None:
+        return _existing_job(context, existing, requested)
     with context.idempotency.held(key):
-        return _accept(context, caller, body, wanted.job_id, key)
+        return _accept(context, caller, body, requested.job_id, key)
 
 
 def _fingerprint(body: Body) -> str:
-    content = f"upload {body.upload_id}" if body.upload_id else f"sha256 {measure(body.file)[1]}"
+    content = f"upload {body.upload_id}" if body.upload_id else f"sha256 {size_and_sha256(body.file)[1]}"
     return hashlib.sha256(f"{content}\n{body.options.model_dump_json()}".encode()).hexdigest()
 
 
-def _made_before(context: GatewayContext, earlier: Reservation, wanted: Reservation) -> Job:
-    if earlier.fingerprint != wanted.fingerprint:
+def _existing_job(context: GatewayContext, existing: Reservation, requested: Reservation) -> Job:
+    if existing.fingerprint != requested.fingerprint:
         raise Problem("idempotency_key_reused")
-    job = context.jobs.get(earlier.job_id)
+    job = context.jobs.get(existing.job_id)
     if job is None:
         raise _in_flight()
     return job
@@ -60,11 +60,11 @@ def _accept(context: GatewayContext, caller: Caller, body: Body, job_id: str, re
     _check_webhook(context, options.webhook_url)
     try:
         context.jobs.require_room(model.name, caller.id, settings.max_queued, caller.open_jobs)
-    except TooManyJobs as full:
-        _refuse(full)
+    except TooManyJobs as error:
+        _raise_too_many(error)
     if body.upload_id is not None:
-        _fetch(context, caller, body)
-    size, digest = measure(body.file)
+        _fetch_upload(context, caller, body)
+    size, digest = size_and_sha256(body.file)
     info = inspect_sequence(body.file, context.limits)
     _check_input(model, info)
     options.check_length(info.duration, info.frames)
@@ -84,42 +84,42 @@ def _accept(context: GatewayContext, caller: Caller, body: Body, job_id: str, re
     try:
         context.queue.push(job)
         context.jobs.sent(job.id)
-    except (RedisError, OperationalError) as error:  # what is recorded is accepted
-        log.warning("job %s comes to the queue later: %s", job.id, error, extra={"job_id": job.id})
+    except (RedisError, OperationalError) as error:  # the job is recorded, so a background task enqueues it
+        log.warning("job %s will be enqueued later: %s", job.id, error, extra={"job_id": job.id})
     return job
 
 
 def _record(context: GatewayContext, caller: Caller, job: Job, reserved: str) -> None:
-    most = {"most_waiting": context.settings.max_queued, "most_open": caller.open_jobs}
+    limits = {"max_waiting": context.settings.max_queued, "max_open": caller.open_jobs}
     try:
-        context.jobs.create(job, **most, reserved=reserved)
-    except (TooManyJobs, ReservationLost) as refused:  # others were quicker
+        context.jobs.create(job, **limits, reserved=reserved)
+    except (TooManyJobs, ReservationLost) as error:  # a concurrent request took the last slot or the key
         context.store.delete(job.input_key)
-        if isinstance(refused, TooManyJobs):
-            _refuse(refused)
+        if isinstance(error, TooManyJobs):
+            _raise_too_many(error)
         raise _in_flight() from None
 
 
-def _refuse(full: TooManyJobs) -> NoReturn:
+def _raise_too_many(error: TooManyJobs) -> NoReturn:
     retry = {"Retry-After": BUSY_SECONDS}
-    if full.where == "queue":
-        raise Problem("queue_full", f"{full.most} jobs wait already", headers=retry)
-    told = f"The key has {full.most} jobs that have not ended: wait for one, or cancel one"
-    policy = {"RateLimit-Policy": f'"open-jobs";q={full.most}', "RateLimit": '"open-jobs";r=0'}
-    raise Problem("too_many_jobs", told, headers=retry | policy)
+    if error.where == "queue":
+        raise Problem("queue_full", f"{error.limit} jobs are already waiting: retry later", headers=retry)
+    detail = f"The key has {error.limit} open jobs, its maximum: wait for one to end or cancel one"
+    policy = {"RateLimit-Policy": f'"open-jobs";q={error.limit}', "RateLimit": '"open-jobs";r=0'}
+    raise Problem("too_many_jobs", detail, headers=retry | policy)
 
 
-def _fetch(context: GatewayContext, caller: Caller, body: Body) -> None:
-    """Bring a file that was uploaded past us here, to be looked into like any other."""
+def _fetch_upload(context: GatewayContext, caller: Caller, body: Body) -> None:
+    """Download a file uploaded to the object store, so that it is validated like any other."""
     assert body.upload_id is not None  # noqa: S101
     upload = context.uploads.get(body.upload_id, caller.id)
     if upload is None:
-        raise Problem("not_found", f"There is no upload {body.upload_id[:64]!r}, or it has expired")
+        raise Problem("not_found", f"Upload {body.upload_id[:64]!r} not found or expired")
     size = context.store.size(upload.key)
     if size is None:
-        raise Problem("upload_missing", "Nothing has been posted to the upload's url yet")
+        raise Problem("upload_missing", "No file has been posted to the upload's url yet")
     if size > context.limits.max_bytes:
-        raise Problem("too_large", f"The upload is larger than {context.limits.max_bytes / 2**20:.0f} MiB")
+        raise Problem("too_large", f"The upload exceeds {context.limits.max_bytes / 2**20:.0f} MiB")
     context.store.get(upload.key, body.file)
 
 
@@ -129,38 +129,38 @@ def _model(context: GatewayContext, name: str) -> ModelInfo:
         raise Problem("no_model")
     if name not in models:
         known = ", ".join(sorted(models))
-        fault = Fault("model", f"model is {name!r}: wants one of {known}", name, known)
+        fault = Fault("model", f"model {name!r} is unknown: expected one of {known}", name, known)
         raise Problem("unknown_model", errors=[fault])
     return models[name]
 
 
 def _check_webhook(context: GatewayContext, url: str | None) -> None:
-    """Refuse what could not be delivered; names are looked up when it is."""
+    """Reject URLs that can never be delivered to; host names are resolved at delivery."""
     if url is None:
         return
     settings = context.settings
-    wrong = None
+    message = None
     if settings.webhook_secret is None:
-        wrong = "webhook_url: this server sends no webhooks; it would need OFLOW_WEBHOOK_SECRET"
+        message = "webhook_url is not supported: webhooks are disabled unless OFLOW_WEBHOOK_SECRET is set"
     elif not settings.webhook_loopback:
         address = literal(host_of(url))
         if not url.startswith("https://"):
-            wrong = "webhook_url wants an address that begins with https://"
+            message = "webhook_url must start with https://"
         elif address is not None and not is_public(address):
-            wrong = "webhook_url lies in a network that is not public"
-    if wrong:
-        raise Problem("invalid_options", errors=[Fault("webhook_url", wrong, "", "")])
+            message = "webhook_url must not point to a private or reserved address"
+    if message:
+        raise Problem("invalid_options", errors=[Fault("webhook_url", message, "", "")])
 
 
 def _check_input(model: ModelInfo, info: SequenceInfo) -> None:
-    """Refuse at the door what the model cannot read, rather than in the worker a minute later."""
-    reads = f"{model.name} reads {model.input.frames} frames whose points correspond row by row"
+    """Reject input that the model cannot process before it is queued."""
+    expected = f"{model.name} expects {model.input.frames} frames with corresponding points"
     faults = []
     if model.input.frames is not None and info.frames != model.input.frames:
         faults.append(
             Fault(
                 "points",
-                f"the sequence has {info.frames} frames: {reads}",
+                f"the sequence has {info.frames} frames: {expected}",
                 f"{info.frames} frames",
                 f"{model.input.frames} frames",
             )
@@ -169,9 +169,9 @@ def _check_input(model: ModelInfo, info: SequenceInfo) -> None:
         faults.append(
             Fault(
                 "corresponding",
-                f"the points do not correspond from frame to frame: {reads}",
+                f"the points do not correspond across frames: {expected}",
                 "no correspondence",
-                "the same particle in row j of every frame",
+                "row j is the same particle in every frame",
             )
         )
     if faults:

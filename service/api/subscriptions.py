@@ -1,4 +1,4 @@
-"""Waiting for a job to change, without asking Redis over and over: one subscription serves every waiter."""
+"""Notification of job changes: one Redis subscription serves all waiting requests, without polling."""
 
 import asyncio
 import logging
@@ -14,17 +14,20 @@ RECONNECT_SECONDS = 0.5
 
 
 class Subscriptions:
-    """Wakes those who wait for a job. A wake-up may be missed while Redis is away: wait with a timeout."""
+    """Wakes requests that wait for a job.
+
+    Notifications can be missed while Redis is unreachable, so waiters must use a timeout.
+    """
 
     def __init__(self, url: str, channel: str) -> None:
         self.url = url
         self.channel = channel
-        self.closing = False  # the process ends: nobody is to wait any longer
-        self.held: Counter[str] = Counter()  # owner → answers that wait for one of their jobs
+        self.closing = False  # the process is shutting down: waiters return immediately
+        self.open: Counter[str] = Counter()  # owner → responses waiting for one of their jobs
         self._waiters: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
 
     async def listen(self) -> None:
-        """Hear of changes until canceled."""
+        """Receive notifications until canceled."""
         while True:
             try:
                 async with (
@@ -32,32 +35,32 @@ class Subscriptions:
                     redis.pubsub() as subscription,
                 ):
                     await subscription.subscribe(self.channel)
-                    self._wake(*self._waiters)  # for what happened while we did not listen
+                    self._wake(*self._waiters)  # they may have missed changes before the subscription
                     async for message in subscription.listen():
                         if message["type"] == "message":
                             self._wake(message["data"])
             except RedisError as error:
-                log.warning("Redis tells of no changes, asking again: %s", error)
+                log.warning("lost the Redis subscription, reconnecting: %s", error)
                 await asyncio.sleep(RECONNECT_SECONDS)
 
     @contextmanager
     def subscribe(self, job_id: str, owner: str) -> Iterator[asyncio.Event]:
-        """An event that is set when the job changes."""
+        """An event that is set whenever the job changes."""
         event = asyncio.Event()
         self._waiters[job_id].add(event)
-        self.held[owner] += 1
+        self.open[owner] += 1
         try:
             yield event
         finally:
-            self.held[owner] -= 1
-            if not self.held[owner]:
-                del self.held[owner]
+            self.open[owner] -= 1
+            if not self.open[owner]:
+                del self.open[owner]
             self._waiters[job_id].discard(event)
             if not self._waiters[job_id]:
                 del self._waiters[job_id]
 
     def close(self) -> None:
-        """Send everyone home."""
+        """Wake all waiters for shutdown."""
         self.closing = True
         self._wake(*self._waiters)
 
@@ -68,7 +71,7 @@ class Subscriptions:
 
 
 async def changed(event: asyncio.Event, seconds: float) -> bool:
-    """Wait for the event and clear it. False: it did not come in time."""
+    """Wait for the event and clear it. Returns False on timeout."""
     try:
         await asyncio.wait_for(event.wait(), seconds)
     except TimeoutError:

@@ -1,4 +1,4 @@
-"""Uploads past the gateway: a form that the object store takes, and the id to hand in afterwards."""
+"""Direct uploads to the object store: a presigned form, and the upload id to submit afterwards."""
 
 import secrets
 import time
@@ -10,8 +10,8 @@ from redis import Redis
 from service.core.object_store import ObjectStore
 
 
-class TooManyUploads(Exception):  # noqa: N818  # a refusal, not a fault
-    """The owner has as many uploads as may be open at once."""
+class TooManyUploads(Exception):  # noqa: N818  # an expected refusal
+    """The owner has reached the limit of pending uploads."""
 
 
 class Upload(BaseModel):
@@ -25,50 +25,53 @@ class Upload(BaseModel):
 
 
 class PresignedForm(BaseModel):
-    """Where to post the file, and the fields to send before it."""
+    """URL to post the file to, and the form fields to send before it."""
 
     url: str
     fields: dict[str, str]
 
 
 class UploadStore:
-    """Uploads that may still be made or used; their files go when they expire."""
+    """Pending uploads; their files are deleted when they expire."""
 
     def __init__(self, redis: Redis, store: ObjectStore, prefix: str = "oflow") -> None:
         self.redis = redis
         self.store = store
         self.prefix = prefix
-        self.expiry = f"{prefix}:upload-expiry"  # upload id → when its file goes
+        self.expiry = f"{prefix}:upload-expiry"  # upload id → time at which its file is deleted
 
     def _key(self, upload_id: str) -> str:
         return f"{self.prefix}:upload:{upload_id}"
 
     def create(
-        self, owner: str, seconds: int, most_bytes: int, most_open: int | None = None
+        self, owner: str, seconds: int, max_bytes: int, max_open: int | None = None
     ) -> tuple[Upload, PresignedForm]:
-        """An upload of one file of 1 to `most_bytes` bytes within `seconds`. Raises TooManyUploads."""
+        """Create an upload for one file of 1 to `max_bytes` bytes, valid for `seconds`.
+
+        Raises TooManyUploads if the owner already has `max_open` pending uploads.
+        """
         expires_at = datetime.now(UTC) + timedelta(seconds=seconds)
         upload = Upload(id=secrets.token_hex(16), owner=owner, expires_at=expires_at)
-        if most_open is not None:
-            self._take_place(upload, seconds, most_open)
-        form = self.store.presign_post(upload.key, most_bytes, seconds)
+        if max_open is not None:
+            self._count_open(upload, seconds, max_open)
+        form = self.store.presign_post(upload.key, max_bytes, seconds)
         with self.redis.pipeline() as pipe:
             pipe.set(self._key(upload.id), upload.model_dump_json(), ex=seconds)
-            # The form can be posted until the end, and the file that comes with it has to go as well.
+            # The form can be posted until it expires, so delete its file a little later.
             pipe.zadd(self.expiry, {upload.id: expires_at.timestamp() + 60})
             pipe.execute()
         return upload, PresignedForm(**form)
 
-    def _take_place(self, upload: Upload, seconds: int, most: int) -> None:
-        """Count the upload among its owner's until it expires; others may do so at the same time."""
+    def _count_open(self, upload: Upload, seconds: int, limit: int) -> None:
+        """Add the upload to its owner's pending uploads. Safe against concurrent requests."""
         key = f"{self.prefix}:uploads:{upload.owner}"
         with self.redis.pipeline() as pipe:
             pipe.zremrangebyscore(key, "-inf", time.time())
             pipe.zadd(key, {upload.id: upload.expires_at.timestamp()})
             pipe.zcard(key)
             pipe.expire(key, seconds)
-            _, _, found, _ = pipe.execute()
-        if found > most:
+            _, _, count, _ = pipe.execute()
+        if count > limit:
             self.redis.zrem(key, upload.id)
             raise TooManyUploads
 
@@ -78,6 +81,6 @@ class UploadStore:
         return upload if upload and upload.owner == owner else None
 
     def delete(self, upload_id: str) -> None:
-        """Delete an expired upload's file, and forget it."""
+        """Delete an expired upload and its file."""
         self.store.delete(f"uploads/{upload_id}")
         self.redis.zrem(self.expiry, upload_id)

@@ -1,34 +1,34 @@
-"""Where webhooks may go: https, and no address inside anybody's network."""
+"""Validation of webhook URLs: https only, and no private or reserved addresses."""
 
 import ipaddress
 import socket
 from urllib.parse import urlsplit
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-UNICAST = ipaddress.ip_network("2000::/3")  # all of IPv6 that is given out; the rest has NAT64 and its like
+UNICAST = ipaddress.ip_network("2000::/3")  # IPv6 global unicast; excludes NAT64 and other special prefixes
 
 
 def check_address(url: str) -> str:
-    """Return `url` if it has the form that a webhook needs; raises ValueError with what is wrong.
+    """Return `url` if it is a valid webhook URL; otherwise raises ValueError saying why not.
 
-    Names are resolved when the webhook is sent, and checked by `is_public` then.
+    The host name is resolved and checked with `is_public` at delivery.
     """
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
-        raise ValueError("has characters that an address cannot have")
+        raise ValueError("contains characters that are not allowed in a URL")
     parts = urlsplit(url)
     if parts.scheme not in ("https", "http"):
-        raise ValueError("wants an address that begins with https://")
+        raise ValueError("must start with https://")
     if not parts.hostname:
-        raise ValueError("names no host")
+        raise ValueError("has no host")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("carries a user name or password: leave them out, webhooks are signed")
+        raise ValueError("contains a user name or password: remove them, webhooks are signed")
     if parts.port == 0:  # raises ValueError beyond 65535
-        raise ValueError("names port 0")
+        raise ValueError("has port 0")
     return url
 
 
 def is_public(address: IPAddress) -> bool:
-    """Whether an address lies in the open internet, whatever it is wrapped in."""
+    """Whether an address is globally routable, including IPv4 addresses embedded in IPv6."""
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour
         if inner is not None:
@@ -39,7 +39,7 @@ def is_public(address: IPAddress) -> bool:
 
 
 def literal(host: str) -> IPAddress | None:
-    """The address that a host name is, if it is one and no name; 0177.1, 0x7f000001 and 2130706433 are."""
+    """The address if `host` is an IP literal, including forms such as 0177.1, 0x7f000001 and 2130706433."""
     try:
         return ipaddress.ip_address(host)
     except ValueError:

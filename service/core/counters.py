@@ -1,4 +1,4 @@
-"""Counts of what the whole service did, in Redis: written with each change of a job, read by `/metrics`."""
+"""Service-wide counters in Redis, updated with each job change and read by `/metrics`."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -8,12 +8,12 @@ from redis.client import Pipeline
 
 from service.core.jobs.record import Job, State
 
-# Upper ends of the histograms' buckets, seconds.
+# Upper bounds of the histogram buckets, in seconds.
 BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
 
 
 class Counters:
-    """One hash: `what|label|…` → number. Fields of histograms: `…|bucket`, and `…|sum`."""
+    """Counters in one hash: `name|label|…` → number. Histograms have fields `…|bucket` and `…|sum`."""
 
     def __init__(self, redis: Redis, prefix: str = "oflow") -> None:
         self.redis = redis
@@ -46,7 +46,7 @@ class Counters:
     def _add(self, pipe: Pipeline, *labels: str, by: int = 1) -> None:
         pipe.hincrby(self.key, "|".join(labels), by)
 
-    def _observe(self, pipe: Pipeline, what: str, model: str, seconds: float) -> None:
-        bucket = next((str(end) for end in BUCKETS if seconds <= end), "+Inf")
-        self._add(pipe, what, model, bucket)
-        pipe.hincrbyfloat(self.key, f"{what}|{model}|sum", max(0.0, seconds))
+    def _observe(self, pipe: Pipeline, name: str, model: str, seconds: float) -> None:
+        bucket = next((str(bound) for bound in BUCKETS if seconds <= bound), "+Inf")
+        self._add(pipe, name, model, bucket)
+        pipe.hincrbyfloat(self.key, f"{name}|{model}|sum", max(0.0, seconds))

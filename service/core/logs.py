@@ -1,4 +1,4 @@
-"""Logs: a JSON object a line, or plain text for a person at a terminal."""
+"""Logging: one JSON object per line, or plain text for a terminal."""
 
 import logging
 import sys
@@ -13,20 +13,20 @@ TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class _OneLine(logging.Formatter):
-    """Plain text in which no message looks like two, or steers a terminal."""
+    """Plain text formatter that escapes line breaks and terminal control sequences."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
         if not record.message.isprintable():
-            record.message = "".join(map(_shown, record.message))
+            record.message = "".join(map(_escape, record.message))
         return super().formatMessage(record)
 
 
-def _shown(letter: str) -> str:
-    return letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+def _escape(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 class _WithTrace(logging.Filter):
-    """Puts the trace's id on every line."""
+    """Adds the current trace id to every record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         trace = current_trace()
@@ -36,7 +36,7 @@ class _WithTrace(logging.Filter):
 
 
 def configure_logs(settings: Settings) -> None:
-    """Send this process's log to standard output, in the form and from the level that the settings name."""
+    """Log to standard output in the format and at the level of the settings."""
     handler = logging.StreamHandler(sys.stdout)
     handler.addFilter(_WithTrace())
     if settings.log_format == "json":
@@ -51,5 +51,5 @@ def configure_logs(settings: Settings) -> None:
     handler.setFormatter(formatter)
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
-    for name in ("httpx", "httpcore"):  # they log the addresses of webhooks, which may hold secrets
+    for name in ("httpx", "httpcore"):  # they log webhook URLs, which may contain secrets
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""Files in an S3 bucket, through boto3."""
+"""Files in an S3 bucket."""
 
 import hashlib
 import logging
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 log = logging.getLogger(__name__)
-UPLOAD_DAYS = 2  # the longest that an upload may wait, rounded up, and one more
-PART = 5 * 2**20  # bytes, the least that S3 takes
-# One part in memory at a time: the gateway stays small while large files pass through.
-TRANSFER = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, use_threads=False)
+UPLOAD_DAYS = 2  # maximum lifetime of an upload in whole days, plus one
+PART_BYTES = 5 * 2**20  # the smallest part size S3 accepts
+# Without threads only one part is in memory at a time, however large the file.
+TRANSFER = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, use_threads=False)
 
 
 class RangeError(Exception):
-    """A range that the object does not have."""
+    """The requested range lies outside the object."""
 
 
 class DamagedError(Exception):
-    """An object that is not the one that was stored."""
+    """The object's content does not match its hash."""
 
 
 class ObjectStore:
-    """The one bucket of this service; keys are `jobs/{id}/…` and `uploads/{id}`."""
+    """The service's bucket, with keys `jobs/{id}/…` and `uploads/{id}`."""
 
     def __init__(self, settings: Settings) -> None:
         self.bucket = settings.s3_bucket
@@ -41,18 +41,19 @@ class ObjectStore:
         self.download_seconds = settings.download_seconds
         self.client = _client(settings, settings.s3_endpoint_url)
         public = settings.s3_public_endpoint_url
-        # A signature covers the host, so URLs for callers are signed for the address that callers use.
+        # The signature covers the host, so presigned URLs must be signed for the public endpoint.
         self._signer = _client(settings, public) if public else self.client
 
     def prepare(self) -> None:
-        """Create the bucket and its expiry rule where they are missing."""
+        """Create the bucket if it is missing, and set its lifecycle rules."""
         try:
             self.client.head_bucket(Bucket=self.bucket)
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
                 raise
             self.client.create_bucket(Bucket=self.bucket)
-        days = math.ceil(self.retention_seconds / 86_400) + 1  # S3 counts whole days; the record ends on time
+        # Lifecycle rules count whole days; they are a safety net behind the exact expiry of the job records.
+        days = math.ceil(self.retention_seconds / 86_400) + 1
         rules: list[Any] = [
             {
                 "ID": f"oflow-{prefix}",
@@ -69,24 +70,25 @@ class ObjectStore:
             )
         except ClientError as error:
             log.warning(
-                "the object store takes no lifecycle rule (%s): delete old files by other means", error
+                "the object store does not support lifecycle rules (%s): delete old files by other means",
+                error,
             )
 
     def ping(self) -> None:
         self.client.head_bucket(Bucket=self.bucket)
 
     def put(self, key: str, file: BinaryIO, media_type: str) -> None:
-        small = file.read(PART)
-        if len(small) < PART:  # boto3's transfers cost a third more, and ask the store before they send
-            self.client.put_object(Bucket=self.bucket, Key=key, Body=small, ContentType=media_type)
+        head = file.read(PART_BYTES)
+        if len(head) < PART_BYTES:  # for small files put_object is a third cheaper than boto3's transfers
+            self.client.put_object(Bucket=self.bucket, Key=key, Body=head, ContentType=media_type)
             return
-        file.seek(-len(small), SEEK_CUR)
+        file.seek(-len(head), SEEK_CUR)
         self.client.upload_fileobj(
             file, self.bucket, key, ExtraArgs={"ContentType": media_type}, Config=TRANSFER
         )
 
     def get(self, key: str, file: BinaryIO) -> str:
-        """Download into `file`; returns the SHA-256 of what came."""
+        """Download an object into `file` and return its SHA-256."""
         digest = hashlib.sha256()
         for chunk in self.client.get_object(Bucket=self.bucket, Key=key)["Body"].iter_chunks(2**20):
             digest.update(chunk)
@@ -94,28 +96,28 @@ class ObjectStore:
         return digest.hexdigest()
 
     def open(self, key: str, byte_range: str | None) -> tuple[dict[str, str], int, Iterator[bytes]]:
-        """Headers, status and chunks of an object, or of a part of it (an HTTP `Range`).
+        """Headers, status and content of an object, or of an HTTP byte range of it.
 
-        Raises RangeError where the part lies beyond the end.
+        Raises RangeError if the range lies beyond the end.
         """
         extra: Any = {"Range": byte_range} if byte_range else {}
         try:
-            answer = self.client.get_object(Bucket=self.bucket, Key=key, **extra)
+            response = self.client.get_object(Bucket=self.bucket, Key=key, **extra)
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] == 416:
                 raise RangeError from None
             raise
         headers = {
-            "Content-Length": str(answer["ContentLength"]),
-            "Content-Type": answer["ContentType"],
+            "Content-Length": str(response["ContentLength"]),
+            "Content-Type": response["ContentType"],
             "Accept-Ranges": "bytes",
         }
-        if "ContentRange" in answer:
-            headers["Content-Range"] = answer["ContentRange"]
-        return headers, 206 if "ContentRange" in answer else 200, answer["Body"].iter_chunks(2**18)
+        if "ContentRange" in response:
+            headers["Content-Range"] = response["ContentRange"]
+        return headers, 206 if "ContentRange" in response else 200, response["Body"].iter_chunks(2**18)
 
     def presign(self, key: str, filename: str, seconds: int) -> str:
-        """A URL that downloads the object as `filename` for a while, without credentials."""
+        """A presigned URL that downloads the object as `filename`, valid for at most `seconds`."""
         url: str = self._signer.generate_presigned_url(
             "get_object",
             Params={
@@ -127,15 +129,15 @@ class ObjectStore:
         )
         return url
 
-    def presign_post(self, key: str, most_bytes: int, seconds: int) -> dict[str, Any]:
-        """`url` and `fields` of a form that puts one file of at most `most_bytes` at exactly this key."""
+    def presign_post(self, key: str, max_bytes: int, seconds: int) -> dict[str, Any]:
+        """`url` and `fields` of a form that stores one file of at most `max_bytes` under exactly this key."""
         form: dict[str, Any] = self._signer.generate_presigned_post(
-            self.bucket, key, Conditions=[["content-length-range", 1, most_bytes]], ExpiresIn=seconds
+            self.bucket, key, Conditions=[["content-length-range", 1, max_bytes]], ExpiresIn=seconds
         )
         return form
 
     def size(self, key: str) -> int | None:
-        """Bytes of an object; None where there is none."""
+        """Size of an object in bytes, or None if it does not exist."""
         try:
             return self.client.head_object(Bucket=self.bucket, Key=key)["ContentLength"]
         except ClientError as error:
@@ -147,14 +149,17 @@ class ObjectStore:
         self.client.delete_object(Bucket=self.bucket, Key=key)
 
     def delete_all(self, prefix: str) -> None:
-        """Delete every object whose key begins with `prefix`."""
+        """Delete all objects whose key starts with `prefix`."""
         for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
             for item in page.get("Contents", []):
                 self.delete(item["Key"])
 
 
 def verified(chunks: Iterator[bytes], sha256: str) -> Iterator[bytes]:
-    """The chunks of an object; the last one only if they are what was stored, else DamagedError."""
+    """Yield the chunks of an object, withholding the last one until the hash is verified.
+
+    Raises DamagedError on a mismatch.
+    """
     digest, held = hashlib.sha256(), b""
     for chunk in chunks:
         if held:

@@ -1,4 +1,4 @@
-"""The queue between gateway and workers: Celery, one queue per model. Both sides build the same app."""
+"""The Celery queue between gateway and workers, one queue per model. Both sides build the same app."""
 
 from celery import Celery
 
@@ -13,11 +13,11 @@ def queue_name(model: str) -> str:
 
 
 def celery_app(settings: Settings) -> Celery:
-    """A Celery app that loses no job: acknowledged late, given back when its worker dies, no prefetch."""
+    """A Celery app that loses no job: late acknowledgement, redelivery on worker loss, no prefetch."""
     broker = (settings.broker_url or settings.redis_url).get_secret_value()
     app = Celery("oflow", broker=broker, set_as_current=False)
     app.conf.update(
-        task_ignore_result=True,  # the job record is the truth
+        task_ignore_result=True,  # results are kept in the job record
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         task_serializer="json",
@@ -28,15 +28,15 @@ def celery_app(settings: Settings) -> Celery:
         worker_disable_prefetch=broker.startswith("redis"),
         worker_pool="prefork",
         worker_concurrency=1,
-        worker_pool_start_method="spawn",  # a forked child of a process that ran torch hangs
-        worker_proc_alive_timeout=120,  # loading the model happens in the child's start
+        worker_pool_start_method="spawn",  # forking a process that has used torch can deadlock
+        worker_proc_alive_timeout=120,  # the child loads the model while it starts
         worker_enable_remote_control=False,
     )
     return app
 
 
 def _transport_options(settings: Settings) -> dict[str, int | float]:
-    # A delivery that is not renewed returns to the queue after the timeout; the worker's watchdog renews it.
+    # A delivery returns to the queue after the visibility timeout unless the worker's watchdog renews it.
     return {
         "visibility_timeout": settings.visibility_timeout_seconds,
         "unacked_restore_interval": 1,
@@ -48,13 +48,13 @@ def _transport_options(settings: Settings) -> dict[str, int | float]:
 
 
 class JobQueue:
-    """The gateway's end."""
+    """The producer side, used by the gateway."""
 
     def __init__(self, settings: Settings) -> None:
         self.app = celery_app(settings)
 
     def push(self, job: Job) -> None:
-        """Queue a job for the workers of its model."""
+        """Enqueue a job for the workers of its model."""
         self.app.send_task(
             TASK,
             args=[job.id],

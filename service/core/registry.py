@@ -1,4 +1,4 @@
-"""Which models there are, and which workers are alive: announced by the workers, read by the gateway."""
+"""Available models and live workers, announced by the workers and read by the gateway."""
 
 import time
 
@@ -7,9 +7,9 @@ from redis import Redis
 
 
 class ModelInput(BaseModel):
-    """What a model reads: None where any number will do."""
+    """The input a model expects."""
 
-    frames: int | None
+    frames: int | None  # None: any number
     corresponding: bool
 
 
@@ -24,7 +24,7 @@ class ModelInfo(BaseModel):
 
 
 class Registry:
-    """Models are remembered, so that a job can wait for a worker that restarts; workers are forgotten."""
+    """Models are kept permanently, so that jobs can wait for a restarting worker; workers expire."""
 
     def __init__(self, redis: Redis, prefix: str = "oflow") -> None:
         self.redis = redis
@@ -36,7 +36,7 @@ class Registry:
         self.redis.hset(self.models_key, model.name, model.model_dump_json())
 
     def beat(self, worker: str, model: str, seconds: float) -> None:
-        """Say that a worker is alive for the next `seconds`."""
+        """Record that a worker is alive for the next `seconds`."""
         now = time.time()
         with self.redis.pipeline() as pipe:
             pipe.zremrangebyscore(self.workers_key, "-inf", now)
@@ -58,11 +58,11 @@ class Registry:
         }
 
     def is_served(self) -> bool:
-        """Whether a live worker holds a loaded model."""
+        """Whether any live worker has a loaded model."""
         return not self.workers().keys().isdisjoint(self.models())
 
     def workers(self) -> dict[str, int]:
-        """Live workers by model."""
+        """Number of live workers per model."""
         counts: dict[str, int] = {}
         for member in self.redis.zrangebyscore(self.workers_key, time.time(), "+inf"):
             model = str(member).rsplit("/", 1)[0]

@@ -1,4 +1,4 @@
-"""Every setting of the gateway and the worker: environment variables with the prefix OFLOW_."""
+"""Settings of the gateway and the worker, read from environment variables with the prefix OFLOW_."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -15,67 +15,65 @@ MIB = 1024**2
 
 
 class Settings(BaseSettings):
-    """Read once at start; a value that is missing, mistyped or unsafe stops the process with a message."""
+    """Read once at startup; a missing, invalid or unsafe value stops the process with a message."""
 
     model_config = SettingsConfigDict(env_prefix="OFLOW_", extra="ignore", frozen=True)
 
     # The gateway
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
-    auth: Literal["keys", "open"] = (
-        "keys"  # open: no keys, everyone who can connect is one and the same caller
-    )
-    trusted_network: bool = False  # something in front of us keeps strangers out
+    auth: Literal["keys", "open"] = "keys"  # open: no authentication, all clients share one identity
+    trusted_network: bool = False  # the network or a proxy keeps untrusted clients out
     default_model: str = "bodies"
-    max_connections: Annotated[int, Field(gt=0)] = 512  # more at once are turned away
-    header_seconds: Annotated[float, Field(gt=0)] = 10  # for the headers of a request to arrive
-    stall_seconds: Annotated[float, Field(gt=0)] = 30  # without a byte of a body, or of an answer taken
-    min_rate: Annotated[int, Field(gt=0)] = 4096  # bytes a second; slower bodies and takers are given up
+    max_connections: Annotated[int, Field(gt=0)] = 512  # further connections are refused
+    header_seconds: Annotated[float, Field(gt=0)] = 10  # timeout for receiving request headers
+    stall_seconds: Annotated[float, Field(gt=0)] = 30  # timeout without progress on a body or response
+    min_rate: Annotated[int, Field(gt=0)] = 4096  # bytes/s; slower uploads and downloads are aborted
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "text"] = "json"
 
-    # Redis: job records, and the queue unless broker_url names another broker
+    # Redis: job records, and the queue unless broker_url is set
     redis_url: SecretStr
     broker_url: SecretStr | None = None
 
     # The object store
     s3_endpoint_url: str | None = None  # None: AWS
-    s3_public_endpoint_url: str | None = None  # the address that clients reach, if another
-    s3_access_key_id: str | None = None  # None: boto3's own chain (instance role, profile)
+    s3_public_endpoint_url: str | None = None  # endpoint as seen by clients, if different
+    s3_access_key_id: str | None = None  # None: boto3's credential chain (instance role, profile, …)
     s3_secret_access_key: SecretStr | None = None
     s3_bucket: str = "oflow"
     s3_region: str = "us-east-1"
     s3_path_style: bool = False
-    download_seconds: Annotated[int, Field(ge=10, le=604_800)] = 3600  # life of a presigned URL
+    download_seconds: Annotated[int, Field(ge=10, le=604_800)] = 3600  # lifetime of presigned URLs
 
-    # What a caller may send, and how long we keep it
+    # Limits and retention
     max_upload_bytes: Annotated[int, Field(gt=0)] = 256 * MIB
     max_frames: Annotated[int, Field(ge=2)] = 1000
     max_points: Annotated[int, Field(gt=0)] = 20_000_000  # frames × points
     retention_seconds: Annotated[int, Field(ge=60)] = 24 * 3600
-    upload_seconds: Annotated[int, Field(ge=60, le=86_400)] = 3600  # life of an upload past the gateway
-    max_queued: Annotated[int, Field(gt=0)] = 1000  # jobs that wait for one model
-    rate_limit: Annotated[int, Field(gt=0)] = 600  # requests a minute of one key
-    open_uploads: Annotated[int, Field(gt=0)] = 100  # of one key, of max_upload_bytes each
-    held_answers: Annotated[int, Field(gt=0)] = 200  # of one key: events followed, ends of jobs waited for
-    open_jobs: Annotated[int, Field(gt=0)] = 100  # jobs of one key that have not ended
+    upload_seconds: Annotated[int, Field(ge=60, le=86_400)] = 3600  # lifetime of a presigned upload
+    max_queued: Annotated[int, Field(gt=0)] = 1000  # queued jobs per model
+    rate_limit: Annotated[int, Field(gt=0)] = 600  # requests per minute and key
+    open_uploads: Annotated[int, Field(gt=0)] = 100  # pending uploads per key
+    held_answers: Annotated[int, Field(gt=0)] = 200  # event streams and `Prefer: wait` requests per key
+    open_jobs: Annotated[int, Field(gt=0)] = 100  # queued and running jobs per key
 
     # Webhooks
-    webhook_secret: SecretStr | None = None  # what they are signed with comes from this; None: no webhooks
-    webhook_loopback: bool = False  # for tests: plain http to this machine, too
+    webhook_secret: SecretStr | None = None  # signing secrets are derived from it; None disables webhooks
+    webhook_loopback: bool = False  # allow plain http to loopback, for tests
 
     # The worker
     model: str = "bodies"  # a name under configs/, or a path to a YAML file
-    checkpoint: str | None = None  # None: the one that the config names
-    checkpoint_sha256: Annotated[str | None, Field(pattern="^[0-9a-fA-F]{64}$")] = None  # no other is loaded
+    checkpoint: str | None = None  # path or URL; None: the config's checkpoint
+    checkpoint_sha256: Annotated[str | None, Field(pattern="^[0-9a-fA-F]{64}$")] = None  # required hash
     device: str = "auto"
     job_deadline_seconds: Annotated[int, Field(ge=10)] = 900
     max_attempts: Annotated[int, Field(ge=1)] = 3
-    visibility_timeout_seconds: Annotated[int, Field(ge=4)] = 10  # a dead worker's job comes back after this
+    visibility_timeout_seconds: Annotated[int, Field(ge=4)] = 10  # until a lost worker's job is redelivered
 
     @property
     def model_name(self) -> str:
-        """What callers ask for: the config's name, or the file name of a config that lies elsewhere."""
+        """The model's name in the API: the config name, or the stem of a config file's path."""
         return Path(self.model).stem if self.model.endswith((".yaml", ".yml")) else self.model
 
     @property
@@ -86,7 +84,7 @@ class Settings(BaseSettings):
     @classmethod
     def _long(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value()) < 32:
-            raise ValueError("is shorter than 32 characters")
+            raise ValueError("must have at least 32 characters")
         return value
 
     @field_validator("s3_access_key_id", "s3_bucket", "redis_url", "default_model", "model")
@@ -94,63 +92,62 @@ class Settings(BaseSettings):
     def _not_blank(cls, value: str | SecretStr | None) -> str | SecretStr | None:
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if text is not None and not text.strip():
-            raise ValueError("is empty")
+            raise ValueError("must not be empty")
         return value
 
     @model_validator(mode="after")
     def _safe(self) -> Self:
-        """Outside loopback nothing goes without a password or in the open, unless the network is trusted."""
+        """Beyond loopback, require passwords, and encryption unless the network is trusted."""
         faults = []
         if self.host not in LOOPBACK:
-            without = "without keys" if self.auth == "open" else "without TLS before it"
-            faults.append(f"OFLOW_HOST is {self.host!r}: {without} the gateway listens on loopback only")
+            without = "without keys" if self.auth == "open" else "without a TLS proxy"
+            faults.append(f"OFLOW_HOST is {self.host!r}: {without} the gateway may only listen on loopback")
         for name, secret in (("OFLOW_REDIS_URL", self.redis_url), ("OFLOW_BROKER_URL", self.broker_url)):
             url = _split(name, secret)
             if url and url.hostname not in LOOPBACK and url.scheme in ("redis", "amqp"):
-                faults.append(f"{name} reaches {url.hostname!r} unencrypted: wants rediss:// or amqps://")
+                faults.append(f"{name} connects to {url.hostname!r} unencrypted: use rediss:// or amqps://")
             if url and url.hostname not in LOOPBACK and not url.password:
-                raise ValueError(f"{name} reaches {url.hostname!r} without a password")
+                raise ValueError(f"{name} connects to {url.hostname!r} without a password: add one")
         for name, endpoint in (
             ("OFLOW_S3_ENDPOINT_URL", self.s3_endpoint_url),
             ("OFLOW_S3_PUBLIC_ENDPOINT_URL", self.s3_public_endpoint_url),
         ):
             url = urlsplit(endpoint or "")
             if url.scheme == "http" and url.hostname not in LOOPBACK:
-                faults.append(f"{name} reaches {url.hostname!r} unencrypted: wants https://")
+                faults.append(f"{name} connects to {url.hostname!r} unencrypted: use https://")
         if faults and not self.trusted_network:
             raise ValueError(
-                "; ".join(faults) + " (or OFLOW_TRUSTED_NETWORK=true, where only your own hosts can connect)"
+                "; ".join(faults) + " (or set OFLOW_TRUSTED_NETWORK=true if only your own hosts can connect)"
             )
         if self.webhook_loopback and self.host not in LOOPBACK:
             raise ValueError(
-                "OFLOW_WEBHOOK_LOOPBACK lets callers reach this machine: only with loopback as OFLOW_HOST"
+                "OFLOW_WEBHOOK_LOOPBACK gives callers access to this machine: "
+                "it requires a loopback address as OFLOW_HOST"
             )
         if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
-            raise ValueError(
-                "OFLOW_S3_ACCESS_KEY_ID and OFLOW_S3_SECRET_ACCESS_KEY go together: one is missing"
-            )
+            raise ValueError("set both OFLOW_S3_ACCESS_KEY_ID and OFLOW_S3_SECRET_ACCESS_KEY, or neither")
         return self
 
 
 def _split(name: str, secret: SecretStr | None) -> SplitResult | None:
-    """The parts of an address with a password in it, of which no part comes into a message."""
+    """Parse a URL with a password, without ever quoting it in an error message."""
     try:
         url = urlsplit(secret.get_secret_value()) if secret else None
-        _ = url and url.port  # raises ValueError as well, with what stands in its place
+        _ = url and url.port  # raises ValueError for an invalid port
     except ValueError:
         url = SplitResult("", "", "", "", "")
     if url is not None and not url.hostname:
         raise ValueError(
-            f"{name} is no address: wants redis://:PASSWORD@HOST:PORT/0, the password URL-encoded"
+            f"{name} is not a valid URL: expected redis://:PASSWORD@HOST:PORT/0 with a URL-encoded password"
         )
     return url
 
 
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
-    """The process's settings. Leaves with one line a fault instead of a traceback."""
+    """The process's settings. If they are invalid, exits with one line per error instead of a traceback."""
     try:
-        return Settings()  # type: ignore[call-arg]  # the required ones come from the environment
+        return Settings()  # type: ignore[call-arg]  # required fields come from the environment
     except ValidationError as error:
         lines = []
         for fault in error.errors():
@@ -158,4 +155,4 @@ def get_settings() -> Settings:
                 "OFLOW_" + "_".join(str(part) for part in fault["loc"]).upper() + ": " if fault["loc"] else ""
             )
             lines.append(name + fault["msg"].removeprefix("Value error, "))
-        raise SystemExit("Settings refused.\n  " + "\n  ".join(lines)) from None
+        raise SystemExit("Invalid settings:\n  " + "\n  ".join(lines)) from None

@@ -1,16 +1,16 @@
-"""W3C Trace Context: which request a line of the log belongs to."""
+"""W3C Trace Context, which links log lines to the request that caused them."""
 
 import re
 import secrets
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-FORM = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
+TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Trace:
-    """A place in a trace: the whole trace's id, our own part's, and whether it is recorded."""
+    """The trace context of a span: trace id, span id and flags."""
 
     trace_id: str
     span_id: str
@@ -25,14 +25,14 @@ current_trace = _current.get
 
 
 def begin_trace(traceparent: str | None = None) -> Trace:
-    """Make a part of the trace that `traceparent` names, or of a new one, the current one."""
+    """Start a span in the trace of `traceparent`, or in a new trace if it is missing or invalid."""
     trace_id, flags = secrets.token_hex(16), "00"
-    found = FORM.fullmatch(traceparent or "")
-    if found:
-        version, given, parent, given_flags, more = found.groups()
-        named = set(given) != {"0"} and set(parent) != {"0"} and version != "ff"
-        if named and (version != "00" or more is None):  # later versions may say more
-            trace_id, flags = given, given_flags
+    match = TRACEPARENT.fullmatch(traceparent or "")
+    if match:
+        version, parent_trace, parent_span, parent_flags, suffix = match.groups()
+        valid = set(parent_trace) != {"0"} and set(parent_span) != {"0"} and version != "ff"
+        if valid and (version != "00" or suffix is None):  # later versions may append fields
+            trace_id, flags = parent_trace, parent_flags
     trace = Trace(trace_id, secrets.token_hex(8), flags)
     _current.set(trace)
     return trace

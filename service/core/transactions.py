@@ -1,4 +1,4 @@
-"""Subscriptions of Redis that are made all at once, or not at all, in one trip."""
+"""Conditional Redis transactions in a single round trip."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 from redis import Redis
 from redis.client import Pipeline
 
-# KEYS: texts that have to begin as in ARGV; "" for those that must not be there.
-# Then in ARGV: limits, each a command, a key and a number, and "" after the last; the commands, each behind
-# the number of its words. Returns 0, or the number of the text that is another as a negative number, or the
-# number of the limit that is reached.
+# KEYS: strings whose value must start with the corresponding ARGV, or must not exist if that is "".
+# Remaining ARGV: limits (size command, key, maximum) terminated by "", then the commands, each preceded by
+# its number of arguments. Returns 0, or -i if the i-th key has another value, or i if the i-th limit is
+# reached.
 _SCRIPT = """
 for i, key in ipairs(KEYS) do
   local text = redis.call('GET', key) or ''
@@ -30,25 +30,26 @@ end
 return 0
 """
 DONE = 0
-Limit = tuple[str, str, int]  # command that tells a size, key, the least size that is too large
+Limit = tuple[str, str, int]  # size command, key, maximum size
 
 
 class Transactions:
-    """Commands that are queued in a pipeline and sent as one script: where several writers meet, none of them
-    has to begin again because another wrote to something else that it looked at, as with WATCH."""
+    """Runs the commands of a pipeline as one script.
+
+    Unlike with WATCH, a writer has to retry only if the keys it depends on have changed.
+    """
 
     def __init__(self, redis: Redis) -> None:
         self._script = redis.register_script(_SCRIPT)
 
     def apply(self, pipe: Pipeline, expected: Mapping[str, str], limits: Sequence[Limit] = ()) -> int:
-        """Run the commands of `pipe` if each key still holds the expected text ("": nothing) and no limit is
-        reached.
+        """Run the commands of `pipe` if each key has its expected value ("": none) and no limit is reached.
 
-        DONE, or -1 for the first key that holds something else, -2 for the second, or 1 for the first limit
-        that is reached. After a lost connection it may answer a second try, where the first was DONE.
+        Returns DONE, or -i if the i-th key has another value, or i if the i-th limit is reached. After a lost
+        connection the script may be sent again and report a conflict although the first call was applied.
         """
-        words: list[Any] = [*expected.values(), *(word for limit in limits for word in limit), ""]
+        arguments: list[Any] = [*expected.values(), *(value for limit in limits for value in limit), ""]
         for command, _ in pipe.command_stack:
-            words += [len(command), *command]
-        result: int = self._script(keys=list(expected), args=words)
+            arguments += [len(command), *command]
+        result: int = self._script(keys=list(expected), args=arguments)
         return result

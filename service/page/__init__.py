@@ -1,4 +1,4 @@
-"""The files that browsers get: the page at `/`, the documentation at `/docs`, the samples."""
+"""Static assets: the web page at `/`, the API documentation at `/docs`, and the samples."""
 
 import gzip
 import hashlib
@@ -16,7 +16,7 @@ _MEDIA_TYPES = {
     ".npz": "application/octet-stream",
     ".svg": "image/svg+xml",
 }
-# Only what is listed here can be asked for, so no name leads out of these folders.
+# Only files listed here are served, which rules out path traversal.
 _FILES = {
     path.name: path
     for folder in ("static", "vendor")
@@ -27,25 +27,25 @@ _FILES = {
 
 @dataclass(frozen=True)
 class Asset:
-    """A file as it is sent; `packed` is the same by gzip, None where that gains nothing."""
+    """A file to serve. `gzipped` is None if compression saves less than 10 %."""
 
     body: bytes
-    packed: bytes | None
+    gzipped: bytes | None
     media_type: str
     etag: str
 
 
 @cache
 def asset(name: str) -> Asset | None:
-    """The file of that name, read and packed when it is first asked for; None where there is none."""
+    """The asset with this name, loaded and compressed on first use; None if it does not exist."""
     path = _FILES.get(name)
     if path is None:
         return None
     body = path.read_bytes()
-    packed = gzip.compress(body, mtime=0)
+    gzipped = gzip.compress(body, mtime=0)
     return Asset(
         body,
-        packed if len(packed) < 0.9 * len(body) else None,
+        gzipped if len(gzipped) < 0.9 * len(body) else None,
         _MEDIA_TYPES[path.suffix],
         f'"{hashlib.sha256(body).hexdigest()[:32]}"',
     )

@@ -205,7 +205,7 @@ def test_a_refused_file_shows_every_fault(
             assert part in item.inner_text()
     assert not page.locator("#progress").is_visible()
     page.evaluate(f"location.hash = 'job={'0' * 32}'")
-    assert "There is no job" in page.locator("#job-problem [role=alert]").inner_text()
+    assert f"Job '{'0' * 32}' not found" in page.locator("#job-problem [role=alert]").inner_text()
 
 
 def test_a_waiting_job_is_canceled(visit: Visit, gateway: Gateway, worker: Worker, any_model: str) -> None:

@@ -55,7 +55,7 @@ def test_gateway_would_refuse_this_network_if_it_were_not_trusted(monkeypatch: p
     for variable, value in variables(services()["gateway"]).items():
         monkeypatch.setenv(variable, value)
     monkeypatch.delenv("OFLOW_TRUSTED_NETWORK")
-    with pytest.raises(ValidationError, match=r"OFLOW_HOST is .* the gateway listens on loopback only"):
+    with pytest.raises(ValidationError, match=r"OFLOW_HOST is .* the gateway may only listen on loopback"):
         Settings()  # type: ignore[call-arg]
 
 

@@ -122,7 +122,7 @@ def test_silence_is_broken_by_a_heartbeat(
     settings: Settings, job: Job, jobs: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "HEARTBEAT", 0.3)
-    monkeypatch.setattr(events, "LOOK_AGAIN", 0.1)
+    monkeypatch.setattr(events, "RECHECK_SECONDS", 0.1)
     context = GatewayContext(settings)
 
     async def read() -> list[bytes]:
@@ -142,7 +142,7 @@ def test_silence_is_broken_by_a_heartbeat(
 def test_only_the_last_events_of_a_long_job_are_kept(
     job: Job, jobs: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_events, "KEPT", 100)
+    monkeypatch.setattr(job_events, "MAX_EVENTS", 100)
     for percent in range(400):
         jobs.report(job, Progress(stage="flow", percent=percent / 4))
     numbers = [number for number, _, _ in jobs.events.after(job.id, 0)]

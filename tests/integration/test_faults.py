@@ -80,5 +80,5 @@ def test_attempts_that_were_given_back_are_no_deaths(jobs: JobStore) -> None:
     assert ended is not None
     assert (ended.state, ended.attempt, ended.given_back) == (State.FAILED, 8, [1, 2, 3, 4, 5])
     assert ended.error == JobError(
-        code="worker_lost", message="The worker died 3 times while it ran this job."
+        code="worker_lost", message="The worker died 3 times while running this job."
     )

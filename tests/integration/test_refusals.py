@@ -136,7 +136,8 @@ def test_forms_without_the_file(gateway: Gateway, worker: Worker, sample: bytes)
 
 
 def test_unknown_jobs_formats_and_addresses(gateway: Gateway, worker: Worker, sample: bytes) -> None:
-    assert "no job" in problem(gateway.client.get("/jobs/unknown"), 404, "not_found")["detail"]
+    unknown = problem(gateway.client.get("/jobs/unknown"), 404, "not_found")
+    assert "Job 'unknown' not found" in unknown["detail"]
     problem(gateway.client.get("/jobs/unknown/result"), 404, "not_found")
     problem(gateway.client.get("/nowhere"), 404, "not_found")
     problem(gateway.client.put("/reconstruct"), 405, "method_not_allowed")

@@ -20,7 +20,7 @@ import pytest
 
 from service.api import webhooks
 from service.api.background import webhook_delivery
-from service.api.background.webhook_delivery import ATTEMPTS, WebhookDelivery, pause_after
+from service.api.background.webhook_delivery import MAX_ATTEMPTS, WebhookDelivery, retry_delay
 from service.api.dependencies import GatewayContext
 from service.api.webhooks import deliver, secret_text, sign
 from service.core.jobs.options import Options
@@ -154,7 +154,7 @@ def test_what_is_not_taken_is_sent_again_later_and_later(
     context.jobs.create(job)
     context.jobs.cancel(job.id)
     receiver.answers = [500, 503]
-    monkeypatch.setattr(webhook_delivery, "FIRST_PAUSE", 0.2)
+    monkeypatch.setattr(webhook_delivery, "FIRST_DELAY", 0.2)
     monkeypatch.setattr(webhook_delivery, "FACTOR", 2.0)
 
     async def send() -> None:
@@ -172,9 +172,9 @@ def test_what_is_not_taken_is_sent_again_later_and_later(
 
 
 def test_it_is_given_up_in_the_end() -> None:
-    pauses = [pause_after(attempt) for attempt in range(1, ATTEMPTS + 1)]
-    assert pauses[-1] is None
-    waits = [pause for pause in pauses if pause is not None]
+    delays = [retry_delay(attempt) for attempt in range(1, MAX_ATTEMPTS + 1)]
+    assert delays[-1] is None
+    waits = [delay for delay in delays if delay is not None]
     assert waits == sorted(waits)
     assert 3600 < sum(waits) < 6 * 3600
 
@@ -268,7 +268,7 @@ def test_plain_http_goes_to_this_machine_only(sending: Settings, monkeypatch: py
 
 
 def test_a_receiver_that_does_not_answer_is_left(sending: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhooks, "SECONDS", 0.5)
+    monkeypatch.setattr(webhooks, "TIMEOUT_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         began = time.monotonic()
         port = silent.getsockname()[1]

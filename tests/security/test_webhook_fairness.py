@@ -6,7 +6,7 @@ import time
 import pytest
 
 from service.api.background import webhook_delivery
-from service.api.background.webhook_delivery import AT_ONCE_OF_ONE, WebhookDelivery
+from service.api.background.webhook_delivery import MAX_CONCURRENT_PER_OWNER, WebhookDelivery
 from service.api.dependencies import GatewayContext
 from service.core.jobs.options import Options
 from service.core.jobs.record import Input, Job
@@ -19,7 +19,7 @@ def test_others_come_through(settings: Settings, monkeypatch: pytest.MonkeyPatch
     )
     source = Input(frames=2, points=32, bytes=3, sha256="0" * 64)
     options = Options(webhook_url="https://slow.example/")
-    jobs = [Job.new("any", options, source, 600, owner="slow") for _ in range(3 * AT_ONCE_OF_ONE)]
+    jobs = [Job.new("any", options, source, 600, owner="slow") for _ in range(3 * MAX_CONCURRENT_PER_OWNER)]
     last = Job.new("any", options, source, 600, owner="patient")
     for job in (*jobs, last):
         context.jobs.create(job)
@@ -50,6 +50,6 @@ def test_others_come_through(settings: Settings, monkeypatch: pytest.MonkeyPatch
 
     try:
         asyncio.run(send())
-        assert most == AT_ONCE_OF_ONE
+        assert most == MAX_CONCURRENT_PER_OWNER
     finally:
         context.redis.zrem(context.jobs.webhooks, *(job.id for job in (*jobs, last)))

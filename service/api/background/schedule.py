@@ -1,4 +1,4 @@
-"""Things to do at a time, in Redis sorted sets: several processes may look, one of them gets each thing."""
+"""Schedules in Redis sorted sets, scored by due time; each due entry is claimed by one process."""
 
 import time
 from collections.abc import Callable
@@ -8,17 +8,17 @@ from redis import Redis
 from redis.client import Pipeline
 
 
-def due(redis: Redis, key: str, lease: float, most: int) -> list[str]:
-    """Members of the set whose time has come, for this caller alone.
+def due(redis: Redis, key: str, lease: float, limit: int) -> list[str]:
+    """Claim up to `limit` due members of the set for this caller.
 
-    Each is put off by `lease` seconds: it comes again, to anyone, unless it was taken out by then.
+    Each is rescheduled by `lease` seconds, so any process can claim it again unless it is removed by then.
     """
     now = time.time()
-    names = cast(list[str], redis.zrangebyscore(key, "-inf", now, start=0, num=most))
-    return [name for name in names if _take(redis, key, name, now, now + lease)]
+    names = cast(list[str], redis.zrangebyscore(key, "-inf", now, start=0, num=limit))
+    return [name for name in names if _claim(redis, key, name, now, now + lease)]
 
 
-def _take(redis: Redis, key: str, name: str, now: float, later: float) -> bool:
+def _claim(redis: Redis, key: str, name: str, now: float, later: float) -> bool:
     def attempt(pipe: Pipeline) -> bool:
         score = pipe.zscore(key, name)
         pipe.multi()
@@ -27,5 +27,5 @@ def _take(redis: Redis, key: str, name: str, now: float, later: float) -> bool:
         pipe.zadd(key, {name: later})
         return True
 
-    transaction: Callable[..., Any] = redis.transaction  # its stub knows no returning callable
+    transaction: Callable[..., Any] = redis.transaction  # the stub does not cover value_from_callable
     return bool(transaction(attempt, key, value_from_callable=True))

@@ -1,6 +1,6 @@
-"""What a gateway does when nobody asks: expired files go, webhooks are sent, lost jobs are queued.
+"""Periodic background tasks: delete expired files, send webhooks, re-enqueue lost jobs.
 
-Every gateway of a service does it; what two of them do at once is done once, or does no harm.
+Every gateway runs them; they are either exclusive or idempotent.
 """
 
 import asyncio
@@ -19,57 +19,57 @@ from service.api.dependencies import GatewayContext
 from service.core.jobs.record import State
 
 log = logging.getLogger(__name__)
-Round = Callable[[GatewayContext], Awaitable[None]]
-EVERY = 1.0  # seconds
-AT_ONCE = 50  # of each kind in one round
-AGAIN = 10.0  # seconds after which a job that could not be queued is tried again
+Task = Callable[[GatewayContext], Awaitable[None]]
+INTERVAL = 1.0  # seconds
+BATCH = 50  # jobs per task and interval
+RETRY_SECONDS = 10.0  # delay after a job could not be enqueued
 
 
 async def run_background_tasks(context: GatewayContext) -> None:
     """Run until canceled."""
-    rounds: list[Round] = [WebhookDelivery().send_due]
-    in_threads = renew_reservations, expire_jobs, expire_uploads, queue_lost_jobs, queue_dropped_jobs
-    rounds += map(_in_thread, in_threads)
-    await asyncio.gather(*(_forever(work, context) for work in rounds))
+    tasks: list[Task] = [WebhookDelivery().send_due]
+    blocking = renew_reservations, expire_jobs, expire_uploads, queue_lost_jobs, queue_dropped_jobs
+    tasks += map(_in_thread, blocking)
+    await asyncio.gather(*(_repeat(task, context) for task in tasks))
 
 
-def _in_thread(work: Callable[[GatewayContext], None]) -> Round:
-    return lambda context: run_in_threadpool(work, context)
+def _in_thread(function: Callable[[GatewayContext], None]) -> Task:
+    return lambda context: run_in_threadpool(function, context)
 
 
-async def _forever(work: Round, context: GatewayContext) -> None:
+async def _repeat(task: Task, context: GatewayContext) -> None:
     while True:
         try:
-            await work(context)
+            await task(context)
         except (RedisError, OperationalError, BotoCoreError, ClientError) as error:
-            log.warning("housekeeping is put off: %s", error)
+            log.warning("background task failed, retrying: %s", error)
         except Exception:
-            log.exception("unforeseen error in housekeeping")
-        await asyncio.sleep(EVERY)
+            log.exception("unexpected error in a background task")
+        await asyncio.sleep(INTERVAL)
 
 
 def renew_reservations(context: GatewayContext) -> None:
-    """Idempotency keys of requests that are worked on stay reserved."""
+    """Keep the idempotency keys of requests in progress reserved."""
     context.idempotency.renew()
 
 
 def queue_lost_jobs(context: GatewayContext) -> None:
-    """Queue jobs that were recorded by a gateway which died before it could queue them."""
-    for job_id in due(context.redis, context.jobs.unsent, AGAIN, AT_ONCE):
+    """Enqueue jobs whose gateway died between recording and enqueueing them."""
+    for job_id in due(context.redis, context.jobs.unsent, RETRY_SECONDS, BATCH):
         job = context.jobs.get(job_id)
         if job is not None and job.state is State.QUEUED:
-            log.warning("job %s had not come to the queue", job.id, extra={"job_id": job.id})
+            log.warning("job %s was not in the queue, enqueueing it", job.id, extra={"job_id": job.id})
             context.queue.push(job)
         context.jobs.sent(job_id)
 
 
 def queue_dropped_jobs(context: GatewayContext) -> None:
-    """Queue jobs whose worker died when it had only to write and store their files."""
-    for job_id in due(context.redis, context.jobs.leased, AGAIN, AT_ONCE):
+    """Re-enqueue jobs whose worker died while writing or storing their files."""
+    for job_id in due(context.redis, context.jobs.leased, RETRY_SECONDS, BATCH):
         job = context.jobs.get(job_id)
         if job is None or job.state is not State.RUNNING:
             context.redis.zrem(context.jobs.leased, job_id)
             continue
-        log.warning("job %s was dropped by its worker", job.id, extra={"job_id": job.id})
+        log.warning("job %s was dropped by its worker, enqueueing it", job.id, extra={"job_id": job.id})
         context.queue.push(job)
         context.jobs.requeued(job)

@@ -1,4 +1,4 @@
-"""Around every request: its trace, its line in the log, its place in the metrics, and the last resort."""
+"""Tracing, access log, metrics and the catch-all error handler, around every request."""
 
 import logging
 import time
@@ -8,16 +8,16 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.http.problems import Problem, answer
+from service.api.http.problems import Problem, problem_response
 from service.api.metrics import RequestMetrics
 from service.core.trace import begin_trace
 
 log = logging.getLogger("service.access")
-UNNAMED = "(none)"  # the route of an address that there is not
+NO_ROUTE = "(none)"  # metric label of requests that match no route
 
 
 class AccessLogMiddleware:
-    """ASGI middleware, the outermost."""
+    """ASGI middleware; wraps every request."""
 
     def __init__(self, app: ASGIApp, metrics: RequestMetrics) -> None:
         self.app = app
@@ -27,23 +27,23 @@ class AccessLogMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        asked = Headers(scope=scope)
-        trace = begin_trace(asked.get("traceparent"))
-        has_body = "transfer-encoding" in asked or asked.get("content-length", "0") != "0"
-        began = time.perf_counter()
+        request_headers = Headers(scope=scope)
+        trace = begin_trace(request_headers.get("traceparent"))
+        has_body = "transfer-encoding" in request_headers or request_headers.get("content-length", "0") != "0"
+        start = time.perf_counter()
         status = 0
         sent = received = 0
-        arrived = False
+        body_complete = False
         state = scope.setdefault("state", {})
 
-        async def count_in() -> Message:
-            nonlocal received, arrived
+        async def counting_receive() -> Message:
+            nonlocal received, body_complete
             message = await receive()
-            arrived = not message.get("more_body", False)
+            body_complete = not message.get("more_body", False)
             received += len(message.get("body", b""))
             return message
 
-        async def count_out(message: Message) -> None:
+        async def counting_send(message: Message) -> None:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -51,27 +51,27 @@ class AccessLogMiddleware:
                 headers["traceparent"] = str(trace)
                 for name, value in state.get("rate_limit_headers", {}).items():
                     headers[name] = ", ".join(filter(None, [headers.get(name), value]))
-                if has_body and not arrived:
-                    headers["Connection"] = "close"  # or the server would read the rest of the body
+                if has_body and not body_complete:
+                    headers["Connection"] = "close"  # otherwise the server would read the rest of the body
             sent += len(message.get("body", b""))
             await send(message)
 
-        path = quote(scope["path"])  # of strangers: no line breaks in the log
+        path = quote(scope["path"])  # untrusted: keep line breaks out of the log
         try:
-            await self.app(scope, count_in, count_out)
+            await self.app(scope, counting_receive, counting_send)
         except ClientDisconnect:
             state["problem"] = "disconnected"
         except Exception:
-            log.exception("unforeseen error at %s %s", scope["method"], path)
+            log.exception("unexpected error at %s %s", scope["method"], path)
             state["problem"] = "internal_error"
             if not status:
-                await answer(Problem("internal_error"))(scope, receive, count_out)
+                await problem_response(Problem("internal_error"))(scope, receive, counting_send)
         finally:
-            seconds = time.perf_counter() - began
-            route = getattr(scope.get("route"), "path", UNNAMED)
+            seconds = time.perf_counter() - start
+            route = getattr(scope.get("route"), "path", NO_ROUTE)
             problem = state.get("problem", "")
             self.metrics.observe(scope["method"], route, status, seconds, received, sent, problem)
-            line = {
+            fields = {
                 "method": scope["method"],
                 "path": path,
                 "status": status,
@@ -82,4 +82,4 @@ class AccessLogMiddleware:
                 "problem": problem,
             }
             level = logging.DEBUG if scope["path"] in ("/livez", "/readyz", "/metrics") else logging.INFO
-            log.log(level, "%s %s %d", scope["method"], path, status, extra=line)
+            log.log(level, "%s %s %d", scope["method"], path, status, extra=fields)

@@ -1,4 +1,4 @@
-"""The body of `POST /reconstruct`: a form with a file, the bare file, or JSON with an upload's id."""
+"""The body of `POST /reconstruct`: a multipart form, the raw file, or JSON with an upload id."""
 
 import asyncio
 import hashlib
@@ -18,27 +18,27 @@ from service.core.jobs.options import Options, parse_options, read_options
 from service.core.sequences.sequence import Fault, Limits, pack_frames
 from service.core.strict_json import read_json
 
-SPOOL = 2**20  # bytes of an upload that stay in memory; the rest goes to a temporary file
-BARE_TYPES = {"application/octet-stream", "application/zip", "application/x-npz"}
-MAX_JSON = 2**16  # bytes
-WANTED = (
-    "multipart/form-data with a part named 'file', the bare file as application/octet-stream, "
+SPOOL_BYTES = 2**20  # larger uploads go to a temporary file
+RAW_TYPES = {"application/octet-stream", "application/zip", "application/x-npz"}
+MAX_JSON_BYTES = 2**16
+EXPECTED = (
+    "multipart/form-data with a part named 'file', the raw file as application/octet-stream, "
     "or application/json with an 'upload_id'"
 )
 
 
 @dataclass(frozen=True)
 class Body:
-    """What was asked for, and the file, not yet looked into; or the id of one uploaded before."""
+    """A parsed request: options and the file, not yet validated, or the id of an earlier upload."""
 
-    file: BinaryIO  # empty, to be filled, where there is an upload_id
+    file: BinaryIO  # with an upload_id: empty, to be filled from the upload
     options: Options
     upload_id: str | None = None
 
 
 @asynccontextmanager
 async def receive(request: Request, limits: Limits) -> AsyncIterator[Body]:
-    """Take the body in, onto disk beyond a megabyte; the file is gone when the context ends."""
+    """Receive the body, on disk beyond one MiB. The file is deleted when the context exits."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     query = list(request.query_params.multi_items())
     with _spool() as file, _spool() as files:
@@ -46,37 +46,37 @@ async def receive(request: Request, limits: Limits) -> AsyncIterator[Body]:
             try:
                 form = await read_form(request, files, limits.max_frames)
             except MultiPartException as error:
-                told = f"The multipart body could not be read: {error.message}"
-                raise Problem("bad_request", told) from None
+                raise Problem("bad_request", f"Invalid multipart body: {error.message}") from None
             yield await _from_form(form, files, file, query)
-        elif media_type in BARE_TYPES:
+        elif media_type in RAW_TYPES:
             async for chunk in request.stream():
                 file.write(chunk)
             yield Body(file, parse_options(query))
         elif media_type == "application/json":
             yield _from_json(await _read_json(request), file, query)
         else:
-            raise Problem("unsupported_media", f"Content-Type is {media_type or 'missing'!r}: wants {WANTED}")
+            found = repr(media_type) if media_type else "missing"
+            raise Problem("unsupported_media", f"Content-Type is {found}: expected {EXPECTED}")
 
 
 def _spool() -> BinaryIO:
-    return cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=SPOOL))
+    return cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES))
 
 
 async def _from_form(
     form: FormData, received: BinaryIO, packed: BinaryIO, query: list[tuple[str, str]]
 ) -> Body:
     files = [part for name, part in form.multi_items() if name == "file" and isinstance(part, UploadFile)]
-    strangers = [n for n, part in form.multi_items() if isinstance(part, UploadFile) and n != "file"]
-    if strangers or not files:
-        found = f"file context named {', '.join(map(repr, strangers))}" if strangers else "no file part"
-        raise Problem("bad_request", f"The form has {found}: wants {WANTED}")
+    unexpected = [n for n, part in form.multi_items() if isinstance(part, UploadFile) and n != "file"]
+    if unexpected or not files:
+        found = f"file parts named {', '.join(map(repr, unexpected))}" if unexpected else "no file part"
+        raise Problem("bad_request", f"The form has {found}: expected {EXPECTED}")
     fields = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
     if len(files) == 1:
-        return Body(received, parse_options(query + fields))  # which holds this file and no other
+        return Body(received, parse_options(query + fields))  # `received` contains only this file
     options = parse_options(query + fields)
-    context = [(part.filename or "", part.file) for part in files]
-    await asyncio.to_thread(pack_frames, context, packed)
+    frames = [(part.filename or "", part.file) for part in files]
+    await asyncio.to_thread(pack_frames, frames, packed)
     return Body(packed, options)
 
 
@@ -84,8 +84,8 @@ async def _read_json(request: Request) -> Any:
     text = bytearray()
     async for chunk in request.stream():
         text += chunk
-        if len(text) > MAX_JSON:
-            raise Problem("too_large", f"The JSON body is larger than {MAX_JSON} bytes")
+        if len(text) > MAX_JSON_BYTES:
+            raise Problem("too_large", f"The JSON body exceeds {MAX_JSON_BYTES} bytes")
     try:
         return read_json(bytes(text))
     except ValueError as error:
@@ -94,21 +94,21 @@ async def _read_json(request: Request) -> Any:
 
 def _from_json(values: Any, file: BinaryIO, query: list[tuple[str, str]]) -> Body:
     if not isinstance(values, dict):
-        raise Problem("bad_request", 'The body is JSON, but no object: wants {"upload_id": …}')
+        raise Problem("bad_request", 'The JSON body is not an object: expected {"upload_id": …}')
     faults = [
-        Fault(name, f"{name} is in the query: with JSON, options go into the body", name, "")
+        Fault(name, f"{name} is in the query string: with a JSON body, put options in the body", name, "")
         for name, _ in query
     ]
     upload_id = values.pop("upload_id", None)
     if not isinstance(upload_id, str):
-        message = "upload_id is missing: wants the id that POST /uploads gave"
+        message = "upload_id is missing or not a string: expected the id returned by POST /uploads"
         faults.append(Fault("upload_id", message, repr(upload_id)[:100], "a string"))
         upload_id = ""
     return Body(file, read_options(Options, values, faults), upload_id)
 
 
-def measure(file: BinaryIO) -> tuple[int, str]:
-    """Size in bytes and SHA-256."""
+def size_and_sha256(file: BinaryIO) -> tuple[int, str]:
+    """Size in bytes and SHA-256 of the whole file."""
     file.seek(0)
     digest = hashlib.sha256()
     while chunk := file.read(2**20):

@@ -2,7 +2,7 @@
 
 
 def matches(if_none_match: str | None, etag: str) -> bool:
-    """Whether the `If-None-Match` of a request names this `ETag`."""
+    """Whether an `If-None-Match` header matches this `ETag`."""
     if if_none_match is None:
         return False
     return if_none_match.strip() == "*" or etag in (

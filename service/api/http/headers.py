@@ -1,4 +1,4 @@
-"""What every answer tells a browser: take it for nothing but what it says it is, and show it in no frame."""
+"""Security headers of every response: no MIME sniffing, no framing, no cross-origin use."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -7,7 +7,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # For answers that are data. A page that loads anything says so in a policy of its own.
+    # For data; HTML pages set their own policy.
     "Content-Security-Policy": (
         "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
@@ -15,7 +15,7 @@ HEADERS = {
 
 
 class SecurityHeadersMiddleware:
-    """ASGI middleware, around everything: adds those of the headers that an answer does not set itself."""
+    """ASGI middleware that adds the security headers a response does not set itself."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

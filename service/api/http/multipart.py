@@ -1,5 +1,7 @@
-"""Forms with files, in one temporary file however many files there are, so that a form of a thousand small
-files takes neither their size in memory nor as many open files."""
+"""Multipart forms whose files share one temporary file.
+
+A form with a thousand small files then needs neither their size in memory nor a thousand open files.
+"""
 
 import io
 from typing import Any, BinaryIO
@@ -10,23 +12,25 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 MAX_FIELDS = 32
-MAX_FIELD = 65_536  # bytes
-CHARSETS = {
-    b"utf-8",
-    b"utf8",
-}  # Python has some that take seconds over a field, and some that are none for text
+MAX_FIELD_BYTES = 65_536
+# Other Python codecs may take seconds to decode a field, or are not text codecs at all.
+CHARSETS = {b"utf-8", b"utf8"}
 
 
 async def read_form(request: Request, files: BinaryIO, max_files: int) -> FormData:
-    """The form; the contents of its files lie one after the other in `files`.
+    """Parse the form, storing the contents of its files one after another in `files`.
 
     Raises MultiPartException.
     """
-    _, told = parse_options_header(request.headers["content-type"])
-    if told.get(b"charset", b"utf-8").lower() not in CHARSETS:
-        raise MultiPartException("The charset of the form is not UTF-8.")
+    _, parameters = parse_options_header(request.headers["content-type"])
+    if parameters.get(b"charset", b"utf-8").lower() not in CHARSETS:
+        raise MultiPartException("The charset of the form must be UTF-8.")
     parser = _Parser(
-        request.headers, request.stream(), max_files=max_files, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD
+        request.headers,
+        request.stream(),
+        max_files=max_files,
+        max_fields=MAX_FIELDS,
+        max_part_size=MAX_FIELD_BYTES,
     )
     parser.files = files
     return await parser.parse()
@@ -40,16 +44,16 @@ class _Parser(MultiPartParser):
         file = self._current_part.file
         if isinstance(file, UploadFile):
             file.file.close()
-            file.file = _Section(self.files)  # type: ignore[assignment]  # a RawIOBase reads and seeks as well
+            file.file = _Section(self.files)  # type: ignore[assignment]  # RawIOBase supports all that is used
 
 
 class _Section(io.RawIOBase):
-    """A part of a file; it is written first, at the end of what is there, and read afterwards."""
+    """A section of a shared file: appended to it once, then read back."""
 
     def __init__(self, whole: BinaryIO) -> None:
         self.whole = whole
-        self.start = -1  # of the context before this one, not all may be written yet
-        self.size = self.place = 0
+        self.start = -1  # set by the first write, once the preceding parts are complete
+        self.size = self.position = 0
 
     def write(self, data: Any) -> int:
         end = self.whole.seek(0, io.SEEK_END)
@@ -60,15 +64,15 @@ class _Section(io.RawIOBase):
         return written
 
     def readinto(self, buffer: Any) -> int:
-        self.whole.seek(self.start + self.place)
-        found = self.whole.read(min(len(buffer), self.size - self.place))
-        buffer[: len(found)] = found
-        self.place += len(found)
-        return len(found)
+        self.whole.seek(self.start + self.position)
+        data = self.whole.read(min(len(buffer), self.size - self.position))
+        buffer[: len(data)] = data
+        self.position += len(data)
+        return len(data)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self.place = {io.SEEK_SET: 0, io.SEEK_CUR: self.place, io.SEEK_END: self.size}[whence] + offset
-        return self.place
+        self.position = {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}[whence] + offset
+        return self.position
 
     def readable(self) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""Every error answer: application/problem+json (RFC 9457), with a code that programs can rely on."""
+"""Error responses as application/problem+json (RFC 9457), each with a stable machine-readable code."""
 
 import errno
 import logging
@@ -22,49 +22,49 @@ from service.core.trace import current_trace
 
 log = logging.getLogger(__name__)
 
-# code: (status, title). The title never changes; the detail speaks of this one request.
+# code: (status, title). The title is fixed; the detail describes the individual request.
 CODES: dict[str, tuple[int, str]] = {
-    "bad_request": (400, "The request could not be read"),
-    "unauthorized": (401, "The request needs a key"),
-    "foreign_page": (403, "A page of somebody else sent the request"),
-    "not_found": (404, "There is no such thing"),
-    "method_not_allowed": (405, "This address does not take that method"),
-    "too_slow": (408, "The request took too long to arrive"),
-    "job_not_done": (409, "The job has not ended yet"),
-    "job_has_no_result": (409, "The job ended without a result"),
-    "upload_missing": (409, "Nothing has been uploaded yet"),
-    "idempotency_in_flight": (409, "The first request with this idempotency key is still being worked on"),
-    "job_expired": (410, "The job's files have been deleted"),
-    "result_lost": (410, "The file is gone or damaged: send the sequence again"),
-    "too_large": (413, "The upload is too large"),
-    "unsupported_media": (415, "The upload is not a point cloud sequence"),
-    "range_not_satisfiable": (416, "The file has no such part"),
-    "wrong_host": (421, "The request is meant for another host"),
-    "idempotency_key_reused": (422, "The idempotency key was used for another request"),
-    "invalid_sequence": (422, "The sequence has faults"),
-    "invalid_options": (422, "The options have faults"),
-    "invalid_request": (422, "The request has faults"),
-    "unknown_model": (422, "There is no such model"),
-    "unsupported_input": (422, "The model does not read such a sequence"),
-    "rate_limited": (429, "The key has made too many requests"),
-    "too_many_streams": (429, "The key has too many answers open"),
-    "too_many_uploads": (429, "The key has too many uploads that have not expired"),
-    "too_many_jobs": (429, "The key has too many open jobs"),
-    "headers_too_large": (431, "The headers of the request are too much"),
-    "internal_error": (500, "Something broke on our side"),
-    "no_model": (503, "No worker has announced a model yet"),
-    "too_many_connections": (503, "Too many connections are open already"),
-    "no_room": (503, "The server has no room for the upload just now"),
-    "queue_full": (503, "Too many jobs wait already"),
-    "queue_unavailable": (503, "The job queue does not answer"),
-    "storage_unavailable": (503, "The object store does not answer"),
+    "bad_request": (400, "Malformed request"),
+    "unauthorized": (401, "Authentication required"),
+    "foreign_page": (403, "Cross-origin request refused"),
+    "not_found": (404, "Not found"),
+    "method_not_allowed": (405, "Method not allowed"),
+    "too_slow": (408, "Request timeout"),
+    "job_not_done": (409, "Job has not finished yet"),
+    "job_has_no_result": (409, "Job ended without a result"),
+    "upload_missing": (409, "No file uploaded yet"),
+    "idempotency_in_flight": (409, "A request with this idempotency key is still in progress"),
+    "job_expired": (410, "Job files have been deleted"),
+    "result_lost": (410, "Result file is missing or corrupted: submit the sequence again"),
+    "too_large": (413, "Upload too large"),
+    "unsupported_media": (415, "Unsupported file or content type"),
+    "range_not_satisfiable": (416, "Range not satisfiable"),
+    "wrong_host": (421, "Unexpected Host header"),
+    "idempotency_key_reused": (422, "Idempotency key already used for a different request"),
+    "invalid_sequence": (422, "Invalid point cloud sequence"),
+    "invalid_options": (422, "Invalid options"),
+    "invalid_request": (422, "Invalid request"),
+    "unknown_model": (422, "Unknown model"),
+    "unsupported_input": (422, "Sequence not supported by the model"),
+    "rate_limited": (429, "Rate limit exceeded"),
+    "too_many_streams": (429, "Too many open responses for this key"),
+    "too_many_uploads": (429, "Too many pending uploads for this key"),
+    "too_many_jobs": (429, "Too many open jobs for this key"),
+    "headers_too_large": (431, "Request headers too large"),
+    "internal_error": (500, "Internal server error"),
+    "no_model": (503, "No model available: no worker has registered yet"),
+    "too_many_connections": (503, "Too many connections"),
+    "no_room": (503, "Server has no space left for the upload: try again later"),
+    "queue_full": (503, "Job queue is full"),
+    "queue_unavailable": (503, "Job queue unavailable"),
+    "storage_unavailable": (503, "Object store unavailable"),
 }
 REF = "#/components/schemas/{model}"
 BY_STATUS = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
 
 class FaultDetails(BaseModel):
-    """One thing that is wrong: where, what was found, what is wanted."""
+    """A single error: the field or array, what was found and what was expected."""
 
     key: str
     message: str
@@ -73,7 +73,7 @@ class FaultDetails(BaseModel):
 
 
 class ProblemDetails(BaseModel):
-    """The body of every error answer."""
+    """Body of every error response."""
 
     type: str = "about:blank"
     title: str
@@ -82,11 +82,11 @@ class ProblemDetails(BaseModel):
     code: str
     errors: list[FaultDetails] = []
     job_id: str | None = None
-    trace_id: Annotated[str | None, Field(description="What our logs call this request.")] = None
+    trace_id: Annotated[str | None, Field(description="Trace id of the request in the server logs.")] = None
 
 
-class Problem(Exception):  # noqa: N818  # the field's word for it, RFC 9457
-    """An answer that is not a success; raise it anywhere below a route."""
+class Problem(Exception):  # noqa: N818  # the term of RFC 9457
+    """An error response; raise it anywhere below a route."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class Problem(Exception):  # noqa: N818  # the field's word for it, RFC 9457
 
 
 def responses(*codes: str) -> dict[int | str, dict[str, Any]]:
-    """The `responses=` of a route that may answer with these codes."""
+    """The `responses=` argument of a route that can return these error codes."""
     out: dict[int | str, dict[str, Any]] = {}
     for code in codes:
         status, title = CODES[code]
@@ -137,14 +137,14 @@ def responses(*codes: str) -> dict[int | str, dict[str, Any]]:
 
 
 def keyed_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
-    """The same for a route that asks for a key, which is looked up in Redis."""
+    """Like `responses`, for a route that authenticates its caller."""
     return responses("unauthorized", "rate_limited", "queue_unavailable", *codes)
 
 
-def answer(problem: Problem) -> JSONResponse:
+def problem_response(problem: Problem) -> JSONResponse:
     headers = problem.headers
     if problem.status in (408, 413):
-        headers = {**headers, "Connection": "close"}  # or the server would read the rest of the body
+        headers = {**headers, "Connection": "close"}  # otherwise the server would read the rest of the body
     if problem.status == 503:
         headers = {"Retry-After": "5", **headers}
     trace = current_trace()
@@ -158,19 +158,19 @@ def answer(problem: Problem) -> JSONResponse:
 
 
 async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request that comes to no route."""
+    """Send an error response from a middleware."""
     scope.setdefault("state", {})["problem"] = problem.details.code  # for the log and the metrics
-    await answer(problem)(scope, receive, send)
+    await problem_response(problem)(scope, receive, send)
 
 
 def install(app: FastAPI) -> None:
-    """Answer every expected exception with a problem document; the access log handles the others."""
+    """Register handlers that turn expected exceptions into problems; AccessLogMiddleware handles the rest."""
 
     def handle(kind: type[Exception], translate: Any) -> None:
         def handler(request: Request, error: Exception) -> JSONResponse:
             problem: Problem = translate(error)
             request.state.problem = problem.details.code  # for the log and the metrics
-            return answer(problem)
+            return problem_response(problem)
 
         app.add_exception_handler(kind, handler)
 
@@ -182,10 +182,10 @@ def install(app: FastAPI) -> None:
         return Problem(code, detail, headers=error.headers)
 
     def from_method(request: Request, _error: Exception) -> JSONResponse:
-        # Starlette names the methods of one route only, where several share the address.
+        # Starlette lists the methods of one route only, even if several share the path.
         request.state.problem = "method_not_allowed"
         allowed = {"Allow": ", ".join(_methods(app, request.url.path))}
-        return answer(Problem("method_not_allowed", headers=allowed))
+        return problem_response(Problem("method_not_allowed", headers=allowed))
 
     def from_validation(error: RequestValidationError) -> Problem:
         faults = [
@@ -224,7 +224,7 @@ def install(app: FastAPI) -> None:
 
 
 def _methods(app: FastAPI, path: str) -> list[str]:
-    """What the address takes, by the document."""
+    """Methods allowed for a path according to the OpenAPI document."""
     for template, operations in app.openapi()["paths"].items():
         if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path):
             return sorted(name.upper() for name in operations)

@@ -1,6 +1,6 @@
-"""The server's end of a connection: nobody holds one by sending or taking next to nothing.
+"""HTTP protocol with timeouts for slow clients.
 
-uvicorn waits for ever for the headers of a request, and for a client to take its answer.
+uvicorn itself waits indefinitely for request headers and for clients that do not read the response.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from service.api.http.headers import HEADERS
-from service.api.http.problems import Problem, answer
+from service.api.http.problems import Problem, problem_response
 from service.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,19 +19,19 @@ else:
     from uvicorn.protocols.http.auto import AutoHTTPProtocol as Protocol
 
 log = logging.getLogger(__name__)
-# Else the kernel takes megabytes at a time, and nothing is seen of who takes them slowly but steadily.
-UNSENT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-UNSENT_BYTES = 2**16
-TOLD_EVERY = 10.0  # seconds, of a flood
+# Without this limit the kernel buffers megabytes, and a client that reads slowly but steadily looks stalled.
+NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+NOTSENT_BYTES = 2**16
+WARNING_INTERVAL = 10.0  # seconds between warnings about too many connections
 
 
 class HardenedHTTPProtocol(Protocol):
-    """uvicorn's protocol with deadlines and a limit of connections, both from the settings."""
+    """uvicorn's protocol with timeouts and a connection limit, both from the settings."""
 
-    _told = -TOLD_EVERY
-    _deadline: asyncio.TimerHandle | None = None  # for the headers of the next request
-    _stall: asyncio.TimerHandle | None = None  # for the other end to take an answer
-    _begun = False  # a part of the next request is here
+    _warned_at = -WARNING_INTERVAL
+    _header_timer: asyncio.TimerHandle | None = None  # until the headers of the next request are complete
+    _write_timer: asyncio.TimerHandle | None = None  # until the client has read enough of the response
+    _request_begun = False  # some bytes of the next request have arrived
 
     @property
     def _settings(self) -> Settings:
@@ -40,86 +40,86 @@ class HardenedHTTPProtocol(Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if UNSENT is not None:
-            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, UNSENT, UNSENT_BYTES)
-        most = self._settings.max_connections
-        if len(self.connections) <= most:
-            self._watch()
+        if NOTSENT_LOWAT is not None:
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, NOTSENT_LOWAT, NOTSENT_BYTES)
+        limit = self._settings.max_connections
+        if len(self.connections) <= limit:
+            self._update_header_timer()
             return
-        if time.monotonic() - HardenedHTTPProtocol._told > TOLD_EVERY:
-            HardenedHTTPProtocol._told = time.monotonic()
-            log.warning("more than %d connections at once: the others are turned away", most)
-        self._end(Problem("too_many_connections"))
+        if time.monotonic() - HardenedHTTPProtocol._warned_at > WARNING_INTERVAL:
+            HardenedHTTPProtocol._warned_at = time.monotonic()
+            log.warning("limit of %d connections reached, refusing new ones", limit)
+        self._close_with(Problem("too_many_connections"))
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        self._begun = True
-        self._watch()
+        self._request_begun = True
+        self._update_header_timer()
 
     def on_response_complete(self) -> None:
-        self._begun = False
+        self._request_begun = False
         super().on_response_complete()
-        self._watch()
+        self._update_header_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        _cancel(self._deadline)
-        _cancel(self._stall)
+        _cancel(self._header_timer)
+        _cancel(self._write_timer)
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._expect_taken()
+        self._start_write_timer()
 
     def resume_writing(self) -> None:
         if not self.transport.is_closing():
-            _cancel(self._stall)
+            _cancel(self._write_timer)
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        self._end(Problem("bad_request", msg))
+        self._close_with(Problem("bad_request", msg))
 
-    def _watch(self) -> None:
-        """Have a deadline while a request is waited for, and none while one is worked on."""
+    def _update_header_timer(self) -> None:
+        """Run the timer while waiting for a request, and stop it while one is processed."""
         if self.transport.is_closing():
-            self._expect_taken()
+            self._start_write_timer()
         elif self.cycle is not None and not self.cycle.response_complete:
-            _cancel(self._deadline)
-            self._deadline = None
-        elif self._deadline is None:
-            self._deadline = self.loop.call_later(self._settings.header_seconds, self._too_late)
+            _cancel(self._header_timer)
+            self._header_timer = None
+        elif self._header_timer is None:
+            self._header_timer = self.loop.call_later(self._settings.header_seconds, self._on_header_timeout)
 
-    def _too_late(self) -> None:
-        told = f"The headers were not complete after {self._settings.header_seconds:g} s"
-        self._end(Problem("too_slow", told) if self._begun else None)
+    def _on_header_timeout(self) -> None:
+        detail = f"The request headers were not complete after {self._settings.header_seconds:g} s"
+        self._close_with(Problem("too_slow", detail) if self._request_begun else None)
 
-    def _end(self, problem: Problem | None) -> None:
-        """Close the connection, with an answer where one is due; cut it where that is not taken."""
-        under_way = (
+    def _close_with(self, problem: Problem | None) -> None:
+        """Close the connection after sending an error response, unless another response has started."""
+        responding = (
             self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
         )
-        if problem is not None and not under_way and not self.transport.is_closing():
-            self.transport.write(_raw(problem))
-        self.transport.close()  # once what was written is taken
-        self._expect_taken()
+        if problem is not None and not responding and not self.transport.is_closing():
+            self.transport.write(_raw_response(problem))
+        self.transport.close()  # after the write buffer is flushed
+        self._start_write_timer()
 
-    def _expect_taken(self) -> None:
-        """Cut the connection if the other end takes too little of what is written."""
-        seconds, left = self._settings.stall_seconds, self.transport.get_write_buffer_size()
-        _cancel(self._stall)
-        self._stall = self.loop.call_later(
-            seconds, self._look_taken, left - self._settings.min_rate * seconds
+    def _start_write_timer(self) -> None:
+        """Abort the connection unless the client reads at least `min_rate` bytes per second."""
+        seconds, buffered = self._settings.stall_seconds, self.transport.get_write_buffer_size()
+        _cancel(self._write_timer)
+        self._write_timer = self.loop.call_later(
+            seconds, self._check_write_progress, buffered - self._settings.min_rate * seconds
         )
 
-    def _look_taken(self, most: float) -> None:
-        if self.transport.get_write_buffer_size() > most:
+    def _check_write_progress(self, max_buffered: float) -> None:
+        if self.transport.get_write_buffer_size() > max_buffered:
             self.transport.abort()
         else:
-            self._expect_taken()
+            self._start_write_timer()
 
 
-def _raw(problem: Problem) -> bytes:
-    """An answer to what never became a request."""
-    response = answer(problem)
+def _raw_response(problem: Problem) -> bytes:
+    """An HTTP/1.1 error response for input that could not be parsed as a request."""
+    response = problem_response(problem)
     response.headers.update(HEADERS | {"Connection": "close"})
     fields = b"".join(name + b": " + value + b"\r\n" for name, value in response.raw_headers)
     return b"HTTP/1.1 %d \r\n%s\r\n%s" % (response.status_code, fields, response.body)

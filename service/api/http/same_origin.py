@@ -1,7 +1,7 @@
-"""Where no key is asked for, a browser on this machine could be used by any page that it shows.
+"""Protection against malicious web pages when the gateway runs without keys.
 
-A page can post to any address, loopback too, and under a name of its own that leads to 127.0.0.1 (DNS
-rebinding) it can read the answers as well. Keys make both harmless: no browser adds one by itself.
+A page can post to any address including loopback (CSRF), and with a domain that resolves to 127.0.0.1 it can
+also read the responses (DNS rebinding). With keys neither works, as browsers do not add them on their own.
 """
 
 from urllib.parse import urlsplit
@@ -12,11 +12,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.api.http.problems import Problem, refuse
 from service.core.settings import LOOPBACK
 
-READING = {"GET", "HEAD", "OPTIONS"}
+SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 
 class SameOriginMiddleware:
-    """ASGI middleware. `loopback`: the gateway is reached under the names of this machine only."""
+    """ASGI middleware that refuses cross-origin writes and, with `loopback`, non-loopback Host headers."""
 
     def __init__(self, app: ASGIApp, *, loopback: bool) -> None:
         self.app = app
@@ -31,17 +31,16 @@ class SameOriginMiddleware:
     def _problem(self, scope: Scope) -> Problem | None:
         headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
-        if self.loopback and _name(f"//{host}") not in LOOPBACK:
-            told = (
-                "Without keys the gateway is used as 127.0.0.1 or localhost: the request names another host"
-            )
-            return Problem("wrong_host", told)
-        if origin is not None and scope["method"] not in READING and origin.partition("://")[2] != host:
-            return Problem("foreign_page", "Without keys only the gateway's own pages may send this")
+        if self.loopback and _hostname(f"//{host}") not in LOOPBACK:
+            detail = "Without keys, the gateway accepts only 127.0.0.1, ::1 or localhost as the Host header"
+            return Problem("wrong_host", detail)
+        if origin is not None and scope["method"] not in SAFE_METHODS and origin.partition("://")[2] != host:
+            detail = "Without keys, only the gateway's own pages may send this request"
+            return Problem("foreign_page", detail)
         return None
 
 
-def _name(url: str) -> str | None:
+def _hostname(url: str) -> str | None:
     try:
         return urlsplit(url).hostname
     except ValueError:

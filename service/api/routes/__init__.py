@@ -1,1 +1,1 @@
-"""One file a group of addresses."""
+"""The API routes, one module per resource."""

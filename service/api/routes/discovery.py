@@ -1,4 +1,4 @@
-"""`GET /`: where things are; for a browser, the page."""
+"""`GET /`: a discovery document, or the web page for browsers."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel
 
 from service import VERSION
-from service.api.dependencies import PartsDep
+from service.api.dependencies import ContextDep
 from service.api.http.problems import responses
 from service.api.routes.page import page
 from service.core.jobs.formats import Format
@@ -22,7 +22,7 @@ class Limits(BaseModel):
 
 
 class Discovery(BaseModel):
-    """Addresses are relative to this one."""
+    """Links are relative to this URL."""
 
     name: str = "oflow"
     version: str
@@ -52,22 +52,22 @@ LINKS = {
 
 @router.get(
     "/",
-    summary="Where things are",
+    summary="Discovery document",
     response_model=Discovery,
     openapi_extra={"security": []},
     responses={
         200: {"content": {"text/html": {"schema": {"type": "string"}}}},
-        304: {"description": "The page is as it was at the `ETag` in `If-None-Match`"},
+        304: {"description": "The page has not changed since the `ETag` in `If-None-Match`"},
         **responses("invalid_request"),
     },
 )
 def discover(
-    context: PartsDep,
+    context: ContextDep,
     request: Request,
     response: Response,
     accept: Annotated[str, Header()] = "",
 ) -> object:
-    """A document of every address and limit; browsers, which ask for `text/html`, get the page."""
+    """All endpoints and limits of this service. Clients that accept `text/html` get the web page instead."""
     if "text/html" in accept and "application/json" not in accept:
         return page("index.html", request.headers)
     response.headers["Vary"] = "Accept"

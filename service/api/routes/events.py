@@ -1,4 +1,4 @@
-"""`/jobs/{id}/events`: what happens to a job, as it happens."""
+"""`/jobs/{id}/events`: state and progress changes of a job as server-sent events."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.concurrency import run_in_threadpool
 
-from service.api.dependencies import GatewayContext, JobDep, PartsDep
+from service.api.dependencies import ContextDep, GatewayContext, JobDep
 from service.api.http.problems import REF, Problem, keyed_responses
 from service.api.subscriptions import changed
 from service.core.jobs.events import ends
@@ -16,7 +16,7 @@ from service.core.jobs.record import Job
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 HEARTBEAT = 15.0  # seconds without an event
-LOOK_AGAIN = 5.0  # seconds, should a word of the change have been lost
+RECHECK_SECONDS = 5.0  # in case a notification was lost
 EXAMPLE = """\
 id: 7
 event: progress
@@ -29,13 +29,13 @@ DATA = {
     "contentMediaType": "application/json",
     "contentSchema": {"$ref": REF.format(model="JobEvent")},
 }
-EVENT = {  # the fields of each
+EVENT = {
     "type": "object",
     "required": ["id", "event", "data"],
     "properties": {"id": {"type": "string"}, "event": {"enum": ["state", "progress"]}, "data": DATA},
 }
 STREAM: dict[str, Any] = {
-    "description": "Events `state` and `progress`, whose data is a JobEvent. It ends with the job.",
+    "description": "Stream of `state` and `progress` events with JobEvent data. Closes when the job ends.",
     "content": {
         "text/event-stream": {"schema": EVENT, "example": EXAMPLE},
     },
@@ -44,28 +44,30 @@ STREAM: dict[str, Any] = {
 
 @router.get(
     "/{job_id}/events",
-    summary="Follow a job",
+    summary="Stream job events",
     response_class=Response,
     responses={
         200: STREAM,
-        204: {"description": "The job has ended, and its last event was seen: come no more"},
+        204: {"description": "The job has ended and its last event was received: do not reconnect"},
         **keyed_responses("not_found", "invalid_request", "too_many_streams"),
     },
 )
 async def follow_job(
     job: JobDep,
-    context: PartsDep,
+    context: ContextDep,
     last_event_id: Annotated[
-        int, Header(ge=0, le=2**53, description="Only events after this one; browsers send it by themselves.")
+        int,
+        Header(ge=0, le=2**53, description="Resume after this event; browsers send it when they reconnect."),
     ] = 0,
 ) -> Response:
-    """Server-sent events, from the first one on, of every change of state and progress. A heartbeat comes
-    every 15 seconds."""
+    """Server-sent events for every state and progress change, starting with the first. A heartbeat comment is
+    sent after 15 seconds without an event."""
     if not job.state.open and last_event_id >= job.version:
         return Response(status_code=204)
-    if not context.may_hold(job.owner):
-        told = f"The key has {context.settings.held_answers} answers open that wait for its jobs"
-        raise Problem("too_many_streams", told, headers={"Retry-After": str(int(HEARTBEAT))})
+    if not context.can_open_stream(job.owner):
+        limit = context.settings.held_answers
+        detail = f"The key has {limit} responses waiting for jobs, its maximum: close one or retry later"
+        raise Problem("too_many_streams", detail, headers={"Retry-After": str(int(HEARTBEAT))})
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(
         _events(context, job, last_event_id), headers=headers, media_type="text/event-stream"
@@ -82,10 +84,10 @@ async def _events(context: GatewayContext, job: Job, number: int) -> AsyncIterat
                 ended, silence = ends(data), 0.0
             if ended or context.subscriptions.closing:
                 return
-            if not await changed(event, LOOK_AGAIN):
-                silence += LOOK_AGAIN
-                now = await run_in_threadpool(context.jobs.get, job.id)
-                if now is None or (not now.state.open and now.version <= number):
+            if not await changed(event, RECHECK_SECONDS):
+                silence += RECHECK_SECONDS
+                current = await run_in_threadpool(context.jobs.get, job.id)
+                if current is None or (not current.state.open and current.version <= number):
                     return
             if silence >= HEARTBEAT:
                 yield KEEPALIVE_COMMENT

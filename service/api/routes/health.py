@@ -1,4 +1,4 @@
-"""Probes: they need no key."""
+"""Health probes and metrics; none of them requires a key."""
 
 import asyncio
 import time
@@ -10,10 +10,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from service.api.dependencies import GatewayContext, PartsDep
+from service.api.dependencies import ContextDep, GatewayContext
 
 router = APIRouter(tags=["health"])
-KEPT_SECONDS = 0.2
+CACHE_SECONDS = 0.2
 NO_KEY: dict[str, Any] = {"security": []}
 
 
@@ -22,7 +22,7 @@ class Alive(BaseModel):
 
 
 class Ready(BaseModel):
-    """Each part is "ok" or says what is wrong with it."""
+    """Status of each dependency: "ok" or a description of the failure."""
 
     redis: str
     object_store: str
@@ -32,25 +32,26 @@ class Ready(BaseModel):
 class Readiness:
     """Checks the dependencies once for all concurrent callers.
 
-    Anyone may ask, without a key; a dependency that hangs would otherwise hold one thread per caller."""
+    The probe needs no key, and a dependency that hangs would otherwise occupy one thread per caller.
+    """
 
     def __init__(self) -> None:
-        self._asking = asyncio.Lock()
-        self._found: tuple[float, Ready] | None = None  # when, what
+        self._lock = asyncio.Lock()
+        self._cached: tuple[float, Ready] | None = None  # time of the check, result
 
-    async def of(self, context: GatewayContext) -> Ready:
-        async with self._asking:
-            if self._found is None or time.monotonic() - self._found[0] > KEPT_SECONDS:
-                found = await run_in_threadpool(_ask, context)
-                self._found = time.monotonic(), found
-            return self._found[1]
+    async def check(self, context: GatewayContext) -> Ready:
+        async with self._lock:
+            if self._cached is None or time.monotonic() - self._cached[0] > CACHE_SECONDS:
+                result = await run_in_threadpool(_check_all, context)
+                self._cached = time.monotonic(), result
+            return self._cached[1]
 
 
-def _ask(context: GatewayContext) -> Ready:
+def _check_all(context: GatewayContext) -> Ready:
     def check(probe: Callable[[], object]) -> str:
         try:
-            return "ok" if probe() is not False else "no worker with a loaded model is alive"
-        except Exception as error:  # a probe reports every failure, whatever its kind
+            return "ok" if probe() is not False else "no live worker with a loaded model"
+        except Exception as error:  # any failure means not ready
             return type(error).__name__
 
     return Ready(
@@ -60,34 +61,34 @@ def _ask(context: GatewayContext) -> Ready:
     )
 
 
-@router.get("/livez", summary="The process answers", openapi_extra=NO_KEY)
+@router.get("/livez", summary="Liveness probe", openapi_extra=NO_KEY)
 def alive() -> Alive:
     return Alive()
 
 
 @router.get(
     "/readyz",
-    summary="Jobs can be taken and will be run",
+    summary="Readiness probe",
     openapi_extra=NO_KEY,
-    responses={503: {"model": Ready, "description": "A part is not ready; the body says which"}},
+    responses={503: {"model": Ready, "description": "A dependency is not ready; see the body"}},
 )
-async def ready(request: Request, context: PartsDep, response: Response) -> Ready:
-    """Redis answers, the bucket is there, and a live worker has loaded its model."""
+async def ready(request: Request, context: ContextDep, response: Response) -> Ready:
+    """Checks that Redis responds, the bucket exists and a live worker has loaded its model."""
     readiness: Readiness = request.app.state.readiness
-    parts_ready = await readiness.of(context)
-    if set(parts_ready.model_dump().values()) != {"ok"}:
+    result = await readiness.check(context)
+    if set(result.model_dump().values()) != {"ok"}:
         response.status_code = 503
-    return parts_ready
+    return result
 
 
 @router.get(
     "/metrics",
-    summary="Numbers for Prometheus",
+    summary="Prometheus metrics",
     response_class=Response,
-    responses={200: {"description": "The text format", "content": {"text/plain": {}}}},
+    responses={200: {"description": "Prometheus text format", "content": {"text/plain": {}}}},
     openapi_extra=NO_KEY,
 )
 def metrics(request: Request) -> Response:
-    """`oflow_http_…` and `process_…` are this gateway's; the others are the whole service's, from Redis."""
+    """`oflow_http_…` and `process_…` cover this process; all others cover the whole service."""
     registry: CollectorRegistry = request.app.state.metrics
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

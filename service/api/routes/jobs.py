@@ -1,4 +1,4 @@
-"""`/jobs`: the caller's jobs, one of them, and its end."""
+"""`/jobs`: list, read, cancel and delete the caller's jobs."""
 
 import re
 import time
@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Query, Response
 from starlette.concurrency import run_in_threadpool
 
 from service.api.background.retention import delete_files
-from service.api.dependencies import CallerDep, GatewayContext, JobDep, PartsDep, PlacedJobDep
+from service.api.dependencies import CallerDep, ContextDep, GatewayContext, JobAndPositionDep, JobDep
 from service.api.http.etags import matches
 from service.api.http.problems import keyed_responses
 from service.api.subscriptions import changed
@@ -18,71 +18,72 @@ from service.core.jobs.views import JobList, JobView, view
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 MAX_WAIT = 60  # seconds
 CURSOR = "^[0-9]{1,18}-[0-9a-f]{32}$"
-LOOK_AGAIN = 5.0  # seconds, should a word of the change have been lost
-SCANNED = 1000  # records looked at for one page, so that a rare state does not take for ever
+RECHECK_SECONDS = 5.0  # in case a notification was lost
+MAX_SCANNED = 1000  # records read per page, which bounds the time to filter by a rare state
 WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", re.I | re.ASCII)
 
 
 @router.get(
     "",
-    summary="The caller's jobs, newest first",
+    summary="List jobs, newest first",
     response_model_exclude_none=True,
     responses=keyed_responses("invalid_request"),
 )
 def list_jobs(
-    context: PartsDep,
+    context: ContextDep,
     caller: CallerDep,
     response: Response,
-    state: Annotated[State | None, Query(description="Only jobs in this state.")] = None,
-    limit: Annotated[int, Query(ge=1, le=100, description="Jobs on a page, at most.")] = 20,
+    state: Annotated[State | None, Query(description="Return only jobs in this state.")] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="Maximum number of jobs per page.")] = 20,
     cursor: Annotated[
-        str | None, Query(pattern=CURSOR, description="`next_cursor` of the page before.")
+        str | None, Query(pattern=CURSOR, description="`next_cursor` of the previous page.")
     ] = None,
 ) -> JobList:
-    """There are more where `next_cursor` is given, even if a page is short or empty: with `state`, at most
-    1000 jobs are looked through for one page."""
+    """The caller's jobs. If `next_cursor` is present there may be more, even after a short or empty page: a
+    request with `state` scans at most 1000 jobs."""
     page: list[JobView] = []
-    here = None
-    found = context.jobs.newest(caller.id, _place(cursor), count=limit if state is None else 100)
-    for number, (place, job) in enumerate(found, 1):
-        if len(page) == limit or number > SCANNED:
+    last = None
+    found = context.jobs.newest(caller.id, _parse_cursor(cursor), count=limit if state is None else 100)
+    for number, (position, job) in enumerate(found, 1):
+        if len(page) == limit or number > MAX_SCANNED:
             break
-        here = (place, job.id)
+        last = (position, job.id)
         if state in (None, job.state):
             page.append(view(job, context.jobs.queue_position(job)))
     else:
-        here = None  # that was all
-    following = f"{here[0]}-{here[1]}" if here else None
-    if following:
-        query = f"cursor={following}&limit={limit}" + (f"&state={state}" if state else "")
+        last = None  # no more jobs
+    next_cursor = f"{last[0]}-{last[1]}" if last else None
+    if next_cursor:
+        query = f"cursor={next_cursor}&limit={limit}" + (f"&state={state}" if state else "")
         response.headers["Link"] = f'</jobs?{query}>; rel="next"'
-    return JobList(jobs=page, next_cursor=following)
+    return JobList(jobs=page, next_cursor=next_cursor)
 
 
 @router.get(
     "/{job_id}",
-    summary="The state of a job",
+    summary="Get a job",
     response_model_exclude_none=True,
     responses={
-        304: {"description": "The job is as it was at the `ETag` in `If-None-Match`"},
+        304: {"description": "The job has not changed since the `ETag` in `If-None-Match`"},
         **keyed_responses("not_found", "invalid_request"),
     },
 )
 async def read_job(
-    placed: PlacedJobDep,
-    context: PartsDep,
+    job_and_position: JobAndPositionDep,
+    context: ContextDep,
     response: Response,
     prefer: Annotated[
         str | None,
-        Header(description="`wait=N`: answer when the job has ended, after N seconds (60) at the latest."),
+        Header(description="`wait=N`: respond when the job ends, or after N seconds (at most 60)."),
     ] = None,
-    if_none_match: Annotated[str | None, Header(description="The `ETag` of an earlier answer.")] = None,
+    if_none_match: Annotated[str | None, Header(description="`ETag` of an earlier response.")] = None,
 ) -> JobView:
-    """Poll this until `state` is `succeeded`, `failed` or `canceled`, or wait. `Retry-After` says when."""
-    job, position = placed
-    wanted = WAIT.search(prefer or "")
-    if wanted and context.may_hold(job.owner):  # else it is answered at once
-        seconds = min(int(wanted[1]), MAX_WAIT)
+    """State, progress and result of a job. Poll at the interval given by `Retry-After`, or send
+    `Prefer: wait=N`, until `state` is `succeeded`, `failed` or `canceled`."""
+    job, position = job_and_position
+    wait = WAIT.search(prefer or "")
+    if wait and context.can_open_stream(job.owner):  # otherwise respond immediately
+        seconds = min(int(wait[1]), MAX_WAIT)
         response.headers["Preference-Applied"] = f"wait={seconds}"
         job = await _wait(context, job, seconds)
         position = await run_in_threadpool(context.jobs.queue_position, job)
@@ -102,9 +103,9 @@ async def read_job(
     response_model_exclude_none=True,
     responses=keyed_responses("not_found", "invalid_request", "storage_unavailable"),
 )
-def delete_job(job: JobDep, context: PartsDep) -> JobView:
-    """An open job is `canceled` from now on; its worker stops within seconds. An ended one is `expired`, and
-    its input and results are gone."""
+def delete_job(job: JobDep, context: ContextDep) -> JobView:
+    """Cancels an open job; its worker stops within seconds. For an ended job, deletes its input and results
+    and sets its state to `expired`."""
     canceled = context.jobs.cancel(job.id)
     if canceled is not None:
         return view(canceled)
@@ -113,21 +114,21 @@ def delete_job(job: JobDep, context: PartsDep) -> JobView:
 
 
 async def _wait(context: GatewayContext, job: Job, seconds: float) -> Job:
-    """The job once it has ended, or as it is after so many seconds."""
+    """Wait until the job ends or the time is up, and return its latest state."""
     end = time.monotonic() + seconds
     with context.subscriptions.subscribe(job.id, job.owner) as event:
         while True:
-            now = await run_in_threadpool(context.jobs.get, job.id)
-            job = now or job
-            left = end - time.monotonic()
-            if not job.state.open or left <= 0 or context.subscriptions.closing:
+            current = await run_in_threadpool(context.jobs.get, job.id)
+            job = current or job
+            remaining = end - time.monotonic()
+            if not job.state.open or remaining <= 0 or context.subscriptions.closing:
                 return job
-            await changed(event, min(left, LOOK_AGAIN))
+            await changed(event, min(remaining, RECHECK_SECONDS))
 
 
-def _place(cursor: str | None) -> tuple[int, str] | None:
-    """Microseconds since 1970 and id of the last job that was looked at."""
+def _parse_cursor(cursor: str | None) -> tuple[int, str] | None:
+    """Creation time in microseconds since the epoch and id of the last job scanned."""
     if cursor is None:
         return None
-    place, _, job_id = cursor.partition("-")
-    return int(place), job_id
+    position, _, job_id = cursor.partition("-")
+    return int(position), job_id

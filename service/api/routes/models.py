@@ -1,8 +1,8 @@
-"""`GET /models`: what a job can ask for."""
+"""`GET /models`: the available models."""
 
 from fastapi import APIRouter
 
-from service.api.dependencies import CallerDep, PartsDep
+from service.api.dependencies import CallerDep, ContextDep
 from service.api.http.problems import keyed_responses
 from service.core.registry import ModelInfo
 
@@ -14,9 +14,9 @@ class ModelView(ModelInfo):
     default: bool
 
 
-@router.get("/models", summary="The models there are", responses=keyed_responses())
-def list_models(context: PartsDep, _caller: CallerDep) -> list[ModelView]:
-    """Name, task, the input each one reads, the hash of its checkpoint, and how many workers hold it now."""
+@router.get("/models", summary="List models", responses=keyed_responses())
+def list_models(context: ContextDep, _caller: CallerDep) -> list[ModelView]:
+    """Name, task, expected input and checkpoint hash of each model, and its number of live workers."""
     workers = context.registry.workers()
     return [
         ModelView(

@@ -1,4 +1,4 @@
-"""What a browser shows: the page, the documentation, their files. None is in the OpenAPI document."""
+"""The web page, the API documentation and their assets; not part of the OpenAPI document."""
 
 import hashlib
 
@@ -11,38 +11,37 @@ from service.page import asset
 from service.page.samples import SAMPLES
 
 router = APIRouter(include_in_schema=False)
-# Scripts and styles from here alone, none of them inline; no frame, no form, no other host.
-_ONLY_US = (
+_SELF_ONLY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 POLICIES = {
-    "index.html": f"{_ONLY_US}; require-trusted-types-for 'script'; trusted-types 'none'",
-    "docs.html": _ONLY_US,  # Swagger UI sets innerHTML
+    "index.html": f"{_SELF_ONLY}; require-trusted-types-for 'script'; trusted-types 'none'",
+    "docs.html": _SELF_ONLY,  # Swagger UI sets innerHTML, which trusted types would block
 }
 
 
-def page(name: str, asked: Headers) -> Response:
-    """A file as the headers of the request ask for it, under its content security policy.
+def page(name: str, request_headers: Headers) -> Response:
+    """An asset with its content security policy, honouring `If-None-Match` and `Accept-Encoding`.
 
     Raises Problem `not_found`.
     """
     found = asset(name)
     if found is None:
-        raise Problem("not_found", f"There is no file {name[:64]!r}")
+        raise Problem("not_found", f"File {name[:64]!r} not found")
     headers = {
         "ETag": found.etag,
-        "Cache-Control": "no-cache",  # keep it, and ask each time whether it is the newest
+        "Cache-Control": "no-cache",  # cache, but revalidate before each use
         "Vary": "Accept, Accept-Encoding" if name == "index.html" else "Accept-Encoding",
     }
     if name in POLICIES:
         headers["Content-Security-Policy"] = POLICIES[name]
-    if matches(asked.get("if-none-match"), found.etag):
+    if matches(request_headers.get("if-none-match"), found.etag):
         return Response(status_code=304, headers=headers)
-    if found.packed is None or "gzip" not in asked.get("accept-encoding", ""):
+    if found.gzipped is None or "gzip" not in request_headers.get("accept-encoding", ""):
         return Response(found.body, headers=headers, media_type=found.media_type)
     headers |= {"Content-Encoding": "gzip", "ETag": f"W/{found.etag}"}
-    return Response(found.packed, headers=headers, media_type=found.media_type)
+    return Response(found.gzipped, headers=headers, media_type=found.media_type)
 
 
 @router.get("/docs")

@@ -1,11 +1,11 @@
-"""`POST /reconstruct`: take a sequence, answer with the job."""
+"""`POST /reconstruct`: submit a sequence for reconstruction."""
 
 from typing import Annotated, Any
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Header, Request, Response
 
-from service.api.dependencies import CallerDep, PartsDep
+from service.api.dependencies import CallerDep, ContextDep
 from service.api.http.body import receive
 from service.api.http.problems import REF, keyed_responses
 from service.api.submission import submit
@@ -14,14 +14,14 @@ from service.core.jobs.views import JobView, view
 
 router = APIRouter(tags=["jobs"])
 POLL_SECONDS = "1"
-AT_ONCE = CapacityLimiter(8)  # uploads that are looked into and stored: others keep their threads
+SUBMIT_LIMITER = CapacityLimiter(8)  # concurrent submissions; leaves threads for other requests
 
 
 def _request_body() -> dict[str, Any]:
-    """All three bodies, spelled out: the route reads the request by itself."""
+    """The three body formats for the OpenAPI document, since the route parses the request itself."""
     schema = Options.model_json_schema(ref_template=REF)
     options, rule = schema["properties"], {"not": schema["not"]}
-    sequence = {"type": "string", "format": "binary", "description": "The sequence: .npz, or .zip of frames."}
+    sequence = {"type": "string", "format": "binary", "description": "Sequence as .npz, or .zip of frames."}
     form = {"type": "object", "required": ["file"], "properties": {"file": sequence, **options}}
     upload_id = {"type": "string", "description": "From `POST /uploads`."}
     by_id = {
@@ -70,22 +70,22 @@ def _request_body() -> dict[str, Any]:
 async def reconstruct(
     request: Request,
     response: Response,
-    context: PartsDep,
+    context: ContextDep,
     caller: CallerDep,
     idempotency_key: Annotated[
         str | None,
         Header(
             min_length=1,
             max_length=255,
-            description="A word of your own for this request: sent again, it makes no second job.",
+            description="Client-generated key; repeating a request returns the original job.",
         ),
     ] = None,
 ) -> JobView:
-    """Send the file as the part `file` of a form with the options as fields; or bare with the options in the
-    query; or JSON with the id of an upload and the options. The answer comes at once; the job runs on a
-    worker and is read at `Location`."""
+    """Send a multipart form with the part `file` and the options as fields; or the raw file with the options
+    in the query string; or JSON with an upload id and the options. The response is immediate: the job runs on
+    a worker and can be followed at `Location`."""
     async with receive(request, context.limits) as body:
-        job = await to_thread.run_sync(submit, context, caller, body, idempotency_key, limiter=AT_ONCE)
+        job = await to_thread.run_sync(submit, context, caller, body, idempotency_key, limiter=SUBMIT_LIMITER)
     response.headers["Location"] = f"/jobs/{job.id}"
     response.headers["Retry-After"] = POLL_SECONDS
     return view(job)

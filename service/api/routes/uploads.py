@@ -1,20 +1,20 @@
-"""`POST /uploads`: a large file goes straight to the object store."""
+"""`POST /uploads`: presigned uploads of large files directly to the object store."""
 
 from datetime import datetime
 
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from service.api.dependencies import CallerDep, PartsDep
+from service.api.dependencies import CallerDep, ContextDep
 from service.api.http.problems import Problem, keyed_responses
 from service.api.uploads import TooManyUploads
 
 router = APIRouter(tags=["jobs"])
-AGAIN_SECONDS = "60"
+RETRY_SECONDS = "60"
 
 
 class UploadView(BaseModel):
-    """Post a form to `url`: first each of `fields`, then the file as the field `file`."""
+    """Post a form to `url` with all of `fields` first and then the file as the field `file`."""
 
     upload_id: str
     url: str
@@ -26,21 +26,21 @@ class UploadView(BaseModel):
 @router.post(
     "/uploads",
     status_code=201,
-    summary="Where to put a large sequence",
+    summary="Create an upload for a large sequence",
     responses=keyed_responses("too_many_uploads", "storage_unavailable"),
 )
-def create_upload(context: PartsDep, caller: CallerDep) -> UploadView:
-    """Then `POST /reconstruct` takes the JSON `{"upload_id": …}` with the options beside it, as often as you
-    like until the upload expires."""
+def create_upload(context: ContextDep, caller: CallerDep) -> UploadView:
+    """Returns a presigned form for the file. Afterwards send `{"upload_id": …}` with the options to
+    `POST /reconstruct`, any number of times until the upload expires."""
     settings = context.settings
-    most = None if caller.open_jobs is None else settings.open_uploads
+    limit = None if caller.open_jobs is None else settings.open_uploads
     try:
         upload, form = context.uploads.create(
-            caller.id, settings.upload_seconds, settings.max_upload_bytes, most
+            caller.id, settings.upload_seconds, settings.max_upload_bytes, limit
         )
     except TooManyUploads:
-        told = f"The key has {most} uploads that have not expired, which they do by themselves"
-        raise Problem("too_many_uploads", told, headers={"Retry-After": AGAIN_SECONDS}) from None
+        detail = f"The key has {limit} pending uploads, its maximum: retry after one has expired"
+        raise Problem("too_many_uploads", detail, headers={"Retry-After": RETRY_SECONDS}) from None
     return UploadView(
         upload_id=upload.id,
         url=form.url,

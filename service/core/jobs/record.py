@@ -1,4 +1,4 @@
-"""The record of a job: what is kept of it, and the states that it goes through."""
+"""The job record and the states of a job."""
 
 import secrets
 from datetime import UTC, datetime, timedelta
@@ -10,12 +10,12 @@ from pydantic import BaseModel, Field
 from service.core.jobs.formats import Format
 from service.core.jobs.options import Options
 
-OPEN_OWNER = "open"  # of every job where no keys are asked for
-Unit = Annotated[float, Field(ge=0, le=100)]
+OPEN_OWNER = "open"  # owner of all jobs when keys are disabled
+Percent = Annotated[float, Field(ge=0, le=100)]
 
 
 def new_id() -> str:
-    """An id that nobody can guess."""
+    """An unguessable id."""
     return secrets.token_hex(16)
 
 
@@ -34,12 +34,12 @@ class State(StrEnum):
 
 class Progress(BaseModel):
     stage: str
-    percent: Unit
+    percent: Percent
     eta_seconds: float | None = None
 
 
 class Input(BaseModel):
-    """What was uploaded. `points` is the number a frame, or the smallest and largest."""
+    """The uploaded sequence. `points` is the number per frame, or the smallest and largest number."""
 
     frames: int
     points: int | tuple[int, int]
@@ -62,7 +62,7 @@ class Mesh(BaseModel):
 
 
 class Fit(BaseModel):
-    """Distance from the input points to the mesh, per input frame, in the caller's units."""
+    """Distance from the input points to the mesh per input frame, in the units of the input."""
 
     mean: list[float]
     p95: list[float]
@@ -81,7 +81,7 @@ class JobError(BaseModel):
 
 
 class JobEvent(BaseModel):
-    """The `data:` of an event. `progress` events leave the state as it was."""
+    """The `data:` of an event. A `progress` event does not change the state."""
 
     state: State
     progress: Progress
@@ -92,13 +92,13 @@ class JobEvent(BaseModel):
 
 class Job(BaseModel):
     id: str
-    version: int = 1  # counts the changes; the number of the event that told of the last one
-    owner: str = OPEN_OWNER  # the id of a key
-    traceparent: str | None = None  # of the request that it came with
+    version: int = 1  # number of changes, and of the latest event
+    owner: str = OPEN_OWNER  # key id
+    traceparent: str | None = None  # of the request that created the job
     state: State = State.QUEUED
     progress: Progress = Progress(stage="queued", percent=0)
     attempt: int = 0
-    given_back: list[int] = []  # attempts that ended before the job did, and not by their worker's death
+    given_back: list[int] = []  # attempts returned by a worker that was stopping, not lost in a crash
     created_at: datetime
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -118,7 +118,7 @@ class Job(BaseModel):
         keep_seconds: int,
         **others: Any,
     ) -> Self:
-        """A queued job; `others` are the other fields that are known."""
+        """Create a queued job; `others` sets any further fields."""
         now = datetime.now(UTC)
         return cls(
             created_at=now,
@@ -144,5 +144,5 @@ class Job(BaseModel):
         return f"{self.files_prefix}input"
 
     def result_key(self, name: str) -> str:
-        """Each attempt writes under its own prefix, so that two workers never write one file."""
+        """Each attempt has its own prefix, so that two workers never write the same file."""
         return f"{self.files_prefix}attempt-{self.attempt}/{name}"

@@ -1,4 +1,4 @@
-"""Job records in Redis: the only truth about a job's state."""
+"""Job records in Redis, the single source of truth for a job's state."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,29 +13,29 @@ from service.core.jobs.events import JobEvents
 from service.core.jobs.record import Job, JobError, Progress, Result, State
 from service.core.transactions import DONE, Limit, Transactions
 
-KEPT_AFTER_EXPIRY = timedelta(days=7)  # the record, so that a late caller reads "expired" and not 404
-SENDING_SECONDS = 10  # that a gateway may take to put a recorded job on the queue
-INDEX_KEPT = timedelta(days=30)  # a list of jobs, after the last was added; longer than any record
+KEPT_AFTER_EXPIRY = timedelta(days=7)  # record lifetime, so that late callers see "expired" instead of 404
+ENQUEUE_SECONDS = 10  # time a gateway has to enqueue a recorded job
+INDEX_KEPT = timedelta(days=30)  # lifetime of an owner's index after its last job; longer than any record
 
-_Places = list[tuple[str, float]]  # members and scores of a sorted set
-
-
-class TooManyJobs(Exception):  # noqa: N818  # a refusal, not a fault
-    """No room for a job: `where` is "queue" or "owner", `most` how many it may hold."""
-
-    def __init__(self, where: str, most: int) -> None:
-        self.where, self.most = where, most
-        super().__init__(f"the {where} holds {most} open jobs already")
+_Scored = list[tuple[str, float]]  # members and scores of a sorted set
 
 
-class ReservationLost(Exception):  # noqa: N818  # another request may have the idempotency key by now
-    """A request took so long that its idempotency key is no longer its own."""
+class TooManyJobs(Exception):  # noqa: N818  # an expected refusal
+    """A limit on open jobs is reached. `where` is "queue" or "owner", `limit` the maximum."""
+
+    def __init__(self, where: str, limit: int) -> None:
+        self.where, self.limit = where, limit
+        super().__init__(f"the {where} already has {limit} open jobs")
+
+
+class ReservationLost(Exception):  # noqa: N818  # an expected refusal
+    """The request's idempotency key lapsed while it was processed; another request may own it by now."""
 
 
 class JobStore:
-    """Jobs by id. Every change is a compare-and-set: of two writers one wins, the other is told.
+    """Jobs by id. Every change is a compare-and-set, so of two concurrent writers one wins.
 
-    With each change go, in one transaction, its event, its counts, and what is still to be done about it.
+    Each change updates the job's events, counters and schedules in the same transaction.
     """
 
     def __init__(self, redis: Redis, prefix: str = "oflow") -> None:
@@ -44,12 +44,11 @@ class JobStore:
         self.events = JobEvents(redis, prefix)
         self.counters = Counters(redis, prefix)
         self._transactions = Transactions(redis)
-        self.expiry = f"{prefix}:expiry"  # job id → when its files go
-        self.unsent = f"{prefix}:unsent"  # job id → when it is to be put on the queue, if nobody has by then
-        self.leased = (
-            f"{prefix}:leased"  # job id → when it is to be queued anew, if its worker is silent by then
-        )
-        self.webhooks = f"{prefix}:webhooks"  # job id → when its webhook is to be tried next
+        # Schedules: job id → time at which
+        self.expiry = f"{prefix}:expiry"  # its files are deleted
+        self.unsent = f"{prefix}:unsent"  # it is enqueued, unless its gateway has done so
+        self.leased = f"{prefix}:leased"  # it is re-enqueued, unless its worker renews the lease
+        self.webhooks = f"{prefix}:webhooks"  # its webhook is sent
 
     def key(self, job_id: str) -> str:
         return f"{self.prefix}:job:{job_id}"
@@ -64,12 +63,12 @@ class JobStore:
         return f"{self.prefix}:jobs:{owner}"
 
     def create(
-        self, job: Job, *, most_waiting: int | None = None, most_open: int | None = None, reserved: str = ""
+        self, job: Job, *, max_waiting: int | None = None, max_open: int | None = None, reserved: str = ""
     ) -> None:
-        """Record a new job, to be put on the queue. Raises TooManyJobs and ReservationLost.
+        """Record a new job that is about to be enqueued. Raises TooManyJobs and ReservationLost.
 
-        `reserved` is the Redis key of an idempotency key: it lives as long as the job from now on. On a
-        RedisError nobody knows whether the job was recorded.
+        `reserved` is the Redis key of an idempotency reservation, which is extended to the job's lifetime.
+        After a RedisError it is unknown whether the job was recorded.
         """
         gone = job.expires_at + KEPT_AFTER_EXPIRY
         pipe = self.redis.pipeline()
@@ -79,38 +78,38 @@ class JobStore:
         pipe.zadd(self._index(job.owner), {job.id: _microseconds(job.created_at)})
         pipe.expire(self._index(job.owner), INDEX_KEPT)
         pipe.zadd(self.expiry, {job.id: job.expires_at.timestamp()})
-        pipe.zadd(self.unsent, {job.id: job.created_at.timestamp() + SENDING_SECONDS})
+        pipe.zadd(self.unsent, {job.id: job.created_at.timestamp() + ENQUEUE_SECONDS})
         if reserved:
             pipe.expireat(reserved, job.expires_at)
         self.events.append(pipe, None, job, gone)
         self.counters.created(pipe, job)
         expected = {self.key(job.id): ""} | ({reserved: job.id} if reserved else {})
-        result = self._apply_in_room(pipe, expected, job.model, job.owner, most_waiting, most_open)
-        # -1: the job is there already, since the answer to the first try was lost.
+        result = self._apply_within_limits(pipe, expected, job.model, job.owner, max_waiting, max_open)
+        # -1: an earlier try recorded the job, but its reply was lost.
         if result == -2:
             raise ReservationLost
 
     def require_room(
-        self, model: str, owner: str, most_waiting: int | None, most_open: int | None = None
+        self, model: str, owner: str, max_waiting: int | None, max_open: int | None = None
     ) -> None:
-        """Raise TooManyJobs where `create` would, before work is put into the job."""
-        self._apply_in_room(self.redis.pipeline(), {}, model, owner, most_waiting, most_open)
+        """Raise TooManyJobs if `create` would, before any work is done for the job."""
+        self._apply_within_limits(self.redis.pipeline(), {}, model, owner, max_waiting, max_open)
 
-    def _apply_in_room(
+    def _apply_within_limits(
         self,
         pipe: Pipeline,
         expected: dict[str, str],
         model: str,
         owner: str,
-        waiting: int | None,
-        opened: int | None,
+        max_waiting: int | None,
+        max_open: int | None,
     ) -> int:
-        """Run the commands of `pipe`, or raise TooManyJobs. The result is that of Transactions.apply."""
+        """Run the commands of `pipe` or raise TooManyJobs. Returns the result of `Transactions.apply`."""
         limits: dict[str, Limit] = {}
-        if opened is not None:
-            limits["owner"] = ("SCARD", self._open(owner), opened)
-        if waiting is not None:
-            limits["queue"] = ("ZCARD", self.waiting_key(model), waiting)
+        if max_open is not None:
+            limits["owner"] = ("SCARD", self._open(owner), max_open)
+        if max_waiting is not None:
+            limits["queue"] = ("ZCARD", self.waiting_key(model), max_waiting)
         result = self._transactions.apply(pipe, expected, list(limits.values()))
         if result > DONE:
             where = list(limits)[result - 1]
@@ -118,44 +117,44 @@ class JobStore:
         return result
 
     def sent(self, job_id: str) -> None:
-        """The job is on the queue."""
+        """Record that the job has been enqueued."""
         self.redis.zrem(self.unsent, job_id)
 
     def get(self, job_id: str) -> Job | None:
-        """The job as its caller sees it; past `expires_at` an ended job is expired."""
-        return _seen(self.redis.get(self.key(job_id)))
+        """The job as its caller sees it: an ended job past `expires_at` is expired."""
+        return _parse(self.redis.get(self.key(job_id)))
 
     def newest(self, owner: str, before: tuple[int, str] | None, count: int) -> Iterator[tuple[int, Job]]:
-        """Jobs of an owner, newest first, each with its place in the list; `count` are read at a time.
+        """Jobs of an owner, newest first, each with its position; reads `count` at a time.
 
-        `before`: only those after this place and id.
+        With `before`, starts after this position and id.
         """
         index = self._index(owner)
         last = before or (2**62, "")
         start = self.redis.zcount(index, f"({last[0]}", "+inf")
         gone = []
-        while found := cast(_Places, self.redis.zrevrange(index, start, start + count - 1, withscores=True)):
+        while found := cast(_Scored, self.redis.zrevrange(index, start, start + count - 1, withscores=True)):
             start += len(found)
             texts = self.redis.mget([self.key(name) for name, _ in found])
             for (name, score), text in zip(found, texts, strict=True):
-                here = (int(score), name)
-                job = _seen(text)
+                position = (int(score), name)
+                job = _parse(text)
                 if job is None:
                     gone.append(name)
-                elif here < last:  # new jobs move the rest back: some may come twice
-                    last = here
-                    yield here[0], job
+                elif position < last:  # new jobs shift the index, so some may be read twice
+                    last = position
+                    yield position[0], job
         if gone:
             self.redis.zrem(index, *gone)
 
     def queue_position(self, job: Job) -> int | None:
-        """Jobs of the same model that wait before this one; None once it has started."""
+        """Number of jobs ahead of this one in its model's queue; None once it has started."""
         if job.state is not State.QUEUED:
             return None
         return cast(int | None, self.redis.zrank(self.waiting_key(job.model), job.id))
 
     def waiting(self, model: str) -> tuple[int, float | None]:
-        """How many jobs wait for a model, and since when the first of them."""
+        """Number of jobs waiting for a model, and the time at which the oldest was created."""
         key = self.waiting_key(model)
         with self.redis.pipeline() as pipe:
             pipe.zcard(key)
@@ -164,9 +163,9 @@ class JobStore:
         return int(count), float(first[0][1]) if first else None
 
     def claim(self, job_id: str, max_attempts: int) -> Job | None:
-        """Start an attempt. None: the job is unknown, has ended, or ends now: it killed too many workers.
+        """Start an attempt and return the job, or None if it is unknown or has ended.
 
-        Attempts that were given back do not count.
+        A job that has killed `max_attempts` workers fails; attempts that were given back do not count.
         """
 
         def change(job: Job) -> Job | None:
@@ -174,7 +173,7 @@ class JobStore:
                 return None
             deaths = job.attempt - len(job.given_back)
             if deaths >= max_attempts:
-                message = f"The worker died {deaths} times while it ran this job."
+                message = f"The worker died {deaths} times while running this job."
                 return job.ended(State.FAILED, error=JobError(code="worker_lost", message=message))
             return job.with_(
                 state=State.RUNNING,
@@ -187,7 +186,7 @@ class JobStore:
         return job if job and job.state is State.RUNNING else None
 
     def give_back(self, job_id: str, attempt: int | None = None) -> None:
-        """An attempt, the current one unless named, stops without its worker's death: it does not count."""
+        """Record that an attempt (by default the current one) was stopped, so that it does not count."""
 
         def change(job: Job) -> Job | None:
             number = attempt or job.attempt
@@ -198,60 +197,64 @@ class JobStore:
         self._update(job_id, change)
 
     def report(self, job: Job, progress: Progress) -> bool:
-        """Store the progress of an attempt. False when the attempt is no longer the current one."""
+        """Store the progress of an attempt. Returns False if the attempt is no longer current."""
         return self._update_attempt(job, lambda now: now.with_(progress=progress)) is not None
 
     def lease(self, job: Job, seconds: float) -> bool:
-        """The attempt goes on though the queue regards the job as done: it is queued anew unless the lease is
-        renewed, or the job ends, within so many seconds. False: the attempt is no longer the current one."""
+        """Take or renew a lease on an attempt that continues after its delivery was acknowledged.
+
+        The job is re-enqueued unless it ends or the lease is renewed within `seconds`. Returns False if the
+        attempt is no longer current.
+        """
         until = time.time() + seconds
         return self._while_current(job, lambda pipe: pipe.zadd(self.leased, {job.id: until}))
 
     def requeued(self, job: Job) -> None:
-        """A job whose lease ran out is on the queue again."""
+        """Record that a job whose lease ran out has been enqueued again."""
         self._while_current(job, lambda pipe: pipe.zrem(self.leased, job.id))
 
-    def _while_current(self, job: Job, queue: Callable[[Pipeline], object]) -> bool:
-        """Send what `queue` puts into the pipeline, unless the attempt is no longer the current one."""
+    def _while_current(self, job: Job, add_commands: Callable[[Pipeline], object]) -> bool:
+        """Execute the commands that `add_commands` adds to a pipeline, provided the attempt is current."""
         key = self.key(job.id)
         while True:
             text = cast(str | None, self.redis.get(key))
             if text is None or not _is_attempt(Job.model_validate_json(text), job):
                 return False
             pipe = self.redis.pipeline()
-            queue(pipe)
+            add_commands(pipe)
             if self._transactions.apply(pipe, {key: text}) == DONE:
                 return True
 
     def is_current(self, job: Job) -> bool:
-        """Whether the attempt is still to be gone on with."""
+        """Whether the attempt is running and has not been superseded."""
         text = self.redis.get(self.key(job.id))
         return text is not None and _is_attempt(Job.model_validate_json(text), job)
 
     def succeed(self, job: Job, result: Result) -> bool:
-        """End an attempt well. False when the job has ended already: the first finisher counts."""
+        """End an attempt with a result. Returns False if the attempt is no longer current."""
         done = Progress(stage="done", percent=100)
 
-        def change(now: Job) -> Job:
-            return now.ended(State.SUCCEEDED, result=result).with_(progress=done)
+        def change(current: Job) -> Job:
+            return current.ended(State.SUCCEEDED, result=result).with_(progress=done)
 
         if self._update_attempt(job, change) is not None:
             return True
-        # It may have been this call that ended it: a broken connection loses the answer, and asks again.
-        now = self.get(job.id)
-        return now is not None and now.state is State.SUCCEEDED and now.attempt == job.attempt
+        # This call may have ended the job itself and been repeated after losing the connection.
+        current = self.get(job.id)
+        return current is not None and current.state is State.SUCCEEDED and current.attempt == job.attempt
 
     def fail(self, job: Job, error: JobError) -> bool:
-        return self._update_attempt(job, lambda now: now.ended(State.FAILED, error=error)) is not None
+        """End an attempt with an error. Returns False if the attempt is no longer current."""
+        return self._update_attempt(job, lambda current: current.ended(State.FAILED, error=error)) is not None
 
     def cancel(self, job_id: str, error: JobError | None = None) -> Job | None:
-        """End an open job; a worker that runs it notices. None where it was not open."""
+        """Cancel an open job; its worker notices and stops. Returns None if the job was not open."""
         return self._update(
-            job_id, lambda now: now.ended(State.CANCELED, error=error) if now.state.open else None
+            job_id, lambda current: current.ended(State.CANCELED, error=error) if current.state.open else None
         )
 
     def expire(self, job_id: str) -> Job | None:
-        """Mark an ended job's files as gone, from now on. None: it is open, unknown or expired already."""
+        """Mark an ended job as expired. Returns None if it is open, unknown or already expired."""
 
         def change(job: Job) -> Job | None:
             if job.state.open or job.state is State.EXPIRED:
@@ -262,10 +265,10 @@ class JobStore:
         return self._update(job_id, change)
 
     def _update_attempt(self, job: Job, change: Callable[[Job], Job]) -> Job | None:
-        return self._update(job.id, lambda now: change(now) if _is_attempt(now, job) else None)
+        return self._update(job.id, lambda current: change(current) if _is_attempt(current, job) else None)
 
     def _update(self, job_id: str, change: Callable[[Job], Job | None]) -> Job | None:
-        """Read, change, write; again when someone else wrote in between. None: nothing was to be changed."""
+        """Read, change and write a job, retrying on concurrent writes. Returns None if `change` does."""
         key = self.key(job_id)
         while True:
             text = cast(str | None, self.redis.get(key))
@@ -291,11 +294,11 @@ class JobStore:
                 return after
 
 
-def _is_attempt(now: Job, job: Job) -> bool:
-    return now.state is State.RUNNING and now.attempt == job.attempt
+def _is_attempt(current: Job, job: Job) -> bool:
+    return current.state is State.RUNNING and current.attempt == job.attempt
 
 
-def _seen(text: Any) -> Job | None:
+def _parse(text: Any) -> Job | None:
     if text is None:
         return None
     job = Job.model_validate_json(text)

@@ -1,4 +1,4 @@
-"""A job as its caller sees it."""
+"""The public representation of a job."""
 
 from datetime import datetime
 from typing import Any
@@ -20,7 +20,7 @@ class ResultView(BaseModel):
 
 
 class JobView(BaseModel):
-    """The JSON of `GET /jobs/{id}`. Times are UTC, durations seconds."""
+    """A job. Times are in UTC, durations in seconds."""
 
     id: str
     state: State
@@ -46,16 +46,16 @@ class JobList(BaseModel):
 
 
 def view(job: Job, queue_position: int | None = None) -> JobView:
-    here = f"/jobs/{job.id}"
+    href = f"/jobs/{job.id}"
     result = None
-    links = {"self": here, "events": f"{here}/events"}
+    links = {"self": href, "events": f"{href}/events"}
     if job.result is not None:
         files = [
-            FileView(**file.model_dump(), href=f"{here}/result?format={file.format}")
+            FileView(**file.model_dump(), href=f"{href}/result?format={file.format}")
             for file in job.result.files
         ]
         result = ResultView(**job.result.model_dump(exclude={"files"}), files=files)
-        links["result"] = f"{here}/result"
+        links["result"] = f"{href}/result"
     return JobView(
         **job.model_dump(exclude={"options", "result", "owner", "version", "traceparent"}),
         options=job.options.model_dump(exclude={"model", "metadata"}, exclude_none=True, mode="json"),

@@ -1,4 +1,4 @@
-"""Point cloud sequences to try the service with; `README.md` says what they show and how they were made."""
+"""Sample point cloud sequences; see `README.md` for their contents and origin."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -9,13 +9,11 @@ _FOLDER = Path(__file__).parent
 
 
 class Sample(NamedTuple):
-    path: Path  # an .npz that `POST /reconstruct` takes as it is
+    path: Path  # .npz, accepted as is by `POST /reconstruct`
     description: str
 
 
 SAMPLES = {
-    "jumping_jacks": Sample(
-        _FOLDER / "jumping_jacks.npz", "A woman throws arms and legs apart in a jumping jack."
-    ),
-    "knees": Sample(_FOLDER / "knees.npz", "A man pulls his right knee up."),
+    "jumping_jacks": Sample(_FOLDER / "jumping_jacks.npz", "A woman doing a jumping jack."),
+    "knees": Sample(_FOLDER / "knees.npz", "A man raising his right knee."),
 }

@@ -32,7 +32,7 @@ def test_formats_come_repeated_or_with_commas_and_count_once() -> None:
         ([("threshold", "1")], "threshold", "less than 1"),
         ([("simplify", "3")], "simplify", "greater than or equal to 4"),
         ([("color", "red")], "color", "correspondence"),
-        ([("metadata", "{")], "metadata", "is not JSON"),
+        ([("metadata", "{")], "metadata", "is not valid JSON"),
         ([("metadata", "[1]")], "metadata", "dictionary"),
         ([("metadata", '"' + "x" * 17_000 + '"')], "metadata", "16384"),
         ([("frames", "5"), ("frames", "6")], "frames", "given twice"),

@@ -25,18 +25,18 @@ def test_loopback_needs_no_more_than_the_addresses() -> None:
     ("unsafe", "message"),
     [
         ({"host": "0.0.0.0", "auth": "open"}, "OFLOW_HOST is '0.0.0.0': without keys"),
-        ({"host": "0.0.0.0"}, "OFLOW_HOST is '0.0.0.0': without TLS"),
+        ({"host": "0.0.0.0"}, "OFLOW_HOST is '0.0.0.0': without a TLS proxy"),
         (
             {"redis_url": "redis://:secret@cache.example:6379/0"},
-            "OFLOW_REDIS_URL reaches 'cache.example' unencrypted",
+            "OFLOW_REDIS_URL connects to 'cache.example' unencrypted",
         ),
         (
             {"broker_url": "amqp://u:p@rabbit.example//"},
-            "OFLOW_BROKER_URL reaches 'rabbit.example' unencrypted",
+            "OFLOW_BROKER_URL connects to 'rabbit.example' unencrypted",
         ),
         (
             {"s3_endpoint_url": "http://store.example"},
-            "OFLOW_S3_ENDPOINT_URL reaches 'store.example' unencrypted",
+            "OFLOW_S3_ENDPOINT_URL connects to 'store.example' unencrypted",
         ),
     ],
 )
@@ -53,14 +53,14 @@ def test_outside_loopback_unsafe_values_are_refused_unless_the_network_is_truste
     ("wrong", "message"),
     [
         ({"redis_url": "rediss://cache.example:6379/0"}, "without a password"),
-        ({"s3_secret_access_key": None}, "go together"),
-        ({"s3_access_key_id": ""}, "is empty"),
+        ({"s3_secret_access_key": None}, "set both OFLOW_S3_ACCESS_KEY_ID and OFLOW_S3_SECRET_ACCESS_KEY"),
+        ({"s3_access_key_id": ""}, "must not be empty"),
         ({"auth": "none"}, "auth"),
         ({"port": 0}, "port"),
-        ({"webhook_secret": "short"}, "shorter than 32"),
-        ({"webhook_loopback": True, "host": "0.0.0.0"}, "only with loopback"),
-        ({"redis_url": "redis://:hush/hush@127.0.0.1:6379/0"}, "is no address"),
-        ({"redis_url": "redis://:x@127.0.0.1:hush/0"}, "is no address"),
+        ({"webhook_secret": "short"}, "at least 32 characters"),
+        ({"webhook_loopback": True, "host": "0.0.0.0"}, "requires a loopback address"),
+        ({"redis_url": "redis://:hush/hush@127.0.0.1:6379/0"}, "is not a valid URL"),
+        ({"redis_url": "redis://:x@127.0.0.1:hush/0"}, "is not a valid URL"),
     ],
 )
 def test_never_allowed(wrong: dict[str, object], message: str) -> None:
