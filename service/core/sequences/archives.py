@@ -1,8 +1,8 @@
-"""Zip archives from strangers: nothing is unpacked before every byte of the file is accounted for.
+"""Validation of untrusted zip archives before anything is decompressed.
 
-`zipfile` parses the directory and `zlib` inflates. What they leave open is closed here: the number of entries
-is read before the directory is, local headers must agree with it, entries must tile the file without gap or
-overlap, and what they unpack to is held against the limits when it is declared and counted when it comes.
+`zipfile` parses the central directory and `zlib` decompresses. In addition, this module checks the number of
+entries before the directory is parsed, requires local headers to match it and entries to cover the file
+without gaps or overlaps, and enforces the limits on both declared and actual uncompressed sizes.
 Format: PKWARE APPNOTE 6.3.10, sections 4.3 and 4.4.
 """
 
@@ -16,8 +16,8 @@ from typing import BinaryIO
 from service.core.sequences.errors import Code, Fault, Limits, SequenceError, megabytes, quoted, refusal
 
 _INFLATE_STEP = 1 << 16  # compressed bytes fed to zlib at a time
-_SMALL = 16 << 20  # unpacking this much costs too little to look at the ratio (a clip at rest packs 160 to 1)
-_RECORD_BYTES = 256  # most that one entry may take in the directory: 46 fixed, the name, a few extra fields
+_RATIO_FREE_BYTES = 16 << 20  # no ratio check below this size: a motionless clip compresses 160 to 1
+_RECORD_BYTES = 256  # limit per directory record: 46 fixed bytes, the name and a few extra fields
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _END = struct.Struct("<4s4H2LH")  # end of central directory
 _LOCAL = struct.Struct("<4s5H3L2H")  # local file header
@@ -27,7 +27,7 @@ _UNSET_32 = 0xFFFFFFFF  # "see the Zip64 extra field"
 
 
 class Budget:
-    """What one upload may still unpack to; archives inside it draw on the same budget."""
+    """Limits the uncompressed size of one upload, including archives nested in it."""
 
     def __init__(self, limits: Limits, upload_bytes: int) -> None:
         self.upload_bytes = upload_bytes
@@ -37,21 +37,20 @@ class Budget:
     def spend(self, unpacked: int) -> None:
         self.unpacked += unpacked
         found = f"{megabytes(self.unpacked)} from {megabytes(self.upload_bytes)}"
-        most = self._limits.max_unpacked_bytes
-        if self.unpacked > most:
-            raise refusal("too_large", "file", "unpacks to too much", found, f"at most {megabytes(most)}")
-        ratio = self._limits.max_ratio
-        if self.unpacked > max(_SMALL, ratio * self.upload_bytes):
-            raise refusal(
-                "too_large", "file", "unpacks out of proportion", found, f"at most {ratio} times its size"
-            )
+        limit, ratio = self._limits.max_unpacked_bytes, self._limits.max_ratio
+        if self.unpacked > limit:
+            wanted = f"at most {megabytes(limit)}"
+            raise refusal("too_large", "file", "has too large an uncompressed size", found, wanted)
+        if self.unpacked > max(_RATIO_FREE_BYTES, ratio * self.upload_bytes):
+            wanted = f"at most {ratio} times its size"
+            raise refusal("too_large", "file", "has too high a compression ratio", found, wanted)
 
 
 class Archive:
-    """A zip archive whose structure has been checked in full; no entry's data has been read yet.
+    """A zip archive with fully validated structure; the data of its entries has not been read yet.
 
-    `key` names the archive in faults. Raises SequenceError: unsupported_media where the upload is no archive,
-    too_large beyond `max_entries` or the budget, invalid_sequence for anything damaged or unusual.
+    `key` names the archive in faults. Raises SequenceError: unsupported_media if the file is not an archive,
+    too_large beyond `max_entries` or the budget, invalid_sequence if anything is corrupt or unusual.
     """
 
     def __init__(self, file: BinaryIO, budget: Budget, max_entries: int, key: str = "file") -> None:
@@ -64,14 +63,14 @@ class Archive:
                 infos = archive.infolist()
         except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
             found = quoted(str(error))
-            raise self._damaged("its directory is damaged", found, "a sound zip archive") from error
+            raise self._damaged("has a corrupt central directory", found, "a valid zip archive") from error
         if len(infos) != count:
-            raise self._damaged("its directory and its end record disagree", f"{len(infos)} entries", count)
+            raise self._damaged("has contradictory entry counts", f"{len(infos)} entries", count)
         budget.spend(sum(info.file_size for info in infos))
         faults = [fault for info in infos for fault in self._entry_faults(info)]
         self._entries = {info.orig_filename: info for info in infos}
         if len(self._entries) != count:
-            faults.append(Fault(key, "two entries have one name", f"{count} entries", "each name once"))
+            faults.append(Fault(key, "has duplicate entry names", f"{count} entries", "unique names"))
         if faults:
             raise SequenceError("invalid_sequence", faults)
         self._lay_out(directory)
@@ -84,31 +83,31 @@ class Archive:
         return EntryReader(self._file, self._entries[name], self._starts[name], self.key_of(name))
 
     def key_of(self, name: str) -> str:
-        """How faults name an entry, or an array in it."""
+        """The key used in faults for an entry or an array in it."""
         return name if self.key == "file" else f"{self.key}:{name}"
 
     def _entry_faults(self, info: zipfile.ZipInfo) -> list[Fault]:
         name, faults = info.orig_filename, []
         key = self.key_of(name)
         if not _NAME.fullmatch(name):
-            wanted = "a plain file name: letters, digits, '_', '-', '.', and no folder"
-            faults.append(Fault(self.key, "an entry has a name that is not accepted", quoted(name), wanted))
+            wanted = "a plain file name of letters, digits, '_', '-' and '.', without folders"
+            faults.append(Fault(self.key, "has an entry with an invalid name", quoted(name), wanted))
             key = self.key_of(quoted(name))
         if info.flag_bits & ~_HARMLESS_FLAGS:
             found = f"flags {info.flag_bits:#06x}"
-            faults.append(Fault(key, "is encrypted or patched", found, "an entry in the clear"))
+            faults.append(Fault(key, "is encrypted or patched", found, "an unencrypted entry"))
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             found = f"method {info.compress_type}"
-            faults.append(Fault(key, "is packed in a way that is not accepted", found, "stored or deflated"))
+            faults.append(Fault(key, "has an unsupported compression method", found, "stored or deflated"))
         elif info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size:
             found = f"{info.compress_size} bytes for {info.file_size}"
-            faults.append(Fault(key, "is stored, but in another size", found, "one size"))
+            faults.append(Fault(key, "is stored but declares two sizes", found, "one size"))
         return faults
 
     def _lay_out(self, directory: int) -> None:
-        """Find each entry's data; entries must tile the file from byte 0 to the directory.
+        """Locate each entry's data, requiring entries to cover the file from byte 0 to the directory.
 
-        So nothing hides in front of, between or behind them, and no two share bytes.
+        This rules out hidden data before, between or after entries, and entries that share bytes.
         """
         end = 0
         gaps: tuple[int, ...] = (0,)
@@ -117,19 +116,19 @@ class Archive:
                 break
             self._starts[info.orig_filename] = start = self._data_start(info)
             end = start + info.compress_size
-            # A data descriptor has 32- or 64-bit sizes, with or without a signature.
+            # A data descriptor has 32- or 64-bit sizes and an optional signature.
             gaps = (12, 16, 20, 24) if info.flag_bits & _STREAMED else (0,)
         if len(self._starts) != len(self._entries) or directory - end not in gaps:
-            message = "its entries overlap or leave bytes between them"
-            raise self._damaged(message, "a gap or overlap", "entries that fill the file")
+            message = "has overlapping entries or gaps between them"
+            raise self._damaged(message, "a gap or overlap", "contiguous entries")
 
     def _data_start(self, info: zipfile.ZipInfo) -> int:
-        """Where the data begins, from a local header that must say what the directory says."""
+        """Offset of the entry's data, after checking its local header against the directory."""
         self._file.seek(info.header_offset)
         head = self._file.read(_LOCAL.size)
         if len(head) < _LOCAL.size or head[:4] != b"PK\x03\x04":
             found = quoted(info.filename)
-            raise self._damaged("no entry stands where the directory says", found, "its header")
+            raise self._damaged("has no local header at the declared offset", found, "its header")
         fields = _LOCAL.unpack(head)
         flags, method, (crc, packed, size, name_length, extra_length) = fields[2], fields[3], fields[6:]
         name, extra = self._file.read(name_length), self._file.read(extra_length)
@@ -137,10 +136,10 @@ class Archive:
             size, packed = _zip64_sizes(extra)
         same = (flags, method, name) == (info.flag_bits, info.compress_type, info.orig_filename.encode())
         for value, agreed in ((crc, info.CRC), (packed, info.compress_size), (size, info.file_size)):
-            same &= value == agreed or (value == 0 and bool(flags & _STREAMED))  # not known yet when written
+            same &= value == agreed or (value == 0 and bool(flags & _STREAMED))  # unknown while streaming
         if not same:
             found = quoted(info.filename)
-            raise self._damaged("an entry contradicts the directory", found, "one account of it")
+            raise self._damaged("has an entry that contradicts the directory", found, "matching headers")
         return info.header_offset + _LOCAL.size + len(name) + len(extra)
 
     def _damaged(self, message: str, found: object, wanted: object) -> SequenceError:
@@ -148,7 +147,7 @@ class Archive:
 
 
 class EntryReader:
-    """The unpacked bytes of one entry, a bounded piece at a time."""
+    """Decompresses one entry in bounded pieces."""
 
     def __init__(self, file: BinaryIO, info: zipfile.ZipInfo, start: int, key: str) -> None:
         self.key = key
@@ -162,41 +161,41 @@ class EntryReader:
         self._crc = 0
 
     def read(self, count: int) -> bytearray:
-        """Exactly `count` bytes; SequenceError where the entry holds fewer."""
+        """Read exactly `count` bytes. Raises SequenceError if the entry has fewer."""
         data = bytearray()
         while len(data) < count:
             piece = self._piece(count - len(data))
             if not piece:
-                raise self._damaged("ends early", "fewer bytes than declared", f"{self.size} bytes")
+                raise self._damaged("is truncated", "fewer bytes than declared", f"{self.size} bytes")
             data += piece
         self._crc = zlib.crc32(data, self._crc)
         return data
 
     def finish(self) -> None:
-        """Call after the last byte: nothing may be left over and the checksum must hold."""
+        """Check that no data is left and the checksum matches; call after reading the last byte."""
         inflate = self._inflate
         more = bool(self._piece(1)) or self._packed_left > 0
         if more or (inflate and (inflate.unused_data or not inflate.eof)):
-            raise self._damaged("goes on after its end", "more bytes than declared", f"{self.size} bytes")
+            raise self._damaged("has trailing data", "more bytes than declared", f"{self.size} bytes")
         if self._crc != self._wanted_crc:
-            raise self._damaged("is damaged", f"checksum {self._crc:08x}", f"{self._wanted_crc:08x}")
+            raise self._damaged("is corrupt", f"checksum {self._crc:08x}", f"{self._wanted_crc:08x}")
 
-    def _piece(self, most: int) -> bytes:
+    def _piece(self, limit: int) -> bytes:
         if self._inflate is None:
-            return self._take(most)
+            return self._read_raw(limit)
         while not self._inflate.eof:
-            packed = self._inflate.unconsumed_tail or self._take(_INFLATE_STEP)
+            packed = self._inflate.unconsumed_tail or self._read_raw(_INFLATE_STEP)
             try:
-                piece = self._inflate.decompress(packed, most)
+                piece = self._inflate.decompress(packed, limit)
             except zlib.error as error:
-                raise self._damaged("is damaged", quoted(str(error)), "a deflate stream") from error
+                raise self._damaged("is corrupt", quoted(str(error)), "a deflate stream") from error
             if piece or not packed:
                 return piece
         return b""
 
-    def _take(self, most: int) -> bytes:
+    def _read_raw(self, limit: int) -> bytes:
         self._file.seek(self._position)
-        packed = self._file.read(min(most, self._packed_left))
+        packed = self._file.read(min(limit, self._packed_left))
         self._position += len(packed)
         self._packed_left -= len(packed)
         return packed
@@ -206,13 +205,13 @@ class EntryReader:
 
 
 def _find_directory(file: BinaryIO, max_entries: int, key: str) -> tuple[int, int]:
-    """Offset of the central directory and its number of entries, from the end record alone."""
+    """Offset of the central directory and number of entries, from the end record alone."""
     size = file.seek(0, SEEK_END)
     file.seek(0)
     head = file.read(64)
     if not head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         code: Code = "unsupported_media" if key == "file" else "invalid_sequence"
-        raise refusal(code, key, "is not an .npz archive", _looks_like(head), "what numpy.savez writes")
+        raise refusal(code, key, "is not an .npz archive", _looks_like(head), "a file written by numpy.savez")
 
     def damaged(message: str, found: object, wanted: object) -> SequenceError:
         return refusal("invalid_sequence", key, message, found, wanted)
@@ -223,24 +222,25 @@ def _find_directory(file: BinaryIO, max_entries: int, key: str) -> tuple[int, in
     end = _END.unpack(tail[-_END.size :].rjust(_END.size))
     signature, disk, first_disk, on_disk, count, length, offset, comment = end
     if signature != b"PK\x05\x06" or comment:
-        if b"PK\x05\x06" in tail[: 4 - _END.size]:  # where a whole end record may begin
-            raise damaged("has a comment or other bytes after its end", "extra bytes", "the end record last")
-        raise damaged("is cut short", f"no end record in {size} bytes", "the whole file")
+        if b"PK\x05\x06" in tail[: 4 - _END.size]:  # a complete end record further up
+            raise damaged("has a comment or trailing bytes", "extra bytes", "nothing after the end record")
+        raise damaged("is truncated", f"no end record in {size} bytes", "the complete file")
     if tail[-_END.size - 20 :].startswith(b"PK\x06\x07") or disk or first_disk or on_disk != count:
-        raise damaged("has a Zip64 end record or several disks", "a special archive", "a plain zip archive")
+        message = "has a Zip64 end record or spans several disks"
+        raise damaged(message, "an unsupported archive", "a plain zip archive")
     if count > max_entries:
         raise refusal("too_large", key, "has too many entries", f"{count:,}", f"at most {max_entries:,}")
     if length > count * _RECORD_BYTES:
         found = f"{length:,} bytes for {count} entries"
-        raise damaged("its directory is too long", found, "short names, no comments")
+        raise damaged("has an oversized central directory", found, "short names, no comments")
     if offset + length != size - _END.size:
-        found = f"a directory said to stand at {offset:,}"
-        raise damaged("has bytes in front of it or missing from it", found, "a whole archive")
+        found = f"a directory offset of {offset:,}"
+        raise damaged("has leading or missing bytes", found, "a complete archive")
     return offset, count
 
 
 def _zip64_sizes(extra: bytes) -> tuple[int, int]:
-    """Unpacked and packed size from the Zip64 extra field of a local header; (-1, -1) where it has none."""
+    """Uncompressed and compressed size from a local header's Zip64 extra field, (-1, -1) without one."""
     while len(extra) >= 4:
         kind, length = struct.unpack("<2H", extra[:4])
         if kind == 1 and 16 <= length <= len(extra) - 4:
@@ -253,14 +253,15 @@ def _zip64_sizes(extra: bytes) -> tuple[int, int]:
 def _looks_like(head: bytes) -> str:
     known = {
         b"\x93NUMPY": "a single array (.npy); use numpy.savez",
-        b"\x80": "a Python pickle, which is never read",
+        b"\x80": "a Python pickle, which is never loaded",
         b"\x1f\x8b": "a gzip file",
         b"\x89HDF": "an HDF5 file",
         b"ply": "a PLY file",
     }
-    for magic, words in known.items():
+    for magic, description in known.items():
         if head.startswith(magic):
-            return words
+            return description
     if not head:
         return "an empty file"
-    return "text" if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head) else "bytes of another kind"
+    is_text = all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head)
+    return "text" if is_text else "unrecognized binary data"

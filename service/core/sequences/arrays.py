@@ -1,7 +1,7 @@
-"""Numpy arrays (.npy) from strangers: header first, data in bounded pieces.
+"""Streaming reader for untrusted NumPy arrays (.npy).
 
-A header is believed only when it and shape × item size fill the archive entry exactly, so no shape can make a
-reader allocate more than was declared. Format:
+The header is accepted only if header and shape × item size fill the archive entry exactly, so a forged shape
+cannot cause a larger allocation than the declared size. Format:
 https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 """
 
@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from service.core.sequences.archives import EntryReader
 from service.core.sequences.errors import SequenceError, quoted, refusal
 
-CHUNK_VALUES = 3 << 15  # values read at a time: whole rows of three, 786 kB of float64
+CHUNK_VALUES = 3 << 15  # values read at a time: complete rows of three, 786 kB in float64
 _HEADER_BYTES = 4096
-# All that a header is made of: `ast.literal_eval` gets to see no operator, escape or odd number.
+# The tokens of a valid header; `ast.literal_eval` never sees operators, escapes or unusual numbers.
 _TOKENS = re.compile(r"(?:[\s{}()\[\],:]|'[^'\\\n]*'|True|False|\d)*")
 _NUMBERS = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248])")
 
 
 class ArrayStream:
-    """One array of an archive: `dtype`, `shape` and `fortran` are known, the data is still to be read.
+    """An array in an archive whose header (`dtype`, `shape`, `fortran`) has been read, but not its data.
 
     Accepts bool, integers and float16/32/64 of either byte order, format versions 1.0 to 3.0.
     Raises SequenceError naming `key` for anything else.
@@ -42,30 +42,29 @@ class ArrayStream:
         width = 2 if magic[6] == 1 else 4
         length = int.from_bytes(self._take(width), "little")
         if length > _HEADER_BYTES:
-            raise self._refusal("has too long a header", f"{length:,} bytes", f"at most {_HEADER_BYTES:,}")
+            raise self._refusal("has an oversized header", f"{length:,} bytes", f"at most {_HEADER_BYTES:,}")
         self._parse(self._take(length).decode("latin-1"))
-        self.size = math.prod(self.shape)  # Python integers: a false shape cannot wrap around
-        found = 8 + width + length + self.size * self.dtype.itemsize
-        if found != reader.size:
-            words = f"{found:,} bytes for shape {quoted(str(self.shape))} of {self.dtype.name}"
-            raise self._refusal(
-                "has a shape that does not fit its data", words, f"{reader.size:,} bytes, as sent"
-            )
+        self.size = math.prod(self.shape)  # Python integers cannot overflow
+        implied = 8 + width + length + self.size * self.dtype.itemsize
+        if implied != reader.size:
+            found = f"{implied:,} bytes for shape {quoted(str(self.shape))} of {self.dtype.name}"
+            wanted = f"{reader.size:,} bytes, the size of the entry"
+            raise self._refusal("has a shape that does not match its data", found, wanted)
 
     def chunks(self) -> Iterator[tuple[int, NDArray[Any]]]:
-        """The data as flat pieces in file order and stored type, each with the index of its first value."""
+        """Yield flat chunks in file order and stored type, each with the index of its first value."""
         for start in range(0, self.size, CHUNK_VALUES):
             count = min(CHUNK_VALUES, self.size - start)
             yield start, np.frombuffer(self._reader.read(count * self.dtype.itemsize), self.dtype)
         self._reader.finish()
 
     def read(self) -> NDArray[Any]:
-        """The whole array; for those whose size has been checked."""
+        """Read the whole array; only for arrays whose size has been checked."""
         flat = np.concatenate([np.empty(0, self.dtype), *(values for _, values in self.chunks())])
         return flat.reshape(self.shape, order=self.order)
 
     def rows_and_columns(self, flat: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Row among all points, and coordinate, of flat file indices into [T, N, 3] or [M, 3]."""
+        """Convert flat file indices into a [T, N, 3] or [M, 3] array to row and coordinate indices."""
         *leading, columns = np.unravel_index(flat, self.shape, order=self.order)
         return np.ravel_multi_index(tuple(leading), self.shape[:-1]), columns
 
@@ -78,7 +77,7 @@ class ArrayStream:
             return self._reader.read(count)
         except SequenceError as error:
             raise self._refusal(
-                "has no whole header", f"{self._reader.size} bytes", "an .npy entry"
+                "has an incomplete header", f"{self._reader.size} bytes", "an .npy entry"
             ) from error
 
     def _parse(self, text: str) -> None:
@@ -88,12 +87,12 @@ class ArrayStream:
             header = None
         if not isinstance(header, dict) or set(header) != {"descr", "fortran_order", "shape"}:
             raise self._refusal(
-                "has an unreadable header", quoted(text.strip()), "descr, fortran_order and shape"
+                "has an invalid header", quoted(text.strip()), "descr, fortran_order and shape"
             )
         descr, self.fortran, self.shape = header["descr"], header["fortran_order"], header["shape"]
         if not isinstance(descr, str) or not _NUMBERS.fullmatch(descr):
             raise self._refusal(
-                "has a type that is not read", _type_words(descr), "plain numbers, such as float32"
+                "has an unsupported type", _describe_type(descr), "a numeric type such as float32"
             )
         sizes = self.shape if isinstance(self.shape, tuple) else [None]
         if (
@@ -101,14 +100,14 @@ class ArrayStream:
             or len(sizes) > 8
             or not all(type(size) is int and size < 1 << 63 for size in sizes)
         ):
-            raise self._refusal("has an unreadable header", quoted(text.strip()), "a shape of whole numbers")
+            raise self._refusal("has an invalid header", quoted(text.strip()), "a shape of integers")
         self.dtype: np.dtype[Any] = np.dtype(descr)
 
     def _refusal(self, message: str, found: str, wanted: str) -> SequenceError:
         return refusal("invalid_sequence", self.key, message, found, wanted)
 
 
-def _type_words(descr: object) -> str:
+def _describe_type(descr: object) -> str:
     if isinstance(descr, list | tuple):
         return "a structured type"
     return "Python objects" if "O" in str(descr) else f"type {quoted(str(descr))}"

@@ -1,4 +1,4 @@
-"""How an upload is refused: the limits it is held to, and the faults that are found in it."""
+"""Limits on uploads, and the errors raised for invalid ones."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ Code = Literal["invalid_sequence", "too_large", "unsupported_media"]
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong with an upload: the array or entry it is in, what was found, what is wanted."""
+    """A single error: the array, entry or option it concerns, what was found and what was expected."""
 
     key: str
     message: str
@@ -24,7 +24,7 @@ class Fault:
 
 
 class SequenceError(Exception):
-    """A sequence that cannot be taken, with every fault found; `str` gives one line a fault."""
+    """An invalid sequence with all faults found. `str` returns one line per fault."""
 
     def __init__(self, code: Code, faults: list[Fault]) -> None:
         super().__init__(code, faults)
@@ -37,7 +37,7 @@ class SequenceError(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one upload may cost. Sizes in bytes; `max_points` counts all frames together."""
+    """Limits on one upload. Sizes are in bytes; `max_points` is the total over all frames."""
 
     max_bytes: int = 256 << 20
     max_unpacked_bytes: int = 1 << 30
@@ -55,7 +55,7 @@ def refusal(code: Code, key: str, message: str, found: object, wanted: object) -
 
 
 def quoted(text: str) -> str:
-    """Text of a stranger, safe to print: ASCII on one line, at most 60 characters."""
+    """Untrusted text made safe to print: one line of ASCII, at most 60 characters."""
     return ascii(text if len(text) <= 60 else text[:57] + "...")
 
 

@@ -1,7 +1,7 @@
-"""The three forms a moving point cloud is uploaded in, read with every check in one pass.
+"""Reading and validation of the three upload formats in one pass.
 
-Whatever the upload holds, memory stays flat until the points are kept: archives are walked entry by entry,
-arrays piece by piece, frame archives through a file of their own.
+Apart from the points to be kept, memory use is bounded: archives are read entry by entry, arrays in chunks,
+and frame archives through a temporary file.
 """
 
 import re
@@ -32,16 +32,16 @@ from service.core.sequences.errors import (
 Points = NDArray[np.float32] | NDArray[np.float64]
 
 FRAME_NAME = re.compile(r"\d{8}\.npz", re.ASCII)
-MAX_FAULTS = 20  # after which no further frame archive is looked at
-_SPOOL_BYTES = 2 << 20  # of a frame archive held in memory; a larger one goes to disk
+MAX_FAULTS = 20  # stop checking frame archives after this many faults
+_SPOOL_BYTES = 2 << 20  # larger frame archives go to a temporary file
 
-# The keys that are read, the kinds of number each may hold (numpy's dtype.kind), and both in words.
+# key: (accepted numpy dtype kinds, description)
 _KEYS = {
     "points": ("f", "float16, float32 or float64"),
     "times": ("fiu", "numbers"),
     "corresponding": ("b", "bool"),
-    "frame": ("iu", "whole numbers"),
-    "lengths": ("iu", "whole numbers"),
+    "frame": ("iu", "integers"),
+    "lengths": ("iu", "integers"),
     "loc": ("fiu", "numbers"),
     "scale": ("fiu", "numbers"),
 }
@@ -51,7 +51,7 @@ _FRAME_KEYS = ("points", "loc", "scale")
 
 @dataclass(frozen=True)
 class SequenceInfo:
-    """What an upload holds. `points` per frame: one number, or the fewest and the most; `dtype` as stored."""
+    """Summary of an upload. `points` is the number per frame, or its minimum and maximum."""
 
     frames: int
     points: int | tuple[int, int]
@@ -63,12 +63,12 @@ class SequenceInfo:
 
 
 def evenly_spaced(frames: int) -> NDArray[np.float64]:
-    """Times of a sequence that brings none: one second, first frame at 0, last at 1."""
+    """Default times [T]: from 0 for the first frame to 1 for the last."""
     return np.linspace(0.0, 1.0, frames)
 
 
 class SequenceReader:
-    """One pass over an upload: the checks always, the points only with `keep`."""
+    """Validates an upload in one pass and, with `keep`, stores its points."""
 
     def __init__(self, file: BinaryIO, limits: Limits, keep: bool) -> None:
         size = file.seek(0, SEEK_END)
@@ -79,7 +79,7 @@ class SequenceReader:
         self.lengths: list[int] = []  # points in each frame
         self._times: NDArray[np.float64] | None = None
         self._corresponding: bool | None = None
-        self.dtype: np.dtype[Any] = np.dtype(np.float16)  # the widest one stored
+        self.dtype: np.dtype[Any] = np.dtype(np.float16)  # widest stored type
         self._limits, self._keep, self._faults = limits, keep, list[Fault]()
         self._budget = Budget(limits, size)
         archive = Archive(file, self._budget, max(limits.max_entries, limits.max_frames))
@@ -89,67 +89,69 @@ class SequenceReader:
             self._read_arrays(archive)
         if self._faults:
             raise SequenceError("invalid_sequence", self._faults)
-        least, most = min(self.lengths), max(self.lengths)
+        fewest, most = min(self.lengths), max(self.lengths)
         self.times = evenly_spaced(len(self.lengths)) if self._times is None else self._times
         self.info = SequenceInfo(
             frames=len(self.lengths),
-            points=most if least == most else (least, most),
+            points=most if fewest == most else (fewest, most),
             total_points=sum(self.lengths),
             duration=float(self.times[-1] - self.times[0]),
-            corresponding=least == most if self._corresponding is None else self._corresponding,
+            corresponding=fewest == most if self._corresponding is None else self._corresponding,
             dtype=self.dtype.name,
             bytes=size,
         )
 
     def _read_arrays(self, archive: Archive) -> None:
-        """Forms 1 and 2: `points` [T, N, 3], or `points` [M, 3] with `frame` [M] or `lengths` [T]."""
-        self._at_most(self._limits.max_entries, len(archive.names), "file", "entries")
+        """Formats 1 and 2: `points` [T, N, 3], or `points` [M, 3] with `frame` [M] or `lengths` [T]."""
+        self._check_limit(self._limits.max_entries, len(archive.names), "file", "entries")
         arrays = self._open(archive, _SEQUENCE_KEYS, required=("points",))
         ragged = not {"frame.npy", "lengths.npy"}.isdisjoint(archive.names)
         points = self._shaped(arrays, "points", ("M", 3) if ragged else ("T", "N", 3))
         rows = points.size // 3 if points else None
-        self._at_most(self._limits.max_points, rows or 0, "points", "points in all frames")
+        self._check_limit(self._limits.max_points, rows or 0, "points", "points in total")
         lengths: list[int] | None = None
         if points and not ragged:
-            self._at_most(self._limits.max_frames, points.shape[0], "points", "frames")
+            self._check_limit(self._limits.max_frames, points.shape[0], "points", "frames")
             lengths = [points.shape[1]] * points.shape[0]
         elif "frame" in arrays and "lengths" in arrays:
-            self._fault("frame", "says the same as lengths", "both", "one of the two")
+            self._fault("frame", "cannot be combined with lengths", "both", "only one of them")
         elif frame := self._shaped(arrays, "frame", (rows or "M",)):
             lengths = self._count_frames(frame)
         elif stream := self._shaped(arrays, "lengths", ("T",)):
-            self._at_most(self._limits.max_frames, stream.size, "lengths", "frames")
+            self._check_limit(self._limits.max_frames, stream.size, "lengths", "frames")
             lengths = stream.read().tolist()
             if rows is not None and (sum(lengths) != rows or min(lengths, default=0) < 0):
-                found, wanted = f"{sum(lengths):,}", f"{rows:,}, the rows of points"
-                self._fault("lengths", "do not add up to the points", found, wanted)
+                found, wanted = f"{sum(lengths):,}", f"{rows:,}, the number of rows in points"
+                self._fault("lengths", "do not add up to the number of points", found, wanted)
                 lengths = None
         if flag := self._shaped(arrays, "corresponding", (), (1,)):
             self._corresponding = bool(flag.read().any())
         if ragged:
             if self._corresponding:
-                self._fault("corresponding", "cannot hold with frame or lengths", "True", "False")
+                self._fault("corresponding", "cannot be combined with frame or lengths", "True", "False")
             self._corresponding = False
         if lengths is not None:
             self._faults += length_faults(lengths, False)
         if times := self._shaped(arrays, "times", ("T" if lengths is None else len(lengths),)):
-            self._at_most(self._limits.max_frames, times.size, "times", "frames")
+            self._check_limit(self._limits.max_frames, times.size, "times", "frames")
             self._times = times.read().astype(np.float64)
             self._faults += time_faults(self._times, len(self._times))
         if points:
             self._scan(points, PointScan(lengths, points.dtype), lengths or [])
 
     def _read_frames(self, archive: Archive) -> None:
-        """Form 3: one archive a frame, with `points` [N, 3], `loc` [3] and `scale`; in order of name."""
+        """Format 3: one archive per frame with `points` [N, 3], `loc` [3] and `scale`, ordered by name."""
         if wrong := [name for name in archive.names if not FRAME_NAME.fullmatch(name)]:
             found = ", ".join(map(quoted, wrong[:3]))
-            self._fault("file", "holds more than frames", found, "only names such as 00000017.npz")
+            self._fault(
+                "file", "contains files that are not frames", found, "only names such as 00000017.npz"
+            )
             return
-        self._at_most(self._limits.max_frames, len(archive.names), "file", "frames")
+        self._check_limit(self._limits.max_frames, len(archive.names), "file", "frames")
         for index, name in enumerate(sorted(archive.names)):
             if len(self._faults) >= MAX_FAULTS:
-                found = f"{index} frames looked at"
-                self._fault("file", "has more faults than are listed", found, "sound frames")
+                found = f"{index} frames checked"
+                self._fault("file", "has further errors that are not listed", found, "valid frames")
                 return
             reader = archive.open(name)
             with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as inner:
@@ -173,47 +175,47 @@ class SequenceReader:
         if not (points and loc and scale):
             return
         rows = points.shape[0]
-        self._at_most(self._limits.max_points, sum(self.lengths) + rows, "file", "points in all frames")
+        self._check_limit(self._limits.max_points, sum(self.lengths) + rows, "file", "points in total")
         scan = PointScan([rows], points.dtype, frame=index)
         place, size = loc.read().astype(np.float64), float(scale.read().item())
         if np.all(np.abs(place) <= LARGEST):
             scan.loc = place
         else:
-            self._fault(loc.key, "is not a usable place", str(place), "three finite numbers")
+            self._fault(loc.key, "is not a valid position", str(place), "three finite numbers")
         if 1 / LARGEST <= size <= LARGEST:
             scan.scale = size
         else:
-            self._fault(scale.key, "is not a usable size", f"{size:g}", "a finite number above 0")
+            self._fault(scale.key, "is not a valid scale", f"{size:g}", "a positive finite number")
         self._scan(points, scan, [rows])
         if self._keep and not self._faults:
-            # In float64, as loc may lie far from the origin where float32 would round the cloud away.
+            # float64, since float32 would lose the detail of a cloud far from the origin
             self.clouds[-1] = scan.loc + scan.scale * self.clouds[-1].astype(np.float64)  # [N, 3]
 
     def _open(
         self, archive: Archive, known: tuple[str, ...], required: tuple[str, ...]
     ) -> dict[str, ArrayStream]:
-        """The arrays of an archive whose headers hold; a fault for every other entry."""
+        """The arrays with valid headers; every other entry adds a fault."""
         arrays = {}
         for name in archive.names:
             key = name.removesuffix(".npy")
             if key not in known or key == name:
                 wanted = ", ".join(known)
                 if key == "occupancies":
-                    wanted = "surface points: the files of pcl_seq, not those of points_seq"
+                    wanted = "surface points: the files of pcl_seq, not of points_seq"
                 elif key in _FRAME_KEYS:
-                    wanted += "; a single frame is no sequence: send a zip of frames such as 00000017.npz"
-                self._fault(archive.key_of(key), "is not a key of this form", quoted(name), wanted)
+                    wanted += "; a single frame is not a sequence: send a zip of frames such as 00000017.npz"
+                self._fault(archive.key_of(key), "is not a recognized key", quoted(name), wanted)
                 continue
             try:
                 stream = ArrayStream(archive.open(name), archive.key_of(key))
             except SequenceError as error:
                 self._faults += error.faults
                 continue
-            kinds, words = _KEYS[key]
+            kinds, description = _KEYS[key]
             if stream.dtype.kind in kinds:
                 arrays[key] = stream
             else:
-                self._fault(stream.key, "has the wrong type", stream.dtype.name, words)
+                self._fault(stream.key, "has the wrong type", stream.dtype.name, description)
         for key in required:
             if f"{key}.npy" not in archive.names:
                 found = ", ".join(map(quoted, archive.names[:8])) or "no array"
@@ -223,7 +225,7 @@ class SequenceReader:
     def _shaped(
         self, arrays: dict[str, ArrayStream], key: str, *shapes: tuple[int | str, ...]
     ) -> ArrayStream | None:
-        """The array if it is there and has one of the shapes (a letter: any size); else a fault."""
+        """The array if it has one of the shapes (letters match any size); otherwise None and a fault."""
         stream = arrays.get(key)
         if stream is None:
             return None
@@ -242,7 +244,7 @@ class SequenceReader:
         return None
 
     def _count_frames(self, stream: ArrayStream) -> list[int] | None:
-        """Points in each frame, from the frame number of every row: sorted, 0 to T - 1 without a gap."""
+        """Points in each frame, from frame numbers [M] that must be sorted and consecutive from 0."""
         counts = np.zeros(self._limits.max_frames, np.int64)
         previous = 0
         for start, values in stream.chunks():
@@ -254,19 +256,19 @@ class SequenceReader:
                 row = int(wrong.argmax())
                 before = f" after {numbers[row - 1] if row else previous}" if start + row else ""
                 found = f"frame {numbers[row]}{before} in row {start + row}"
-                wanted = "0, 1, 2 and so on without a gap, rows sorted by frame"
-                self._fault("frame", "is not in order", found, wanted)
+                wanted = "consecutive frame numbers from 0, rows sorted by frame"
+                self._fault("frame", "is not consecutive", found, wanted)
                 return None
-            self._at_most(self._limits.max_frames, int(numbers[-1]) + 1, "frame", "frames")
+            self._check_limit(self._limits.max_frames, int(numbers[-1]) + 1, "frame", "frames")
             counts += np.bincount(numbers, minlength=len(counts))
             previous = int(numbers[-1])
         return [int(count) for count in counts[: previous + 1]]
 
     def _scan(self, stream: ArrayStream, scan: PointScan, lengths: list[int]) -> None:
-        """Read and check all points; with `keep`, add a cloud for each of the `lengths`."""
+        """Read and check all points; with `keep`, add one cloud for each of `lengths`."""
         dtype = np.dtype(np.float64 if stream.dtype.itemsize == 8 else np.float32)
         flat = np.empty(stream.size if self._keep else 0, dtype)
-        with np.errstate(invalid="ignore"):  # NaN and the like are counted, not warned of
+        with np.errstate(invalid="ignore"):  # invalid values are reported as faults
             for start, values in stream.chunks():
                 wide = values.astype(dtype, copy=False)
                 scan.feed(stream, start, wide)
@@ -280,9 +282,9 @@ class SequenceReader:
             rows = np.ascontiguousarray(points.reshape(-1, 3))
             self.clouds += np.split(rows, np.cumsum(lengths)[:-1])
 
-    def _at_most(self, limit: int, found: int, key: str, what: str) -> None:
+    def _check_limit(self, limit: int, found: int, key: str, unit: str) -> None:
         if found > limit:
-            raise refusal("too_large", key, f"has too many {what}", f"{found:,}", f"at most {limit:,}")
+            raise refusal("too_large", key, f"has too many {unit}", f"{found:,}", f"at most {limit:,}")
 
     def _fault(self, key: str, message: str, found: str, wanted: str) -> None:
         self._faults.append(Fault(key, message, found, wanted))
@@ -291,21 +293,21 @@ class SequenceReader:
 def pack_frames(
     parts: Iterable[tuple[str, BinaryIO]], out: BinaryIO, limits: Limits = DEFAULT_LIMITS
 ) -> None:
-    """Write the files of a per-frame sequence, sent one by one, as the stored zip the readers take."""
+    """Pack the individually uploaded files of a per-frame sequence into an uncompressed zip archive."""
     names: set[str] = set()
     total = 0
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for name, part in parts:
             if not FRAME_NAME.fullmatch(name) or name in names:
-                message = "is sent twice" if name in names else "is not the name of a frame"
-                wanted = "names such as 00000017.npz, each once"
+                message = "has a duplicate frame name" if name in names else "has an invalid frame name"
+                wanted = "unique names such as 00000017.npz"
                 raise refusal("invalid_sequence", "file", message, quoted(name), wanted)
             names.add(name)
             total += part.seek(0, SEEK_END)
             if total > limits.max_bytes or len(names) > limits.max_frames:
                 found = f"{megabytes(total)} in {len(names)} files"
                 wanted = f"at most {megabytes(limits.max_bytes)} in {limits.max_frames} files"
-                raise refusal("too_large", "file", "the frames are too much", found, wanted)
+                raise refusal("too_large", "file", "is too large", found, wanted)
             part.seek(0)
-            with archive.open(zipfile.ZipInfo(name), "w") as entry:  # a fixed date: the same bytes every time
+            with archive.open(zipfile.ZipInfo(name), "w") as entry:  # fixed date, for reproducible bytes
                 shutil.copyfileobj(part, entry)

@@ -1,7 +1,6 @@
-"""The moving point cloud, and the way in for uploads of one.
+"""Moving point clouds and functions to read them from uploads.
 
-`inspect_sequence` checks an upload in bounded memory; `read_sequence` makes the same checks and keeps the
-points.
+`inspect_sequence` validates an upload in bounded memory; `read_sequence` also returns its points.
 """
 
 from dataclasses import dataclass
@@ -33,8 +32,8 @@ __all__ = [
 class PointCloudSequence:
     """A moving point cloud in the caller's units.
 
-    `points` holds an array [N_i, 3] of float32 or float64 for each frame; `times` [T] float64 increases; with
-    `corresponding`, row j is the same particle in every frame. Raises SequenceError with every fault.
+    `points` has one float32 or float64 array [N_i, 3] per frame; `times` [T] float64 is strictly increasing;
+    with `corresponding`, row j is the same particle in every frame. Raises SequenceError with all faults.
     """
 
     points: tuple[Points, ...]
@@ -49,7 +48,7 @@ class PointCloudSequence:
         for index, cloud in enumerate(self.points):
             if cloud.dtype not in (np.float32, np.float64) or cloud.shape[1:] != (3,):
                 found = f"{cloud.dtype} {list(cloud.shape)} in frame {index}"
-                faults.append(Fault("points", "a frame has the wrong type or shape", found, wanted))
+                faults.append(Fault("points", "has a frame of the wrong type or shape", found, wanted))
         if not faults:
             faults += length_faults(self.points_per_frame, self.corresponding)
         if not faults:
@@ -75,7 +74,7 @@ class PointCloudSequence:
         return tuple(len(cloud) for cloud in self.points)
 
     def save(self, path_or_file: str | Path | BinaryIO) -> None:
-        """Write an .npz that `read_sequence` reads back; the same sequence gives the same bytes."""
+        """Write an .npz file for `read_sequence`. Equal sequences give identical bytes."""
         if isinstance(path_or_file, str | Path):
             with Path(path_or_file).open("wb") as file:
                 return self.save(file)
@@ -91,11 +90,11 @@ class PointCloudSequence:
 
 
 def inspect_sequence(file: BinaryIO, limits: Limits = DEFAULT_LIMITS) -> SequenceInfo:
-    """Check an upload in full, in memory that does not grow with it. Raises SequenceError."""
+    """Validate an upload with bounded memory. Raises SequenceError."""
     return SequenceReader(file, limits, keep=False).info
 
 
 def read_sequence(file: BinaryIO, limits: Limits = DEFAULT_LIMITS) -> PointCloudSequence:
-    """Check an upload as `inspect_sequence` does and return its points, per-frame archives in world units."""
+    """Validate an upload like `inspect_sequence` and return its points in world coordinates."""
     upload = SequenceReader(file, limits, keep=True)
     return PointCloudSequence(tuple(upload.clouds), upload.times, upload.info.corresponding)

@@ -124,87 +124,99 @@ def test_the_hand_made_archive_is_read() -> None:
     [
         (b"", "an empty file"),
         (npy(POINTS), "a single array (.npy); use numpy.savez"),
-        (b"\x80\x04\x95" + bytes(100), "a Python pickle, which is never read"),
+        (b"\x80\x04\x95" + bytes(100), "a Python pickle, which is never loaded"),
         (b"\x1f\x8b\x08" + bytes(100), "a gzip file"),
         (b"\x89HDF\r\n\x1a\n" + bytes(100), "an HDF5 file"),
         (b"ply\nformat ascii 1.0\n", "a PLY file"),
         (b"0.1 0.2 0.3\n" * 50, "text"),
-        (bytes(range(256)), "bytes of another kind"),
-        (b"#!/bin/sh\n" + npz(points=POINTS), "bytes of another kind"),
+        (bytes(range(256)), "unrecognized binary data"),
+        (b"#!/bin/sh\n" + npz(points=POINTS), "unrecognized binary data"),
     ],
 )
 def test_other_files_are_called_by_name(head: bytes, words: str) -> None:
     error = refused(head)
     assert error.code == "unsupported_media"
-    assert str(error) == f"file: is not an .npz archive (found {words}; wanted what numpy.savez writes)"
+    assert str(error) == f"file: is not an .npz archive (found {words}; wanted a file written by numpy.savez)"
 
 
 PLAIN = npz(points=POINTS)
 FRAME = npz(points=POINTS[0], loc=np.zeros(3), scale=1.0)
 DAMAGED = {
-    "cut short": (PLAIN[:-1], "file", "is cut short"),
-    "cut in half": (PLAIN[: len(PLAIN) // 2], "file", "is cut short"),
-    "bytes behind": (PLAIN + b"x", "file", "has a comment or other bytes after its end"),
-    "comment": (raw_zip(GOOD, comment=b"x" * 65535), "file", "has a comment or other bytes after its end"),
-    "bytes in front": (raw_zip(GOOD, before=b"PK\3\4junk"), "file", "its entries overlap or leave bytes"),
-    "shifted": (raw_zip(GOOD, offset=7), "file", "has bytes in front of it or missing from it"),
+    "cut short": (PLAIN[:-1], "file", "is truncated"),
+    "cut in half": (PLAIN[: len(PLAIN) // 2], "file", "is truncated"),
+    "bytes behind": (PLAIN + b"x", "file", "has a comment or trailing bytes"),
+    "comment": (raw_zip(GOOD, comment=b"x" * 65535), "file", "has a comment or trailing bytes"),
+    "bytes in front": (raw_zip(GOOD, before=b"PK\3\4junk"), "file", "has overlapping entries or gaps"),
+    "shifted": (raw_zip(GOOD, offset=7), "file", "has leading or missing bytes"),
     "bytes between": (
         raw_zip(GOOD, Entry(b"times.npy", npy(np.arange(3.0)), after=b"hidden")),
         "file",
-        "its entries overlap or leave bytes between them",
+        "has overlapping entries or gaps between them",
     ),
     "entries on top of each other": (
         raw_zip(GOOD, Entry(b"times.npy", b"", offset=0)),
         "file",
-        "its entries overlap or leave bytes between them",
+        "has overlapping entries or gaps between them",
     ),
     "an entry over the directory": (
         raw_zip(Entry(b"points.npy", npy(POINTS), packed=len(npy(POINTS)) + 9, size=len(npy(POINTS)) + 9)),
         "file",
-        "its entries overlap or leave bytes between them",
+        "has overlapping entries or gaps between them",
     ),
     "offset beyond the end": (
         raw_zip(Entry(b"points.npy", npy(POINTS), offset=1 << 31)),
         "file",
-        "its entries overlap or leave bytes between them",
+        "has overlapping entries or gaps between them",
     ),
     "other local name": (
         raw_zip(Entry(b"points.npy", npy(POINTS), local_name=b"pointz.npy")),
         "file",
-        "an entry contradicts the directory",
+        "has an entry that contradicts the directory",
     ),
     "other local size": (
         raw_zip(Entry(b"points.npy", npy(POINTS), local_size=5)),
         "file",
-        "an entry contradicts the directory",
+        "has an entry that contradicts the directory",
     ),
     "no local header": (
         PLAIN.replace(b"PK\3\4", b"PK\3\4\0", 1)[:-22] + PLAIN[-22:],
         "file",
-        "has bytes in front of it or missing from it",
+        "has leading or missing bytes",
     ),
-    "wrong count": (raw_zip(GOOD, count=2), "file", "its directory and its end record disagree"),
+    "wrong count": (raw_zip(GOOD, count=2), "file", "has contradictory entry counts"),
     "Zip64 end record": (raw_zip(GOOD, locator=b"PK\6\7" + bytes(16)), "file", "has a Zip64 end record"),
     "entry comments": (
         raw_zip(Entry(b"points.npy", npy(POINTS), comment=b"x" * 5000)),
         "file",
-        "its directory is too long",
+        "has an oversized central directory",
     ),
     "path": (
         raw_zip(Entry(b"../points.npy", npy(POINTS))),
         "file",
-        "an entry has a name that is not accepted",
+        "has an entry with an invalid name",
     ),
-    "absolute path": (raw_zip(Entry(b"/points.npy", npy(POINTS))), "file", "an entry has a name"),
-    "folder": (raw_zip(Entry(b"pcl_seq/00000001.npz", PLAIN)), "file", "an entry has a name"),
-    "null byte": (raw_zip(Entry(b"points.npy\0.txt", npy(POINTS))), "file", "an entry has a name"),
+    "absolute path": (
+        raw_zip(Entry(b"/points.npy", npy(POINTS))),
+        "file",
+        "has an entry with an invalid name",
+    ),
+    "folder": (raw_zip(Entry(b"pcl_seq/00000001.npz", PLAIN)), "file", "has an entry with an invalid name"),
+    "null byte": (
+        raw_zip(Entry(b"points.npy\0.txt", npy(POINTS))),
+        "file",
+        "has an entry with an invalid name",
+    ),
     "not ASCII": (
         raw_zip(Entry("pünkte.npy".encode(), npy(POINTS), flags=0x800)),
         "file",
-        "an entry has a name",
+        "has an entry with an invalid name",
     ),
-    "not UTF-8": (raw_zip(Entry(b"\xff.npy", npy(POINTS), flags=0x800)), "file", "its directory is damaged"),
-    "same name twice": (raw_zip(GOOD, GOOD), "file", "two entries have one name"),
+    "not UTF-8": (
+        raw_zip(Entry(b"\xff.npy", npy(POINTS), flags=0x800)),
+        "file",
+        "has a corrupt central directory",
+    ),
+    "same name twice": (raw_zip(GOOD, GOOD), "file", "has duplicate entry names"),
     "encrypted": (
         raw_zip(Entry(b"points.npy", npy(POINTS), flags=1)),
         "points.npy",
@@ -218,53 +230,53 @@ DAMAGED = {
     "bzip2": (
         raw_zip(Entry(b"points.npy", npy(POINTS), method=12)),
         "points.npy",
-        "is packed in a way that is not accepted",
+        "has an unsupported compression method",
     ),
     "stored in another size": (
         raw_zip(Entry(b"points.npy", npy(POINTS), size=10, local_size=10)),
         "points.npy",
-        "is stored, but in another size",
+        "is stored but declares two sizes",
     ),
-    "wrong checksum": (raw_zip(Entry(b"points.npy", npy(POINTS), crc=1)), "points.npy", "is damaged"),
+    "wrong checksum": (raw_zip(Entry(b"points.npy", npy(POINTS), crc=1)), "points.npy", "is corrupt"),
     "not deflate": (
         raw_zip(Entry(b"points.npy", b"\xff" * 900, method=8, size=len(npy(POINTS)))),
         "points",
-        "has no whole header",
+        "has an incomplete header",
     ),
     "deflate broken inside": (
         raw_zip(Entry(b"points.npy", PACKED[:700] + b"\xff" * 99, method=8, size=len(npy(POINTS)))),
         "points.npy",
-        "is damaged",
+        "is corrupt",
     ),
     "deflate stops early": (
         raw_zip(Entry(b"points.npy", deflated(npy(POINTS)[:-12]), method=8, size=len(npy(POINTS)))),
         "points.npy",
-        "ends early",
+        "is truncated",
     ),
     "deflate goes on": (
         raw_zip(Entry(b"points.npy", deflated(npy(POINTS) + b"more"), method=8, size=len(npy(POINTS)))),
         "points.npy",
-        "goes on after its end",
+        "has trailing data",
     ),
     "many bytes after deflate": (
         raw_zip(Entry(b"points.npy", PACKED + bytes(1 << 18), method=8, size=len(npy(POINTS)))),
         "points.npy",
-        "goes on after its end",
+        "has trailing data",
     ),
     "a damaged frame": (
         raw_zip(*(Entry(b"%08d.npz" % index, FRAME, crc=index) for index in range(2))),
         "00000000.npz",
-        "is damaged",
+        "is corrupt",
     ),
     "for a later zip": (
         raw_zip(GOOD).replace(b"PK\1\2\x14\0\x14", b"PK\1\2\x14\0\x63"),
         "file",
-        "its directory is damaged",
+        "has a corrupt central directory",
     ),
     "bytes after deflate": (
         raw_zip(Entry(b"points.npy", PACKED + b"more", method=8, size=len(npy(POINTS)))),
         "points.npy",
-        "goes on after its end",
+        "has trailing data",
     ),
 }
 
@@ -286,7 +298,7 @@ def test_a_streamed_entry_may_know_its_size_beforehand() -> None:
     data[14:22] = bytes(8)  # as Info-ZIP writes to a pipe: the size, but neither checksum nor packed size
     assert inspect_sequence(io.BytesIO(data)).frames == 3
     data[22:26] = b"\1\0\0\0"
-    assert refused(data).faults[0].message == "an entry contradicts the directory"
+    assert refused(data).faults[0].message == "has an entry that contradicts the directory"
 
 
 def test_bytes_that_begin_where_a_read_ends_are_seen() -> None:
@@ -297,7 +309,7 @@ def test_bytes_that_begin_where_a_read_ends_are_seen() -> None:
     assert len(stream) == 1 << 16, "as many packed bytes as are read at a time"
     assert inspect_sequence(io.BytesIO(raw_zip(Entry(b"points.npy", stream, method=8)))).points == 5400
     longer = Entry(b"points.npy", stream + b"more", method=8, size=len(entry), crc=zlib.crc32(entry))
-    assert refused(raw_zip(longer)).faults[0].message == "goes on after its end"
+    assert refused(raw_zip(longer)).faults[0].message == "has trailing data"
 
 
 def test_every_fault_of_the_directory_is_told() -> None:
@@ -341,7 +353,7 @@ def test_twenty_thousand_members_are_refused_before_the_directory_is_read() -> N
         "20,000",
     )
     lying = buffer.getvalue()[:-14] + struct.pack("<2H", 3, 3) + buffer.getvalue()[-10:]
-    assert refused(lying).faults[0].message == "its directory is too long"
+    assert refused(lying).faults[0].message == "has an oversized central directory"
 
 
 def test_nine_arrays_are_too_many() -> None:
@@ -361,7 +373,7 @@ def test_ratio_counts_only_where_it_costs() -> None:
     assert 1000 * POINTS[0].nbytes > 100 * len(still.getvalue())
     assert inspect_sequence(still, limits).frames == 1000
     error = refused(raw_zip(Entry(b"points.npy", b"", method=8, size=200 << 20, crc=0)), limits=limits)
-    assert (error.code, error.faults[0].message) == ("too_large", "unpacks out of proportion")
+    assert (error.code, error.faults[0].message) == ("too_large", "has too high a compression ratio")
 
 
 def test_archives_inside_draw_on_the_same_budget() -> None:
@@ -372,12 +384,12 @@ def test_archives_inside_draw_on_the_same_budget() -> None:
     )
     assert inspect_sequence(io.BytesIO(outer), Limits(max_unpacked_bytes=needed)).frames == 3
     error = refused(outer, limits=Limits(max_unpacked_bytes=needed - 1))
-    assert (error.code, error.faults[0].message) == ("too_large", "unpacks to too much")
+    assert (error.code, error.faults[0].message) == ("too_large", "has too large an uncompressed size")
 
 
 def test_budget_is_spent_before_entries_are_opened() -> None:
     budget = Budget(Limits(), 1000)
-    with pytest.raises(SequenceError, match="unpacks to too much"):
+    with pytest.raises(SequenceError, match="has too large an uncompressed size"):
         Archive(io.BytesIO(raw_zip(Entry(b"a", b"", method=8, size=(1 << 30) + 1, crc=0))), budget, 8)
 
 
@@ -465,7 +477,7 @@ def test_bombs_are_refused_at_flat_memory(bomb: str, tmp_path: Path) -> None:
     assert [line.split()[0] for line in lines] == 2 * [
         "invalid_sequence" if bomb in ("says it is small", "false shape") else "too_large"
     ]
-    assert ("has a shape that does not fit its data" in lines[0]) == (bomb == "false shape")
+    assert ("has a shape that does not match its data" in lines[0]) == (bomb == "false shape")
     assert growth < 8
 
 
