@@ -1,4 +1,4 @@
-"""`python -m service`: run the gateway on OFLOW_HOST:OFLOW_PORT."""
+"""`python -m service`: serve the gateway on OFLOW_HOST:OFLOW_PORT."""
 
 from types import FrameType
 
@@ -9,11 +9,11 @@ from service.api.http.limits import HEAD_BYTES
 from service.api.http.protocol import HardenedHTTPProtocol
 from service.core.settings import get_settings
 
-STOP_SECONDS = 3  # for requests under way
+STOP_SECONDS = 3  # for requests in progress
 
 
 class Server(uvicorn.Server):
-    """Before it waits for open requests, it ends those that wait for jobs: they can be asked again."""
+    """Ends requests that wait for jobs before waiting for all others; clients can simply repeat them."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
@@ -28,9 +28,9 @@ if __name__ == "__main__":
         port=settings.port,
         http=HardenedHTTPProtocol,
         ws="none",
-        h11_max_incomplete_event_size=2 * HEAD_BYTES,  # beyond this the server does not even parse
-        proxy_headers=False,  # nothing here asks who a proxy speaks for
-        log_config=None,  # ours
+        h11_max_incomplete_event_size=2 * HEAD_BYTES,  # not parsed at all beyond this
+        proxy_headers=False,  # client addresses are not used
+        log_config=None,  # configured by create_app
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=STOP_SECONDS,

@@ -1,5 +1,5 @@
-"""The whole service on one machine without Docker or root: Redis, an object store, workers and the gateway.
+"""Run the whole service on one machine without Docker or root: Redis, object store, workers and gateway.
 
-python -m service.local up      keeps the stack running in the foreground
-python -m service.local demo    sends a sample through it, as any client would, and stops it again
+python -m service.local up      run the stack in the foreground
+python -m service.local demo    start the stack, process a sample through the HTTP API, and stop
 """

@@ -5,7 +5,7 @@ import typer
 from service.local.commands import demo, up
 
 app = typer.Typer(
-    help="The whole service on this machine, without Docker.",
+    help="Run the whole service on this machine, without Docker.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )

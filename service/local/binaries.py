@@ -1,4 +1,4 @@
-"""Where a server program is: on PATH, else inside the Python package that ships it."""
+"""Locate server binaries on PATH or in the Python package that ships them."""
 
 import importlib.metadata
 import os
@@ -10,7 +10,7 @@ from service.local.errors import LocalStackError
 
 
 def find_server(names: Sequence[str], *, package: str, otherwise: str) -> Path:
-    """The first of `names` on PATH, else the one that the installed `package` brought; raises if none."""
+    """The first of `names` on PATH, or else in the installed `package`. Raises LocalStackError if missing."""
     for name in names:
         if on_path := shutil.which(name):
             return Path(on_path)
@@ -28,6 +28,6 @@ def find_server(names: Sequence[str], *, package: str, otherwise: str) -> Path:
 
 
 def bare_environment(**variables: str) -> dict[str, str]:
-    """A bare environment for a server, so that no setting or key of the person's own shell reaches it."""
+    """A minimal environment for a server, without settings or credentials from the user's shell."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
     return kept | variables

@@ -1,4 +1,4 @@
-"""One sample through the whole service, by HTTP alone, as any client would send it."""
+"""Process a sample through the HTTP API of a temporary stack."""
 
 import subprocess
 import sys
@@ -23,17 +23,17 @@ FORMATS = (Format.GLB, Format.OBJ)
 
 
 def run_demo(sample: str | None, out: Path, log: MergedLog) -> None:
-    """Start a stack, reconstruct the sample, write GLB, OBJ and a contact sheet to `out`, and stop the stack.
+    """Start a stack, reconstruct the sample, write GLB, OBJ and a contact sheet to `out`, and stop.
 
     Raises LocalStackError, ServiceError or JobFailedError.
     """
     name = sample or next(iter(SAMPLES))
     if name not in SAMPLES:
-        raise LocalStackError(f"There is no sample {name!r}: choose one of {', '.join(SAMPLES)}")
+        raise LocalStackError(f"Unknown sample {name!r}: choose one of {', '.join(SAMPLES)}")
     files = {file_format: out / f"{name}{file_format.suffix}" for file_format in FORMATS}
     picture = out / f"{name}.png"
     console = Console(highlight=False)
-    began = time.monotonic()
+    start = time.monotonic()
     with _progress(console) as bar, data_directory(None) as directory:
         task = bar.add_task("starting the servers", total=None, eta="")
         with (
@@ -44,10 +44,10 @@ def run_demo(sample: str | None, out: Path, log: MergedLog) -> None:
             job, result = _follow(client, job, stack, bar, task)
             for file_format, file in files.items():
                 client.download(job, file, file_format)
-            bar.update(task, description="drawing", eta="")
-            _draw(SAMPLES[name].path, files[Format.OBJ], picture, result)
+            bar.update(task, description="rendering", eta="")
+            _render(SAMPLES[name].path, files[Format.OBJ], picture, result)
             bar.update(task, description="stopping the servers")
-    seconds = {"start": stack.timings["worker"], "all": time.monotonic() - began}
+    seconds = {"start": stack.timings["worker"], "total": time.monotonic() - start}
     rows = _report(name, result, [*files.values(), picture], seconds, stack.address)
     console.print(rows, soft_wrap=True)
 
@@ -60,7 +60,7 @@ def _progress(console: Console) -> Progress:
 def _follow(
     client: Client, job: JobView, stack: LocalStack, bar: Progress, task: TaskID
 ) -> tuple[JobView, ResultView]:
-    """The ended job and what it made. It is polled, so that a part that dies is seen at once."""
+    """Wait for the job by polling, which notices immediately if a part of the stack dies."""
     bar.update(task, total=100)
     while job.state.open:
         stack.check()
@@ -74,13 +74,13 @@ def _follow(
     return job, job.result
 
 
-def _draw(source: Path, obj_archive: Path, target: Path, result: ResultView) -> None:
-    """Let the worker's package draw, in a process of its own: nothing here imports it."""
+def _render(source: Path, obj_archive: Path, target: Path, result: ResultView) -> None:
+    """Render the contact sheet in a subprocess, since `service` must not import `worker`."""
     command = [sys.executable, "-m", "worker", "render", str(source), str(obj_archive), str(target)]
-    told = ["--title", source.stem, "--caption", f"{_size(result)}. {_fit(result)}."]
-    done = subprocess.run(command + told, capture_output=True, text=True)  # noqa: S603
+    labels = ["--title", source.stem, "--caption", f"{_size(result)}. {_fit(result)}."]
+    done = subprocess.run(command + labels, capture_output=True, text=True)  # noqa: S603
     if done.returncode:
-        raise LocalStackError("the picture could not be drawn", (done.stdout + done.stderr).splitlines()[-5:])
+        raise LocalStackError("Rendering failed", (done.stdout + done.stderr).splitlines()[-5:])
 
 
 def _report(
@@ -92,9 +92,9 @@ def _report(
     rows += [
         ("mesh", _size(result)),
         ("fit", _fit(result)),
-        ("seconds", f"servers up after {seconds['start']:.1f}, everything {seconds['all']:.1f}"),
+        ("seconds", f"start-up {seconds['start']:.1f}, total {seconds['total']:.1f}"),
         ("job", f"{stages} (seconds)"),
-        ("address", f"{address}, stopped now; `make up` keeps one running"),
+        ("address", f"{address} (now stopped; `make up` starts a stack that keeps running)"),
     ]
     lines = [Text.assemble((f"{label:>22}  ", "bold"), text) for label, text in rows]
     return Text("\n").join(lines)
@@ -108,5 +108,5 @@ def _size(result: ResultView) -> str:
 def _fit(result: ResultView) -> str:
     mean, worst = sum(result.fit.mean) / len(result.fit.mean), max(result.fit.p95)
     return (
-        f"input points lie {mean:.4f} from the mesh on average, 95 % of the worst frame's within {worst:.4f}"
+        f"mean distance from input points to mesh {mean:.4f}, 95th percentile of the worst frame {worst:.4f}"
     )

@@ -1,4 +1,4 @@
-"""Where a stack keeps its data."""
+"""Data directory of a stack."""
 
 import fcntl
 import tempfile
@@ -11,7 +11,7 @@ from service.local.errors import LocalStackError
 
 @contextmanager
 def data_directory(chosen: Path | None) -> Iterator[Path]:
-    """The `chosen` directory, kept and locked against a second stack; without one a temporary directory."""
+    """The `chosen` directory, locked against use by a second stack, or a temporary directory."""
     if chosen is None:
         with tempfile.TemporaryDirectory(prefix="oflow-", ignore_cleanup_errors=True) as temporary:
             yield Path(temporary)

@@ -2,9 +2,9 @@ from collections.abc import Sequence
 
 
 class LocalStackError(RuntimeError):
-    """A part of the local stack is missing, did not start or was lost; the message is for the person.
+    """A part of the local stack is missing, did not start or has died, with a message for the user.
 
-    `lines` are the last ones that the part wrote, and are part of the text.
+    `lines` are the last lines of the part's output, which are appended to the message.
     """
 
     def __init__(self, message: str, lines: Sequence[str] = ()) -> None:

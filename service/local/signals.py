@@ -1,4 +1,4 @@
-"""Holding Ctrl-C back for a moment."""
+"""Deferred signal handling."""
 
 import signal
 import threading
@@ -7,30 +7,30 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+DEFERRED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def signals_held() -> Iterator[None]:
-    """What asks this process to end waits until the block is over.
+def signals_deferred() -> Iterator[None]:
+    """Defer termination signals until the block has finished.
 
-    A child between its fork and the line that remembers it would otherwise be nobody's. The signals are not
-    masked, which the child would inherit.
+    Otherwise a signal between forking a child and storing its handle would leave the child unmanaged. Masking
+    the signals instead is not an option, as the child would inherit the mask.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # handlers run in the main thread alone
+        yield  # signal handlers only run in the main thread
         return
-    arrived: list[tuple[int, FrameType | None]] = []
+    received: list[tuple[int, FrameType | None]] = []
     handlers = {
-        number: signal.signal(number, lambda number, frame: arrived.append((number, frame)))
-        for number in HELD
+        number: signal.signal(number, lambda number, frame: received.append((number, frame)))
+        for number in DEFERRED
     }
     try:
         yield
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for late, frame in arrived:
+        for late, frame in received:
             handler = handlers[signal.Signals(late)]
             if callable(handler):
                 handler(late, frame)

@@ -1,4 +1,4 @@
-"""The whole service as one context manager: Redis, workers, object store, gateway."""
+"""The whole service as a context manager: Redis, object store, workers and gateway."""
 
 import os
 import sys
@@ -18,19 +18,19 @@ from service.local.processes import ManagedProcess
 from service.local.redis_server import RedisServer
 from service.local.supervisor import Supervisor
 
-START_SECONDS = 120.0  # a cold first import of torch from a slow disk takes most of it
+START_SECONDS = 120.0  # a cold import of torch from a slow disk takes most of this
 
 
 def service_environment(redis_url: str, store: ObjectStore) -> dict[str, str]:
-    """What the gateway and the workers are told: where Redis and the object store are, and how to reach them.
+    """Environment of the gateway and the workers, with the settings for Redis and the object store.
 
-    The rest of our own environment is handed on, with loopback kept out of any HTTP proxy.
+    Inherits all other variables, and excludes loopback from any HTTP proxy.
     """
     no_proxy = ",".join(filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), LOOPBACK]))
     return os.environ | {
         "NO_PROXY": no_proxy,
         "no_proxy": no_proxy,
-        "PYTHONUNBUFFERED": "1",  # each line in the merged log at its time
+        "PYTHONUNBUFFERED": "1",  # no delay in the merged log
         "OFLOW_AUTH": "open",
         "OFLOW_LOG_FORMAT": os.environ.get("OFLOW_LOG_FORMAT", "text"),
         "OFLOW_HOST": LOOPBACK,
@@ -45,28 +45,26 @@ def service_environment(redis_url: str, store: ObjectStore) -> dict[str, str]:
 
 class Gateway(ManagedProcess):
     def is_worth_showing(self, line: str) -> bool:
-        return "GET /livez" not in line and "GET /readyz" not in line  # our own questions
+        return "GET /livez" not in line and "GET /readyz" not in line  # this stack's own probes
 
 
 class LocalStack:
-    """Everything running between `with` and its end, however that comes; `address` is the gateway's URL.
+    """Runs the whole service inside a `with` block; `address` is the gateway's URL.
 
-    Redis is the one named in OFLOW_REDIS_URL, if any, else one of our own. `port` None takes any free one.
-    `timings` holds the seconds from the start until each part was ready.
+    Uses the Redis at OFLOW_REDIS_URL if set, otherwise starts one. `port` None selects a free port. `timings`
+    holds the seconds from the start until each part was ready.
     """
 
     def __init__(self, directory: Path, log: MergedLog, *, port: int | None = None, workers: int = 1) -> None:
         if port is not None and not is_free(port):
-            raise LocalStackError(
-                f"Port {port} on {LOOPBACK} is in use by another program; choose another one"
-            )
+            raise LocalStackError(f"Port {port} on {LOOPBACK} is already in use: choose another port")
         self.port = port or free_ports(1)[0]
         self.address = f"http://{LOOPBACK}:{self.port}"
         self.timings: dict[str, float] = {}
-        given_redis = os.environ.get("OFLOW_REDIS_URL")
-        self.redis = None if given_redis else RedisServer(directory / "redis", log)
+        external_redis = os.environ.get("OFLOW_REDIS_URL")
+        self.redis = None if external_redis else RedisServer(directory / "redis", log)
         self.store = ObjectStore(directory / "store", log)
-        redis_url = self.redis.url if self.redis else str(given_redis)
+        redis_url = self.redis.url if self.redis else str(external_redis)
         self.environment = service_environment(redis_url, self.store) | {"OFLOW_PORT": str(self.port)}
         serve_http = [sys.executable, "-m", "service"]
         self.gateway = Gateway("gateway", serve_http, environment=self.environment, log=log)
@@ -92,39 +90,39 @@ class LocalStack:
         self._stop()
 
     def check(self) -> None:
-        """Raise with the last log lines of the part that was lost, if one was."""
+        """Raise LocalStackError if an essential part has died."""
         if self._supervisor.failure:
             raise self._supervisor.failure
 
     def wait(self) -> None:
-        """Return never: raise once a part is lost."""
+        """Block until an essential part dies, then raise LocalStackError."""
         while True:
             self.check()
             time.sleep(0.2)
 
     def _start(self) -> None:
-        began = time.monotonic()
+        start = time.monotonic()
         self.store.start()
         if self.redis is not None:
             self.redis.start()
-            self.redis.wait_until_ready(START_SECONDS)  # it reads all its data first
+            self.redis.wait_until_ready(START_SECONDS)  # it loads all its data first
         else:
             _require_redis(self.environment["OFLOW_REDIS_URL"])
-        self.timings["redis"] = time.monotonic() - began
-        for worker in self.workers:  # they import torch while the object store gets ready
+        self.timings["redis"] = time.monotonic() - start
+        for worker in self.workers:  # they import torch while the object store starts
             worker.start()
         self.store.wait_until_ready(START_SECONDS)
-        self.timings["store"] = time.monotonic() - began
+        self.timings["store"] = time.monotonic() - start
         self.gateway.start()
-        self._wait_for("/livez", began)
-        self.timings["gateway"] = time.monotonic() - began
-        self._wait_for("/readyz", began)
-        self.timings["worker"] = time.monotonic() - began
-        self._supervisor.start()  # from here on; a worker that dies before has something wrong with it
+        self._wait_for("/livez", start)
+        self.timings["gateway"] = time.monotonic() - start
+        self._wait_for("/readyz", start)
+        self.timings["worker"] = time.monotonic() - start
+        self._supervisor.start()  # not earlier, as restarting cannot help a worker that fails to start
 
-    def _wait_for(self, path: str, began: float) -> None:
-        answer = "no answer"
-        while time.monotonic() - began < START_SECONDS:
+    def _wait_for(self, path: str, start: float) -> None:
+        last = "no response"
+        while time.monotonic() - start < START_SECONDS:
             for part in self._parts:
                 if not part.is_running:
                     raise part.error(f"{part.name} {part.exit_status} before it was ready")
@@ -135,16 +133,16 @@ class LocalStack:
             else:
                 if response.is_success:
                     return
-                answer = f"{response.status_code} {response.text}"
+                last = f"{response.status_code} {response.text}"
             time.sleep(0.1)
-        message = f"The stack was not ready after {START_SECONDS:g} s: GET {path} gave {answer}"
+        message = f"The stack was not ready after {START_SECONDS:g} s: GET {path} returned {last}"
         raise LocalStackError(message, self.gateway.log.tail())
 
     def _stop(self) -> None:
         self._supervisor.stop()
         self.gateway.stop()
         for worker in self.workers:
-            worker.ask_to_stop()  # all at once: each takes a second or two
+            worker.ask_to_stop()  # in parallel, as each takes a second or two
         for part in reversed(self._parts):
             part.stop()
         self._client.close()
@@ -155,4 +153,4 @@ def _require_redis(url: str) -> None:
         with redis.Redis.from_url(url, socket_timeout=5.0, retry=None) as client:
             client.ping()
     except (redis.RedisError, ValueError) as error:
-        raise LocalStackError(f"The Redis named in OFLOW_REDIS_URL cannot be used: {error}") from error
+        raise LocalStackError(f"Cannot use the Redis at OFLOW_REDIS_URL: {error}") from error

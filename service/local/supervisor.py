@@ -1,4 +1,4 @@
-"""Watches running parts: a worker that ends is started again, the loss of another part is the stack's end."""
+"""Supervises running processes: restarts workers, and reports the death of any other part."""
 
 import threading
 import time
@@ -7,21 +7,21 @@ from collections.abc import Sequence
 from service.local.errors import LocalStackError
 from service.local.processes import ManagedProcess
 
-QUICK_DEATH = 30.0  # seconds
-# In a row. More than a job has attempts: one that kills its workers must not end the stack.
-MOST_QUICK_DEATHS = 4
-LONGEST_PAUSE = 8.0  # seconds
+EARLY_EXIT_SECONDS = 30.0
+# Consecutive; more than a job's attempts, so that a job that kills its workers does not stop the stack.
+MAX_EARLY_EXITS = 4
+MAX_DELAY = 8.0  # seconds
 
 
 class Supervisor:
-    """A thread that looks at the parts; `failure` says what was lost beyond help, if anything was."""
+    """A thread that watches processes. `failure` is set once one has died for good."""
 
     def __init__(self, essential: Sequence[ManagedProcess], restarted: Sequence[ManagedProcess]) -> None:
         self.failure: LocalStackError | None = None
         self._essential = essential
         self._restarted = restarted
-        self._quick_deaths = dict.fromkeys(restarted, 0)
-        self._due: dict[ManagedProcess, float] = {}  # when a dead one is started again
+        self._early_exits = dict.fromkeys(restarted, 0)
+        self._restart_at: dict[ManagedProcess, float] = {}
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -40,22 +40,22 @@ class Supervisor:
                     if not part.is_running:
                         raise part.error(f"{part.name} {part.exit_status}")
                 for part in self._restarted:
-                    if part not in self._due:
+                    if part not in self._restart_at:
                         if not part.is_running:
-                            self._bury(part)
-                    elif time.monotonic() >= self._due[part]:
-                        del self._due[part]
+                            self._schedule_restart(part)
+                    elif time.monotonic() >= self._restart_at[part]:
+                        del self._restart_at[part]
                         part.start()
         except LocalStackError as error:
             self.failure = error
 
-    def _bury(self, part: ManagedProcess) -> None:
-        """Clear up after a dead part and set the time of its next start, or give up on it."""
-        quick = time.monotonic() - part.started_at < QUICK_DEATH
-        deaths = self._quick_deaths[part] = self._quick_deaths[part] + 1 if quick else 0
-        if deaths >= MOST_QUICK_DEATHS:
-            raise part.error(f"{part.name} {part.exit_status}, {deaths} times in a row")
-        pause = min(0.5 * 2**deaths, LONGEST_PAUSE)
-        part.log.write("stack", f"{part.name} {part.exit_status}; it is started again in {pause:g} s")
-        part.kill()  # its own children may still be there
-        self._due[part] = time.monotonic() + pause
+    def _schedule_restart(self, part: ManagedProcess) -> None:
+        """Clean up after a dead process and schedule its restart with exponential backoff, or give up."""
+        early = time.monotonic() - part.started_at < EARLY_EXIT_SECONDS
+        exits = self._early_exits[part] = self._early_exits[part] + 1 if early else 0
+        if exits >= MAX_EARLY_EXITS:
+            raise part.error(f"{part.name} {part.exit_status}, {exits} times in a row")
+        delay = min(0.5 * 2**exits, MAX_DELAY)
+        part.log.write("stack", f"{part.name} {part.exit_status}; restarting in {delay:g} s")
+        part.kill()  # its children may still be running
+        self._restart_at[part] = time.monotonic() + delay

@@ -111,7 +111,7 @@ def test_an_unknown_sample_is_refused_with_the_known_ones(tmp_path: Path) -> Non
     demo = start(tmp_path, "--sample", "walrus")
     output, _ = demo.communicate(timeout=60)
     assert demo.returncode == 1
-    assert "no sample 'walrus'" in output
+    assert "Unknown sample 'walrus'" in output
     assert all(name in output for name in SAMPLES)
 
 

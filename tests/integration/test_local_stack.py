@@ -255,7 +255,7 @@ def test_a_missing_server_program_is_one_clear_message(
 def test_a_supervisor_starts_a_dead_worker_again_and_gives_up_on_one_that_keeps_dying(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("service.local.supervisor.LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr("service.local.supervisor.MAX_DELAY", 0.05)
     log = MergedLog(sys.stdout)
     (tmp_path / "deaths").write_text("")
     dying = "echo x >> deaths; echo no GPU here; exit 3"

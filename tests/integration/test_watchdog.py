@@ -11,7 +11,7 @@ from celery.worker import state
 from service.core.queue import queue_name
 from service.core.settings import Settings
 from worker.serving.context import WorkerContext
-from worker.serving.watchdog import SILENCE, UNACKED_INDEX, Watchdog
+from worker.serving.watchdog import IDLE_SECONDS, UNACKED_INDEX, Watchdog
 
 
 @pytest.fixture
@@ -87,6 +87,6 @@ def test_a_worker_ends_when_jobs_wait_and_it_starts_none(
         context.redis.lpush(queue_name("watched"), "a message that nobody takes")
     watcher.beat()
     assert not watcher.ended  # type: ignore[attr-defined]
-    watcher.last_busy -= SILENCE + 1
+    watcher.last_busy -= IDLE_SECONDS + 1
     watcher.beat()
     assert bool(watcher.ended) is ends  # type: ignore[attr-defined]

@@ -1,6 +1,6 @@
-"""The Celery app of a worker: one process that holds one loaded model and runs one job at a time.
+"""The worker's Celery app: one child process with a loaded model that runs one job at a time.
 
-The parent process only watches; it never imports torch. The child loads the model when it starts.
+The parent process only supervises and never imports torch. The child loads the model when it starts.
 """
 
 import logging
@@ -19,9 +19,9 @@ from service.core.settings import get_settings
 from worker.serving.context import WorkerContext, worker_name
 
 log = logging.getLogger(__name__)
-MODEL_FAILED = signal.SIGUSR2  # from the child to its parent
-PARENT_STOPS = 5  # seconds it takes at most
-HARD_LIMIT_GRACE = 15  # seconds between asking a late job to stop and killing its process
+MODEL_FAILED = signal.SIGUSR2  # sent by the child to its parent
+PARENT_STOP_SECONDS = 5  # maximum time the parent takes to stop
+HARD_LIMIT_GRACE = 15  # seconds between the soft time limit and killing the process
 
 settings = get_settings()
 app = celery_app(settings)
@@ -33,16 +33,16 @@ _runner: Any = None  # worker.serving.runner.Runner, in the child
 
 
 @setup_logging.connect(weak=False)
-def log_as_the_service_does(**_: object) -> None:
-    """In the parent and in the child; Celery leaves the logs alone then."""
+def set_up_logging(**_: object) -> None:
+    """Configure logging in parent and child instead of Celery's own setup."""
     configure_logs(settings)
 
 
 @worker_process_init.connect(weak=False)
 def load_model(**_: object) -> None:
-    """Load the model once, for all jobs of this process; without a model the worker has to end."""
+    """Load the model once for all jobs of this process. If that fails, the worker exits."""
     global _runner
-    from worker.serving.runner import Runner  # torch comes in here, in the child
+    from worker.serving.runner import Runner  # imports torch, only in the child
 
     context = WorkerContext(settings)
     try:
@@ -51,17 +51,16 @@ def load_model(**_: object) -> None:
         parent = worker_name(os.getppid())
         context.registry.beat(parent, settings.model_name, settings.visibility_timeout_seconds)
     except Exception as error:
-        log.critical("the model cannot be loaded: %s", error, exc_info=not hasattr(error, "code"))
+        log.critical("cannot load the model: %s", error, exc_info=not hasattr(error, "code"))
         os.kill(os.getppid(), MODEL_FAILED)
-        time.sleep(
-            PARENT_STOPS
-        )  # ending first, we would be replaced, and the replacement cut off in its start
+        # If we exit first, the pool starts a replacement and kills it during start-up.
+        time.sleep(PARENT_STOP_SECONDS)
         raise SystemExit(1) from None
 
 
 class ReconstructTask(Task[..., None]):
     def on_failure(self, exc: Exception, task_id: str, *_: object) -> None:
-        """Called in the parent when it had to kill a job that outlived its deadline."""
+        """Called in the parent, also after it has killed a job that exceeded the hard time limit."""
         if isinstance(exc, TimeLimitExceeded):
             context = WorkerContext(settings)
             job = context.jobs.get(task_id)
@@ -76,6 +75,6 @@ def reconstruct(_task: ReconstructTask, job_id: str) -> None:
     try:
         _runner.begin(job_id)
     except RedisError as error:
-        # The record could not be written: the queue keeps the job, and another attempt ends it.
-        log.error("job %s goes back to the queue: %s", job_id, error)
+        # The record could not be written, so return the job to the queue for another attempt.
+        log.error("job %s is returned to the queue: %s", job_id, error)
         raise Reject(str(error), requeue=True) from error

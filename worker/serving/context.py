@@ -1,4 +1,4 @@
-"""What a worker holds besides its model: the records, the files, the registry."""
+"""The worker's connections: job records, object store and registry."""
 
 import os
 import socket
@@ -24,7 +24,7 @@ class WorkerContext:
             decode_responses=True,
             socket_connect_timeout=3,
             socket_timeout=10,
-            retry=Retry(ExponentialBackoff(cap=5, base=0.1), 10),  # a restart of Redis passes unnoticed
+            retry=Retry(ExponentialBackoff(cap=5, base=0.1), 10),  # outlasts a restart of Redis
             retry_on_error=[RedisConnectionError, RedisTimeoutError],
         )
         self.jobs = JobStore(self.redis)
@@ -34,7 +34,7 @@ class WorkerContext:
 
     def deadline_error(self) -> JobError:
         seconds = self.settings.job_deadline_seconds
-        message = f"The job ran longer than {seconds} s and was stopped. A lower resolution takes less time."
+        message = f"The job exceeded the time limit of {seconds} s and was stopped. Try a lower resolution."
         return JobError(code="deadline_exceeded", message=message)
 
 

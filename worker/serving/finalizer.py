@@ -1,7 +1,7 @@
-"""The last steps of a job, done by a thread while the next job begins.
+"""Runs the last steps of a job in a thread while the next job starts.
 
-The queue regards a job as done once its task has returned. What holds it from then on is a lease in Redis:
-where nobody renews it, since this process is gone, a gateway queues the job anew.
+The queue considers a job done once its task returns. From then on it is protected by a lease in Redis: if
+this process dies and the lease runs out, a gateway re-enqueues the job.
 """
 
 import contextvars
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Finalizer:
-    """One job at a time: whoever hands over the next one waits for the last. `lease`: seconds."""
+    """Finishes one job at a time; handing over the next one waits for the previous. `lease` is in seconds."""
 
     def __init__(self, jobs: JobStore, lease: float) -> None:
         self.jobs = jobs
@@ -30,29 +30,29 @@ class Finalizer:
         self._last: Future[None] | None = None
 
     def hand_over(self, job: Job, work: Callable[[], None]) -> None:
-        """Have `work` done, which ends the job. Raises Canceled where the attempt is not the current one."""
+        """Run `work`, which ends the job, in the thread. Raises Canceled if the attempt is not current."""
         self.wait()
         if not self.jobs.lease(job, self.lease):
             raise Canceled("before its files were written")
-        context = contextvars.copy_context()  # the trace
+        context = contextvars.copy_context()  # carries the trace into the thread
         self._last = self._pool.submit(context.run, self._finish, job, work)
 
     def wait(self) -> None:
-        """Until the job that was handed over last has ended."""
+        """Wait until the job handed over last has ended."""
         if self._last is not None:
             self._last.result()
 
     def _finish(self, job: Job, work: Callable[[], None]) -> None:
         try:
-            with self._renewed(job):
+            with self._lease_renewed(job):
                 work()
         except RedisError as error:
-            log.error("job %s is left to be queued anew: %s", job.id, error)
+            log.error("job %s was not finished and will be re-enqueued: %s", job.id, error)
         except Exception:
-            log.exception("job %s is left to be queued anew", job.id)
+            log.exception("job %s was not finished and will be re-enqueued", job.id)
 
     @contextmanager
-    def _renewed(self, job: Job) -> Iterator[None]:
+    def _lease_renewed(self, job: Job) -> Iterator[None]:
         done = threading.Event()
 
         def renew() -> None:
@@ -61,7 +61,7 @@ class Finalizer:
                     if not self.jobs.lease(job, self.lease):
                         return
                 except RedisError as error:
-                    log.warning("Redis does not answer the worker: %s", error)
+                    log.warning("cannot renew the lease of job %s: %s", job.id, error)
 
         thread = threading.Thread(target=renew, name=f"lease of {job.id}", daemon=True)
         thread.start()

@@ -1,4 +1,4 @@
-"""Progress of a running job, into its record and the log."""
+"""Progress reporting of a running job to its record and the log."""
 
 import logging
 import time
@@ -9,53 +9,53 @@ from service.core.jobs.record import Job, Progress
 from service.core.jobs.store import JobStore
 
 log = logging.getLogger(__name__)
-EVERY = 0.2  # seconds between two writes of the same stage
+INTERVAL = 0.2  # seconds between updates within a stage
 
 
 class ProgressReport:
-    """Writes stage, percent and ETA, a few times a second; notices when the job is canceled or taken over."""
+    """Writes stage, percentage and ETA a few times per second, and notices if the attempt is superseded."""
 
     def __init__(self, jobs: JobStore, job: Job) -> None:
         self.jobs = jobs
         self.job = job
-        self.began = time.monotonic()
+        self.started = time.monotonic()
         self.stage = "fetch"
-        self.stage_began = self.written = self.began
+        self.stage_started = self.updated = self.started
         self.stopped = False
 
     def __call__(self, stage: str, fraction: float) -> None:
-        """`fraction` of the whole job, 0 to 1."""
+        """Report a stage and the completed fraction of the whole job, 0 to 1."""
         now = time.monotonic()
         if stage != self.stage:
             self._log_stage(now)
-            self.stage, self.stage_began = stage, now
-        elif now - self.written < EVERY:
+            self.stage, self.stage_started = stage, now
+        elif now - self.updated < INTERVAL:
             return
-        self.written = now
-        elapsed = now - self.began
+        self.updated = now
+        elapsed = now - self.started
         eta = round(elapsed / fraction - elapsed, 1) if fraction > 0.05 else None
         progress = Progress(stage=stage, percent=round(100 * min(fraction, 1.0), 1), eta_seconds=eta)
         self.stopped = not self.jobs.report(self.job, progress)
 
     def within(self, start: float, end: float) -> Callable[[str, float], None]:
-        """For a part of the job that counts its own progress from 0 to 1."""
+        """A callback for a part of the job that reports its own progress from 0 to 1."""
         return lambda stage, fraction: self(stage, start + fraction * (end - start))
 
     def is_stopped(self) -> bool:
-        """Whether the attempt is no longer wanted, as of the last word of progress."""
+        """Whether the attempt was found to be canceled or superseded at the last update."""
         return self.stopped
 
     def finish(self) -> None:
-        """The last stage is over."""
+        """Log the end of the last stage."""
         self._log_stage(time.monotonic())
 
-    def require_wanted(self) -> None:
-        """Raise Canceled if the attempt is not wanted any more, by now."""
+    def require_current(self) -> None:
+        """Raise Canceled if the attempt is no longer current, checking the record."""
         if not self.jobs.is_current(self.job):
             raise Canceled(f"stopped in stage {self.stage}")
 
     def _log_stage(self, now: float) -> None:
-        seconds = round(now - self.stage_began, 3)
+        seconds = round(now - self.stage_started, 3)
         details = {
             "job_id": self.job.id,
             "attempt": self.job.attempt,

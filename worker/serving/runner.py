@@ -1,4 +1,4 @@
-"""One job from record to files: fetch, reconstruct, write, finish."""
+"""Runs a job: fetch the input, reconstruct, write and store the files, update the record."""
 
 import hashlib
 import io
@@ -29,28 +29,28 @@ from worker.serving.finalizer import Finalizer
 from worker.serving.progress import ProgressReport
 
 log = logging.getLogger(__name__)
-OUTAGE = 180  # seconds; SeaweedFS may take over a minute to see that a full disk has room again
-# boto3 repeats single requests; this outlasts an object store that is away for a while.
-through_outages = retry(
+OUTAGE_SECONDS = 180  # SeaweedFS can take over a minute to notice that a full disk has space again
+# boto3 retries individual requests; this decorator also outlasts longer outages of the object store.
+retry_storage = retry(
     retry=retry_if_exception_type((BotoCoreError, ClientError, OSError)),
     wait=wait_exponential_jitter(multiplier=0.5, max=8),
-    stop=stop_after_delay(OUTAGE),
+    stop=stop_after_delay(OUTAGE_SECONDS),
     reraise=True,
 )
 
 
-class JobFailure(Exception):  # noqa: N818  # an outcome, told to the caller
+class JobFailure(Exception):  # noqa: N818  # reported to the caller
     def __init__(self, code: str, message: str) -> None:
         self.error = JobError(code=code, message=message)
         super().__init__(message)
 
 
 class _Attempt:
-    """A job as it is run here, and the seconds that each of its stages took."""
+    """An attempt to run a job, with the time spent in each stage in seconds."""
 
     def __init__(self, job: Job, report: ProgressReport) -> None:
         self.job, self.report = job, report
-        self.began = time.perf_counter()
+        self.started = time.perf_counter()
         queued = (job.started_at or job.created_at) - job.created_at
         self.timings = {"queue": queued.total_seconds()}
 
@@ -62,7 +62,7 @@ class _Attempt:
 
 
 class Runner:
-    """A loaded model and the places it reads from and writes to."""
+    """Runs jobs with a loaded model."""
 
     def __init__(self, context: WorkerContext) -> None:
         settings = context.settings
@@ -83,43 +83,47 @@ class Runner:
         )
 
     def run(self, job_id: str) -> None:
-        """Run an attempt to its end."""
+        """Run an attempt and wait until the job has ended."""
         self.begin(job_id)
         self.finalizer.wait()
 
     def begin(self, job_id: str) -> None:
-        """Run an attempt as far as its meshes. They are written and stored, and the record ended, while
-        the next attempt begins. What goes wrong ends in the record as a sentence, in the log as a trace.
+        """Run an attempt up to its meshes, and finish it in the background while the next one starts.
 
-        Raises RedisError when the record itself cannot be written.
+        Errors end the job with a message in its record; tracebacks go to the log only. Raises RedisError if
+        the record cannot be written.
         """
         job = self.context.jobs.claim(job_id, self.context.settings.max_attempts)
         if job is None:
-            log.info("job %s is not to be run (again)", job_id)
+            log.info("job %s is unknown or has already ended", job_id)
             return
         begin_trace(job.traceparent)
         log.info("job %s started, attempt %d", job.id, job.attempt)
-        with self._ended_by_faults(job):
+        with self._errors_recorded(job):
             attempt = _Attempt(job, ProgressReport(self.context.jobs, job))
             meshes = self._reconstruct(attempt)
             self.finalizer.hand_over(job, lambda: self._finish(attempt, meshes))
 
     @contextmanager
-    def _ended_by_faults(self, job: Job) -> Iterator[None]:
+    def _errors_recorded(self, job: Job) -> Iterator[None]:
         try:
             yield
         except Canceled:
-            log.info("job %s, attempt %d: stopped, it is no longer wanted", job.id, job.attempt)
-            self.context.jobs.give_back(job.id, job.attempt)  # another worker has it, and this one lives
-            self._clear(job)
+            log.info("job %s, attempt %d: stopped, canceled or superseded", job.id, job.attempt)
+            self.context.jobs.give_back(job.id, job.attempt)  # the worker did not die, so it must not count
+            self._delete_results(job)
         except RedisError:
-            raise  # no fault of the job
+            raise  # not caused by the job
         except Exception as error:
-            told = self._explain(error)
+            failure = self._describe(error)
             log.error(
-                "job %s failed: %s: %s", job.id, told.code, error, exc_info=told.code == "internal_error"
+                "job %s failed: %s: %s",
+                job.id,
+                failure.code,
+                error,
+                exc_info=failure.code == "internal_error",
             )
-            self.context.jobs.fail(job, told)
+            self.context.jobs.fail(job, failure)
 
     def _reconstruct(self, attempt: "_Attempt") -> MeshSequence:
         with attempt.timed("fetch"):
@@ -133,15 +137,15 @@ class Runner:
 
     def _finish(self, attempt: "_Attempt", meshes: MeshSequence) -> None:
         job = attempt.job
-        with self._ended_by_faults(job):
+        with self._errors_recorded(job):
             files = self._store_files(attempt, meshes)
             attempt.report.finish()
-            attempt.timings["total"] = time.perf_counter() - attempt.began
+            attempt.timings["total"] = time.perf_counter() - attempt.started
             if self.context.jobs.succeed(job, _result(meshes, files, attempt.timings)):
                 log.info("job %s succeeded in %.2f s", job.id, attempt.timings["total"])
             else:
-                log.info("job %s, attempt %d: someone else had ended it", job.id, job.attempt)
-                self._clear(job)
+                log.info("job %s, attempt %d: had already been ended elsewhere", job.id, job.attempt)
+                self._delete_results(job)
 
     def _store_files(self, attempt: "_Attempt", meshes: MeshSequence) -> list[ResultFile]:
         job, files = attempt.job, []
@@ -149,69 +153,72 @@ class Runner:
             attempt.report("write", 0.95 + 0.05 * number / len(job.options.formats))
             with attempt.timed("write"):
                 name, data = f"mesh{kind.suffix}", write_meshes(meshes, kind)
-            attempt.report.require_wanted()
+            attempt.report.require_current()
             with attempt.timed("store"):
                 self._store(job, name, data, kind.media_type)
             digest = hashlib.sha256(data).hexdigest()
             files.append(ResultFile(format=kind, name=name, bytes=len(data), sha256=digest))
         return files
 
-    @through_outages
+    @retry_storage
     def _fetch(self, job: Job) -> PointCloudSequence:
         with tempfile.TemporaryFile() as file:
             try:
                 digest = self.context.store.get(job.input_key, file)
             except self.context.store.client.exceptions.NoSuchKey:
-                raise JobFailure("input_missing", "The stored input is gone. Send it again.") from None
+                raise JobFailure("input_missing", "The stored input is missing. Submit it again.") from None
             if digest != job.input.sha256:
-                raise JobFailure(
-                    "input_altered", "The stored input is not the one that was uploaded. Send it again."
-                )
+                message = "The stored input differs from the uploaded file. Submit it again."
+                raise JobFailure("input_altered", message)
             return read_sequence(file, self.context.limits)
 
-    @through_outages
+    @retry_storage
     def _store(self, job: Job, name: str, data: bytes, media_type: str) -> None:
         self.context.store.put(job.result_key(name), io.BytesIO(data), media_type)
 
-    def _clear(self, job: Job) -> None:
-        """Delete what an attempt has written that is not wanted any more."""
+    def _delete_results(self, job: Job) -> None:
+        """Delete the files of an attempt that has been canceled or superseded."""
         try:
             self.context.store.delete_all(job.result_key(""))
         except (BotoCoreError, ClientError) as error:
-            log.warning("files of job %s, attempt %d, are left to expire: %s", job.id, job.attempt, error)
+            log.warning(
+                "files of job %s, attempt %d, could not be deleted and will expire: %s",
+                job.id,
+                job.attempt,
+                error,
+            )
 
-    def _explain(self, error: Exception) -> JobError:
-        """What the caller reads: a code and a sentence, no path and no trace."""
+    def _describe(self, error: Exception) -> JobError:
+        """The error for the job record, without paths or tracebacks."""
         kinds: dict[type[Exception] | tuple[type[Exception], ...], Callable[[], JobError]] = {
             JobFailure: lambda: error.error,  # type: ignore[attr-defined]
             (ModelError, SequenceError, OptionsError): lambda: JobError(code=error.code, message=str(error)),  # type: ignore[attr-defined]
             SoftTimeLimitExceeded: self.context.deadline_error,
             (BotoCoreError, ClientError, OSError): lambda: JobError(
                 code="storage_unavailable",
-                message=f"The object store took no files for {OUTAGE} s. Send the job again.",
+                message=f"The object store was unavailable for {OUTAGE_SECONDS} s. Submit the job again.",
             ),
         }
         if _is_out_of_memory(error):
-            message = "The job needs more memory than the worker has. A lower resolution needs less."
+            message = "The job needs more memory than the worker has. Try a lower resolution."
             return JobError(code="out_of_memory", message=message)
-        for kind, explain in kinds.items():
+        for kind, describe in kinds.items():
             if isinstance(error, kind):
-                return explain()
-        return JobError(
-            code="internal_error", message="The reconstruction broke on our side; the log names the job."
-        )
+                return describe()
+        message = "The reconstruction failed with an internal error; the worker's log has the details."
+        return JobError(code="internal_error", message=message)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    # Torch has no class of its own for a CPU without memory.
+    # PyTorch raises a plain RuntimeError when it runs out of CPU memory.
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
 def _result(meshes: MeshSequence, files: list[ResultFile], timings: dict[str, float]) -> Result:
     frames, vertices, _ = meshes.vertices.shape  # [T, V, 3]
-    assert meshes.fit is not None  # noqa: S101  # the Reconstructor always measures it
+    assert meshes.fit is not None  # noqa: S101  # always set by the Reconstructor
     return Result(
         files=files,
         mesh=Mesh(vertices=vertices, faces=len(meshes.faces), frames=frames, watertight=meshes.watertight),

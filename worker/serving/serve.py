@@ -1,10 +1,10 @@
-"""`worker serve`: consume the queue of one model until told to stop."""
+"""`worker serve`: run jobs from the queue of one model until stopped."""
 
 import os
 import signal
 from types import FrameType
 
-# Before billiard is imported: SIGTERM hands the running job back to the queue at once.
+# Must be set before billiard is imported: on SIGTERM, return the running job to the queue immediately.
 os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
 
 
@@ -12,9 +12,9 @@ BAD_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
 
 
 def serve() -> int:
-    """Run the worker in this process; returns its exit code, 78 where the model cannot be loaded.
+    """Run the worker and return its exit code, 78 if the model cannot be loaded.
 
-    Settings come from the environment.
+    Settings are read from the environment.
     """
     from celery.signals import worker_ready, worker_shutting_down
 
@@ -29,7 +29,7 @@ def serve() -> int:
 
     def ready(**_: object) -> None:
         liveness.start()
-        stop = signal.getsignal(signal.SIGTERM)  # Celery's own
+        stop = signal.getsignal(signal.SIGTERM)  # Celery's handler
 
         def give_back_and_stop(number: int, frame: FrameType | None) -> None:
             liveness.give_back()
@@ -42,7 +42,7 @@ def serve() -> int:
     worker_shutting_down.connect(lambda **_: liveness.stop(), weak=False)
     worker = app.Worker(
         queues=[queue_name(settings.model_name)],
-        loglevel="warning",  # of what a child says before it has read ours
+        loglevel="warning",  # until a child has configured its own logging
         without_gossip=True,
         without_mingle=True,
         quiet=True,

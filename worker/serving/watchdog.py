@@ -1,4 +1,4 @@
-"""A thread in the worker's parent: it keeps the job this worker's own, and ends a worker gone silent."""
+"""A thread in the worker's parent process that renews the running delivery and stops a stuck worker."""
 
 import logging
 import os
@@ -18,20 +18,19 @@ from worker.serving.context import WorkerContext, worker_name
 
 log = logging.getLogger(__name__)
 UNACKED_INDEX = "unacked_index"  # kombu's sorted set: delivery tag → time of delivery
-SILENCE = 60.0  # seconds with jobs waiting and none started
+IDLE_SECONDS = 60.0  # exit if jobs have been waiting for this long and none was started
 EXIT_GRACE = 10.0
-CANCEL_GRACE = 3.0  # seconds that a job has to stop by itself after it was canceled
-# For a Redis that is silent: it is not to stop this thread, nor for long a process that was asked to end.
-PATIENCE: Any = {"socket_connect_timeout": 3, "socket_timeout": 10}
-LAST_WORDS: Any = {"socket_connect_timeout": 1, "socket_timeout": 1, "retry": None}
+CANCEL_GRACE = 3.0  # seconds a canceled job has to stop on its own
+# An unresponsive Redis must not block this thread, nor delay the shutdown of the process.
+TIMEOUTS: Any = {"socket_connect_timeout": 3, "socket_timeout": 10}
+SHUTDOWN_TIMEOUTS: Any = {"socket_connect_timeout": 1, "socket_timeout": 1, "retry": None}
 
 
 class Watchdog(threading.Thread):
-    """Every `interval` seconds: renew the running delivery, so that the broker does not hand it to another
-    worker; beat in the registry; end the process when it has stopped consuming, so that its supervisor
-    starts a fresh one.
+    """Every `interval` seconds, renews the running delivery so that the broker does not redeliver it, sends a
+    heartbeat to the registry, and exits if the worker has stopped consuming, so that it gets restarted.
 
-    A thread of its own, since what it guards against is a consumer loop that stands still.
+    It runs in its own thread, as it must keep working when the consumer loop is stuck.
     """
 
     def __init__(self, context: WorkerContext, interval: float | None = None) -> None:
@@ -46,22 +45,22 @@ class Watchdog(threading.Thread):
         if url is None:
             self.broker = context.redis
         elif url.get_secret_value().startswith("redis"):
-            self.broker = Redis.from_url(url.get_secret_value(), decode_responses=True, **PATIENCE)
-        self.seen: dict[str, float] = {}  # job id → when this thread first saw it here
-        self.canceled: dict[str, float] = {}  # job id → when this thread first saw that it was
+            self.broker = Redis.from_url(url.get_secret_value(), decode_responses=True, **TIMEOUTS)
+        self.seen: dict[str, float] = {}  # job id → time at which it was first seen running
+        self.canceled: dict[str, float] = {}  # job id → time at which it was first seen canceled
         self.last_busy = time.monotonic()
         self.stopped = threading.Event()
 
     def run(self) -> None:
-        beaten = 0.0
+        last_beat = 0.0
         while not self.stopped.wait(min(1.0, self.interval)):
             try:
                 self.stop_canceled()
-                if time.monotonic() - beaten >= self.interval:
+                if time.monotonic() - last_beat >= self.interval:
                     self.beat()
-                    beaten = time.monotonic()
+                    last_beat = time.monotonic()
             except RedisError as error:
-                log.warning("Redis does not answer the worker: %s", error)
+                log.warning("Redis is not reachable: %s", error)
 
     def beat(self) -> None:
         requests = _requests()
@@ -76,42 +75,43 @@ class Watchdog(threading.Thread):
             if now - self.seen[request.id] < deadline:
                 self._renew(request)
             else:
-                self._exit(f"job {request.id} is {deadline} s old and was not stopped")
+                self._exit(f"job {request.id} is still running after {deadline} s")
         if requests or not self._waiting():
             self.last_busy = now
-        elif now - self.last_busy > SILENCE:
-            self._exit(f"jobs wait and none was started for {SILENCE:.0f} s")
+        elif now - self.last_busy > IDLE_SECONDS:
+            self._exit(f"jobs are waiting but none was started for {IDLE_SECONDS:.0f} s")
 
     def stop_canceled(self) -> None:
-        """Kill the process of a job that was canceled and does not stop by itself: it hangs, or is busy
-        with something that cannot be interrupted. The pool starts another one."""
+        """Kill the process of a canceled job that does not stop on its own; the pool starts a new one."""
         now = time.monotonic()
-        still = {}
+        canceled = {}
         for request in _requests():
             job = self.context.jobs.get(request.id) if request.worker_pid else None
             if job is not None and job.state in (State.CANCELED, State.EXPIRED):
-                since = still[request.id] = self.canceled.get(request.id, now)
+                since = canceled[request.id] = self.canceled.get(request.id, now)
                 if now - since > CANCEL_GRACE and request in _requests():
-                    log.warning("job %s was canceled and goes on: its process is killed", request.id)
+                    log.warning("job %s was canceled but does not stop, killing its process", request.id)
                     os.kill(request.worker_pid, signal.SIGKILL)
-        self.canceled = still
+        self.canceled = canceled
 
     def give_back(self) -> None:
-        """Note that the running attempts end with this process, which was asked to stop: a job is not to
-        fail for that. To be called before the pool is stopped."""
+        """Record that the running attempts end because this process is stopping, so they do not count.
+
+        Must be called before the pool is stopped.
+        """
         url = self.context.settings.redis_url.get_secret_value()
         try:
-            with Redis.from_url(url, decode_responses=True, **LAST_WORDS) as redis:
+            with Redis.from_url(url, decode_responses=True, **SHUTDOWN_TIMEOUTS) as redis:
                 jobs = JobStore(redis)
                 leased = cast(list[str], redis.zrange(jobs.leased, 0, -1))
-                # Of those that are only to be stored, ours are the ones whose tasks returned here.
+                # Leased jobs whose task has returned in this worker are still being stored by it.
                 dropped = [job_id for job_id in leased if job_id in state.successful_requests]
                 for job_id in [request.id for request in _requests()] + dropped:
                     jobs.give_back(job_id)
                 for job_id in dropped:
-                    redis.zadd(jobs.leased, {job_id: 0.0}, xx=True)  # to be queued anew at once
+                    redis.zadd(jobs.leased, {job_id: 0.0}, xx=True)  # re-enqueue immediately
         except RedisError as error:
-            log.warning("Redis does not answer; what runs here counts as lost with its worker: %s", error)
+            log.warning("Redis is not reachable, running jobs will count as lost: %s", error)
 
     def _renew(self, request: Any) -> None:
         if self.broker is not None:
@@ -120,8 +120,8 @@ class Watchdog(threading.Thread):
     def _waiting(self) -> bool:
         return self.broker is not None and self.broker.llen(queue_name(self.model)) > 0
 
-    def _exit(self, why: str) -> None:
-        log.critical("the worker ends itself: %s", why)
+    def _exit(self, reason: str) -> None:
+        log.critical("exiting: %s", reason)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(EXIT_GRACE)
         os._exit(70)
@@ -131,11 +131,11 @@ class Watchdog(threading.Thread):
         try:
             self.context.registry.leave(self.worker, self.model)
         except RedisError:
-            log.warning("Redis does not answer; the registry forgets this worker by itself")
+            log.warning("Redis is not reachable; this worker's registry entry will expire")
 
 
 def _requests() -> list[Any]:
-    """The deliveries that this worker holds. The set may change while it is read; then read again."""
+    """The deliveries held by this worker. Retries if the set changes during iteration."""
     while True:
         try:
             return list(state.reserved_requests)
