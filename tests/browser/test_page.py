@@ -126,7 +126,7 @@ def test_a_sample_becomes_a_playing_mesh(
     assert changed(first, points) > 0.02
     assert changed(first, last) > 0.02
     assert "frame 17 of 17" in label(page, "#scrub", "aria-valuetext")
-    for toggle in ("Wireframe", "Colours", "Input points", "Z is up"):
+    for toggle in ("Wireframe", "Colors", "Input points", "Z is up"):
         before = picture(page)
         page.get_by_role("checkbox", name=toggle).click()
         page.wait_for_timeout(50)  # one frame
@@ -136,7 +136,7 @@ def test_a_sample_becomes_a_playing_mesh(
     job = gateway.client.get(f"/jobs/{job_id}").json()
     assert (job["options"]["resolution"], job["options"]["color"]) == (32, "correspondence")
     assert str(job["result"]["mesh"]["vertices"]) in page.locator("#facts").inner_text().replace(",", "")
-    assert "of 17, 95 % of the points" in label(page, "#fit svg", "aria-label")
+    assert "of 17, 95 % of the points lie within" in label(page, "#fit svg", "aria-label")
     for file in job["result"]["files"]:
         with page.expect_download() as download:
             page.locator(f"#files a:has-text('{file['format'].upper()}')").click()
@@ -210,7 +210,7 @@ def test_a_refused_file_shows_every_fault(
 
 def test_a_waiting_job_is_canceled(visit: Visit, gateway: Gateway, worker: Worker, any_model: str) -> None:
     page = visit(gateway)
-    for place in ("Waiting for a worker", "Waiting, 1 before this one"):
+    for place in ("Waiting for a worker", "Queued, 1 job ahead"):
         pick(page, "Knees")
         if page.locator("#more").get_attribute("open") is None:
             page.get_by_text("More options").click()
@@ -261,7 +261,7 @@ def test_progress_is_followed_through_a_lost_connection_to_a_failure(
     job = jobs.claim(queued["id"], 3)
     assert job is not None
     jobs.report(job, Progress(stage="extract", percent=40, eta_seconds=3.2))
-    page.wait_for_selector("#stage-name:text-is('Finding the surface')")
+    page.wait_for_selector("#stage-name:text-is('Extracting the surface')")
     assert page.locator("#eta").inner_text() == "about 3 s left"
     assert page.locator("#bar").evaluate("(bar) => bar.value") == 40
     assert len(tries) == 2
@@ -290,7 +290,7 @@ def test_a_lost_upload_is_sent_again_as_the_same(visit: Visit, gateway: Gateway,
         before = len(gateway.client.get("/jobs").json()["jobs"])
         page.get_by_role("button", name="Reconstruct").click()
         if len(words) < 2:
-            page.wait_for_selector("#form-problem :text('does not answer')")
+            page.wait_for_selector("#form-problem :text('Service unreachable')")
     wait_for_state(page, "queued")
     assert words[0] == words[1]
     assert len(gateway.client.get("/jobs").json()["jobs"]) == before  # the first one had made it
@@ -315,7 +315,7 @@ def test_a_key_is_asked_for_and_goes_nowhere_else(
     page.get_by_label("Key", exact=True).fill("oflow_wrong")
     page.get_by_role("button", name="Use key").click()
     told.wait_for()
-    assert "not known" in told.inner_text()
+    assert "Unknown or revoked" in told.inner_text()
     page.get_by_label("Key", exact=True).fill(key)
     page.get_by_role("button", name="Use key").click()
     dialog.wait_for(state="hidden")
@@ -369,13 +369,13 @@ def test_points_of_every_form_are_shown_before_they_are_sent(visit: Visit, gatew
         assert np.ptp(picture(page)[:, :, 2]) > 100, name  # orange on the ground
     for name, content in {"odd.npz": b"PK\x05\x06 no", "other.npz": npz(weights=points)}.items():
         page.set_input_files("#file", {"name": name, "mimeType": "application/zip", "buffer": content})
-        page.wait_for_selector("#empty:has-text('cannot be shown')")
+        page.wait_for_selector("#empty:has-text('No preview available')")
 
 
 def test_the_documentation_needs_nobody_else(visit: Visit, gateway: Gateway) -> None:
     page = visit(gateway, "/docs")
     page.locator(".opblock-post .opblock-summary").first.click()
-    page.wait_for_selector(".opblock-body >> text=Send the file as the part")
+    page.wait_for_selector(".opblock-body >> text=Send a multipart form with the part")
     page.get_by_role("button", name="Try it out").first.click()
     page.wait_for_selector(".opblock-body input[type=file]")
     assert page.locator(".opblock").count() >= 10

@@ -1,12 +1,12 @@
-// The HTTP API of this service. The key lives in this tab's session storage and travels in a header alone.
+// Client for the HTTP API. The key is kept in session storage and sent only in the Authorization header.
 
 const KEY = "oflow-key";
-const SILENCE = 40_000; // milliseconds after which a stream is given up; a heartbeat comes every 15 seconds
+const STREAM_TIMEOUT = 40_000; // milliseconds; the server sends a heartbeat every 15 seconds
 export const key = {
   get: () => sessionStorage.getItem(KEY),
   set: (text) => sessionStorage.setItem(KEY, text),
   forget: () => sessionStorage.removeItem(KEY),
-  // Set by page.js: asks the reader; resolves when there is a new key, rejects when there will be none.
+  // Set by page.js: prompts for a key; rejects if the user cancels.
   ask: async (problem) => {
     throw problem;
   },
@@ -20,8 +20,8 @@ export class Problem extends Error {
 }
 
 const OFFLINE = {
-  title: "The service does not answer",
-  detail: "Check the connection, then try again.",
+  title: "Service unreachable",
+  detail: "Check your connection and try again.",
   code: "offline",
 };
 
@@ -32,22 +32,22 @@ function problemOf(status, text, retryAfter) {
   try {
     fields = JSON.parse(text);
   } catch {
-    /* a proxy's page */
+    /* not JSON, for example a proxy's error page */
   }
   return new Problem({
-    title: `The answer was ${status}`,
+    title: `Request failed with status ${status}`,
     status,
     retryAfter: Number(retryAfter) || 0,
     ...fields,
   });
 }
 
-// Like fetch, but throws a Problem for every answer that is no success, and asks for a key when it is told to.
+// Like fetch, but throws a Problem for error responses and prompts for a key on 401.
 export async function request(path, options = {}) {
   for (;;) {
-    let answer;
+    let response;
     try {
-      answer = await fetch(path, {
+      response = await fetch(path, {
         ...options,
         headers: { Accept: "application/json", ...options.headers, ...authorization() },
       });
@@ -55,22 +55,27 @@ export async function request(path, options = {}) {
       if (error.name === "AbortError") throw error;
       throw new Problem(OFFLINE);
     }
-    if (answer.ok) return answer;
-    const problem = problemOf(answer.status, await answer.text(), answer.headers.get("Retry-After"));
-    if (answer.status !== 401) throw problem;
+    if (response.ok) return response;
+    const problem = problemOf(
+      response.status,
+      await response.text(),
+      response.headers.get("Retry-After"),
+    );
+    if (response.status !== 401) throw problem;
     await key.ask(problem);
   }
 }
 
 export const json = async (path, options) => (await request(path, options)).json();
 
-// POST /reconstruct; XMLHttpRequest, because fetch tells nothing of an upload's progress.
+// POST /reconstruct, with XMLHttpRequest because fetch does not report upload progress.
 export async function reconstruct(form, idempotencyKey, onProgress, signal) {
   for (;;) {
-    const answer = await send(form, idempotencyKey, onProgress, signal);
-    if (answer.status < 300) return JSON.parse(answer.responseText);
-    const problem = problemOf(answer.status, answer.responseText, answer.getResponseHeader("Retry-After"));
-    if (answer.status !== 401) throw problem;
+    const response = await send(form, idempotencyKey, onProgress, signal);
+    if (response.status < 300) return JSON.parse(response.responseText);
+    const retryAfter = response.getResponseHeader("Retry-After");
+    const problem = problemOf(response.status, response.responseText, retryAfter);
+    if (response.status !== 401) throw problem;
     await key.ask(problem);
   }
 }
@@ -93,16 +98,16 @@ function send(form, idempotencyKey, onProgress, signal) {
   });
 }
 
-// The events of a job until it ends; goes on after the last one when the connection is lost.
-// EventSource could send no key.
+// Yields the events of a job until it ends, resuming after a lost connection.
+// EventSource cannot be used, as it cannot send an Authorization header.
 export async function* events(id, signal, onLost) {
   let last = 0;
   for (let wait = 500; ; wait = Math.min(2 * wait, 10_000)) {
     try {
       const headers = { Accept: "text/event-stream", "Last-Event-ID": String(last) };
-      const answer = await request(`/jobs/${id}/events`, { headers, signal });
-      if (answer.status === 204) return;
-      for await (const event of parse(answer.body)) {
+      const response = await request(`/jobs/${id}/events`, { headers, signal });
+      if (response.status === 204) return;
+      for await (const event of parse(response.body)) {
         last = event.id;
         wait = 500;
         yield event.data;
@@ -124,7 +129,7 @@ async function* parse(body) {
   let text = "";
   try {
     for (;;) {
-      const { done, value } = await within(SILENCE, reader.read());
+      const { done, value } = await withTimeout(STREAM_TIMEOUT, reader.read());
       if (done) return;
       text += value;
       const blocks = text.split("\n\n");
@@ -139,10 +144,10 @@ async function* parse(body) {
   }
 }
 
-function within(milliseconds, promise) {
+function withTimeout(milliseconds, promise) {
   let timer;
-  const late = new Promise((_, reject) => {
-    timer = setTimeout(reject, milliseconds, new Error("silence"));
+  const timeout = new Promise((_, reject) => {
+    timer = setTimeout(reject, milliseconds, new Error("timeout"));
   });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+  return Promise.race([promise, timeout]).finally(() => clearTimeout(timer));
 }

@@ -1,9 +1,9 @@
-// Swagger UI over this service's own document; nothing is fetched from elsewhere.
+// Swagger UI for this service's OpenAPI document, without external requests.
 
 SwaggerUIBundle({
   url: "/openapi.json",
   dom_id: "#api",
   deepLinking: true,
   displayRequestDuration: true,
-  validatorUrl: null, // its validator is another host
+  validatorUrl: null, // the default is an external host
 });

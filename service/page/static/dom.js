@@ -1,24 +1,24 @@
-// Small helpers: elements without innerHTML, and words for sizes, times and problems.
+// DOM helpers, and formatting of sizes, durations and problems.
 
 export const $ = (id) => document.getElementById(id);
 
 export function element(tag, attributes = {}, ...children) {
-  const made = document.createElementNS(
+  const node = document.createElementNS(
     /^(svg|path|line|text|g|circle|title)$/.test(tag)
       ? "http://www.w3.org/2000/svg"
       : "http://www.w3.org/1999/xhtml",
     tag,
   );
   for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (value !== false && value != null) made.setAttribute(name, value === true ? "" : value);
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value !== false && value != null) node.setAttribute(name, value === true ? "" : value);
   }
-  made.append(...children);
-  return made;
+  node.append(...children);
+  return node;
 }
 
-export function show(where, visible) {
-  where.hidden = !visible;
+export function show(node, visible) {
+  node.hidden = !visible;
 }
 
 export function bytes(count) {
@@ -41,10 +41,10 @@ export const number = (value) =>
       ? String(Number(value.toPrecision(3)))
       : value.toExponential(1);
 
-// A problem as the API tells it: title, every fault, and the name under which the logs have it.
+// An alert for an API problem, with its title, all faults and the trace id.
 export function problemBox(problem) {
   const faults = problem.errors ?? [];
-  const title = problem.title ?? "This did not work";
+  const title = problem.title ?? "Something went wrong";
   const box = element(
     "div",
     { class: "problem", role: "alert", tabindex: "-1" },
@@ -62,8 +62,8 @@ export function problemBox(problem) {
 function faultItem(fault) {
   const item = element("li", {}, fault.message);
   if (fault.key && !fault.message.startsWith(fault.key)) item.prepend(element("code", {}, fault.key), " ");
-  const told = (text) => text && !fault.message.includes(text);
-  if (told(fault.found)) item.append(element("span", {}, `found ${fault.found}`));
-  if (told(fault.wanted)) item.append(element("span", {}, `wanted ${fault.wanted}`));
+  const isNew = (text) => text && !fault.message.includes(text);
+  if (isNew(fault.found)) item.append(element("span", {}, `found ${fault.found}`));
+  if (isNew(fault.wanted)) item.append(element("span", {}, `expected ${fault.wanted}`));
   return item;
 }

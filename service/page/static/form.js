@@ -1,4 +1,4 @@
-// Choosing a file or a sample, its options, and sending it.
+// The form: file or sample, options, and submission.
 
 import { reconstruct } from "./api.js";
 import { $, bytes, element, problemBox, show } from "./dom.js";
@@ -8,19 +8,19 @@ import { showPoints } from "./player.js";
 
 let hooks, limits;
 let file = null;
-let sequence = null; // what could be read of it
+let sequence = null; // its points, if they can be previewed
 let sending = null;
-let attempt = { of: "", key: "" };
+let attempt = { fingerprint: "", key: "" };
 
-// `hooks`: chosen(name), sends(name), sending(loaded, total), sent(job), stopped().
-export function startForm(given, most) {
-  [hooks, limits] = [given, most];
+// `formHooks`: onChoose(name), onSend(name), onProgress(loaded, total), onSent(job), onStop().
+export function startForm(formHooks, serviceLimits) {
+  [hooks, limits] = [formHooks, serviceLimits];
   $("file").addEventListener("change", () => {
     const [picked] = $("file").files;
-    $("file").value = ""; // so that the same file, changed, can be chosen again
+    $("file").value = ""; // allows choosing the same file again after editing it
     if (picked) choose(picked);
   });
-  // A field that is wrong has to be in view, or the browser can say nothing about it.
+  // The browser can only report an invalid field if it is visible.
   $("form").addEventListener(
     "invalid",
     (event) => {
@@ -44,7 +44,7 @@ export function startForm(given, most) {
   });
   for (const name of ["dragover", "dragleave", "drop"]) {
     addEventListener(name, (event) => {
-      event.preventDefault(); // or the browser would open the file
+      event.preventDefault(); // otherwise the browser opens the file
       $("drop").classList.toggle("over", name === "dragover");
       if (name === "drop" && event.dataTransfer.files[0]) choose(event.dataTransfer.files[0]);
     });
@@ -52,33 +52,33 @@ export function startForm(given, most) {
   offerSamples(choose);
 }
 
-// Whether there was anything to stop.
+// Returns whether an upload was in progress.
 export function stopSending() {
   sending?.abort();
   return sending !== null;
 }
 
 export function setModels(models) {
-  const usual = models.find((model) => model.default);
+  const hasDefault = models.some((model) => model.default);
   $("model").replaceChildren(
     ...models.map((model) => {
-      const busy = model.workers ? "" : " (no worker now)";
-      return element("option", { value: model.name, selected: model.default }, model.name + busy);
+      const note = model.workers ? "" : " (no worker running)";
+      return element("option", { value: model.name, selected: model.default }, model.name + note);
     }),
   );
-  if (!usual) $("model").prepend(element("option", { value: "", selected: true }, "the server's choice"));
-  const tell = () => {
+  if (!hasDefault) $("model").prepend(element("option", { value: "", selected: true }, "default"));
+  const describe = () => {
     const model = models.find(({ name }) => name === $("model").value);
-    $("resolution").placeholder = model?.resolution ?? "the model's";
-    $("threshold").placeholder = model?.threshold ?? "the model's";
+    $("resolution").placeholder = model?.resolution ?? "default";
+    $("threshold").placeholder = model?.threshold ?? "default";
     const frames = model?.input.frames ? `${model.input.frames} frames` : "any number of frames";
     const rows = model?.input.corresponding
-      ? " whose points correspond: row j is the same particle in each"
+      ? " with corresponding points (row j is the same particle in every frame)"
       : "";
-    $("model-help").textContent = model ? `Reads ${frames}${rows}.` : "";
+    $("model-help").textContent = model ? `Expects ${frames}${rows}.` : "";
   };
-  $("model").onchange = tell;
-  tell();
+  $("model").onchange = describe;
+  describe();
 }
 
 async function choose(picked, button = null) {
@@ -93,14 +93,14 @@ async function choose(picked, button = null) {
   if (!small) {
     const fault = {
       key: "file",
-      message: "is larger than this service takes",
+      message: "exceeds the maximum size",
       found: bytes(file.size),
       wanted: `at most ${bytes(limits.max_upload_bytes)}`,
     };
-    $("form-problem").replaceChildren(problemBox({ title: "The upload is too large", errors: [fault] }));
+    $("form-problem").replaceChildren(problemBox({ title: "Upload too large", errors: [fault] }));
     return;
   }
-  hooks.chosen(file.name);
+  hooks.onChoose(file.name);
   const read = await readSequence(file);
   if (file !== picked) return;
   sequence = read;
@@ -108,7 +108,7 @@ async function choose(picked, button = null) {
     $("chosen").append(` · ${read.frames.length} frames of ${read.points.toLocaleString("en")} points`);
   await showPoints(
     read,
-    "The points of this file cannot be shown here. Send it to hear what the service makes of it.",
+    "No preview available for this file. Submit it to have it validated by the service.",
   );
 }
 
@@ -126,24 +126,24 @@ function fields() {
 }
 
 async function send() {
-  const [sent, points, form] = [file, sequence, fields()];
-  const of = JSON.stringify([sent.name, sent.size, sent.lastModified, ...form]);
-  // After a lost connection the same request goes out under the same key, and makes one job.
-  if (attempt.of !== of) attempt = { of, key: randomWord() };
-  form.append("file", sent);
+  const [upload, points, form] = [file, sequence, fields()];
+  const fingerprint = JSON.stringify([upload.name, upload.size, upload.lastModified, ...form]);
+  // Reuse the key when repeating a request after a lost connection, so that it creates only one job.
+  if (attempt.fingerprint !== fingerprint) attempt = { fingerprint, key: randomKey() };
+  form.append("file", upload);
   $("form-problem").replaceChildren();
   $("submit").disabled = true;
   sending = new AbortController();
-  hooks.sends(sent.name);
-  hooks.sending(0, sent.size);
+  hooks.onSend(upload.name);
+  hooks.onProgress(0, upload.size);
   try {
-    const job = await reconstruct(form, attempt.key, hooks.sending, sending.signal);
-    attempt = { of: "", key: "" };
+    const job = await reconstruct(form, attempt.key, hooks.onProgress, sending.signal);
+    attempt = { fingerprint: "", key: "" };
     rememberInput(job, points);
-    hooks.sent(job);
+    hooks.onSent(job);
   } catch (error) {
-    hooks.stopped();
-    if (error.code !== "offline") attempt = { of: "", key: "" };
+    hooks.onStop();
+    if (error.code !== "offline") attempt = { fingerprint: "", key: "" };
     if (error.name === "AbortError") return;
     const box = problemBox(error);
     $("form-problem").replaceChildren(box);
@@ -154,5 +154,5 @@ async function send() {
   }
 }
 
-// crypto.randomUUID, which there is only under TLS.
-const randomWord = () => String(crypto.getRandomValues(new BigUint64Array(2)));
+// crypto.randomUUID is only available over TLS.
+const randomKey = () => String(crypto.getRandomValues(new BigUint64Array(2)));

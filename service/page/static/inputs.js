@@ -1,21 +1,21 @@
-// Sequences that this page knows by their hash: the samples, and what was sent from here.
+// Input sequences available to this page by hash: the samples, and files submitted from here.
 
 import { json } from "./api.js";
 import { $, element } from "./dom.js";
 import { readSequence } from "./npz.js";
 
-const inputs = new Map(); // SHA-256 of a file → how to get its sequence
+const inputs = new Map(); // SHA-256 of a file → function returning its sequence
 
 export const rememberInput = (job, points) => inputs.set(job.input.sha256, () => points);
 
-// The points that a job was made from, where this page has them; null otherwise.
+// The input points of a job if available, otherwise null.
 export const inputOf = async (job) => (await inputs.get(job.input.sha256)?.()) ?? null;
 
 export function markSample(chosen) {
   for (const button of $("samples").children) button.setAttribute("aria-pressed", String(button === chosen));
 }
 
-// The buttons of the shipped samples; `choose` gets the file and the button.
+// Adds a button for each sample; `choose` is called with the file and the button.
 export async function offerSamples(choose) {
   const samples = await json("/page/samples");
   for (const { name, href, description, sha256 } of samples) {
@@ -36,11 +36,11 @@ export async function offerSamples(choose) {
     const load = () =>
       (content ??= (async () => {
         const blob = await (await fetch(href)).blob();
-        const found = new File([blob], `${name}.npz`);
-        return { found, points: await readSequence(found) };
+        const file = new File([blob], `${name}.npz`);
+        return { file, points: await readSequence(file) };
       })());
     inputs.set(sha256, async () => (await load()).points);
-    button.addEventListener("click", async () => choose((await load()).found, button));
+    button.addEventListener("click", async () => choose((await load()).file, button));
     load()
       .then(({ points }) => sketch(canvas, points))
       .catch(() => {
@@ -49,7 +49,7 @@ export async function offerSamples(choose) {
   }
 }
 
-// The points of the first and of the middle frame, as small dots.
+// Draws the points of the first and the middle frame.
 function sketch(canvas, { frames }) {
   const pen = canvas.getContext("2d");
   const color = getComputedStyle(canvas).color;

@@ -1,4 +1,4 @@
-// One job: followed to its end, then what it made.
+// The job panel: progress until the job ends, then its result.
 
 import { events, json } from "./api.js";
 import { $, bytes, duration, problemBox, show } from "./dom.js";
@@ -9,8 +9,8 @@ import { leaveResult, showResult } from "./result.js";
 const STAGES = {
   fetch: "Reading the points",
   encode: "Encoding",
-  extract: "Finding the surface",
-  flow: "Carrying it through time",
+  extract: "Extracting the surface",
+  flow: "Propagating through time",
   simplify: "Simplifying",
   fit: "Measuring the fit",
   write: "Writing files",
@@ -23,7 +23,7 @@ const isOpen = (job) => job.state === "queued" || job.state === "running";
 export const nameOf = (job) =>
   (typeof job.metadata?.name === "string" && job.metadata.name) || job.id.slice(0, 8);
 
-// Nothing but what was chosen.
+// Resets the panel to a preview.
 export function leaveJob(title = "Preview") {
   following?.abort();
   [current, following] = [null, null];
@@ -36,15 +36,15 @@ export function leaveJob(title = "Preview") {
 
 export function showUpload(loaded, total) {
   show($("progress"), true);
-  $("stage-name").textContent = loaded < total ? "Uploading" : "Looking into the file";
+  $("stage-name").textContent = loaded < total ? "Uploading" : "Validating the file";
   $("eta").textContent = loaded < total ? `${bytes(loaded)} of ${bytes(total)}` : "";
   if (loaded < total) $("bar").value = (100 * loaded) / total;
   else $("bar").removeAttribute("value");
   $("cancel").disabled = false;
 }
 
-// Follow the job of that id; `changed` is called whenever its state has.
-export async function showJob(id, changed) {
+// Shows a job and follows it until it ends; calls `onChange` when its state changes.
+export async function showJob(id, onChange) {
   leaveJob("Job");
   following = new AbortController();
   const { signal } = following;
@@ -54,14 +54,14 @@ export async function showJob(id, changed) {
     signal.throwIfAborted();
     render(job);
     if (isOpen(job)) {
-      await showPoints(points, "The mesh will play here.");
+      await showPoints(points, "The mesh will appear here.");
       watchQueue(id, signal);
       for await (const event of events(id, signal, () => {
-        $("eta").textContent = "connection lost, trying again…";
+        $("eta").textContent = "connection lost, reconnecting…";
       })) {
         const before = current.state;
         render({ ...current, ...event });
-        if (event.state !== before) changed();
+        if (event.state !== before) onChange();
       }
       job = await json(`/jobs/${id}`, { signal });
       render(job);
@@ -85,19 +85,19 @@ export async function cancel() {
   }
 }
 
-export async function deleteFiles(changed) {
-  if (!current || !confirm("Delete the input and the results of this job? This cannot be undone.")) return;
+export async function deleteFiles(onChange) {
+  if (!current || !confirm("Delete the input and results of this job? This cannot be undone.")) return;
   try {
     const { id } = await json(`/jobs/${current.id}`, { method: "DELETE" });
-    await showPoints(null, "The files of this job were deleted.");
-    await showJob(id, changed);
-    changed();
+    await showPoints(null, "The files of this job have been deleted.");
+    await showJob(id, onChange);
+    onChange();
   } catch (error) {
     $("job-problem").replaceChildren(problemBox(error));
   }
 }
 
-// The place in the queue is no event of this job: others move it.
+// The queue position changes without an event of this job, so it is polled.
 async function watchQueue(id, signal) {
   while (!signal.aborted && current?.state === "queued") {
     const job = await json(`/jobs/${id}`, { signal }).catch(() => null);
@@ -109,20 +109,19 @@ async function watchQueue(id, signal) {
 function render(job) {
   current = job;
   $("job-title").textContent = nameOf(job);
-  const how = isOpen(job) ? `${Math.round(job.progress.percent)} %` : job.state;
-  document.title = `${how} · ${nameOf(job)} · oflow`;
+  const status = isOpen(job) ? `${Math.round(job.progress.percent)} %` : job.state;
+  document.title = `${status} · ${nameOf(job)} · oflow`;
   show($("state"), true);
-  show($("copy-link"), navigator.clipboard); // there is none without TLS
-  if ($("state").textContent !== job.state) $("state").textContent = job.state; // spoken when it changes
+  show($("copy-link"), navigator.clipboard); // undefined without TLS
+  if ($("state").textContent !== job.state) $("state").textContent = job.state; // announced on each write
   $("state").dataset.state = job.state;
   show($("progress"), isOpen(job));
   if (isOpen(job)) {
     const { stage, percent, eta_seconds: eta } = job.progress;
-    const place = job.queue_position
-      ? `Waiting, ${job.queue_position} before this one`
-      : "Waiting for a worker";
-    const again = job.attempt > 1 ? ` (attempt ${job.attempt})` : "";
-    $("stage-name").textContent = job.state === "queued" ? place : (STAGES[stage] ?? stage) + again;
+    const ahead = job.queue_position;
+    const waiting = ahead ? `Queued, ${ahead} ${ahead === 1 ? "job" : "jobs"} ahead` : "Waiting for a worker";
+    const attempt = job.attempt > 1 ? ` (attempt ${job.attempt})` : "";
+    $("stage-name").textContent = job.state === "queued" ? waiting : (STAGES[stage] ?? stage) + attempt;
     $("eta").textContent = eta == null ? "" : `about ${duration(eta)} left`;
     if (job.state === "queued") $("bar").removeAttribute("value");
     else $("bar").value = percent;
@@ -130,6 +129,6 @@ function render(job) {
   }
   if (job.state === "failed")
     $("job-problem").replaceChildren(
-      problemBox({ title: "The job did not succeed", detail: `${job.error.message} (${job.error.code})` }),
+      problemBox({ title: "Job failed", detail: `${job.error.message} (${job.error.code})` }),
     );
 }

@@ -1,14 +1,14 @@
-// The points of a chosen file, to show them: a .npz or a .zip of .npz, as docs/sequences.md has them.
-// What cannot be read here is not shown, that is all: the service judges the file.
+// Reads the points of a .npz file or a .zip of .npz frames (see docs/sequences.md) for the preview.
+// Files that cannot be read are simply not previewed; the service does the validation.
 
-const MOST_BYTES = 128e6;
-const MOST_POINTS = 20_000; // a frame; more are thinned out
+const MAX_BYTES = 128e6;
+const MAX_POINTS = 20_000; // per frame; larger frames are subsampled
 
-// {frames: [Float32Array], times: [seconds from the first], origin: [3], points: most in a frame}, or null.
-// Coordinates are relative to `origin`, so that float32 is fine enough wherever the file lies.
+// Returns {frames: [Float32Array], times: [seconds since the first frame], origin: [3], points: maximum per
+// frame}, or null. Coordinates are relative to `origin`, so that float32 is precise enough.
 export async function readSequence(file) {
   try {
-    if (file.size > MOST_BYTES) return null;
+    if (file.size > MAX_BYTES) return null;
     const entries = await unzip(await file.arrayBuffer());
     const frames = entries.points ? framesOf(entries) : await framesOfFiles(entries);
     return frames?.length ? relative(frames, entries.times && array(entries.times)) : null;
@@ -17,11 +17,11 @@ export async function readSequence(file) {
   }
 }
 
-// Name → bytes of the entries of a zip archive (those of .npy without the ending).
+// The entries of a zip archive: name (without .npy) → bytes.
 async function unzip(buffer) {
   const view = new DataView(buffer);
   let end = buffer.byteLength - 22;
-  while (view.getUint32(end, true) !== 0x06054b50) end -= 1; // throws before the beginning
+  while (view.getUint32(end, true) !== 0x06054b50) end -= 1; // throws if there is none
   let at = view.getUint32(end + 16, true);
   const entries = {};
   let total = 0;
@@ -36,7 +36,7 @@ async function unzip(buffer) {
     const start = local + 30 + view.getUint16(local + 26, true) + view.getUint16(local + 28, true);
     const name = new TextDecoder().decode(new Uint8Array(buffer, at + 46, nameLength));
     const stored = new Uint8Array(buffer, start, packed);
-    if ((total += unpacked) > 2 * MOST_BYTES) throw new RangeError("too large to be shown");
+    if ((total += unpacked) > 2 * MAX_BYTES) throw new RangeError("too large for a preview");
     entries[name.replace(/\.npy$/, "")] = method === 0 ? stored : await inflate(stored);
     at += 46 + nameLength + extra + comment;
   }
@@ -48,7 +48,7 @@ async function inflate(bytes) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-// Shape and numbers of a .npy file.
+// Shape and values of a .npy file.
 function array(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   const wide = view.getUint8(6) > 1;
@@ -60,7 +60,7 @@ function array(bytes) {
     .split(",")
     .filter((size) => size.trim())
     .map(Number);
-  if (header.includes("'fortran_order': True") && shape.length > 1) throw new TypeError("column by column");
+  if (header.includes("'fortran_order': True") && shape.length > 1) throw new TypeError("Fortran order");
   const data = bytes.slice(start).buffer;
   const types = {
     f4: Float32Array,
@@ -128,17 +128,17 @@ function relative(frames, times) {
     return (low + high) / 2;
   });
   const points = Math.max(...frames.map((frame) => frame.length / 3));
-  const stride = Math.ceil(points / MOST_POINTS);
-  const thin = frames.map((frame) => {
+  const stride = Math.ceil(points / MAX_POINTS);
+  const sampled = frames.map((frame) => {
     const kept = new Float32Array(3 * Math.ceil(frame.length / 3 / stride));
     for (let i = 0; i < kept.length; i += 1)
       kept[i] = frame[3 * stride * Math.floor(i / 3) + (i % 3)] - origin[i % 3];
     return kept;
   });
-  if (!thin.every((frame) => frame.every(Number.isFinite))) return null;
+  if (!sampled.every((frame) => frame.every(Number.isFinite))) return null;
   const stamps =
     times?.values.length === frames.length
       ? Array.from(times.values, (t) => t - times.values[0])
       : frames.map((_, t) => t / Math.max(1, frames.length - 1));
-  return { frames: thin, times: stamps, origin, points };
+  return { frames: sampled, times: stamps, origin, points };
 }

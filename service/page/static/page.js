@@ -1,4 +1,4 @@
-// The page: which job is shown (by the address after #), the key, and what holds the parts together.
+// Entry point: routing by URL hash, the key dialog, and the wiring of the other modules.
 
 import { json, key } from "./api.js";
 import { $, problemBox, show } from "./dom.js";
@@ -8,41 +8,41 @@ import { showPoints } from "./player.js";
 import { loadRecent, markCurrent } from "./recent.js";
 
 const HINT = $("empty").textContent;
-let asking = null;
+let keyPrompt = null;
 const shownId = () => /^#job=([0-9a-f]{32})$/.exec(location.hash)?.[1];
 
-// One dialog at a time, however many requests want a key.
+// Opens one dialog even if several requests need a key.
 key.ask = (problem) => {
-  asking ??= new Promise((resolve, reject) => {
+  keyPrompt ??= new Promise((resolve, reject) => {
     const dialog = $("key-dialog");
     show($("key-problem"), key.get() && problem);
     $("key-problem").textContent = problem?.detail ?? "";
     $("key").value = "";
     dialog.returnValue = "";
     dialog.onclose = () => {
-      asking = null;
+      keyPrompt = null;
       if (dialog.returnValue === "used") resolve();
       else reject(problem ?? new DOMException("no key", "AbortError"));
     };
     dialog.showModal();
   });
-  return asking;
+  return keyPrompt;
 };
 
 function watchKeyDialog() {
   $("key-form").addEventListener("submit", (event) => {
-    event.preventDefault(); // or the key would go into the address
+    event.preventDefault(); // otherwise the key would end up in the URL
     key.set($("key").value.trim());
     $("key").value = "";
     $("key-dialog").close("used");
   });
   $("key-cancel").addEventListener("click", () => $("key-dialog").close());
-  $("key-button").addEventListener("click", () => key.ask(null).then(refresh).catch(tell));
+  $("key-button").addEventListener("click", () => key.ask(null).then(refresh).catch(showProblem));
 }
 
 const refreshRecent = () => loadRecent().catch(() => {});
 
-function tell(error) {
+function showProblem(error) {
   if (error.name !== "AbortError") $("form-problem").replaceChildren(problemBox(error));
 }
 
@@ -62,7 +62,7 @@ function watchJob() {
     if (!stopSending()) cancel();
   });
   $("delete").addEventListener("click", () => deleteFiles(refreshRecent));
-  $("recent-more").addEventListener("click", () => loadRecent(true).catch(tell));
+  $("recent-more").addEventListener("click", () => loadRecent(true).catch(showProblem));
   $("copy-link").addEventListener("click", async () => {
     await navigator.clipboard.writeText(location.href);
     $("copy-link").textContent = "Copied";
@@ -78,8 +78,8 @@ function watchJob() {
   });
 }
 
-// No job, but a file that is about to become one.
-function leave(name) {
+// Leaves the current job and previews a file.
+function previewFile(name) {
   if (shownId()) history.pushState(null, "", "/");
   leaveJob(name);
   markCurrent();
@@ -89,17 +89,17 @@ async function start() {
   const service = await json("/");
   startForm(
     {
-      chosen: leave,
-      sends: (name) => {
-        leave(name);
-        if ($("job").getBoundingClientRect().top > 0.6 * innerHeight) $("job").scrollIntoView(); // on a phone
+      onChoose: previewFile,
+      onSend: (name) => {
+        previewFile(name);
+        if ($("job").getBoundingClientRect().top > 0.6 * innerHeight) $("job").scrollIntoView(); // on phones
       },
-      sending: showUpload,
-      sent: (job) => {
+      onProgress: showUpload,
+      onSent: (job) => {
         location.hash = `job=${job.id}`;
         refreshRecent();
       },
-      stopped: () => show($("progress"), false),
+      onStop: () => show($("progress"), false),
     },
     service.limits,
   );
@@ -110,4 +110,4 @@ async function start() {
   await refresh();
 }
 
-start().catch(tell);
+start().catch(showProblem);

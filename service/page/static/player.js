@@ -1,49 +1,48 @@
-// The 3D view with its controls: time, speed, what is shown.
-// three.js is fetched when there is something to show.
+// The 3D view and its playback controls. three.js is loaded on first use.
 
 import { $, show } from "./dom.js";
 
-const SHORTEST_ROUND = 1.8; // seconds for a short clip at first, which is slowed down to that
+const MIN_DURATION = 1.8; // seconds; shorter clips start in slow motion
 let viewer, loading;
-let turn = 0; // of what was last asked to be shown: what comes later than another is not
+let latest = 0; // number of the latest request; results of earlier ones are discarded
 let playing = false;
 let time = 0;
-let before = 0;
-const watchers = new Set();
+let lastTick = 0;
+const listeners = new Set();
 
-export const onTime = (watcher) => watchers.add(watcher);
+export const onTime = (listener) => listeners.add(listener);
 
-// The points of a sequence from npz.js, while there is no mesh; without them `otherwise` is read.
-export const showPoints = (sequence, otherwise) => present(null, sequence, otherwise);
+// Shows the points of a sequence from npz.js, or `message` if there are none.
+export const showPoints = (sequence, message) => present(null, sequence, message);
 
-// The GLB of a job, and the points that it was made from where they are at hand.
+// Shows the GLB of a job, together with its input points if available.
 export const showMesh = (glb, sequence) => present(glb, sequence, "");
 
-async function present(glb, sequence, otherwise) {
-  const mine = ++turn;
-  $("empty").textContent = otherwise;
-  const something = Boolean(glb || sequence);
-  if ((!something && !viewer) || !(await ready())) return;
+async function present(glb, sequence, message) {
+  const request = ++latest;
+  $("empty").textContent = message;
+  const hasContent = Boolean(glb || sequence);
+  if ((!hasContent && !viewer) || !(await ready())) return;
   const mesh = glb && (await viewer.parse(glb));
-  if (mine !== turn) return;
+  if (request !== latest) return;
   viewer.show(mesh, sequence);
-  show($("canvas"), something);
-  show($("empty"), !something);
-  show($("controls"), something);
+  show($("canvas"), hasContent);
+  show($("empty"), !hasContent);
+  show($("controls"), hasContent);
   show($("show-points").closest("label"), sequence);
   show($("show-wireframe").closest("label"), mesh);
   show($("show-colors").closest("label"), viewer.hasColors);
   $("show-points").checked = !mesh;
   $("canvas").setAttribute(
     "aria-label",
-    mesh ? "The reconstructed mesh, moving" : "The points of the file, moving",
+    mesh ? "Animation of the reconstructed mesh" : "Animation of the input points",
   );
   $("scrub").max = viewer.duration;
   const speeds = Array.from($("speed").options, (option) => Number(option.value)).filter((it) => it <= 1);
-  $("speed").value = speeds.findLast((speed) => viewer.duration / speed >= SHORTEST_ROUND) ?? speeds[0];
-  look();
+  $("speed").value = speeds.findLast((speed) => viewer.duration / speed >= MIN_DURATION) ?? speeds[0];
+  updateDisplay();
   seek(0);
-  setPlaying(something && !matchMedia("(prefers-reduced-motion: reduce)").matches);
+  setPlaying(hasContent && !matchMedia("(prefers-reduced-motion: reduce)").matches);
 }
 
 async function ready() {
@@ -54,13 +53,13 @@ async function ready() {
     await loading;
   } catch {
     loading = null;
-    $("empty").textContent = "The 3D view did not start: it needs WebGL. Jobs and downloads work without.";
+    $("empty").textContent = "The 3D view requires WebGL. Jobs and downloads work without it.";
   }
   return Boolean(viewer);
 }
 
-function look() {
-  viewer.look({
+function updateDisplay() {
+  viewer.setDisplay({
     points: $("show-points").checked,
     wireframe: $("show-wireframe").checked,
     colors: $("show-colors").checked || !viewer.hasColors,
@@ -78,13 +77,13 @@ function seek(seconds) {
     "aria-valuetext",
     `${time.toFixed(2)} seconds, frame ${frame + 1} of ${viewer.times.length}`,
   );
-  for (const watcher of watchers) watcher(viewer.duration ? time / viewer.duration : 0);
+  for (const listener of listeners) listener(viewer.duration ? time / viewer.duration : 0);
 }
 
 function setPlaying(now) {
   if (now && !playing)
     requestAnimationFrame((stamp) => {
-      before = stamp;
+      lastTick = stamp;
       tick(stamp);
     });
   playing = now;
@@ -94,9 +93,9 @@ function setPlaying(now) {
 
 function tick(stamp) {
   if (!playing) return;
-  const passed = (Number($("speed").value) * (stamp - before)) / 1000;
-  before = stamp;
-  seek(viewer.duration ? (time + passed) % viewer.duration : 0);
+  const elapsed = (Number($("speed").value) * (stamp - lastTick)) / 1000;
+  lastTick = stamp;
+  seek(viewer.duration ? (time + elapsed) % viewer.duration : 0);
   requestAnimationFrame(tick);
 }
 
@@ -115,10 +114,10 @@ const KEYS = {
   "+": () => viewer.zoom(0.9),
   "=": () => viewer.zoom(0.9),
   "-": () => viewer.zoom(1 / 0.9),
-  ArrowLeft: () => viewer.turn(-0.15, 0),
-  ArrowRight: () => viewer.turn(0.15, 0),
-  ArrowUp: () => viewer.turn(0, 0.15),
-  ArrowDown: () => viewer.turn(0, -0.15),
+  ArrowLeft: () => viewer.rotate(-0.15, 0),
+  ArrowRight: () => viewer.rotate(0.15, 0),
+  ArrowUp: () => viewer.rotate(0, 0.15),
+  ArrowDown: () => viewer.rotate(0, -0.15),
 };
 
 $("canvas").addEventListener("keydown", (event) => {
@@ -132,5 +131,5 @@ $("scrub").addEventListener("input", () => {
   seek(Number($("scrub").value));
 });
 for (const id of ["show-points", "show-wireframe", "show-colors", "z-up"])
-  $(id).addEventListener("change", look);
+  $(id).addEventListener("change", updateDisplay);
 $("reset-view").addEventListener("click", () => viewer.frame());

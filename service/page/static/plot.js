@@ -1,15 +1,15 @@
-// The fit per input frame as lines: how far the points lie from the mesh, on average and for 95 % of them.
+// Plot of the fit per input frame: mean and 95th percentile of the distance from points to mesh.
 
 import { element, number } from "./dom.js";
 
 const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [320, 120, 46, 20, 10];
 
-// {box, mark}: `mark(part)` moves the line of the present time, 0 to 1.
+// Returns {box, mark}: `mark(fraction)` moves the time marker, 0 to 1.
 export function fitPlot({ mean, p95 }) {
-  const most = Math.max(...p95, ...mean) || 1;
+  const max = Math.max(...p95, ...mean) || 1;
   const last = Math.max(1, mean.length - 1);
   const x = (frame) => LEFT + ((WIDTH - LEFT - 8) * frame) / last;
-  const y = (value) => HEIGHT - BOTTOM - ((HEIGHT - BOTTOM - TOP) * value) / most;
+  const y = (value) => HEIGHT - BOTTOM - ((HEIGHT - BOTTOM - TOP) * value) / max;
   const line = (values, name) =>
     element("path", {
       class: name,
@@ -21,15 +21,15 @@ export function fitPlot({ mean, p95 }) {
     element("text", { x: left, y: top, "text-anchor": anchor }, text);
   const average = mean.reduce((sum, value) => sum + value, 0) / mean.length;
   const worst = p95.indexOf(Math.max(...p95));
-  const told =
-    `Distance from the input points to the mesh, per frame: ${number(average)} on average; in the worst, ` +
-    `frame ${worst + 1} of ${mean.length}, 95 % of the points lie within ${number(p95[worst])}.`;
+  const summary =
+    `Distance from the input points to the mesh per frame: ${number(average)} on average. In the worst ` +
+    `frame, ${worst + 1} of ${mean.length}, 95 % of the points lie within ${number(p95[worst])}.`;
   const now = element("line", { class: "now", x1: x(0), x2: x(0), y1: TOP, y2: HEIGHT - BOTTOM });
   const svg = element(
     "svg",
-    { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": told },
+    { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": summary },
     element("path", { class: "axis", d: `M${LEFT} ${TOP}V${HEIGHT - BOTTOM}H${WIDTH - 8}` }),
-    label(number(most), LEFT - 5, TOP + 4, "end"),
+    label(number(max), LEFT - 5, TOP + 4, "end"),
     label("0", LEFT - 5, HEIGHT - BOTTOM + 3, "end"),
     label("1", LEFT, HEIGHT - 5, "middle"),
     label(`frame ${mean.length}`, WIDTH - 8, HEIGHT - 5, "end"),
@@ -37,12 +37,12 @@ export function fitPlot({ mean, p95 }) {
     line(mean, "mean"),
     now,
   );
-  const read = element("p", { class: "legend", "aria-hidden": "true" });
-  const mark = (part) => {
-    const frame = Math.round(part * last);
-    now.setAttribute("x1", x(part * last));
-    now.setAttribute("x2", x(part * last));
-    read.replaceChildren(
+  const legend = element("p", { class: "legend", "aria-hidden": "true" });
+  const mark = (fraction) => {
+    const frame = Math.round(fraction * last);
+    now.setAttribute("x1", x(fraction * last));
+    now.setAttribute("x2", x(fraction * last));
+    legend.replaceChildren(
       `Frame ${frame + 1}: `,
       element("span", { class: "mean" }, `mean ${number(mean[frame])}`),
       " ",
@@ -54,8 +54,8 @@ export function fitPlot({ mean, p95 }) {
     "figure",
     {},
     svg,
-    read,
-    element("figcaption", {}, "From the input points to the mesh, in the file's own unit."),
+    legend,
+    element("figcaption", {}, "Distance from the input points to the mesh, in input units."),
   );
   return { box, mark };
 }

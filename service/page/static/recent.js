@@ -1,16 +1,16 @@
-// The caller's jobs, newest first, a page at a time.
+// The list of recent jobs, newest first, with paging.
 
 import { json } from "./api.js";
 import { $, element, show } from "./dom.js";
 import { nameOf } from "./job.js";
 
 let cursor = null;
-let asked = 0;
+let latest = 0; // number of the latest request; results of earlier ones are discarded
 
 export async function loadRecent(more = false) {
-  const turn = ++asked;
+  const request = ++latest;
   const page = await json(`/jobs?limit=8${more && cursor ? `&cursor=${cursor}` : ""}`);
-  if (turn !== asked) return; // a later answer was quicker
+  if (request !== latest) return;
   const items = page.jobs.map(item);
   if (more) $("recent").append(...items);
   else $("recent").replaceChildren(...items);
@@ -29,12 +29,12 @@ export function markCurrent() {
 }
 
 function item(job) {
-  const made = new Date(job.created_at);
-  const today = made.toDateString() === new Date().toDateString();
+  const created = new Date(job.created_at);
+  const today = created.toDateString() === new Date().toDateString();
   const time = element(
     "time",
     { datetime: job.created_at },
-    today ? made.toLocaleTimeString([], { timeStyle: "short" }) : made.toLocaleDateString(),
+    today ? created.toLocaleTimeString([], { timeStyle: "short" }) : created.toLocaleDateString(),
   );
   return element(
     "li",

@@ -1,12 +1,12 @@
-// What a job made: its files, how well they fit, what they hold, where the time went.
+// The result of a job: files, fit, mesh statistics and timings.
 
 import { key, request } from "./api.js";
 import { $, bytes, element, problemBox, show } from "./dom.js";
 import { onTime, showMesh, showPoints } from "./player.js";
 import { fitPlot } from "./plot.js";
 
-let mark = null; // moves the line in the plot
-onTime((part) => mark?.(part));
+let mark = null; // moves the time marker in the plot
+onTime((fraction) => mark?.(fraction));
 
 export function leaveResult() {
   mark = null;
@@ -14,14 +14,14 @@ export function leaveResult() {
   show($("kept"), false);
 }
 
-// `points` is what the job was made from, where the page has it.
+// `points`: the job's input if available.
 export async function showResult(job, points, signal) {
   const { result } = job;
   show($("kept"), job.state !== "expired");
   $("kept-until").textContent = `Files are kept until ${new Date(job.expires_at).toLocaleString()}.`;
   if (job.state === "expired") {
-    const detail = "Its files were deleted; the record is kept for a while.";
-    $("job-problem").replaceChildren(problemBox({ title: "This job has expired", detail }));
+    const detail = "Its files have been deleted. The record is kept for some time.";
+    $("job-problem").replaceChildren(problemBox({ title: "Job expired", detail }));
   }
   if (!result || job.state === "expired") return;
   const plot = fitPlot(result.fit);
@@ -42,9 +42,9 @@ export async function showResult(job, points, signal) {
   $("files").replaceChildren(...result.files.map(fileLink));
   show($("result"), true);
   const glb = result.files.find((file) => file.format === "glb");
-  if (!glb) return showPoints(points, "This job made no GLB, which is what is played here.");
-  const answer = await request(`${glb.href}&redirect=false`, { headers: { Accept: "*/*" }, signal });
-  const content = await answer.arrayBuffer();
+  if (!glb) return showPoints(points, "No preview: this job has no GLB file.");
+  const response = await request(`${glb.href}&redirect=false`, { headers: { Accept: "*/*" }, signal });
+  const content = await response.arrayBuffer();
   signal.throwIfAborted();
   return showMesh(content, points);
 }
@@ -58,7 +58,7 @@ function list(id, values) {
   );
 }
 
-// A plain link; where a key is needed, which a link cannot carry, the file is fetched and then handed over.
+// A download link. With a key, the file is fetched by script, since a link cannot send the header.
 function fileLink(file) {
   const link = element(
     "a",
@@ -71,12 +71,12 @@ function fileLink(file) {
     event.preventDefault();
     link.setAttribute("aria-busy", "true");
     try {
-      const answer = await request(link.href, { headers: { Accept: "*/*" } });
+      const response = await request(link.href, { headers: { Accept: "*/*" } });
       const name =
-        /filename="([^"]+)"/.exec(answer.headers.get("Content-Disposition") ?? "")?.[1] ?? file.name;
-      const address = URL.createObjectURL(await answer.blob());
-      element("a", { href: address, download: name }).click();
-      setTimeout(() => URL.revokeObjectURL(address), 60_000);
+        /filename="([^"]+)"/.exec(response.headers.get("Content-Disposition") ?? "")?.[1] ?? file.name;
+      const url = URL.createObjectURL(await response.blob());
+      element("a", { href: url, download: name }).click();
+      setTimeout(() => URL.revokeObjectURL(url), 60_000);
     } catch (error) {
       $("job-problem").replaceChildren(problemBox(error));
     } finally {

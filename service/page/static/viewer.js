@@ -1,4 +1,4 @@
-// What is drawn: the animated mesh of a GLB file, and the points that it was made from, at any time.
+// three.js scene with the animated mesh of a GLB file and its input points.
 
 import {
   AnimationMixer,
@@ -31,16 +31,16 @@ export class Viewer {
   #sequence;
   #shownFrame;
   #time = 0;
-  #asked = false;
+  #drawPending = false;
   #scene = new Scene();
-  #world = new Scene(); // turned where z is up
+  #world = new Scene(); // rotated if z is up
   #camera = new PerspectiveCamera(32, 1, 0.01, 100);
   #box = new Box3();
   #clay = new MeshStandardMaterial({ color: 0x9aa3b2, roughness: 0.75, metalness: 0 });
   duration = 0;
   times = [];
 
-  // Throws where the browser has no WebGL.
+  // Throws if the browser does not support WebGL.
   constructor(canvas) {
     this.#renderer = new WebGLRenderer({ canvas, antialias: true, alpha: true });
     this.#renderer.setPixelRatio(Math.min(devicePixelRatio, 2));
@@ -54,12 +54,12 @@ export class Viewer {
     this.#resized.observe(canvas.parentElement);
   }
 
-  // What `show` takes of a GLB file.
+  // Parses a GLB file for `show`.
   parse(glb) {
     return new GLTFLoader().parseAsync(glb, "");
   }
 
-  // A mesh from `parse`, a sequence of npz.js, both, or (null) neither.
+  // Shows a mesh from `parse`, a sequence from npz.js, both, or neither (null).
   show(gltf, sequence) {
     this.#setMesh(gltf);
     this.#setPoints(sequence);
@@ -106,27 +106,27 @@ export class Viewer {
     this.#world.add(this.#points);
   }
 
-  look({ points, wireframe, colors, zUp }) {
+  setDisplay({ points, wireframe, colors, zUp }) {
     if (this.#points) this.#points.visible = points;
     if (this.#mesh) {
       this.#mesh.material = colors ? this.#mesh.userData.material : this.#clay;
       this.#mesh.material.wireframe = wireframe;
     }
-    const turn = zUp ? -Math.PI / 2 : 0;
-    if (this.#world.rotation.x !== turn) {
-      this.#world.rotation.x = turn;
+    const angle = zUp ? -Math.PI / 2 : 0;
+    if (this.#world.rotation.x !== angle) {
+      this.#world.rotation.x = angle;
       this.frame();
     }
     this.draw();
   }
 
-  // Put the camera where the whole motion is in view.
+  // Moves the camera so that the whole motion is in view.
   frame() {
     this.#world.position.set(0, 0, 0);
-    this.#measure();
+    this.#computeBounds();
     if (this.#box.isEmpty()) return;
     this.#pose(this.#time);
-    this.#world.position.copy(this.#box.getCenter(new Vector3()).negate()); // near the origin float32 is fine
+    this.#world.position.copy(this.#box.getCenter(new Vector3()).negate()); // float32 is precise near the origin
     const size = this.#box.getSize(new Vector3());
     const reach = Math.max(size.length(), 1e-9);
     this.#grid?.removeFromParent();
@@ -145,7 +145,7 @@ export class Viewer {
     this.draw();
   }
 
-  #measure() {
+  #computeBounds() {
     this.#box.makeEmpty();
     if (this.#mesh) {
       for (let i = 0; i <= 4; i += 1) {
@@ -182,11 +182,11 @@ export class Viewer {
   }
 
   #pose(seconds) {
-    // A hair before the end: the clip would begin anew there.
+    // Stop just before the end, where the clip would wrap around.
     this.#mixer?.setTime(Math.min(seconds, this.duration * (1 - 1e-6)));
   }
 
-  turn(right, up) {
+  rotate(right, up) {
     const offset = this.#camera.position.clone().sub(this.#controls.target);
     offset.applyAxisAngle(this.#camera.up, -right);
     const side = new Vector3().crossVectors(this.#camera.up, offset).normalize();
@@ -201,12 +201,12 @@ export class Viewer {
     this.#controls.update();
   }
 
-  // Once a screen refresh at most, and only when something has changed.
+  // Schedules a redraw, at most one per animation frame.
   draw() {
-    if (this.#asked) return;
-    this.#asked = true;
+    if (this.#drawPending) return;
+    this.#drawPending = true;
     requestAnimationFrame(() => {
-      this.#asked = false;
+      this.#drawPending = false;
       this.#renderer.render(this.#scene, this.#camera);
     });
   }

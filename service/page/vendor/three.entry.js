@@ -1,4 +1,4 @@
-// The parts of three.js that viewer.js uses.
+// The subset of three.js used by viewer.js.
 export {
   AnimationMixer, Box3, BufferAttribute, BufferGeometry, Color, DirectionalLight, GridHelper, HemisphereLight,
   MeshStandardMaterial, PerspectiveCamera, Points, PointsMaterial, Scene, Vector3, WebGLRenderer,
