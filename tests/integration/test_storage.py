@@ -7,7 +7,7 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
-from service.core.object_store import PART, ObjectStore
+from service.core.object_store import PART_BYTES, ObjectStore
 from service.core.settings import Settings
 
 
@@ -31,7 +31,7 @@ def test_a_missing_bucket_is_made_and_old_files_will_go(settings: Settings) -> N
     assert set(days) == {"jobs/", "uploads/"}
 
 
-@pytest.mark.parametrize("size", [0, 1, PART + 1, 3 * PART])
+@pytest.mark.parametrize("size", [0, 1, PART_BYTES + 1, 3 * PART_BYTES])
 def test_what_is_stored_comes_back(store: ObjectStore, size: int) -> None:
     data = bytes(range(256)) * (size // 256 + 1)
     store.put("jobs/t/file", io.BytesIO(data[:size]), "application/x-npz")
