@@ -1,6 +1,7 @@
 # make demo: from a clone to a playing animated mesh. make help lists the rest.
 PYTHON ?= python3
 PORT ?= 8000
+MINUTES ?= 8
 # The wheel index of a torch build (CPU only, or another CUDA); empty takes the default build of this platform.
 TORCH_INDEX ?=
 TORCH_VERSION := 2.13.0
@@ -10,11 +11,11 @@ BIN := $(VENV)/bin
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-package torch pyproject.toml
 
-.PHONY: help setup demo up test bench chaos load audit lint format lock clean
+.PHONY: help setup demo up test bench gpu-check chaos load audit lint format lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the commands
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.ready ## Make .venv and install from the lock file
 
@@ -45,6 +46,9 @@ bench: setup ## Measure fast against plain, cost against size, the service's ove
 	$(BIN)/python -m tests.benchmarks.data
 	$(BIN)/python -m tests.benchmarks.bodies
 
+gpu-check: ## Tests, measurements and MINUTES (8) of training on a CUDA GPU; DRY=1 tries the command on a CPU
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m tests.gpu --minutes $(MINUTES) --out gpu-out $(if $(DRY),--dry)
+
 chaos: setup ## Kill, hang, starve and cut every part while jobs run; about a quarter of an hour
 	$(BIN)/python -m tests.suites.chaos
 
@@ -73,4 +77,4 @@ lock: setup ## Resolve the lock files anew
 	$(BIN)/$(LOCK) --extra worker --output-file docker/worker.lock
 
 clean: ## Remove what the commands above made
-	rm -rf $(VENV) demo-out bench-out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) demo-out bench-out gpu-out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
