@@ -1,4 +1,4 @@
-"""Real servers for the tests of running parts: one Redis and one object store a session, each in a folder."""
+"""Fixtures with real servers: one Redis and one object store per session, in temporary directories."""
 
 import sys
 from collections.abc import Iterator
@@ -36,13 +36,13 @@ def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectSto
 
 @pytest.fixture(scope="session")
 def server_env(redis_server: RedisServer, object_store: ObjectStore) -> dict[str, str]:
-    """The environment for a gateway or a worker process that is to use these two servers."""
+    """The environment of a gateway or worker process that uses these two servers."""
     return service_environment(redis_server.url, object_store)
 
 
 @pytest.fixture(scope="session")
 def settings(server_env: dict[str, str]) -> Settings:
-    """The settings that a process started with `server_env` has, for parts of the service in this one."""
+    """The settings of a process started with `server_env`, for use inside the test process."""
     names = {f"OFLOW_{field.upper()}": field for field in Settings.model_fields}
     values: dict[str, Any] = {field: server_env[name] for name, field in names.items() if name in server_env}
     return Settings(**values)
@@ -50,7 +50,7 @@ def settings(server_env: dict[str, str]) -> Settings:
 
 @pytest.fixture(scope="module")
 def gateway(server_env: dict[str, str]) -> Iterator[Gateway]:
-    """A running gateway on these servers."""
+    """A running gateway."""
     with running(Gateway(server_env)) as process:
         yield process
 
@@ -64,7 +64,7 @@ def worker(server_env: dict[str, str]) -> Iterator[Worker]:
 
 @pytest.fixture(scope="module")
 def any_model(settings: Settings) -> Iterator[str]:
-    """The name of a model that reads anything and that no worker holds: its jobs stay queued."""
+    """The name of a model without workers that accepts any input; its jobs stay queued."""
     registry = Registry(redis_of(settings))
     registry.announce(ANY_INPUT)
     yield ANY_INPUT.name
@@ -73,13 +73,13 @@ def any_model(settings: Settings) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def jobs(settings: Settings) -> JobStore:
-    """The records that the gateway reads, to play a worker's part or a clock's."""
+    """The job records, to act as a worker or to simulate time."""
     return JobStore(redis_of(settings))
 
 
 @pytest.fixture
 def queued(gateway: Gateway, any_model: str, sample: bytes) -> dict[str, Any]:
-    """A job that waits for a worker in vain."""
+    """A job that stays queued."""
     return gateway.submit(sample, model=any_model)
 
 
@@ -89,5 +89,5 @@ def redis_of(settings: Settings) -> Redis:
 
 @pytest.fixture(scope="session")
 def sample() -> bytes:
-    """A shipped sequence, as a caller would upload it."""
+    """A bundled sample file."""
     return SAMPLES["knees"].path.read_bytes()

@@ -1,4 +1,4 @@
-"""A real browser for the tests; they skip where there is none."""
+"""A Chromium browser; tests are skipped if it is not installed."""
 
 import shutil
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ BROWSER_FLAGS = [
 ]
 
 
-@pytest.fixture(scope="module")  # no longer: its event loop would be in the way of others
+@pytest.fixture(scope="module")  # not session: its event loop would interfere with other tests
 def browser() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 

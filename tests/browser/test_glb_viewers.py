@@ -1,4 +1,4 @@
-"""GLB files before those who read them: the Khronos validator, and three.js in a real browser."""
+"""GLB files checked with the Khronos validator and rendered by three.js in a browser."""
 
 import functools
 import http.server
@@ -34,7 +34,7 @@ def worm(
     colored: bool = True,
     scale: float = 1.0,
 ) -> MeshSequence:
-    """A long ellipsoid that bends like a worm and travels along x."""
+    """A long ellipsoid that bends and moves along x."""
     sphere = trimesh.creation.icosphere(subdivisions=4)
     rest = sphere.vertices * [0.3, 1.3, 0.3]
     times = np.linspace(0, 1, frames) if frames > 1 else np.zeros(1)
@@ -47,7 +47,7 @@ def worm(
 
 @pytest.fixture(scope="session")
 def node_modules() -> Path:
-    """The pinned packages of package-lock.json, installed once beside it."""
+    """The packages of package-lock.json, installed once next to it."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         pytest.skip("node and npm are not installed: apt-get install nodejs npm")
@@ -83,7 +83,7 @@ def validate(node_modules: Path, tmp_path: Path) -> Validate:
     ],
     ids=["usual", "still", "far", "longest"],
 )
-def test_validator_has_nothing_to_say(
+def test_validator_reports_no_issues(
     validate: Validate, shape: dict[str, Any], normals: bool, colored: bool
 ) -> None:
     report = validate(write_glb(worm(**shape, colored=colored), normals))
@@ -92,8 +92,8 @@ def test_validator_has_nothing_to_say(
     assert report["info"]["totalVertexCount"] == worm().vertices.shape[1]
 
 
-def test_validator_accepts_points_without_a_normal_and_large_meshes(validate: Validate) -> None:
-    """Crushed faces have no direction, and beyond 65,535 vertices indices take four bytes."""
+def test_validator_accepts_missing_normals_and_large_meshes(validate: Validate) -> None:
+    """Degenerate faces have no normal, and more than 65,535 vertices need 32-bit indices."""
     sphere = trimesh.creation.icosphere(subdivisions=7)
     crushed = np.stack([sphere.vertices, 0 * sphere.vertices])
     assert crushed.shape[1] > 65535
@@ -103,7 +103,7 @@ def test_validator_accepts_points_without_a_normal_and_large_meshes(validate: Va
 
 @pytest.fixture
 def play(browser: Browser, node_modules: Path) -> Iterator[Play]:
-    """Open a GLB in the player; the page has `player.positions(seconds)` and `player.pose(seconds)`."""
+    """Open a GLB in player.html, which provides `player.positions(seconds)` and `player.pose(seconds)`."""
     clip: dict[str, bytes] = {}
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -140,9 +140,7 @@ def play(browser: Browser, node_modules: Path) -> Iterator[Play]:
 
 
 @pytest.mark.parametrize("offset", [(0.0, 0.0, 0.0), (5e5, -4e6, 120.0)], ids=["origin", "far"])
-def test_three_js_plays_the_frames_and_what_lies_between(
-    play: Play, offset: tuple[float, float, float]
-) -> None:
+def test_three_js_interpolates_between_frames(play: Play, offset: tuple[float, float, float]) -> None:
     meshes = worm(offset=offset, start=3.0)
     page = play(meshes.to_glb())
     assert page.evaluate("player.channels") == [[["sequence.morphTargetInfluences", 9]]]
@@ -155,7 +153,7 @@ def test_three_js_plays_the_frames_and_what_lies_between(
     np.testing.assert_allclose(between, expected, atol=1e-6, rtol=1e-15)
 
 
-def test_three_js_draws_it_in_colour_and_it_moves(play: Play, tmp_path: Path) -> None:
+def test_three_js_renders_colors_and_motion(play: Play, tmp_path: Path) -> None:
     page = play(worm().to_glb())
     shots = []
     for seconds in (0.0, 0.5):

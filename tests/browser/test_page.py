@@ -1,4 +1,4 @@
-"""The page and the API's documentation in a real browser, before the real service."""
+"""The web page and the API documentation in a browser, with the real service."""
 
 import hashlib
 import io
@@ -23,7 +23,7 @@ from tests.integration.service_processes import Gateway, Worker, running
 
 Visit = Callable[..., Page]
 
-STILL = {"viewport": {"width": 900, "height": 600}, "reduced_motion": "reduce"}  # nothing plays by itself
+STILL = {"viewport": {"width": 900, "height": 600}, "reduced_motion": "reduce"}  # no autoplay
 LONG = 60_000  # milliseconds: the machine may be busy
 VIOLATIONS = """addEventListener("securitypolicyviolation", (event) =>
     console.error(`violates ${event.effectiveDirective}: ${event.blockedURI} ${event.sourceFile}`))"""
@@ -31,7 +31,7 @@ VIOLATIONS = """addEventListener("securitypolicyviolation", (event) =>
 
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Visit]:
-    """Open a gateway's page. In the end nothing was asked of another host, and nothing complained.
+    """Open a gateway's page; afterwards, check for external requests, cookies and console errors.
 
     `refusals`: a pattern of answers that the browser is expected to log.
     """
@@ -69,7 +69,7 @@ def visit(browser: Browser) -> Iterator[Visit]:
 
 
 def until(page: Page, condition: str) -> None:
-    """Wait for an expression of JavaScript; `wait_for_function` would need eval, which the policy forbids."""
+    """Wait for a JavaScript expression. `wait_for_function` needs eval, which the CSP forbids."""
     end = time.monotonic() + LONG / 1000
     while not page.evaluate(condition):
         assert time.monotonic() < end, f"waited in vain for {condition}"
@@ -86,7 +86,7 @@ def changed(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def at(page: Page, key: str) -> np.ndarray:
-    """The picture at the beginning (Home) or the end of the clip."""
+    """The picture at the start (Home) or the end (End) of the clip."""
     page.locator("#scrub").press(key)
     assert page.locator("#play").get_attribute("aria-label") == "Play"
     return picture(page)
@@ -105,7 +105,7 @@ def wait_for_state(page: Page, state: str) -> None:
     page.wait_for_selector(f"#state[data-state={state}]")
 
 
-def test_a_sample_becomes_a_playing_mesh(
+def test_sample_is_reconstructed_and_played(
     visit: Visit, gateway: Gateway, worker: Worker, tmp_path: Path
 ) -> None:
     page = visit(gateway, reduced_motion="no-preference")
@@ -121,7 +121,7 @@ def test_a_sample_becomes_a_playing_mesh(
     page.wait_for_selector("#canvas[aria-label*=mesh]")
     wait_for_state(page, "succeeded")
 
-    until(page, "document.getElementById('scrub').value > 0")  # it plays by itself
+    until(page, "document.getElementById('scrub').value > 0")  # autoplay
     first, last = at(page, "Home"), at(page, "End")
     assert changed(first, points) > 0.02
     assert changed(first, last) > 0.02
@@ -147,21 +147,21 @@ def test_a_sample_becomes_a_playing_mesh(
     shared.wait_for_selector("#canvas[aria-label*=mesh]")
     assert shared.get_by_role(
         "checkbox", name="Input points"
-    ).is_visible()  # a sample's are known by its hash
+    ).is_visible()  # samples are recognized by their hash
     assert shared.evaluate("document.documentElement.scrollWidth") <= 390
     shared.screenshot(path=tmp_path / "phone.png", full_page=True)
     ground = np.asarray(Image.open(tmp_path / "phone.png").convert("L"))
     assert np.median(ground) < 60
 
 
-def test_the_keyboard_is_enough(visit: Visit, gateway: Gateway, worker: Worker) -> None:
+def test_page_is_usable_by_keyboard(visit: Visit, gateway: Gateway, worker: Worker) -> None:
     page = visit(gateway)
     page.wait_for_selector("#samples button")
     page.get_by_role("button", name="Jumping").focus()
     page.keyboard.press("Enter")
     page.wait_for_selector("#canvas:visible")
     play, canvas = page.locator("#play"), page.locator("#canvas")
-    assert play.get_attribute("aria-label") == "Play"  # nothing moves by itself
+    assert play.get_attribute("aria-label") == "Play"  # no autoplay
     canvas.focus()
     page.keyboard.press(".")
     assert "frame 2 of 17" in label(page, "#scrub", "aria-valuetext")
@@ -183,7 +183,7 @@ def test_the_keyboard_is_enough(visit: Visit, gateway: Gateway, worker: Worker) 
     assert unnamed == []
 
 
-def test_a_refused_file_shows_every_fault(
+def test_refused_file_shows_all_faults(
     visit: Visit, gateway: Gateway, worker: Worker, tmp_path: Path
 ) -> None:
     page = visit(gateway, refusals="status of (422|404)")
@@ -208,7 +208,7 @@ def test_a_refused_file_shows_every_fault(
     assert f"Job '{'0' * 32}' not found" in page.locator("#job-problem [role=alert]").inner_text()
 
 
-def test_a_waiting_job_is_canceled(visit: Visit, gateway: Gateway, worker: Worker, any_model: str) -> None:
+def test_queued_job_can_be_canceled(visit: Visit, gateway: Gateway, worker: Worker, any_model: str) -> None:
     page = visit(gateway)
     for place in ("Waiting for a worker", "Queued, 1 job ahead"):
         pick(page, "Knees")
@@ -229,7 +229,7 @@ def test_a_waiting_job_is_canceled(visit: Visit, gateway: Gateway, worker: Worke
     wait_for_state(page, "expired")
 
 
-def test_an_upload_is_stopped_on_its_way(visit: Visit, gateway: Gateway, any_model: str) -> None:
+def test_upload_can_be_canceled(visit: Visit, gateway: Gateway, any_model: str) -> None:
     page = visit(gateway)
     pick(page, "Knees")
     before = gateway.client.get("/jobs").json()["jobs"]
@@ -245,7 +245,7 @@ def test_an_upload_is_stopped_on_its_way(visit: Visit, gateway: Gateway, any_mod
     assert gateway.client.get("/jobs").json()["jobs"] == before
 
 
-def test_progress_is_followed_through_a_lost_connection_to_a_failure(
+def test_progress_resumes_after_a_lost_connection(
     visit: Visit, gateway: Gateway, queued: dict[str, Any], jobs: JobStore
 ) -> None:
     page = visit(gateway, refusals="ERR_FAILED")
@@ -271,7 +271,7 @@ def test_progress_is_followed_through_a_lost_connection_to_a_failure(
     page.wait_for_selector("#recent li:first-child :text('failed')")
 
 
-def test_a_lost_upload_is_sent_again_as_the_same(visit: Visit, gateway: Gateway, any_model: str) -> None:
+def test_repeated_upload_reuses_its_idempotency_key(visit: Visit, gateway: Gateway, any_model: str) -> None:
     page = visit(gateway, refusals="ERR_FAILED")
     words = []
 
@@ -293,7 +293,7 @@ def test_a_lost_upload_is_sent_again_as_the_same(visit: Visit, gateway: Gateway,
             page.wait_for_selector("#form-problem :text('Service unreachable')")
     wait_for_state(page, "queued")
     assert words[0] == words[1]
-    assert len(gateway.client.get("/jobs").json()["jobs"]) == before  # the first one had made it
+    assert len(gateway.client.get("/jobs").json()["jobs"]) == before  # the first request had created it
     page.get_by_role("button", name="Cancel").click()
     wait_for_state(page, "canceled")
 
@@ -304,7 +304,7 @@ def locked(server_env: dict[str, str]) -> Iterator[Gateway]:
         yield gateway
 
 
-def test_a_key_is_asked_for_and_goes_nowhere_else(
+def test_key_dialog_stores_the_key_only_in_the_tab(
     locked: Gateway, visit: Visit, settings: Settings, worker: Worker
 ) -> None:
     _, key = KeyStore(redis_of(settings)).create("browser")
@@ -331,7 +331,7 @@ def test_a_key_is_asked_for_and_goes_nowhere_else(
     assert not [address for address in [*addresses, page.url] if key in address]
     assert page.evaluate("localStorage.length") == 0
     page.reload()
-    page.wait_for_selector("#canvas[aria-label*=mesh]")  # this tab remembers it
+    page.wait_for_selector("#canvas[aria-label*=mesh]")  # the key is kept in this tab
     assert not dialog.is_visible()
     stranger = visit(locked)
     stranger.locator("#key-dialog").wait_for()
@@ -351,7 +351,7 @@ def frames_archive(points: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def test_points_of_every_form_are_shown_before_they_are_sent(visit: Visit, gateway: Gateway) -> None:
+def test_points_of_every_format_are_previewed(visit: Visit, gateway: Gateway) -> None:
     points = np.random.default_rng(1).random((3, 50, 3))
     flat, numbers = points.reshape(-1, 3), np.repeat(np.arange(3), 50)
     page = visit(gateway)
@@ -366,13 +366,13 @@ def test_points_of_every_form_are_shown_before_they_are_sent(visit: Visit, gatew
         page.set_input_files("#file", {"name": name, "mimeType": "application/zip", "buffer": content})
         page.wait_for_selector(f"#chosen:has-text('{name}'):has-text('3 frames of 50 points')")
         page.wait_for_selector("#canvas:visible")
-        assert np.ptp(picture(page)[:, :, 2]) > 100, name  # orange on the ground
+        assert np.ptp(picture(page)[:, :, 2]) > 100, name  # orange points on the background
     for name, content in {"odd.npz": b"PK\x05\x06 no", "other.npz": npz(weights=points)}.items():
         page.set_input_files("#file", {"name": name, "mimeType": "application/zip", "buffer": content})
         page.wait_for_selector("#empty:has-text('No preview available')")
 
 
-def test_the_documentation_needs_nobody_else(visit: Visit, gateway: Gateway) -> None:
+def test_documentation_works_without_external_requests(visit: Visit, gateway: Gateway) -> None:
     page = visit(gateway, "/docs")
     page.locator(".opblock-post .opblock-summary").first.click()
     page.wait_for_selector(".opblock-body >> text=Send a multipart form with the part")

@@ -1,4 +1,4 @@
-"""The service's own processes for the tests, beside the real servers."""
+"""Gateway and worker processes for integration tests."""
 
 import sys
 import time
@@ -15,7 +15,7 @@ from service.local.ports import LOOPBACK, free_ports
 from service.local.processes import ManagedProcess
 from worker.serving.context import worker_name
 
-# For tests of the gateway alone: a model that no worker holds and that reads anything.
+# For tests of the gateway alone: a model without workers that accepts any input.
 ANY_INPUT = ModelInfo(
     name="any",
     task="completion",
@@ -30,7 +30,7 @@ WORKER = [sys.executable, "-m", "worker"]
 
 
 class Gateway(ManagedProcess):
-    """`python -m service` on a free port; `client` speaks to it."""
+    """`python -m service` on a free port, with an HTTP `client`."""
 
     def __init__(self, environment: dict[str, str]) -> None:
         port = free_ports(1)[0]
@@ -49,7 +49,7 @@ class Gateway(ManagedProcess):
             return False
 
     def submit(self, file: bytes, **options: Any) -> dict[str, Any]:
-        """POST a sequence; returns the job."""
+        """Submit a sequence and return the job."""
         answer = self.client.post("/reconstruct", files={"file": ("sequence.npz", file)}, data=options)
         assert answer.status_code == 202, answer.text
         job: dict[str, Any] = answer.json()
@@ -58,7 +58,7 @@ class Gateway(ManagedProcess):
     def follow(
         self, job_id: str, until: Callable[[dict[str, Any]], bool] | None = None, seconds: float = 120
     ) -> dict[str, Any]:
-        """Poll the job until it has ended, or until `until` says so."""
+        """Poll the job until it has ended, or until `until` returns True."""
         until = until or (lambda job: job["state"] not in ("queued", "running"))
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -70,12 +70,12 @@ class Gateway(ManagedProcess):
 
 
 class Worker(ManagedProcess):
-    """`worker serve`; ready once its model is loaded. `lines()` are what it logged."""
+    """`worker serve`, ready once its model is loaded. `lines()` returns its log."""
 
     grace = 15.0
 
     def __init__(self, environment: dict[str, str], name: str = "worker") -> None:
-        threads = {"OMP_NUM_THREADS": "1"}  # two of them share two cores
+        threads = {"OMP_NUM_THREADS": "1"}  # several workers share the cores
         super().__init__(
             name,
             [*WORKER, "serve"],
@@ -94,7 +94,7 @@ class Worker(ManagedProcess):
 
 @contextmanager
 def running(process: Process, seconds: float = 60) -> Iterator[Process]:
-    """The process, started and ready within so many seconds; it is stopped in the end."""
+    """Start the process, wait until it is ready, and stop it at the end."""
     try:
         process.start()
         process.wait_until_ready(seconds)

@@ -1,4 +1,4 @@
-"""The lines of docs/api.md work as pasted, one block after the other."""
+"""The code blocks of docs/api.md work as pasted, in order."""
 
 import re
 import subprocess
@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "api.md").read_text()
 
 
-def test_the_page_from_top_to_bottom(gateway: Gateway, worker: Worker, tmp_path: Path) -> None:
+def test_documented_commands_work(gateway: Gateway, worker: Worker, tmp_path: Path) -> None:
     (tmp_path / "service").symlink_to(ROOT / "service")
     blocks = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
     address = str(gateway.client.base_url).rstrip("/")
@@ -23,7 +23,7 @@ def test_the_page_from_top_to_bottom(gateway: Gateway, worker: Worker, tmp_path:
     assert '"frames":33' in sent
     assert '"formats":["glb","obj"]' in uploaded
     states = re.findall(r'"state":"(\w+)"', followed)
-    assert states[0] == "succeeded"  # the answer that waited
+    assert states[0] == "succeeded"  # from `Prefer: wait`
     assert states.count("queued") >= 1  # the first event
     assert re.findall(r"^id: (\d+)$", followed, re.MULTILINE)[0] == "1"
     assert '"jobs":[{' in followed
@@ -32,7 +32,7 @@ def test_the_page_from_top_to_bottom(gateway: Gateway, worker: Worker, tmp_path:
     assert '"state":"expired"' in ended
 
 
-def test_the_check_of_a_signature() -> None:
+def test_documented_signature_check() -> None:
     (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     names: dict[str, Any] = {}
     exec(code, names)

@@ -1,4 +1,4 @@
-"""DELETE: an open job ends at once, wherever it is; an ended one loses its files."""
+"""`DELETE /jobs/{id}` cancels an open job and deletes the files of an ended one."""
 
 import os
 import signal
@@ -19,20 +19,18 @@ from worker.serving.context import WorkerContext
 from worker.serving.watchdog import CANCEL_GRACE, Watchdog
 
 
-def test_a_queued_job_is_canceled_and_never_started(
-    gateway: Gateway, queued: dict[str, Any], jobs: JobStore
-) -> None:
+def test_canceled_queued_job_never_starts(gateway: Gateway, queued: dict[str, Any], jobs: JobStore) -> None:
     answer = gateway.client.delete(f"/jobs/{queued['id']}")
     assert answer.status_code == 200
     assert answer.json()["state"] == "canceled"
     assert answer.json()["ended_at"] >= queued["created_at"]
     assert "started_at" not in answer.json()
-    assert jobs.claim(queued["id"], 3) is None  # as the worker does that takes it from the queue
+    assert jobs.claim(queued["id"], 3) is None  # as a worker would
     told = gateway.client.get(f"/jobs/{queued['id']}/result")
     assert (told.status_code, told.json()["code"]) == (409, "job_has_no_result")
 
 
-def test_deleting_again_deletes_the_files(
+def test_deleting_an_ended_job_deletes_its_files(
     gateway: Gateway, queued: dict[str, Any], object_store: ObjectStore
 ) -> None:
     here = f"/jobs/{queued['id']}"
@@ -40,7 +38,7 @@ def test_deleting_again_deletes_the_files(
     files = object_store.client()
     gateway.client.delete(here)
     assert files.head_object(**stored)["ContentLength"] == queued["input"]["bytes"]
-    for _ in range(2):  # a third time changes nothing
+    for _ in range(2):  # idempotent
         answer = gateway.client.delete(here)
         assert (answer.status_code, answer.json()["state"]) == (200, "expired")
         with pytest.raises(ClientError, match="404"):
@@ -51,7 +49,7 @@ def test_deleting_again_deletes_the_files(
 
 
 @pytest.mark.parametrize("stage", ["extract", "flow"])
-def test_a_running_job_frees_its_worker_within_seconds(
+def test_canceling_a_running_job_frees_its_worker(
     gateway: Gateway, worker: Worker, sample: bytes, object_store: ObjectStore, stage: str
 ) -> None:
     job_id = gateway.submit(sample, frames=200, formats="npz")["id"]
@@ -68,7 +66,7 @@ def test_a_running_job_frees_its_worker_within_seconds(
     assert found["KeyCount"] == 0
 
 
-def test_a_worker_runs_the_next_job_after_a_canceled_one(
+def test_worker_runs_the_next_job_after_a_cancellation(
     gateway: Gateway, worker: Worker, sample: bytes
 ) -> None:
     first = gateway.submit(sample)["id"]
@@ -78,12 +76,12 @@ def test_a_worker_runs_the_next_job_after_a_canceled_one(
     gateway.follow(first, until=lambda job: job["state"] == "running")
     gateway.client.delete(f"/jobs/{first}")
     assert gateway.follow(third)["state"] == "succeeded"
-    ended = gateway.client.delete(f"/jobs/{third}")  # and of an ended one the files go
+    ended = gateway.client.delete(f"/jobs/{third}")  # an ended job: its files are deleted
     assert ended.json()["state"] == "expired"
     assert "result" not in ended.json()
 
 
-def test_a_canceled_job_that_hangs_loses_its_process(
+def test_process_of_a_hanging_canceled_job_is_killed(
     settings: Settings,
     jobs: JobStore,
     gateway: Gateway,
@@ -100,7 +98,7 @@ def test_a_canceled_job_that_hangs_loses_its_process(
         assert not watcher.canceled
         gateway.client.delete(f"/jobs/{queued['id']}")
         watcher.stop_canceled()
-        assert hanging.poll() is None  # it has a few seconds to stop by itself
+        assert hanging.poll() is None  # it has a few seconds to stop on its own
         watcher.canceled[queued["id"]] -= CANCEL_GRACE + 0.1
         watcher.stop_canceled()
         assert hanging.wait(5) == -signal.SIGKILL

@@ -44,7 +44,7 @@ def run(gateway: Gateway, *arguments: str) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.parametrize("upload_above", [2**30, 0])
-def test_a_sequence_becomes_files(
+def test_client_reconstructs_and_downloads(
     gateway: Gateway, worker: Worker, tmp_path: Path, upload_above: int
 ) -> None:
     """Through the gateway, and past it by an upload."""
@@ -66,7 +66,7 @@ def test_a_sequence_becomes_files(
         assert client.cancel(job.id).state is State.EXPIRED
 
 
-def test_a_canceled_job_is_an_error_to_who_waits(client: Client, any_model: str) -> None:
+def test_waiting_for_a_canceled_job_raises(client: Client, any_model: str) -> None:
     job = client.reconstruct(SAMPLE, model=any_model)
     assert client.cancel(job.id).state is State.CANCELED
     with pytest.raises(JobFailedError, match="canceled"):
@@ -106,7 +106,7 @@ class Busy(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_busy_server_is_asked_again_with_the_same_idempotency_key() -> None:
+def test_retries_reuse_the_idempotency_key() -> None:
     Busy.asked = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Busy)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -123,7 +123,7 @@ def test_a_busy_server_is_asked_again_with_the_same_idempotency_key() -> None:
     assert len(set(Busy.asked)) == 1
 
 
-def test_no_server_is_one_message() -> None:
+def test_unreachable_server_is_reported_in_one_line() -> None:
     with (
         Client("http://127.0.0.1:9", patience=0.1) as client,
         pytest.raises(ServiceError, match=r"No answer from http://127\.0\.0\.1:9 "),
@@ -162,7 +162,7 @@ def test_ctrl_c_cancels(gateway: Gateway, any_model: str, client: Client) -> Non
     assert client.job(waiting[0].id).state is State.CANCELED
 
 
-def test_the_command_says_what_was_refused(gateway: Gateway, worker: Worker, tmp_path: Path) -> None:
+def test_command_reports_refusals(gateway: Gateway, worker: Worker, tmp_path: Path) -> None:
     bad = run(gateway, "reconstruct", str(SAMPLE), "--resolution", "7", "-o", str(tmp_path / "a.glb"))
     _, told = bad.communicate(timeout=30)
     assert bad.returncode == 2

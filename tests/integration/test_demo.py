@@ -1,4 +1,4 @@
-"""`python -m service.local demo`, whole: what it leaves behind, and that it leaves nothing running."""
+"""`python -m service.local demo` from end to end: its files, and that no process is left running."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def start(out: Path, *arguments: str, **environment: str) -> subprocess.Popen[st
 
 
 def wait_for_family(demo: subprocess.Popen[str], words: str) -> list[psutil.Process]:
-    """All processes of the demo, once one of them has these words in its command."""
+    """All processes of the demo, once one of them has this text in its command line."""
     end = time.monotonic() + 60
     while time.monotonic() < end and demo.poll() is None:
         family = psutil.Process(demo.pid).children(recursive=True)
@@ -45,7 +45,7 @@ def wait_for_family(demo: subprocess.Popen[str], words: str) -> list[psutil.Proc
     raise AssertionError(f"no {words!r} was started: {demo.communicate()[0]}")
 
 
-def test_the_demo_writes_files_that_agree_and_stops_what_it_started(tmp_path: Path) -> None:
+def test_demo_writes_consistent_files_and_stops_all_processes(tmp_path: Path) -> None:
     demo = start(tmp_path)
     family = wait_for_family(demo, "-m service")
     output, _ = demo.communicate(timeout=240)
@@ -62,7 +62,7 @@ def test_the_demo_writes_files_that_agree_and_stops_what_it_started(tmp_path: Pa
 
     with Image.open(tmp_path / f"{NAME}.png") as picture:
         colours = np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)
-    assert len(colours) > 1000  # shaded and coloured, not a blank sheet
+    assert len(colours) > 1000  # shaded and colored, not blank
     for told in (
         f"{NAME}.glb",
         f"{NAME}.obj.zip",
@@ -84,7 +84,7 @@ def glb_document(content: bytes) -> dict[str, Any]:
 @pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
 def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path, name: str) -> None:
     demo = start(tmp_path)
-    family = wait_for_family(demo, "-m service")  # the last part to be started
+    family = wait_for_family(demo, "-m service")  # started last
     number = getattr(signal, name)
     demo.send_signal(number)
     output, _ = demo.communicate(timeout=30)
@@ -92,10 +92,10 @@ def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path, name: str) -
     assert "Traceback" not in output
     assert psutil.wait_procs(family, timeout=5)[1] == []
     if name == "SIGINT":
-        assert list(tmp_path.glob("oflow-*")) == []  # the servers' data went with them
+        assert list(tmp_path.glob("oflow-*")) == []  # the servers' data was deleted
 
 
-def test_a_failing_demo_says_why_and_where_the_log_is(tmp_path: Path) -> None:
+def test_failing_demo_reports_the_error_and_the_log_file(tmp_path: Path) -> None:
     demo = start(tmp_path, OFLOW_DEVICE="cuda:99")
     family = wait_for_family(demo, "worker serve")
     output, _ = demo.communicate(timeout=240)
@@ -107,7 +107,7 @@ def test_a_failing_demo_says_why_and_where_the_log_is(tmp_path: Path) -> None:
     assert psutil.wait_procs(family, timeout=5)[1] == []
 
 
-def test_an_unknown_sample_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+def test_unknown_sample_error_lists_known_samples(tmp_path: Path) -> None:
     demo = start(tmp_path, "--sample", "walrus")
     output, _ = demo.communicate(timeout=60)
     assert demo.returncode == 1

@@ -1,4 +1,4 @@
-"""Server-sent events of a job: as it runs, again from any number on, and a heartbeat in silence."""
+"""Server-sent events of a job: live, resumed from any event, and heartbeats."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ Event = dict[str, Any]
 
 
 def parsed(lines: Iterator[str]) -> Iterator[Event]:
-    """The events of a stream, as a browser reads them."""
+    """Parse an event stream like a browser."""
     event: Event = {}
     for line in lines:
         if line.startswith(":"):
@@ -46,12 +46,12 @@ def follow(gateway: Gateway, job_id: str, after: int | None = None) -> list[Even
 
 @pytest.fixture(scope="module")
 def followed(gateway: Gateway, worker: Worker, sample: bytes) -> tuple[str, list[Event]]:
-    """A job that was followed while it ran, and its events."""
+    """The id of a job followed while it ran, and its events."""
     job_id = gateway.submit(sample)["id"]
     return job_id, follow(gateway, job_id)
 
 
-def test_every_change_comes_numbered_in_order(followed: tuple[str, list[Event]]) -> None:
+def test_events_are_numbered_in_order(followed: tuple[str, list[Event]]) -> None:
     _, told = followed
     assert [event["id"] for event in told] == list(range(1, len(told) + 1))
     states = [event["data"]["state"] for event in told if event["event"] == "state"]
@@ -66,16 +66,14 @@ def test_every_change_comes_numbered_in_order(followed: tuple[str, list[Event]])
 
 
 @pytest.mark.parametrize("after", [0, 1, 4])
-def test_a_stream_goes_on_where_it_was_left(
+def test_stream_resumes_after_last_event_id(
     gateway: Gateway, followed: tuple[str, list[Event]], after: int
 ) -> None:
     job_id, told = followed
     assert follow(gateway, job_id, after) == told[after:]
 
 
-def test_after_the_last_event_there_is_nothing_to_come_for(
-    gateway: Gateway, followed: tuple[str, list[Event]]
-) -> None:
+def test_stream_after_the_last_event_is_204(gateway: Gateway, followed: tuple[str, list[Event]]) -> None:
     job_id, told = followed
     headers = {"Last-Event-ID": str(told[-1]["id"])}
     assert gateway.client.get(f"/jobs/{job_id}/events", headers=headers).status_code == 204
@@ -84,7 +82,9 @@ def test_after_the_last_event_there_is_nothing_to_come_for(
         assert answer.status_code == 422
 
 
-def test_events_come_at_once_and_to_many(gateway: Gateway, queued: dict[str, Any], jobs: JobStore) -> None:
+def test_events_reach_all_subscribers_promptly(
+    gateway: Gateway, queued: dict[str, Any], jobs: JobStore
+) -> None:
     seen: list[tuple[str, float]] = []
 
     def read() -> None:
@@ -118,7 +118,7 @@ def job(jobs: JobStore, queued: dict[str, Any]) -> Job:
     return found
 
 
-def test_silence_is_broken_by_a_heartbeat(
+def test_heartbeat_is_sent_without_events(
     settings: Settings, job: Job, jobs: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "HEARTBEAT", 0.3)
@@ -135,24 +135,20 @@ def test_silence_is_broken_by_a_heartbeat(
                 jobs.cancel(job.id)
         return told
 
-    told = asyncio.run(asyncio.wait_for(read(), 10))  # nobody listens to Redis: it is asked again in time
+    told = asyncio.run(asyncio.wait_for(read(), 10))  # without notifications, by rechecking
     assert [chunk.startswith(b":") for chunk in told] == [True, True, False, True, False]
 
 
-def test_only_the_last_events_of_a_long_job_are_kept(
-    job: Job, jobs: JobStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_old_events_are_dropped(job: Job, jobs: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_events, "MAX_EVENTS", 100)
     for percent in range(400):
         jobs.report(job, Progress(stage="flow", percent=percent / 4))
     numbers = [number for number, _, _ in jobs.events.after(job.id, 0)]
-    assert 100 <= len(numbers) < 250  # Redis forgets them in blocks
+    assert 100 <= len(numbers) < 250  # Redis trims streams in blocks
     assert numbers == list(range(403 - len(numbers), 403))
 
 
-def test_a_stopping_gateway_sends_its_listeners_home(
-    server_env: dict[str, str], any_model: str, sample: bytes
-) -> None:
+def test_shutdown_ends_event_streams(server_env: dict[str, str], any_model: str, sample: bytes) -> None:
     process = Gateway(server_env)
     process.start()
     try:
@@ -163,7 +159,7 @@ def test_a_stopping_gateway_sends_its_listeners_home(
             next(lines)
             began = time.monotonic()
             process.ask_to_stop()
-            list(lines)  # it ends, and is not cut off
+            list(lines)  # ends properly instead of being cut off
         while process.is_running:
             assert time.monotonic() - began < 3
             time.sleep(0.02)

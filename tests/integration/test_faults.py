@@ -1,4 +1,4 @@
-"""The short form of the fault suite: one fault of each part while jobs run.
+"""A short version of the chaos suite: one fault of each part while jobs run.
 
 `python -m tests.suites.chaos` runs all of them.
 """
@@ -29,7 +29,7 @@ from tests.suites.chaos.worker_faults import out_of_memory, worker_asked_to_stop
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
-    """A stack of its own, whose servers may be killed, and what its jobs make in peace."""
+    """A separate stack whose servers may be killed, with the results of undisturbed jobs."""
     directory: Path = tmp_path_factory.mktemp("chaos")
     with Stack(directory / "stack") as stack:
         ledger = Ledger(stack, directory / "jobs")
@@ -41,13 +41,13 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
     "strike",
     [worker_asked_to_stop_storing, out_of_memory, valkey_killed, result_gone, gateway_killed_storing],
 )
-def test_nothing_is_lost(ledger: Ledger, strike: Run) -> None:
+def test_no_job_is_lost(ledger: Ledger, strike: Run) -> None:
     outcome = run(SCENARIOS[strike.__name__], ledger.stack, ledger)
     assert outcome.skipped is None
     assert outcome.fault is None
 
 
-def test_a_gateway_without_room_says_so_and_when_to_come_again() -> None:
+def test_full_disk_returns_503_with_retry_after() -> None:
     app = FastAPI()
     problems.install(app)
 
@@ -66,15 +66,15 @@ def test_a_gateway_without_room_says_so_and_when_to_come_again() -> None:
     assert asyncio.run(ask(errno.EIO)).status_code == 500
 
 
-def test_attempts_that_were_given_back_are_no_deaths(jobs: JobStore) -> None:
+def test_returned_attempts_do_not_count_as_deaths(jobs: JobStore) -> None:
     job = Job.new("nobody", Options(), Input(frames=2, points=32, bytes=3, sha256="0" * 64), 600)
     jobs.create(job)
     for _ in range(5):
         assert jobs.claim(job.id, 3) is not None
         jobs.give_back(job.id)
-        jobs.give_back(job.id)  # said twice, counted once
+        jobs.give_back(job.id)  # idempotent
     for _ in range(3):
-        assert jobs.claim(job.id, 3) is not None  # and its worker dies
+        assert jobs.claim(job.id, 3) is not None  # then the worker dies
     assert jobs.claim(job.id, 3) is None
     ended = jobs.get(job.id)
     assert ended is not None

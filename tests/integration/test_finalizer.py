@@ -1,4 +1,4 @@
-"""A job's files are stored while the next job is computed; a worker that dies then loses none."""
+"""Files are stored while the next job runs, and no job is lost if the worker dies meanwhile."""
 
 import hashlib
 import io
@@ -30,7 +30,7 @@ def runner(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture
 def gate(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Results are stored once this is set; inputs always."""
+    """Storing results blocks until this event is set."""
     opened, put = threading.Event(), runner.context.store.put
 
     def wait_and_put(key: str, file: Any, media_type: str) -> None:
@@ -59,16 +59,14 @@ def leases(runner: Runner) -> list[Any]:
     return runner.context.redis.zrange(runner.context.jobs.leased, 0, -1)
 
 
-def test_the_next_job_is_computed_while_files_are_stored(
-    runner: Runner, gate: threading.Event, sample: bytes
-) -> None:
+def test_next_job_runs_while_files_are_stored(runner: Runner, gate: threading.Event, sample: bytes) -> None:
     first, second = queued(runner, sample), queued(runner, sample)
-    runner.begin(first.id)  # returns, though nothing can be stored
+    runner.begin(first.id)  # returns although nothing can be stored yet
     assert now(runner, first).state is State.RUNNING
     assert leases(runner) == [first.id]
     next_one = threading.Thread(target=runner.begin, args=[second.id])
     next_one.start()
-    while now(runner, second).progress.stage != "fit":  # its last stage but writing
+    while now(runner, second).progress.stage != "fit":  # the last stage before writing
         assert next_one.is_alive()
     assert now(runner, first).state is State.RUNNING
     gate.set()
@@ -83,7 +81,7 @@ def test_the_next_job_is_computed_while_files_are_stored(
     assert leases(runner) == []
 
 
-def test_a_job_dropped_while_its_files_are_stored_is_queued_anew(
+def test_job_dropped_while_storing_is_requeued(
     runner: Runner, gate: threading.Event, settings: Settings, sample: bytes
 ) -> None:
     job = queued(runner, sample)
@@ -91,10 +89,8 @@ def test_a_job_dropped_while_its_files_are_stored_is_queued_anew(
     gateway = GatewayContext(settings)
     queue_dropped_jobs(gateway)
     queue = queue_name("small")
-    assert runner.context.redis.llen(queue) == 0  # its lease holds
-    runner.context.redis.zadd(
-        runner.context.jobs.leased, {job.id: 0}
-    )  # as when nobody has renewed it for long
+    assert runner.context.redis.llen(queue) == 0  # protected by its lease
+    runner.context.redis.zadd(runner.context.jobs.leased, {job.id: 0})  # as if it had run out
     queue_dropped_jobs(gateway)
     assert runner.context.redis.llen(queue) == 1
     assert leases(runner) == []
@@ -104,18 +100,18 @@ def test_a_job_dropped_while_its_files_are_stored_is_queued_anew(
     taken_over = runner.context.jobs.claim(job.id, 3)  # by another worker
     assert taken_over is not None
     gate.set()
-    runner.finalizer.wait()  # the first attempt does not count any more
+    runner.finalizer.wait()  # the first attempt is superseded
     record = now(runner, job)
     assert (record.state, record.attempt) == (State.RUNNING, 2)
     assert leases(runner) == []
     runner.context.jobs.cancel(job.id)
 
 
-def test_a_success_whose_answer_was_lost_is_still_one(runner: Runner, sample: bytes) -> None:
+def test_success_is_reported_again_after_a_lost_reply(runner: Runner, sample: bytes) -> None:
     job = queued(runner, sample)
     runner.run(job.id)
     record = now(runner, job)
     assert record.state is State.SUCCEEDED
     assert record.result is not None
-    assert runner.context.jobs.succeed(record, record.result)  # asked again: it is ours
+    assert runner.context.jobs.succeed(record, record.result)  # repeated call of the same attempt
     assert not runner.context.jobs.succeed(record.with_(attempt=2), record.result)

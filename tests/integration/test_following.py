@@ -11,7 +11,7 @@ from service.core.jobs.store import JobStore
 from tests.integration.service_processes import Gateway
 
 
-def test_an_unchanged_job_is_not_sent_again(gateway: Gateway, queued: dict[str, Any], jobs: JobStore) -> None:
+def test_unchanged_job_returns_304(gateway: Gateway, queued: dict[str, Any], jobs: JobStore) -> None:
     here = f"/jobs/{queued['id']}"
     first = gateway.client.get(here)
     etag = first.headers["etag"]
@@ -46,7 +46,9 @@ def test_the_queue_position_counts_down(
     assert position() is None
 
 
-def test_an_answer_waits_for_the_end(gateway: Gateway, queued: dict[str, Any], jobs: JobStore) -> None:
+def test_prefer_wait_returns_when_the_job_ends(
+    gateway: Gateway, queued: dict[str, Any], jobs: JobStore
+) -> None:
     def work() -> None:
         time.sleep(0.5)
         job = jobs.claim(queued["id"], 3)
@@ -70,7 +72,7 @@ def test_an_answer_waits_for_the_end(gateway: Gateway, queued: dict[str, Any], j
     ("prefer", "applied"),
     [("wait=1", "wait=1"), ("wait=0", "wait=0"), ("wait=soon", None), ("return=minimal", None)],
 )
-def test_an_answer_waits_no_longer_than_asked(
+def test_prefer_wait_times_out(
     gateway: Gateway, queued: dict[str, Any], prefer: str, applied: str | None
 ) -> None:
     began = time.monotonic()
@@ -80,9 +82,7 @@ def test_an_answer_waits_no_longer_than_asked(
     assert (time.monotonic() - began) // 1 == (prefer == "wait=1")
 
 
-def test_nobody_waits_for_an_ended_job_nor_longer_than_a_minute(
-    gateway: Gateway, queued: dict[str, Any]
-) -> None:
+def test_prefer_wait_is_capped_and_immediate_for_ended_jobs(gateway: Gateway, queued: dict[str, Any]) -> None:
     gateway.client.delete(f"/jobs/{queued['id']}")
     began = time.monotonic()
     answer = gateway.client.get(f"/jobs/{queued['id']}", headers={"Prefer": "wait=3600"})
@@ -90,7 +90,7 @@ def test_nobody_waits_for_an_ended_job_nor_longer_than_a_minute(
     assert answer.headers["preference-applied"] == "wait=60"
 
 
-def test_the_list_is_walked_by_cursor_newest_first(gateway: Gateway, any_model: str, sample: bytes) -> None:
+def test_list_is_paged_newest_first(gateway: Gateway, any_model: str, sample: bytes) -> None:
     made = [gateway.submit(sample, model=any_model)["id"] for _ in range(7)]
     seen: list[str] = []
     address = "/jobs?limit=3"
@@ -98,13 +98,13 @@ def test_the_list_is_walked_by_cursor_newest_first(gateway: Gateway, any_model: 
         answer = gateway.client.get(address).raise_for_status()
         seen += [job["id"] for job in answer.json()["jobs"]]
         if len(seen) == 3:
-            made.append(gateway.submit(sample, model=any_model)["id"])  # changes no page that comes later
+            made.append(gateway.submit(sample, model=any_model)["id"])  # must not affect later pages
         address = answer.links["next"]["url"]
         assert f"cursor={answer.json()['next_cursor']}" in address
     assert seen[:7] == made[:7][::-1]
 
 
-def test_the_list_is_filtered_by_state_and_ends(
+def test_list_can_be_filtered_by_state(
     gateway: Gateway, any_model: str, sample: bytes, jobs: JobStore
 ) -> None:
     made = [gateway.submit(sample, model=any_model)["id"] for _ in range(3)]
@@ -123,7 +123,7 @@ def test_the_list_is_filtered_by_state_and_ends(
 
 
 @pytest.mark.parametrize("cursor", ["nonsense", "!", "AAAA", "OTk5OSBh", "é"])
-def test_a_cursor_that_no_page_gave_is_refused(gateway: Gateway, cursor: str) -> None:
+def test_invalid_cursor_is_refused(gateway: Gateway, cursor: str) -> None:
     answer = gateway.client.get("/jobs", params={"cursor": cursor})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
     assert answer.json()["errors"][0]["key"] == "cursor"

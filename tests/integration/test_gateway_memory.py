@@ -1,4 +1,4 @@
-"""The gateway stays small however much arrives."""
+"""The gateway's memory use stays small during large uploads."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ LIMIT = 150e6  # bytes
 def test_memory_stays_low_while_100_mb_arrive(
     server_env: dict[str, str], tmp_path: Path, gateway: Gateway
 ) -> None:
-    # No worker is needed to take a job in, only a model to take it for.
+    # Submitting a job requires a registered model, but no worker.
     registry = Registry(Redis.from_url(server_env["OFLOW_REDIS_URL"], decode_responses=True))
     registry.announce(ANY_INPUT)
     file = tmp_path / "large.npz"

@@ -1,4 +1,4 @@
-"""A request that is sent again makes no second job."""
+"""Repeated requests with an idempotency key create only one job."""
 
 import secrets
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,7 @@ def post(gateway: Gateway, file: bytes, key: str, **options: Any) -> httpx.Respo
     )
 
 
-def test_the_same_request_finds_its_job(gateway: Gateway, any_model: str, sample: bytes) -> None:
+def test_repeated_request_returns_the_same_job(gateway: Gateway, any_model: str, sample: bytes) -> None:
     key = secrets.token_hex()
     first, second = (post(gateway, sample, key, model=any_model, resolution=64) for _ in range(2))
     assert (first.status_code, second.status_code) == (202, 202)
@@ -34,7 +34,7 @@ def test_the_same_request_finds_its_job(gateway: Gateway, any_model: str, sample
     assert (again.json()["id"], again.json()["state"]) == (first.json()["id"], "canceled")
 
 
-def test_another_request_with_the_same_key_is_refused(
+def test_reused_key_with_different_request_is_refused(
     gateway: Gateway, any_model: str, sample: bytes
 ) -> None:
     key = secrets.token_hex()
@@ -46,13 +46,15 @@ def test_another_request_with_the_same_key_is_refused(
         assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
 
 
-def test_a_refused_request_gives_its_key_back(gateway: Gateway, any_model: str, sample: bytes) -> None:
+def test_refused_request_releases_its_idempotency_key(
+    gateway: Gateway, any_model: str, sample: bytes
+) -> None:
     key = secrets.token_hex()
     assert post(gateway, b"nothing", key, model=any_model).status_code == 415
     assert post(gateway, sample, key, model=any_model).status_code == 202
 
 
-def test_many_at_once_make_one_job(gateway: Gateway, any_model: str, sample: bytes) -> None:
+def test_concurrent_requests_create_one_job(gateway: Gateway, any_model: str, sample: bytes) -> None:
     key = secrets.token_hex()
     with ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(lambda _: post(gateway, sample, key, model=any_model), range(12)))
@@ -67,33 +69,33 @@ def test_many_at_once_make_one_job(gateway: Gateway, any_model: str, sample: byt
     assert [job["id"] in made for job in listed] == [True, False]
 
 
-def test_a_request_whose_gateway_died_is_in_flight_until_its_reservation_lapses(
+def test_request_of_a_dead_gateway_is_in_flight_until_its_lease_ends(
     gateway: Gateway, any_model: str, sample: bytes, jobs: JobStore
 ) -> None:
     key = secrets.token_hex()
     first = post(gateway, sample, key, model=any_model).json()
     reservations = Idempotency(jobs.redis)
     place = reservations.key(OPEN_OWNER, key)
-    assert jobs.redis.ttl(place) > 3600  # as long as the job
+    assert jobs.redis.ttl(place) > 3600  # lives with the job
     other = secrets.token_hex()
     fingerprint = str(jobs.redis.get(place)).split(" ")[1]
     reservations.reserve(reservations.key(OPEN_OWNER, other), Reservation("f" * 32, fingerprint))
     answer = post(gateway, sample, other, model=any_model)
     assert (answer.status_code, answer.json()["code"]) == (409, "idempotency_in_flight")
     assert 0 < jobs.redis.ttl(reservations.key(OPEN_OWNER, other)) <= LEASE_SECONDS
-    jobs.redis.delete(reservations.key(OPEN_OWNER, other))  # as its time does
+    jobs.redis.delete(reservations.key(OPEN_OWNER, other))  # simulates its expiry
     retried = post(gateway, sample, other, model=any_model)
     assert retried.status_code == 202
     assert retried.json()["id"] != first["id"]
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
-def test_keys_have_a_length(gateway: Gateway, any_model: str, sample: bytes, key: str) -> None:
+def test_idempotency_key_length_is_limited(gateway: Gateway, any_model: str, sample: bytes, key: str) -> None:
     answer = post(gateway, sample, key, model=any_model)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
 
 
-def test_a_key_is_kept_while_its_request_is_worked_on_and_no_longer(jobs: JobStore) -> None:
+def test_reservation_is_renewed_only_while_its_request_runs(jobs: JobStore) -> None:
     reservations = Idempotency(jobs.redis)
     key = reservations.key(OPEN_OWNER, secrets.token_hex())
     reservations.reserve(key, Reservation("f" * 32, "print"))
@@ -101,7 +103,7 @@ def test_a_key_is_kept_while_its_request_is_worked_on_and_no_longer(jobs: JobSto
         jobs.redis.expire(key, 1)
         reservations.renew()
         assert 1 < jobs.redis.ttl(key) <= LEASE_SECONDS
-        jobs.redis.expire(key, 3600)  # as when the job is recorded
+        jobs.redis.expire(key, 3600)  # as if the job had been recorded
         reservations.renew()
         assert jobs.redis.ttl(key) > 3000
     jobs.redis.expire(key, 1)
@@ -109,11 +111,11 @@ def test_a_key_is_kept_while_its_request_is_worked_on_and_no_longer(jobs: JobSto
     assert jobs.redis.ttl(key) <= 1
 
 
-def test_a_job_whose_key_belongs_to_another_by_now_is_not_recorded(jobs: JobStore) -> None:
+def test_job_with_a_lost_reservation_is_not_recorded(jobs: JobStore) -> None:
     job = Job.new("nobody", Options(), Input(frames=2, points=32, bytes=3, sha256="0" * 64), 600)
     reservations = Idempotency(jobs.redis)
     key = reservations.key(OPEN_OWNER, secrets.token_hex())
-    for other in (None, Reservation("f" * 32, "print")):  # it has lapsed; it was taken
+    for other in (None, Reservation("f" * 32, "print")):  # lapsed; taken by another request
         if other:
             reservations.reserve(key, other)
         with pytest.raises(ReservationLost):

@@ -1,4 +1,4 @@
-"""Jobs from upload to download, through a real gateway, worker, Redis and object store."""
+"""Jobs from upload to download, with a real gateway, worker, Redis and object store."""
 
 import hashlib
 import io
@@ -24,12 +24,12 @@ QUICK: dict[str, Any] = {"resolution": 64}
 
 @pytest.fixture(scope="module")
 def finished(gateway: Gateway, worker: Worker, sample: bytes) -> dict[str, Any]:
-    """A job that asked for every format."""
+    """A finished job with all formats."""
     job = gateway.submit(sample, formats=FORMATS, color="correspondence", metadata='{"take": 7}', **QUICK)
     return gateway.follow(job["id"])
 
 
-def test_the_answer_to_an_upload_names_the_job(gateway: Gateway, worker: Worker, sample: bytes) -> None:
+def test_submission_returns_the_job(gateway: Gateway, worker: Worker, sample: bytes) -> None:
     answer = gateway.client.post("/reconstruct", files={"file": ("a.npz", sample)}, data=QUICK)
     assert answer.status_code == 202
     job = answer.json()
@@ -45,7 +45,7 @@ def test_the_answer_to_an_upload_names_the_job(gateway: Gateway, worker: Worker,
     assert gateway.follow(job["id"])["state"] == "succeeded"
 
 
-def test_a_job_succeeds_and_says_what_it_made(finished: dict[str, Any]) -> None:
+def test_job_succeeds_and_describes_its_result(finished: dict[str, Any]) -> None:
     assert finished["state"] == "succeeded", finished
     assert finished["progress"] == {"stage": "done", "percent": 100.0}
     assert finished["attempt"] == 1
@@ -63,12 +63,10 @@ def test_a_job_succeeds_and_says_what_it_made(finished: dict[str, Any]) -> None:
     ].keys()
 
 
-def test_the_files_are_those_of_the_bare_reconstructor(
-    gateway: Gateway, finished: dict[str, Any], sample: bytes
-) -> None:
+def test_files_match_the_reconstructor(gateway: Gateway, finished: dict[str, Any], sample: bytes) -> None:
     sequence = read_sequence(io.BytesIO(sample))
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as the worker has it: another split of a sum rounds otherwise
+    torch.set_num_threads(1)  # as in the worker, since rounding depends on it
     try:
         meshes = Reconstructor.from_config("bodies")(
             sequence.points, sequence.times, sequence.corresponding, color="correspondence", **QUICK
@@ -85,9 +83,7 @@ def test_the_files_are_those_of_the_bare_reconstructor(
     assert [file["format"] for file in finished["result"]["files"]] == FORMATS
 
 
-def test_the_same_input_gives_the_same_bytes(
-    gateway: Gateway, finished: dict[str, Any], sample: bytes
-) -> None:
+def test_results_are_reproducible(gateway: Gateway, finished: dict[str, Any], sample: bytes) -> None:
     job = gateway.submit(sample, formats="glb,obj,ply,npz", color="correspondence", **QUICK)
     again = gateway.follow(job["id"])
     assert again["result"]["files"] == [
@@ -96,7 +92,7 @@ def test_the_same_input_gives_the_same_bytes(
     ]
 
 
-def test_bytes_come_from_the_gateway_on_request(gateway: Gateway, finished: dict[str, Any]) -> None:
+def test_result_without_redirect_supports_ranges(gateway: Gateway, finished: dict[str, Any]) -> None:
     url = f"/jobs/{finished['id']}/result"
     whole = gateway.client.get(url, params={"format": "obj", "redirect": "false"})
     assert whole.status_code == 200
@@ -111,9 +107,7 @@ def test_bytes_come_from_the_gateway_on_request(gateway: Gateway, finished: dict
     assert part.content == whole.content[10:20]
 
 
-def test_the_bare_body_takes_its_options_from_the_query(
-    gateway: Gateway, worker: Worker, sample: bytes
-) -> None:
+def test_raw_body_takes_options_from_the_query(gateway: Gateway, worker: Worker, sample: bytes) -> None:
     answer = gateway.client.post(
         "/reconstruct",
         params={"formats": "npz", "frames": 5, **QUICK},
@@ -151,7 +145,7 @@ def test_the_model_is_loaded_once_for_all_jobs(finished: dict[str, Any], worker:
     assert len(loads) == 1
 
 
-def test_what_the_model_cannot_do_ends_as_a_failed_job_with_words(
+def test_unsuccessful_reconstruction_fails_with_a_message(
     gateway: Gateway, worker: Worker, sample: bytes
 ) -> None:
     job = gateway.follow(gateway.submit(sample, threshold=0.999999, **QUICK)["id"])
@@ -164,7 +158,7 @@ def test_what_the_model_cannot_do_ends_as_a_failed_job_with_words(
     assert not any("Traceback" in line for line in worker.lines())
 
 
-def test_models_and_readiness_tell_of_the_worker(gateway: Gateway, worker: Worker) -> None:
+def test_models_and_readiness_include_the_worker(gateway: Gateway, worker: Worker) -> None:
     model = {model["name"]: model for model in gateway.client.get("/models").json()}["bodies"]
     checkpoint = Path("configs/checkpoints/bodies_128.pt").read_bytes()
     assert model["input"] == {"frames": 17, "corresponding": True}

@@ -1,4 +1,4 @@
-"""Bearer keys: made by the command, hashed at rest, each with its own jobs and limits."""
+"""API keys: management commands, hashing at rest, isolation and limits."""
 
 import hashlib
 import re
@@ -22,7 +22,7 @@ FAR = "0" * 32
 
 @pytest.fixture(scope="module")
 def locked(server_env: dict[str, str]) -> Iterator[Gateway]:
-    """A gateway that asks for keys, and that lets few jobs wait."""
+    """A gateway that requires keys."""
     with running(Gateway(server_env | {"OFLOW_AUTH": "keys", "OFLOW_MAX_QUEUED": "1000"})) as process:
         yield process
 
@@ -53,7 +53,7 @@ def command(environment: dict[str, str], *arguments: str) -> subprocess.Complete
     )
 
 
-def test_the_command_makes_lists_and_revokes(
+def test_keys_command_creates_lists_and_revokes(
     locked: Gateway, server_env: dict[str, str], redis: Redis
 ) -> None:
     made = command(server_env, "create", "the lab", "--rate-limit", "50")
@@ -90,7 +90,7 @@ def test_the_command_makes_lists_and_revokes(
         f"Bearer oflow_{'0' * 12}_{'0' * 64}",
     ],
 )
-def test_without_a_key_nothing_opens(locked: Gateway, header: str | None) -> None:
+def test_requests_without_valid_key_are_refused(locked: Gateway, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header}
     for method, path in (
         ("POST", "/reconstruct"),
@@ -107,7 +107,7 @@ def test_without_a_key_nothing_opens(locked: Gateway, header: str | None) -> Non
         assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
-def test_a_key_is_asked_for_before_the_body_is_read(locked: Gateway) -> None:
+def test_authentication_precedes_reading_the_body(locked: Gateway) -> None:
     sent = 0
 
     def body() -> Iterator[bytes]:
@@ -119,7 +119,7 @@ def test_a_key_is_asked_for_before_the_body_is_read(locked: Gateway) -> None:
     answer = locked.client.post("/reconstruct", content=body())
     assert answer.status_code == 401
     assert answer.headers["connection"] == "close"
-    assert sent < 50 * 2**20  # nobody took it
+    assert sent < 50 * 2**20  # the body was not read
 
 
 def test_probes_and_documents_need_no_key(locked: Gateway) -> None:
@@ -134,7 +134,7 @@ def test_probes_and_documents_need_no_key(locked: Gateway) -> None:
     assert open_to_all == {"/", "/livez", "/readyz", "/metrics"}
 
 
-def test_the_jobs_of_others_do_not_exist(
+def test_jobs_of_other_keys_are_not_found(
     locked: Gateway, keys: KeyStore, any_model: str, sample: bytes
 ) -> None:
     (_, mine), (_, yours) = keys.create("mine"), keys.create("yours")
@@ -150,7 +150,7 @@ def test_the_jobs_of_others_do_not_exist(
     assert (listed["id"], listed["state"]) == (job_id, "queued")
 
 
-def test_the_idempotency_keys_of_others_are_not_ours(
+def test_idempotency_keys_are_scoped_to_their_owner(
     locked: Gateway, keys: KeyStore, any_model: str, sample: bytes
 ) -> None:
     made = set()
@@ -166,7 +166,7 @@ def test_the_idempotency_keys_of_others_are_not_ours(
     assert len(made) == 2
 
 
-def test_requests_are_counted_for_each_key(locked: Gateway, keys: KeyStore) -> None:
+def test_requests_are_rate_limited_per_key(locked: Gateway, keys: KeyStore) -> None:
     _, text = keys.create("hasty", rate_limit=5)
     for left in (4, 3, 2, 1, 0):
         answer = locked.client.get(f"/jobs/{FAR}", headers=with_key(text))
@@ -181,7 +181,7 @@ def test_requests_are_counted_for_each_key(locked: Gateway, keys: KeyStore) -> N
     assert locked.client.get("/jobs", headers=with_key(other)).status_code == 200
 
 
-def test_open_jobs_are_counted_for_each_key_even_when_they_come_at_once(
+def test_open_jobs_are_limited_per_key_under_concurrency(
     locked: Gateway, keys: KeyStore, any_model: str, sample: bytes, redis: Redis, jobs: JobStore
 ) -> None:
     _, text = keys.create("greedy", open_jobs=3)
@@ -195,12 +195,12 @@ def test_open_jobs_are_counted_for_each_key_even_when_they_come_at_once(
         assert int(answer.headers["retry-after"]) > 0
         assert answer.headers["ratelimit"].startswith('"open-jobs";r=0, "requests";')
     counted = jobs.counters.read()["now", any_model, "queued"]
-    assert counted == redis.zcard(jobs.waiting_key(any_model))  # the refused left nothing behind
+    assert counted == redis.zcard(jobs.waiting_key(any_model))  # refused jobs leave no trace
     locked.client.delete(f"/jobs/{taken[0].json()['id']}", headers=with_key(text))
     assert submit(locked, text, sample, model=any_model).status_code == 202
 
 
-def test_a_full_queue_refuses(
+def test_full_queue_refuses_new_jobs(
     server_env: dict[str, str], any_model: str, sample: bytes, redis: Redis
 ) -> None:
     waiting = int(redis.zcard(f"oflow:waiting:{any_model}"))

@@ -1,4 +1,4 @@
-"""The load script, with a few jobs: that it runs, and that its numbers come from jobs that were checked."""
+"""The load suite with a few jobs: it runs, and reports numbers only for verified jobs."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The local servers: data kept through kill -9, strangers refused, loopback only, nothing left running."""
+"""The local servers: durability, access control, loopback only, no leftover processes."""
 
 import secrets
 import signal
@@ -58,7 +58,7 @@ def test_object_store_keeps_its_data_through_kill_9(object_store: ObjectStore) -
         assert client.get_object(Bucket=object_store.bucket, Key=key)["Body"].read() == body
 
 
-def test_object_store_in_an_old_directory_takes_new_ports_and_keys(tmp_path: Path) -> None:
+def test_restarted_object_store_uses_new_ports_and_keys(tmp_path: Path) -> None:
     log = MergedLog(sys.stdout)
     first = ObjectStore(tmp_path, log)
     try:
@@ -115,7 +115,7 @@ def test_object_store_refuses_wrong_and_missing_keys(
         object_store.client(**changes).put_object(Bucket=object_store.bucket, Key="no", Body=b"no")
 
 
-def test_both_listen_on_loopback_only_and_show_no_secret_in_their_command(
+def test_servers_listen_on_loopback_and_hide_secrets_from_argv(
     redis_server: RedisServer, object_store: ObjectStore
 ) -> None:
     password = redis_server.url.split(":")[2].split("@")[0]
@@ -128,7 +128,7 @@ def test_both_listen_on_loopback_only_and_show_no_secret_in_their_command(
         assert not any(secret in command for secret in (password, object_store.secret_access_key))
 
 
-def test_a_paused_redis_is_silent_and_answers_again(redis_server: RedisServer) -> None:
+def test_paused_redis_times_out_and_recovers(redis_server: RedisServer) -> None:
     with redis.Redis.from_url(redis_server.url, socket_timeout=0.3, retry=Retry(NoBackoff(), 0)) as client:
         assert client.ping()
         redis_server.pause()
@@ -140,7 +140,7 @@ def test_a_paused_redis_is_silent_and_answers_again(redis_server: RedisServer) -
     redis_server.wait_until_ready()
 
 
-# A parent with the two servers and a child whose own child ignores SIGTERM.
+# A parent process with both servers and a shell whose child ignores SIGTERM.
 PARENT = """
 import sys, time
 from pathlib import Path
@@ -197,7 +197,7 @@ def test_no_process_outlives_its_parent(tmp_path: Path, end: str) -> None:
     assert psutil.wait_procs(family, timeout=5)[1] == []
 
 
-def test_stop_ends_the_whole_group_and_leaves_it_restartable() -> None:
+def test_stop_kills_the_process_group_and_allows_a_restart() -> None:
     log = MergedLog(sys.stdout)
     process = ManagedProcess(
         "family",
@@ -223,7 +223,7 @@ class NeverReady(ManagedProcess):
         return False
 
 
-def test_a_process_that_dies_at_the_start_is_reported_with_its_last_words() -> None:
+def test_early_exit_is_reported_with_last_output() -> None:
     process = NeverReady(
         "part",
         [sys.executable, "-c", "raise SystemExit('no such model: bodies_129')"],
@@ -238,11 +238,9 @@ def test_a_process_that_dies_at_the_start_is_reported_with_its_last_words() -> N
         process.stop()
 
 
-def test_a_missing_server_program_is_one_clear_message(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_server_binary_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(sys, "path", [str(Path(__file__).parents[2])])  # no installed package is seen
+    monkeypatch.setattr(sys, "path", [str(Path(__file__).parents[2])])  # hides installed packages
     with pytest.raises(LocalStackError) as raised:
         RedisServer(tmp_path, MergedLog(sys.stdout))
     assert str(raised.value) == (
@@ -252,7 +250,7 @@ def test_a_missing_server_program_is_one_clear_message(
     )
 
 
-def test_a_supervisor_starts_a_dead_worker_again_and_gives_up_on_one_that_keeps_dying(
+def test_supervisor_restarts_workers_and_gives_up_eventually(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("service.local.supervisor.MAX_DELAY", 0.05)
@@ -278,9 +276,7 @@ def test_a_supervisor_starts_a_dead_worker_again_and_gives_up_on_one_that_keeps_
     assert (tmp_path / "deaths").read_text() == "x\n" * 4
 
 
-def test_a_stack_that_cannot_start_says_why_and_leaves_nothing(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_failed_start_is_reported_and_cleaned_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("OFLOW_MAX_FRAMES", "none")
     stack = LocalStack(tmp_path, MergedLog(sys.stdout))
     before = set(psutil.Process().children(recursive=True))
@@ -298,7 +294,7 @@ from service.local.processes import ManagedProcess
 begin = subprocess.Popen.__init__
 def interrupted(self, *arguments, **options):
     begin(self, *arguments, **options)
-    os.kill(os.getpid(), signal.SIGINT)  # after the fork, before anyone has the object
+    os.kill(os.getpid(), signal.SIGINT)  # after the fork, before the object is stored
 
 subprocess.Popen.__init__ = interrupted
 part = ManagedProcess("part", ["sleep", "600"], environment=dict(os.environ), log=MergedLog(sys.stdout))
@@ -311,7 +307,7 @@ except KeyboardInterrupt:
 """
 
 
-def test_a_part_started_while_ctrl_c_arrives_is_stopped_like_any_other() -> None:
+def test_process_started_during_ctrl_c_is_stopped() -> None:
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED_START], capture_output=True, text=True, timeout=60
     )

@@ -1,4 +1,4 @@
-"""`python -m service.local up`, with a real worker: one log, restarts, clean ends."""
+"""`python -m service.local up` with a real worker: merged log, restarts, clean shutdown."""
 
 import secrets
 import signal
@@ -24,7 +24,7 @@ UP = [sys.executable, "-m", "service.local", "up"]
 
 
 class Stack:
-    """A running `up`."""
+    """A running `up` command."""
 
     def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
         self.process, self.port, self.log = process, port, log
@@ -64,7 +64,7 @@ def running(directory: Path) -> Iterator[Stack]:
 def command_of(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline())
-    except psutil.NoSuchProcess:  # just ended
+    except psutil.NoSuchProcess:  # it has just exited
         return ""
 
 
@@ -76,13 +76,13 @@ def wait(condition: Callable[[], object], seconds: float) -> None:
 
 
 def refused(*arguments: str) -> str:
-    """What `up` says as it refuses to start."""
+    """The error message of an `up` command that refuses to start."""
     ended = subprocess.run([*UP, *arguments], capture_output=True, text=True, timeout=60)
     assert ended.returncode == 1
     return " ".join(ended.stderr.split())
 
 
-def test_up_restarts_a_killed_worker_shows_no_secret_and_ends_on_ctrl_c(tmp_path: Path) -> None:
+def test_up_restarts_workers_hides_secrets_and_stops_on_ctrl_c(tmp_path: Path) -> None:
     with running(tmp_path) as stack:
         assert stack.get("/docs").status_code == 200
         assert f"http://{LOOPBACK}:{stack.port}/docs" in stack.log.read_text()
@@ -111,7 +111,7 @@ def test_up_restarts_a_killed_worker_shows_no_secret_and_ends_on_ctrl_c(tmp_path
         assert psutil.wait_procs(family, timeout=2)[1] == []
 
 
-def test_up_keeps_its_data_and_dies_whole_when_killed(tmp_path: Path) -> None:
+def test_up_keeps_its_data_and_leaves_no_process_when_killed(tmp_path: Path) -> None:
     mark = secrets.token_hex(8)
     with running(tmp_path) as stack:
         with redis_of(stack) as client:
@@ -129,7 +129,7 @@ def test_up_keeps_its_data_and_dies_whole_when_killed(tmp_path: Path) -> None:
         assert client.get("mark") == mark.encode()
 
 
-def test_a_stack_uses_the_redis_it_is_given_and_stops_the_rest_on_an_exception(
+def test_stack_uses_external_redis_and_stops_on_an_exception(
     redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OFLOW_REDIS_URL", redis_server.url)
@@ -152,7 +152,7 @@ def test_a_stack_uses_the_redis_it_is_given_and_stops_the_rest_on_an_exception(
     assert redis_server.is_ready()
 
 
-def test_a_given_redis_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_external_redis_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OFLOW_REDIS_URL", f"redis://{LOOPBACK}:{free_ports(1)[0]}/0")
     stack = LocalStack(tmp_path, MergedLog(sys.stdout))
     with pytest.raises(LocalStackError, match="Cannot use the Redis at OFLOW_REDIS_URL"), stack:

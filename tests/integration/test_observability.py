@@ -1,4 +1,4 @@
-"""Traces, logs, metrics and the document of addresses."""
+"""Tracing, logs, metrics and the discovery document."""
 
 import json
 import re
@@ -29,13 +29,13 @@ def telling_worker(server_env: dict[str, str]) -> Iterator[Worker]:
 
 
 def records(process: Gateway | Worker) -> list[dict[str, Any]]:
-    """The lines of a process's log, each of which is a JSON object."""
+    """The log records of a process, one JSON object per line."""
     lines = [line.split(" | ", 1)[1] for line in process.log.tail(process.name, 5000)]
     return [json.loads(line) for line in lines]
 
 
 def awaited(process: Gateway | Worker, wanted: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
-    """Those lines of a process's log, once there are any: they come by a pipe."""
+    """The matching log records, waiting for the first since logs arrive through a pipe."""
     end = time.monotonic() + 5
     while not (found := [record for record in records(process) if wanted(record)]):
         assert time.monotonic() < end
@@ -56,9 +56,7 @@ def labelled(metric: dict[tuple[tuple[str, str], ...], float], **labels: str) ->
     return sum(value for key, value in metric.items() if set(labels.items()) <= set(key))
 
 
-def test_a_trace_goes_from_the_request_through_the_queue_into_every_log(
-    telling: Gateway, telling_worker: Worker, sample: bytes
-) -> None:
+def test_trace_is_propagated_to_all_logs(telling: Gateway, telling_worker: Worker, sample: bytes) -> None:
     trace_id = secrets.token_hex(16)
     parent = f"00-{trace_id}-{secrets.token_hex(8)}-01"
     answer = telling.client.post(
@@ -70,7 +68,7 @@ def test_a_trace_goes_from_the_request_through_the_queue_into_every_log(
     came = re.fullmatch(FORM, answer.headers["traceparent"])
     assert came is not None
     assert (came[1], came[3]) == (trace_id, "01")
-    assert answer.headers["traceparent"] != parent  # a part of its own
+    assert answer.headers["traceparent"] != parent  # a new span
     job_id = answer.json()["id"]
     assert telling.follow(job_id)["state"] == "succeeded"
     (request,) = awaited(telling, lambda record: record.get("trace_id") == trace_id)
@@ -94,7 +92,7 @@ def test_a_trace_goes_from_the_request_through_the_queue_into_every_log(
         f"ff-{'1' * 32}-{'1' * 16}-01", f"00-{'1' * 32}-{'1' * 16}-01-more", f"00-{'A' * 32}-{'1' * 16}-01",
     ],
 )  # fmt: skip
-def test_a_request_without_a_valid_trace_begins_one(telling: Gateway, parent: str | None) -> None:
+def test_request_without_valid_trace_starts_a_new_one(telling: Gateway, parent: str | None) -> None:
     headers = {} if parent is None else {"traceparent": parent}
     answer = telling.client.get("/jobs/unknown", headers=headers)
     came = re.fullmatch(FORM, answer.headers["traceparent"])
@@ -103,12 +101,12 @@ def test_a_request_without_a_valid_trace_begins_one(telling: Gateway, parent: st
     assert answer.json()["trace_id"] == came[1]
 
 
-def test_later_versions_of_the_header_are_read(telling: Gateway) -> None:
+def test_later_traceparent_versions_are_accepted(telling: Gateway) -> None:
     parent = f"01-{'1' * 32}-{'1' * 16}-01-more"
     assert "1" * 32 in telling.client.get("/livez", headers={"traceparent": parent}).headers["traceparent"]
 
 
-def test_a_line_of_the_log_stays_one_line(telling: Gateway) -> None:
+def test_paths_cannot_break_log_lines(telling: Gateway) -> None:
     telling.client.get("/jobs/a%0Ab%22%1b[31m")
     (line,) = awaited(telling, lambda record: record.get("path", "").startswith("/jobs/a%"))
     assert line["path"] == "/jobs/a%0Ab%22%1B%5B31m"
@@ -151,7 +149,7 @@ def test_metrics_count_jobs_requests_bytes_and_errors(
     assert after["process_resident_memory_bytes"][()] < 150e6
 
 
-def test_metrics_tell_of_the_queue(telling: Gateway, queued: dict[str, Any], any_model: str) -> None:
+def test_queue_metrics(telling: Gateway, queued: dict[str, Any], any_model: str) -> None:
     found = metrics(telling)
     waiting = labelled(found["oflow_queue_depth"], model=any_model)
     assert waiting >= 1
@@ -161,7 +159,7 @@ def test_metrics_tell_of_the_queue(telling: Gateway, queued: dict[str, Any], any
     assert labelled(metrics(telling)["oflow_queue_depth"], model=any_model) == waiting - 1
 
 
-def test_strangers_cannot_grow_the_metrics(telling: Gateway) -> None:
+def test_requests_cannot_add_metric_labels(telling: Gateway) -> None:
     telling.client.request("BREW", "/livez")
     telling.client.get("/somewhere/else")
     labels = {label for key in metrics(telling)["oflow_http_requests_total"] for label in key}
@@ -169,7 +167,7 @@ def test_strangers_cannot_grow_the_metrics(telling: Gateway) -> None:
     assert not any("somewhere" in value for _, value in labels)
 
 
-def test_the_document_leads_to_everything(telling: Gateway) -> None:
+def test_discovery_document_links_all_routes(telling: Gateway) -> None:
     answer = telling.client.get("/", headers={"Accept": "application/json"})
     document = answer.json()
     paths = set(telling.client.get("/openapi.json").json()["paths"])
@@ -180,7 +178,7 @@ def test_the_document_leads_to_everything(telling: Gateway) -> None:
     assert document["limits"]["max_upload_bytes"] == 256 * 2**20
 
 
-def test_the_version_is_that_of_the_package(telling: Gateway) -> None:
+def test_version_matches_the_package(telling: Gateway) -> None:
     from importlib.metadata import version
 
     assert telling.client.get("/").json()["version"] == version("oflow")

@@ -1,4 +1,4 @@
-"""The files that a browser gets: under which rules, and that all of them are our own."""
+"""Static assets: headers, content security policy, and no external references."""
 
 import gzip
 import hashlib
@@ -15,7 +15,7 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 OWN = sorted((FOLDER / "static").iterdir())
 
 
-def test_browsers_get_the_page_and_programs_the_document(gateway: Gateway) -> None:
+def test_root_serves_html_or_json_by_accept_header(gateway: Gateway) -> None:
     page = gateway.client.get("/", headers=BROWSER)
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert page.text.startswith("<!doctype html>")
@@ -26,7 +26,7 @@ def test_browsers_get_the_page_and_programs_the_document(gateway: Gateway) -> No
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
-def test_pages_may_run_and_load_nothing_of_others(gateway: Gateway, path: str) -> None:
+def test_content_security_policy_allows_only_own_assets(gateway: Gateway, path: str) -> None:
     answer = gateway.client.get(path, headers=BROWSER)
     policy = dict(part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";"))
     assert policy["default-src"] == policy["base-uri"] == policy["frame-ancestors"] == "'none'"
@@ -37,7 +37,7 @@ def test_pages_may_run_and_load_nothing_of_others(gateway: Gateway, path: str) -
     assert not re.search(r"(?:src|href)=\"(?:https?:)?//", answer.text)
 
 
-def test_every_file_that_is_named_is_there() -> None:
+def test_every_referenced_asset_exists() -> None:
     named = set()
     for file in OWN:
         named |= set(
@@ -52,7 +52,7 @@ def test_every_file_that_is_named_is_there() -> None:
     assert preloaded <= {file.name for file in OWN}
 
 
-def test_a_file_is_sent_once_and_packed(gateway: Gateway) -> None:
+def test_assets_are_compressed_and_cached(gateway: Gateway) -> None:
     plain = gateway.client.get("/page/three.js", headers={"Accept-Encoding": "identity"})
     assert plain.content == (FOLDER / "vendor" / "three.js").read_bytes()
     assert plain.headers["content-type"] == "text/javascript; charset=utf-8"
@@ -74,23 +74,23 @@ def test_a_file_is_sent_once_and_packed(gateway: Gateway) -> None:
 @pytest.mark.parametrize(
     "name", ["nothing.js", "README.md", "..%2f__init__.py", "%2e%2e/settings.py", "three.entry.js"]
 )
-def test_nothing_else_is_sent(gateway: Gateway, name: str) -> None:
+def test_unlisted_files_are_not_served(gateway: Gateway, name: str) -> None:
     answer = gateway.client.get(f"/page/{name}")
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
-def test_the_samples_are_those_that_are_shipped(gateway: Gateway) -> None:
+def test_samples_match_their_hashes(gateway: Gateway) -> None:
     for sample in gateway.client.get("/page/samples").json():
         file = gateway.client.get(sample["href"])
         assert hashlib.sha256(file.content).hexdigest() == sample["sha256"]
 
 
-def test_the_page_is_no_part_of_the_api(gateway: Gateway) -> None:
+def test_page_routes_are_not_in_the_openapi_document(gateway: Gateway) -> None:
     paths = gateway.client.get("/openapi.json").json()["paths"]
     assert not [path for path in paths if path.startswith(("/page", "/docs"))]
 
 
-def test_the_libraries_are_those_whose_hashes_were_taken() -> None:
+def test_vendored_libraries_match_their_hashes() -> None:
     vendor = FOLDER / "vendor"
     lines = (vendor / "SHA256SUMS").read_text().splitlines()
     hashes = {name: digest for digest, name in map(str.split, lines)}

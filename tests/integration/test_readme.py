@@ -1,4 +1,4 @@
-"""The README's lines work as pasted."""
+"""The commands of the README work as pasted."""
 
 import json
 import re
@@ -19,7 +19,7 @@ CURL_BLOCKS = [
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder that has the samples where the README's lines look for them."""
+    """A directory with the samples where the README's commands expect them."""
     (tmp_path / "service").symlink_to(ROOT / "service")
     return tmp_path
 
@@ -40,7 +40,7 @@ def test_upload_follow_download(gateway: Gateway, worker: Worker, folder: Path) 
     assert (folder / "knees.zip").read_bytes()[:2] == b"PK"
 
 
-def test_the_bare_file(gateway: Gateway, worker: Worker, folder: Path) -> None:
+def test_raw_file(gateway: Gateway, worker: Worker, folder: Path) -> None:
     job = json.loads(paste(CURL_BLOCKS[1], gateway, folder))
     asked = {"formats": ["glb"], "resolution": 64, "frames": 33}
     assert job["options"] == asked | {"color": "none", "quality": "balanced"}

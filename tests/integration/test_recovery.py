@@ -1,4 +1,4 @@
-"""Two workers: side by side, and one taking over from the other."""
+"""Two workers: running in parallel, and taking over jobs from each other."""
 
 import signal
 import time
@@ -30,7 +30,7 @@ def workers(server_env: dict[str, str]) -> Iterator[list[Worker]]:
 
 @pytest.fixture
 def both(workers: list[Worker]) -> list[Worker]:
-    """Both of them running, whatever the test before did."""
+    """Both workers, restarted if a previous test stopped them."""
     for worker in workers:
         if not worker.is_running:
             worker.start()
@@ -39,7 +39,7 @@ def both(workers: list[Worker]) -> list[Worker]:
 
 
 def holder_of(job_id: str, workers: list[Worker]) -> Worker:
-    """The worker that has started the job."""
+    """The worker that runs the job."""
     end = time.monotonic() + 30
     while time.monotonic() < end:
         for worker in workers:
@@ -70,7 +70,9 @@ def test_two_jobs_run_at_once_on_two_workers(gateway: Gateway, both: list[Worker
 
 
 @pytest.mark.parametrize("victim", ["the whole worker", "the process with the model"])
-def test_a_job_outlives_its_worker(gateway: Gateway, both: list[Worker], sample: bytes, victim: str) -> None:
+def test_job_survives_the_death_of_its_worker(
+    gateway: Gateway, both: list[Worker], sample: bytes, victim: str
+) -> None:
     wanted = undisturbed(gateway, sample)
     job_id = gateway.submit(sample, **QUICK)["id"]
     gateway.follow(job_id, until=extracting)
@@ -90,7 +92,7 @@ def test_a_job_outlives_its_worker(gateway: Gateway, both: list[Worker], sample:
     assert len(finished) == 1
 
 
-def test_a_worker_that_is_asked_to_stop_gives_its_job_back_at_once(
+def test_stopping_worker_returns_its_job_immediately(
     gateway: Gateway, both: list[Worker], sample: bytes
 ) -> None:
     job_id = gateway.submit(sample)["id"]
@@ -102,8 +104,8 @@ def test_a_worker_that_is_asked_to_stop_gives_its_job_back_at_once(
     assert job["attempt"] == 2
 
 
-def test_a_long_job_is_not_handed_out_twice(gateway: Gateway, both: list[Worker], sample: bytes) -> None:
-    """Longer than the visibility timeout of 4 s: the delivery is renewed while the job runs."""
+def test_long_job_is_not_delivered_twice(gateway: Gateway, both: list[Worker], sample: bytes) -> None:
+    """The job runs longer than the visibility timeout of 4 s, so its delivery must be renewed."""
     job = gateway.follow(
         gateway.submit(sample, resolution=256, quality="exact", formats="glb,obj,ply,npz")["id"]
     )

@@ -1,4 +1,4 @@
-"""What the gateway turns away, and in which words. No job comes of any of it."""
+"""Invalid requests and their error responses."""
 
 import io
 import json
@@ -55,7 +55,7 @@ REFUSED_FILES = {
 
 
 def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """The body of an error answer, which never shows our insides."""
+    """Check an error response, which must not leak internals, and return its body."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = answer.json()
@@ -68,7 +68,7 @@ def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", REFUSED_FILES)
-def test_files(gateway: Gateway, worker: Worker, name: str) -> None:
+def test_invalid_files_are_refused(gateway: Gateway, worker: Worker, name: str) -> None:
     file, status, code, key = REFUSED_FILES[name]
     body = problem(gateway.client.post("/reconstruct", files={"file": ("a.npz", file)}), status, code)
     if key is not None:
@@ -76,7 +76,7 @@ def test_files(gateway: Gateway, worker: Worker, name: str) -> None:
     assert all(fault["message"] for fault in body["errors"])
 
 
-def test_a_nan_is_named_by_frame_and_row(gateway: Gateway, worker: Worker) -> None:
+def test_nan_is_located_by_frame_and_row(gateway: Gateway, worker: Worker) -> None:
     answer = gateway.client.post("/reconstruct", files={"file": ("a.npz", npz(points=with_nan()))})
     (fault,) = answer.json()["errors"]
     told = " ".join(fault.values())
@@ -84,14 +84,14 @@ def test_a_nan_is_named_by_frame_and_row(gateway: Gateway, worker: Worker) -> No
     assert "row 5" in told
 
 
-def test_the_model_names_what_it_reads(gateway: Gateway, worker: Worker) -> None:
+def test_unsupported_input_error_names_the_expected_frames(gateway: Gateway, worker: Worker) -> None:
     answer = gateway.client.post("/reconstruct", files={"file": ("a.npz", npz(points=cloud(30)))})
     (fault,) = answer.json()["errors"]
     assert fault["found"] == "30 frames"
     assert fault["wanted"] == "17 frames"
 
 
-def test_faults_of_the_options_come_together(gateway: Gateway, worker: Worker, sample: bytes) -> None:
+def test_all_option_faults_are_reported_at_once(gateway: Gateway, worker: Worker, sample: bytes) -> None:
     options = {"resolution": "9", "colour": "none", "formats": "fbx"}
     answer = gateway.client.post("/reconstruct", files={"file": ("a.npz", sample)}, data=options)
     body = problem(answer, 422, "invalid_options")
@@ -99,14 +99,14 @@ def test_faults_of_the_options_come_together(gateway: Gateway, worker: Worker, s
 
 
 @pytest.mark.parametrize("option", [{"frames": "300"}, {"fps": "1000"}])
-def test_more_frames_than_a_glb_holds(
+def test_too_many_frames_for_glb_are_refused(
     gateway: Gateway, worker: Worker, sample: bytes, option: dict[str, str]
 ) -> None:
     answer = gateway.client.post("/reconstruct", files={"file": ("a.npz", sample)}, data=option)
     assert "a glb holds at most 200" in problem(answer, 422, "invalid_options")["detail"]
 
 
-def test_an_unknown_model_is_told_the_known_ones(gateway: Gateway, worker: Worker, sample: bytes) -> None:
+def test_unknown_model_error_lists_known_models(gateway: Gateway, worker: Worker, sample: bytes) -> None:
     answer = gateway.client.post("/reconstruct", files={"file": ("a.npz", sample)}, data={"model": "cats"})
     assert "bodies" in problem(answer, 422, "unknown_model")["detail"]
 
@@ -119,12 +119,14 @@ def test_an_unknown_model_is_told_the_known_ones(gateway: Gateway, worker: Worke
         {"content": b"x"},
     ],
 )
-def test_other_bodies(gateway: Gateway, worker: Worker, request_: dict[str, Any]) -> None:
+def test_unsupported_content_types_are_refused(
+    gateway: Gateway, worker: Worker, request_: dict[str, Any]
+) -> None:
     body = problem(gateway.client.post("/reconstruct", **request_), 415, "unsupported_media")
     assert "multipart/form-data" in body["detail"]
 
 
-def test_forms_without_the_file(gateway: Gateway, worker: Worker, sample: bytes) -> None:
+def test_forms_without_file_part_are_refused(gateway: Gateway, worker: Worker, sample: bytes) -> None:
     named_otherwise = gateway.client.post("/reconstruct", files={"data": ("a.npz", sample)})
     assert "'data'" in problem(named_otherwise, 400, "bad_request")["detail"]
     torn = gateway.client.post(
@@ -135,7 +137,7 @@ def test_forms_without_the_file(gateway: Gateway, worker: Worker, sample: bytes)
     problem(torn, 400, "bad_request")
 
 
-def test_unknown_jobs_formats_and_addresses(gateway: Gateway, worker: Worker, sample: bytes) -> None:
+def test_unknown_resources_are_not_found(gateway: Gateway, worker: Worker, sample: bytes) -> None:
     unknown = problem(gateway.client.get("/jobs/unknown"), 404, "not_found")
     assert "Job 'unknown' not found" in unknown["detail"]
     problem(gateway.client.get("/jobs/unknown/result"), 404, "not_found")
@@ -150,7 +152,7 @@ def test_unknown_jobs_formats_and_addresses(gateway: Gateway, worker: Worker, sa
     problem(gateway.client.get(f"/jobs/{job['id']}/result?format=fbx"), 422, "invalid_request")
 
 
-def test_a_bomb_in_an_upload(gateway: Gateway, worker: Worker) -> None:
+def test_zip_bomb_is_refused(gateway: Gateway, worker: Worker) -> None:
     buffer = io.BytesIO()
     with (
         zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive,
@@ -162,7 +164,7 @@ def test_a_bomb_in_an_upload(gateway: Gateway, worker: Worker) -> None:
     problem(answer, 413, "too_large")
 
 
-def test_every_answer_is_in_the_openapi_document(gateway: Gateway, worker: Worker) -> None:
+def test_openapi_document_is_complete(gateway: Gateway, worker: Worker) -> None:
     document = gateway.client.get("/openapi.json").json()
     assert document["openapi"].startswith("3.1")
     post = document["paths"]["/reconstruct"]["post"]

@@ -1,4 +1,4 @@
-"""Records end and files go at `expires_at`; what a dead gateway left half done is finished."""
+"""Expiry of jobs and files, and recovery of jobs left behind by a dead gateway."""
 
 import io
 import time
@@ -32,7 +32,7 @@ def context(settings: Settings) -> GatewayContext:
 
 
 def short(context: GatewayContext, seconds: float) -> Job:
-    """A job with an input file, which expires soon."""
+    """A job with an input file that expires soon."""
     job = Job.new("any", Options(), Input(frames=2, points=32, bytes=3, sha256="0" * 64), 60)
     job = job.with_(expires_at=datetime.now(UTC) + timedelta(seconds=seconds))
     context.store.put(job.input_key, io.BytesIO(b"abc"), "text/plain")
@@ -52,7 +52,7 @@ def until_gone(context: GatewayContext, job: Job) -> None:
         time.sleep(0.1)
 
 
-def test_an_ended_job_expires_with_its_files(gateway: Gateway, context: GatewayContext) -> None:
+def test_expired_job_loses_its_files(gateway: Gateway, context: GatewayContext) -> None:
     job = short(context, 2.0)
     attempt = context.jobs.claim(job.id, 3)
     assert attempt is not None
@@ -70,12 +70,10 @@ def test_an_ended_job_expires_with_its_files(gateway: Gateway, context: GatewayC
     assert [event[1] for event in context.jobs.events.after(job.id, 0)] == ["state"] * 4
     assert context.redis.zscore(context.jobs.expiry, job.id) is None
     left = context.redis.ttl(context.jobs.key(job.id))
-    assert abs(left - KEPT_AFTER_EXPIRY.total_seconds()) < 30  # then the record goes as well
+    assert abs(left - KEPT_AFTER_EXPIRY.total_seconds()) < 30  # then the record is deleted as well
 
 
-def test_a_job_expires_to_the_second_even_before_its_files_are_deleted(
-    gateway: Gateway, context: GatewayContext
-) -> None:
+def test_job_is_expired_before_its_files_are_deleted(gateway: Gateway, context: GatewayContext) -> None:
     job = short(context, 60)
     context.jobs.cancel(job.id)
     text = context.jobs.get(job.id)
@@ -87,9 +85,7 @@ def test_a_job_expires_to_the_second_even_before_its_files_are_deleted(
 
 
 @pytest.mark.parametrize("started", [False, True])
-def test_a_job_that_has_not_ended_in_time_is_canceled(
-    gateway: Gateway, context: GatewayContext, started: bool
-) -> None:
+def test_open_job_is_canceled_at_expiry(gateway: Gateway, context: GatewayContext, started: bool) -> None:
     job = short(context, 0.5)
     if started:
         context.jobs.claim(job.id, 3)
@@ -100,13 +96,13 @@ def test_a_job_that_has_not_ended_in_time_is_canceled(
     assert context.redis.zscore(context.jobs.waiting_key("any"), job.id) is None
 
 
-def test_a_job_that_was_recorded_and_not_queued_is_queued_by_another_gateway(context: GatewayContext) -> None:
+def test_recorded_but_unqueued_job_is_queued_by_another_gateway(context: GatewayContext) -> None:
     queue = queue_name("any")
     context.redis.delete(queue)
     job, other = short(context, 60), short(context, 60)
     context.jobs.sent(other.id)
     queue_lost_jobs(context)
-    assert context.redis.llen(queue) == 0  # its gateway may still be at it
+    assert context.redis.llen(queue) == 0  # its gateway may still be enqueueing it
     context.redis.zadd(context.jobs.unsent, {job.id: time.time() - 1})
     for _ in range(2):
         queue_lost_jobs(context)
@@ -114,7 +110,7 @@ def test_a_job_that_was_recorded_and_not_queued_is_queued_by_another_gateway(con
     assert job.id in str(context.redis.lindex(queue, 0))
 
 
-def test_two_gateways_share_what_is_due(context: GatewayContext) -> None:
+def test_two_gateways_share_due_tasks(context: GatewayContext) -> None:
     from service.api.background.schedule import due
 
     context.redis.zadd("things", {str(n): time.time() - 1 for n in range(20)})
@@ -125,7 +121,7 @@ def test_two_gateways_share_what_is_due(context: GatewayContext) -> None:
     context.redis.delete("things")
 
 
-def test_an_expired_record_stays_as_it_is(context: GatewayContext, jobs: JobStore) -> None:
+def test_expired_record_does_not_change(context: GatewayContext, jobs: JobStore) -> None:
     job = short(context, 60)
     jobs.cancel(job.id)
     expired = jobs.expire(job.id)

@@ -1,4 +1,4 @@
-"""An attempt at a job, on real records and files: the ends that a good job never sees."""
+"""Failing and superseded attempts, with real records and files."""
 
 import io
 import os
@@ -24,7 +24,7 @@ def runner(settings: Settings) -> Runner:
 
 @pytest.fixture
 def job(runner: Runner, sample: bytes) -> Job:
-    """A queued job whose input is stored."""
+    """A queued job with its stored input."""
     return queue(runner, sample, sample)
 
 
@@ -50,8 +50,8 @@ def ended(runner: Runner, job: Job) -> Job:
     return record
 
 
-def test_a_job_that_kills_every_worker_fails_at_last(runner: Runner, job: Job) -> None:
-    for attempt in (1, 2, 3):  # each attempt begins, and its worker is gone
+def test_job_that_kills_every_worker_fails(runner: Runner, job: Job) -> None:
+    for attempt in (1, 2, 3):  # each attempt starts and its worker dies
         claimed = runner.context.jobs.claim(job.id, 3)
         assert claimed is not None
         assert claimed.attempt == attempt
@@ -63,7 +63,7 @@ def test_a_job_that_kills_every_worker_fails_at_last(runner: Runner, job: Job) -
     assert "3 times" in record.error.message
 
 
-def test_a_second_finisher_changes_nothing(runner: Runner, job: Job) -> None:
+def test_only_the_current_attempt_can_end_a_job(runner: Runner, job: Job) -> None:
     jobs = runner.context.jobs
     first = jobs.claim(job.id, 3)
     second = jobs.claim(job.id, 3)
@@ -74,18 +74,18 @@ def test_a_second_finisher_changes_nothing(runner: Runner, job: Job) -> None:
     assert not jobs.fail(second, JobError(code="canceled", message="second"))
     assert not jobs.fail(first, JobError(code="canceled", message="third"))
     assert ended(runner, job).error == JobError(code="canceled", message="first")
-    runner.run(job.id)  # delivered once more: the job has ended, so nothing runs
+    runner.run(job.id)  # redelivered after the job has ended
     assert ended(runner, job).attempt == 2
 
 
-def test_an_attempt_that_was_taken_over_stops_and_writes_nothing(
+def test_superseded_attempt_stops_without_results(
     runner: Runner, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     claim = runner.context.jobs.claim
 
     def claim_twice(job_id: str, most: int) -> Job | None:
         mine = claim(job_id, most)
-        claim(job_id, most)  # another worker, right after
+        claim(job_id, most)  # a second worker claims the job
         return mine
 
     monkeypatch.setattr(runner.context.jobs, "claim", claim_twice)
@@ -98,7 +98,7 @@ def test_an_attempt_that_was_taken_over_stops_and_writes_nothing(
     assert listed["KeyCount"] == 0
 
 
-def test_an_input_that_is_not_the_uploaded_one_is_not_reconstructed(runner: Runner, sample: bytes) -> None:
+def test_altered_input_fails_the_job(runner: Runner, sample: bytes) -> None:
     job = queue(runner, announced=sample, stored=sample + b"x")
     runner.run(job.id)
     record = ended(runner, job)
@@ -106,7 +106,7 @@ def test_an_input_that_is_not_the_uploaded_one_is_not_reconstructed(runner: Runn
     assert record.error.code == "input_altered"
 
 
-def test_a_missing_input_ends_the_job_at_once(runner: Runner, job: Job) -> None:
+def test_missing_input_fails_the_job(runner: Runner, job: Job) -> None:
     runner.context.store.delete(job.input_key)
     runner.run(job.id)
     record = ended(runner, job)
@@ -114,7 +114,7 @@ def test_a_missing_input_ends_the_job_at_once(runner: Runner, job: Job) -> None:
     assert record.error.code == "input_missing"
 
 
-def test_what_nobody_foresaw_is_told_without_its_insides(
+def test_internal_errors_do_not_leak_details(
     runner: Runner, job: Job, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object, **__: object) -> None:
@@ -126,10 +126,10 @@ def test_what_nobody_foresaw_is_told_without_its_insides(
     assert record.error is not None
     assert record.error.code == "internal_error"
     assert "secret" not in record.error.message
-    assert "/secret/path" in caplog.text  # the trace is in the log
+    assert "/secret/path" in caplog.text  # the traceback is logged
 
 
-def test_a_job_killed_at_its_deadline_is_failed_by_the_parent(
+def test_parent_fails_a_job_killed_at_its_deadline(
     runner: Runner, job: Job, server_env: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("OFLOW_REDIS_URL", *(k for k in server_env if k.startswith("OFLOW_S3"))):
@@ -144,7 +144,7 @@ def test_a_job_killed_at_its_deadline_is_failed_by_the_parent(
     assert "900 s" in record.error.message
 
 
-def test_a_worker_without_its_model_ends_with_words_and_a_code(server_env: dict[str, str]) -> None:
+def test_worker_without_model_exits_with_message_and_code(server_env: dict[str, str]) -> None:
     done = subprocess.run(
         [*WORKER, "serve", "--model", "pointcloud/oflow"],
         env=server_env,

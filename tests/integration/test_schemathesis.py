@@ -1,4 +1,4 @@
-"""Requests drawn from the OpenAPI document: every answer is as it says, none is a fault of ours."""
+"""Requests generated from the OpenAPI document: responses conform to it, without server errors."""
 
 import os
 import re
@@ -19,7 +19,7 @@ SCHEMATHESIS = Path(sysconfig.get_path("scripts")) / "schemathesis"
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = Path(__file__).parent / "schemathesis"
 EVENTS = "/jobs/{job_id}/events"
-EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "10")  # by hand: thousands
+EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "10")  # increase for manual runs
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def redis(server_env: dict[str, str]) -> Redis:
 
 @pytest.fixture(scope="module")
 def gateway(server_env: dict[str, str], redis: Redis) -> Iterator[Gateway]:
-    """A gateway that asks for keys, whose model reads anything and seems to be served."""
+    """A gateway that requires keys, with a model that accepts any input and appears to have a worker."""
     registry = Registry(redis)
     registry.announce(ANY_INPUT)
     registry.beat("nobody", ANY_INPUT.name, 600)
@@ -57,7 +57,7 @@ def gateway(server_env: dict[str, str], redis: Redis) -> Iterator[Gateway]:
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("which", ["all but events", "events"])
 def test_the_document_holds(gateway: Gateway, which: str, tmp_path: Path) -> None:
-    # The stream of a job that waits has no end, and what is drawn with ids of real jobs would wait for it.
+    # The event stream of a queued job does not end, and generated requests use the ids of real jobs.
     events = which == "events"
     phases = "coverage,fuzzing" if events else "examples,coverage,fuzzing,stateful"
     key = gateway.client.headers["Authorization"]
@@ -76,7 +76,7 @@ def test_the_document_holds(gateway: Gateway, which: str, tmp_path: Path) -> Non
     began = time.monotonic()
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     told = done.stdout + done.stderr
-    # A failing request is told with its body, which may be a whole sequence.
+    # Failures are reported with the request body, which may be a whole sequence.
     assert done.returncode == 0, "\n".join(line[:400] for line in told.splitlines())
     passed = re.search(r"(\d+) generated, (\d+) passed", told)
     assert passed is not None

@@ -1,4 +1,4 @@
-"""Files in a real S3 server."""
+"""The object store client with a real S3 server."""
 
 import hashlib
 import io
@@ -16,12 +16,12 @@ def store(settings: Settings) -> ObjectStore:
     return ObjectStore(settings)
 
 
-def test_a_missing_bucket_is_made_and_old_files_will_go(settings: Settings) -> None:
+def test_prepare_creates_bucket_and_lifecycle_rules(settings: Settings) -> None:
     fresh = settings.model_copy(update={"s3_bucket": "made-anew", "retention_seconds": 2 * 86_400})
     store = ObjectStore(fresh)
     with pytest.raises(ClientError):
         store.ping()
-    for _ in range(2):  # a second gateway finds it made
+    for _ in range(2):  # idempotent
         store.prepare()
         store.ping()
     rules = store.client.get_bucket_lifecycle_configuration(Bucket="made-anew")["Rules"]
@@ -32,7 +32,7 @@ def test_a_missing_bucket_is_made_and_old_files_will_go(settings: Settings) -> N
 
 
 @pytest.mark.parametrize("size", [0, 1, PART_BYTES + 1, 3 * PART_BYTES])
-def test_what_is_stored_comes_back(store: ObjectStore, size: int) -> None:
+def test_stored_objects_can_be_read_back(store: ObjectStore, size: int) -> None:
     data = bytes(range(256)) * (size // 256 + 1)
     store.put("jobs/t/file", io.BytesIO(data[:size]), "application/x-npz")
     back = io.BytesIO()
@@ -43,7 +43,7 @@ def test_what_is_stored_comes_back(store: ObjectStore, size: int) -> None:
     assert b"".join(chunks) == data[:size]
 
 
-def test_a_presigned_url_opens_one_file_and_no_other(store: ObjectStore) -> None:
+def test_presigned_url_is_limited_to_one_file(store: ObjectStore) -> None:
     store.put("jobs/t/mine", io.BytesIO(b"mine"), "text/plain")
     store.put("jobs/t/other", io.BytesIO(b"other"), "text/plain")
     url = store.presign("jobs/t/mine", "mine.txt", 60)
@@ -54,7 +54,7 @@ def test_a_presigned_url_opens_one_file_and_no_other(store: ObjectStore) -> None
     assert httpx.get(url.partition("?")[0], trust_env=False).status_code == 403
 
 
-def test_urls_for_callers_are_signed_for_the_address_that_callers_use(settings: Settings) -> None:
+def test_presigned_urls_use_the_public_endpoint(settings: Settings) -> None:
     public = settings.model_copy(update={"s3_public_endpoint_url": "https://files.example"})
     assert (
         ObjectStore(public)

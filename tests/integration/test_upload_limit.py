@@ -1,4 +1,4 @@
-"""Bodies beyond the limit are cut off, declared or not, bare or in a form."""
+"""Bodies beyond the size limit are refused: declared or streamed, raw or in a form."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -29,7 +29,7 @@ def small_gateway(server_env: dict[str, str]) -> Iterator[Gateway]:
 
 
 def chunks(size: int) -> Iterator[bytes]:
-    """A body whose length is not declared."""
+    """A streamed body without Content-Length."""
     for _ in range(size // 2**16):
         yield bytes(2**16)
 
@@ -40,7 +40,7 @@ def chunks(size: int) -> Iterator[bytes]:
         {"content": bytes(4 * LIMIT), "headers": {"Content-Type": "application/octet-stream"}},
         {"content": chunks(4 * LIMIT), "headers": {"Content-Type": "application/octet-stream"}},
         {"files": {"file": ("a.npz", bytes(4 * LIMIT))}},
-        {"files": {"file": ("a.npz", bytes(LIMIT + 1))}},  # within what a form may add, but the file is not
+        {"files": {"file": ("a.npz", bytes(LIMIT + 1))}},  # the form is small enough, its file is not
     ],
     ids=["declared", "streamed", "form", "form, just over"],
 )
@@ -50,5 +50,5 @@ def test_too_large(small_gateway: Gateway, body: dict[str, Any]) -> None:
     assert answer.status_code == 413, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["code"] == "too_large"
-    assert answer.headers["connection"] == "close"  # nobody reads the rest
+    assert answer.headers["connection"] == "close"  # the rest is not read
     assert small_gateway.client.get("/livez").status_code == 200

@@ -1,4 +1,4 @@
-"""Large files go straight to the object store, and are then named by their id."""
+"""Direct uploads of large files to the object store."""
 
 import secrets
 import time
@@ -26,7 +26,7 @@ def send(upload: dict[str, Any], file: bytes, **changed: str) -> httpx.Response:
     return httpx.post(upload["url"], data=form, files={"file": ("a.npz", file)}, trust_env=False)
 
 
-def test_an_upload_becomes_jobs(gateway: Gateway, any_model: str, sample: bytes) -> None:
+def test_upload_can_be_submitted_repeatedly(gateway: Gateway, any_model: str, sample: bytes) -> None:
     upload = begin(gateway)
     assert send(upload, sample).is_success
     body = {
@@ -44,7 +44,7 @@ def test_an_upload_becomes_jobs(gateway: Gateway, any_model: str, sample: bytes)
     assert first.json()["metadata"] == {"n": [1]}
 
 
-def test_a_retry_needs_the_upload_no_more(
+def test_repeated_request_does_not_need_the_upload(
     gateway: Gateway, any_model: str, sample: bytes, object_store: ObjectStore
 ) -> None:
     upload = begin(gateway)
@@ -59,7 +59,7 @@ def test_a_retry_needs_the_upload_no_more(
     assert (gone.status_code, gone.json()["code"]) == (409, "upload_missing")
 
 
-def test_the_form_takes_one_file_at_one_place(gateway: Gateway, any_model: str, settings: Settings) -> None:
+def test_presigned_form_is_limited_to_its_key(gateway: Gateway, any_model: str, settings: Settings) -> None:
     upload = begin(gateway)
     assert upload["max_bytes"] == settings.max_upload_bytes
     elsewhere = send(upload, b"x", key="uploads/mine")
@@ -72,7 +72,7 @@ def test_the_form_takes_one_file_at_one_place(gateway: Gateway, any_model: str, 
     assert (missing.status_code, missing.json()["code"]) == (409, "upload_missing")
 
 
-def test_the_form_takes_no_more_than_the_limit(settings: Settings) -> None:
+def test_presigned_form_enforces_the_size_limit(settings: Settings) -> None:
     context = GatewayContext(settings)
     _, form = context.uploads.create("open", 60, 1000)
     for size, taken in ((1000, True), (1001, False)):
@@ -92,7 +92,7 @@ def test_the_form_takes_no_more_than_the_limit(settings: Settings) -> None:
         ([], 400, "bad_request", None),
     ],
 )
-def test_bodies_with_faults(
+def test_invalid_json_bodies_are_refused(
     gateway: Gateway, any_model: str, body: Any, status: int, code: str, key: str | None
 ) -> None:
     options = {"model": any_model} if isinstance(body, dict) else []
@@ -108,7 +108,7 @@ def test_bodies_with_faults(
         assert [fault["key"] for fault in answer.json()["errors"]] == [key]
 
 
-def test_an_upload_that_holds_no_sequence_is_refused_like_any(gateway: Gateway, any_model: str) -> None:
+def test_upload_is_validated_on_submission(gateway: Gateway, any_model: str) -> None:
     upload = begin(gateway)
     send(upload, b"hello")
     body = {"upload_id": upload["upload_id"], "model": any_model}
@@ -116,7 +116,7 @@ def test_an_upload_that_holds_no_sequence_is_refused_like_any(gateway: Gateway, 
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media")
 
 
-def test_an_expired_upload_loses_its_file(settings: Settings, sample: bytes) -> None:
+def test_expired_upload_is_deleted(settings: Settings, sample: bytes) -> None:
     context = GatewayContext(settings)
     upload, form = context.uploads.create("open", 60, 10_000_000)
     httpx.post(form.url, data=form.fields, files={"file": ("a", sample)}, trust_env=False).raise_for_status()

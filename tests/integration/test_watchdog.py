@@ -1,4 +1,4 @@
-"""The thread that watches a worker from within, on a real Redis."""
+"""The worker's watchdog thread with a real Redis."""
 
 import time
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def context(settings: Settings) -> WorkerContext:
 
 @pytest.fixture
 def watcher(context: WorkerContext, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watchdog]:
-    """A watcher that would end the test's own process: what it says is recorded instead."""
+    """A watchdog that records its exit reasons instead of stopping the process."""
     watcher = Watchdog(context)
     watcher.ended: list[str] = []  # type: ignore[attr-defined,misc]
     monkeypatch.setattr(watcher, "_exit", watcher.ended.append)  # type: ignore[attr-defined]
@@ -50,7 +50,7 @@ def test_it_beats_in_the_registry_once_the_model_is_loaded_and_leaves(
     assert "watched" not in context.registry.workers()
 
 
-def test_a_running_delivery_is_renewed_and_a_finished_one_is_not_brought_back(
+def test_only_running_deliveries_are_renewed(
     watcher: Watchdog, context: WorkerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     long_ago = time.time() - 1000
@@ -61,7 +61,7 @@ def test_a_running_delivery_is_renewed_and_a_finished_one_is_not_brought_back(
     assert context.redis.zscore(UNACKED_INDEX, "finished") is None
 
 
-def test_a_job_far_beyond_its_deadline_is_let_go(
+def test_watchdog_exits_for_a_job_far_beyond_its_deadline(
     watcher: Watchdog, context: WorkerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hold(monkeypatch, delivery("old", "tag"))
@@ -74,7 +74,7 @@ def test_a_job_far_beyond_its_deadline_is_let_go(
 
 
 @pytest.mark.parametrize(("waiting", "busy", "ends"), [(1, False, True), (0, False, False), (1, True, False)])
-def test_a_worker_ends_when_jobs_wait_and_it_starts_none(
+def test_idle_worker_exits_while_jobs_wait(
     watcher: Watchdog,
     context: WorkerContext,
     monkeypatch: pytest.MonkeyPatch,

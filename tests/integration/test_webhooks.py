@@ -1,4 +1,4 @@
-"""Webhooks: signed, sent until they are taken, and never into somebody's network."""
+"""Webhooks: signatures, retries, and protection against requests to private networks."""
 
 import asyncio
 import base64
@@ -32,7 +32,7 @@ MASTER = "0123456789abcdef0123456789abcdef"
 
 
 class Receiver(HTTPServer):
-    """A caller's server: keeps what comes, answers with the statuses in `answers`, then with 204."""
+    """A webhook receiver that records requests and returns the statuses in `answers`, then 204."""
 
     def __init__(self) -> None:
         self.received: list[tuple[dict[str, str], bytes]] = []
@@ -80,7 +80,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(scope="module")
 def calling(server_env: dict[str, str]) -> Iterator[Gateway]:
-    """A gateway that sends webhooks, also to this machine."""
+    """A gateway that sends webhooks, including to loopback."""
     with running(
         Gateway(server_env | {"OFLOW_WEBHOOK_SECRET": MASTER, "OFLOW_WEBHOOK_LOOPBACK": "true"})
     ) as process:
@@ -99,12 +99,12 @@ def job_for(url: str) -> Job:
     return Job.new("any", Options(webhook_url=url), source, 600).ended(State.SUCCEEDED)
 
 
-def test_an_ended_job_is_told_signed_and_once(
+def test_ended_job_sends_one_signed_webhook(
     calling: Gateway, any_model: str, sample: bytes, receiver: Receiver, sending: Settings
 ) -> None:
     job = calling.submit(sample, model=any_model, webhook_url=receiver.url, metadata='{"take": 4}')
     time.sleep(1.2)
-    assert receiver.received == []  # it has not ended
+    assert receiver.received == []  # the job has not ended yet
     calling.client.delete(f"/jobs/{job['id']}")
     receiver.wait(1)
     time.sleep(1.5)
@@ -116,21 +116,21 @@ def test_an_ended_job_is_told_signed_and_once(
     assert headers["content-type"] == "application/json"
     assert headers["host"] == f"127.0.0.1:{receiver.server_port}"
     assert abs(int(headers["webhook-timestamp"]) - time.time()) < 10
-    # As the Standard Webhooks page says, from the secret that a caller is given.
+    # Verify as described by Standard Webhooks, with the secret given to the caller.
     secret = base64.b64decode(secret_text(sending).removeprefix("whsec_"))
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.{body.decode()}"
     wanted = base64.b64encode(hmac.new(secret, signed.encode(), hashlib.sha256).digest()).decode()
     assert headers["webhook-signature"] == f"v1,{wanted}"
 
 
-def test_the_signature_is_that_of_the_published_example() -> None:
-    """From the test vectors of the Standard Webhooks libraries."""
+def test_signature_matches_the_published_test_vector() -> None:
+    """Test vector of the Standard Webhooks libraries."""
     secret = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     headers = sign(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
     assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
-def test_every_key_signs_with_a_secret_of_its_own(sending: Settings) -> None:
+def test_each_owner_has_its_own_signing_secret(sending: Settings) -> None:
     assert secret_text(sending, "one") != secret_text(sending, "two")
     assert MASTER not in secret_text(sending, "one")
 
@@ -138,7 +138,7 @@ def test_every_key_signs_with_a_secret_of_its_own(sending: Settings) -> None:
 @pytest.mark.parametrize(
     ("answer", "taken"), [(200, True), (204, True), (307, False), (404, False), (500, False)]
 )
-def test_only_success_counts_and_redirects_are_not_followed(
+def test_only_2xx_counts_and_redirects_are_not_followed(
     sending: Settings, receiver: Receiver, answer: int, taken: bool
 ) -> None:
     receiver.answers = [answer]
@@ -146,7 +146,7 @@ def test_only_success_counts_and_redirects_are_not_followed(
     assert len(receiver.received) == 1
 
 
-def test_what_is_not_taken_is_sent_again_later_and_later(
+def test_failed_deliveries_are_retried_with_backoff(
     sending: Settings, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = GatewayContext(sending)
@@ -171,7 +171,7 @@ def test_what_is_not_taken_is_sent_again_later_and_later(
     assert context.redis.hget(f"{context.jobs.webhooks}:attempts", job.id) is None
 
 
-def test_it_is_given_up_in_the_end() -> None:
+def test_retries_end_after_the_last_attempt() -> None:
     delays = [retry_delay(attempt) for attempt in range(1, MAX_ATTEMPTS + 1)]
     assert delays[-1] is None
     waits = [delay for delay in delays if delay is not None]
@@ -186,7 +186,7 @@ def test_it_is_given_up_in_the_end() -> None:
      "https://127.1/", "https://0x7f.1/", "https://0177.0.0.1/", "https://2130706433/", "https://0xa9fea9fe/",
      "https://127.0.0.1./", "https://[::127.0.0.1]/", "https://[64:ff9b::a00:1]/", "https://[fe80::1%25eth0]/"],
 )  # fmt: skip
-def test_addresses_are_refused_at_the_door(
+def test_private_webhook_urls_are_refused(
     server_env: dict[str, str], any_model: str, sample: bytes, strict: Gateway, url: str
 ) -> None:
     answer = strict.client.post(
@@ -201,9 +201,7 @@ def strict(server_env: dict[str, str]) -> Iterator[Gateway]:
         yield process
 
 
-def test_a_server_without_a_secret_says_that_it_sends_none(
-    gateway: Gateway, any_model: str, sample: bytes
-) -> None:
+def test_webhook_url_is_refused_without_a_secret(gateway: Gateway, any_model: str, sample: bytes) -> None:
     options = {"model": any_model, "webhook_url": "https://example.org/"}
     answer = gateway.client.post("/reconstruct", files={"file": ("a.npz", sample)}, data=options)
     assert answer.status_code == 422
@@ -211,7 +209,7 @@ def test_a_server_without_a_secret_says_that_it_sends_none(
 
 
 class Names:
-    """A name server whose answers change: public when it is asked first, then inside the network."""
+    """A fake resolver whose answers change between lookups, as in DNS rebinding."""
 
     def __init__(self, *answers: list[str]) -> None:
         self.answers = list(answers)
@@ -224,7 +222,7 @@ class Names:
 
 
 def connections(monkeypatch: pytest.MonkeyPatch, names: Names, settings: Settings, url: str) -> list[Any]:
-    """The addresses that a delivery connects to; each connection fails."""
+    """The addresses a delivery tries to connect to; every connection fails."""
     tried: list[Any] = []
 
     async def connect(remote_host: str, remote_port: int, **_: object) -> None:
@@ -240,9 +238,7 @@ def connections(monkeypatch: pytest.MonkeyPatch, names: Names, settings: Setting
     return tried
 
 
-def test_the_address_that_was_checked_is_the_one_connected_to(
-    sending: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_delivery_connects_to_the_checked_address(sending: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     names = Names(["93.184.216.34"], ["127.0.0.1"])
     strict = sending.model_copy(update={"webhook_loopback": False})
     tried = connections(monkeypatch, names, strict, "https://rebinding.example:8443/")
@@ -253,21 +249,21 @@ def test_the_address_that_was_checked_is_the_one_connected_to(
 @pytest.mark.parametrize(
     "answers", [["10.0.0.1"], ["93.184.216.34", "127.0.0.1"], ["169.254.169.254"], ["::ffff:10.0.0.1"]]
 )
-def test_a_name_that_leads_inside_is_not_followed(
+def test_host_resolving_to_a_private_address_is_refused(
     sending: Settings, monkeypatch: pytest.MonkeyPatch, answers: list[str]
 ) -> None:
     strict = sending.model_copy(update={"webhook_loopback": False})
     assert connections(monkeypatch, Names(answers), strict, "https://inside.example/") == []
-    # Where loopback is let in for tests, nothing else is.
+    # Allowing loopback for tests allows no other private address.
     if "127.0.0.1" not in answers:
         assert connections(monkeypatch, Names(answers), sending, "https://inside.example/") == []
 
 
-def test_plain_http_goes_to_this_machine_only(sending: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_http_is_limited_to_loopback(sending: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     assert connections(monkeypatch, Names(["93.184.216.34"]), sending, "http://outside.example/") == []
 
 
-def test_a_receiver_that_does_not_answer_is_left(sending: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unresponsive_receiver_times_out(sending: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhooks, "TIMEOUT_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         began = time.monotonic()
@@ -277,7 +273,7 @@ def test_a_receiver_that_does_not_answer_is_left(sending: Settings, monkeypatch:
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
-def test_the_name_is_sent_and_a_certificate_that_nobody_vouches_for_is_refused(
+def test_sni_is_sent_and_untrusted_certificates_are_refused(
     sending: Settings, receiver: Receiver, tmp_path: Path
 ) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
@@ -292,5 +288,5 @@ def test_the_name_is_sent_and_a_certificate_that_nobody_vouches_for_is_refused(
     context.sni_callback = lambda _socket, name, _context: names.append(name)
     receiver.socket = context.wrap_socket(receiver.socket, server_side=True)
     assert not asyncio.run(deliver(sending, job_for(f"https://localhost:{receiver.server_port}/")))
-    assert names == ["localhost"]  # connected to by its address
+    assert names == ["localhost"]  # although connected by address
     assert receiver.received == []

@@ -1,4 +1,4 @@
-"""Those who call the gateway: one with a key, and one who writes to the socket himself."""
+"""Clients for security tests: one with an API key, and raw socket connections."""
 
 import socket
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tests.integration.service_processes import Gateway
 
 
 class Caller:
-    """A key and its requests."""
+    """A client with an API key."""
 
     def __init__(self, gateway: Gateway, key: Key, text: str) -> None:
         self.gateway, self.key, self.text = gateway, key, text
@@ -31,7 +31,7 @@ class Caller:
 
 @contextmanager
 def connected(gateway: Gateway, buffer: int | None = None) -> Iterator[socket.socket]:
-    """A bare connection to a gateway; `buffer` bytes is what it takes in unread."""
+    """A raw connection to a gateway with a receive buffer of `buffer` bytes."""
     with socket.socket() as wire:
         if buffer is not None:
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
@@ -41,7 +41,7 @@ def connected(gateway: Gateway, buffer: int | None = None) -> Iterator[socket.so
 
 
 def rest(wire: socket.socket) -> bytes:
-    """All that comes until the gateway closes the connection."""
+    """Read until the gateway closes the connection."""
     received = b""
     try:
         while some := wire.recv(2**16):

@@ -1,4 +1,4 @@
-"""A gateway that asks for keys and has little patience, and what its callers hold."""
+"""A gateway with keys and short timeouts, and clients with keys."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What browsers are told, and what pages of others can make a browser do."""
+"""Security headers, and protection against cross-origin requests and DNS rebinding."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ DATA = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors
 
 
 def answers(mine: Caller, sample: bytes, model: str) -> list[httpx.Response]:
-    """One of every kind: documents, errors of each layer, redirects, streams."""
+    """Responses of every kind: documents, errors of each layer, redirects, streams."""
     client = mine.gateway.client
     job = mine.submit(sample, model=model)
     found = [
@@ -36,7 +36,7 @@ def answers(mine: Caller, sample: bytes, model: str) -> list[httpx.Response]:
     return found
 
 
-def test_every_answer_is_data_to_a_browser(
+def test_every_response_has_security_headers(
     locked: Gateway, mine: Caller, any_model: str, sample: bytes
 ) -> None:
     for answer in answers(mine, sample, any_model):
@@ -47,7 +47,7 @@ def test_every_answer_is_data_to_a_browser(
         assert "server" not in answer.headers
 
 
-def test_no_other_origin_reads_anything(locked: Gateway, mine: Caller, any_model: str, sample: bytes) -> None:
+def test_no_cors_headers_are_sent(locked: Gateway, mine: Caller, any_model: str, sample: bytes) -> None:
     origin = {"Origin": ELSEWHERE}
     job = mine.submit(sample, model=any_model)["id"]
     found = [
@@ -76,16 +76,16 @@ def test_no_other_origin_reads_anything(locked: Gateway, mine: Caller, any_model
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "[::1", "", "192.168.0.1"]
 )
-def test_without_keys_no_other_name_leads_here(
+def test_foreign_host_header_is_refused_without_keys(
     gateway: Gateway, request_: tuple[str, str], host: str
 ) -> None:
-    """A page that has its own name lead to 127.0.0.1 could otherwise read every job."""
+    """Otherwise a page whose domain resolves to 127.0.0.1 could read all jobs."""
     answer = gateway.client.request(*request_, headers={"Host": host})
     assert (answer.status_code, answer.json()["code"]) == (421, "wrong_host")
 
 
 @pytest.mark.parametrize("origin", [ELSEWHERE, "null", "http://127.0.0.1", "http://127.0.0.1:1", "http://["])
-def test_without_keys_pages_of_others_send_nothing(
+def test_cross_origin_requests_are_refused_without_keys(
     gateway: Gateway, any_model: str, sample: bytes, origin: str
 ) -> None:
     job = gateway.submit(sample, model=any_model)
@@ -99,9 +99,7 @@ def test_without_keys_pages_of_others_send_nothing(
     assert gateway.client.get(f"/jobs/{job['id']}").json()["state"] == "queued"
 
 
-def test_without_keys_our_own_page_works_under_each_name_of_this_machine(
-    gateway: Gateway, any_model: str, sample: bytes
-) -> None:
+def test_own_page_works_under_every_loopback_name(gateway: Gateway, any_model: str, sample: bytes) -> None:
     port = gateway.client.base_url.port
     for host in (f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}"):
         answer = gateway.client.post(
@@ -113,8 +111,8 @@ def test_without_keys_our_own_page_works_under_each_name_of_this_machine(
         assert answer.status_code == 202, answer.text
 
 
-def test_with_keys_any_name_may_lead_here(locked: Gateway, mine: Caller) -> None:
+def test_any_host_header_is_accepted_with_keys(locked: Gateway, mine: Caller) -> None:
     assert mine.send("GET", "/jobs", headers={"Host": "4d.example", "Origin": ELSEWHERE}).status_code == 200
     assert mine.send("POST", "/uploads", headers={"Host": "4d.example"}).status_code == 201
     slash = locked.client.get("/jobs/", headers={"Host": "evil.example"})
-    assert (slash.status_code, slash.headers.get("location")) == (404, None)  # no redirect names that host
+    assert (slash.status_code, slash.headers.get("location")) == (404, None)  # no redirect to that host

@@ -1,4 +1,4 @@
-"""Which weights run is said by whoever runs the service, never by a caller."""
+"""Only the operator, never a caller, chooses the checkpoint."""
 
 import pytest
 from pydantic import ValidationError
@@ -27,8 +27,10 @@ SHIPPED = "configs/checkpoints/bodies_128.pt"
         {"OFLOW_CHECKPOINT": "/tmp/mine.pt"},
     ],
 )
-def test_a_job_names_no_file(mine: Caller, any_model: str, sample: bytes, options: dict[str, str]) -> None:
-    """`any_model` is there, so that the names of models are known."""
+def test_job_options_cannot_select_a_file(
+    mine: Caller, any_model: str, sample: bytes, options: dict[str, str]
+) -> None:
+    """`any_model` ensures that a model is registered."""
     answer = mine.send("POST", "/reconstruct", files={"file": ("a.npz", sample)}, data=options)
     assert answer.status_code == 422
     assert answer.json()["code"] == ("unknown_model" if "model" in options else "invalid_options")
@@ -51,7 +53,7 @@ def test_only_the_file_with_the_hash_is_loaded(settings: Settings) -> None:
         settings_with(settings, checkpoint_sha256="0" * 63)
 
 
-def test_a_worker_told_another_hash_ends_without_a_model(settings: Settings) -> None:
+def test_worker_refuses_a_checkpoint_with_another_hash(settings: Settings) -> None:
     from worker.serving.context import WorkerContext
     from worker.serving.runner import Runner
 
@@ -59,7 +61,7 @@ def test_a_worker_told_another_hash_ends_without_a_model(settings: Settings) -> 
         Runner(WorkerContext(settings_with(settings, checkpoint_sha256="0" * 64)))
 
 
-def test_nothing_is_fetched_without_a_hash(settings: Settings, unfetched: list[str]) -> None:
+def test_checkpoint_url_requires_a_hash(settings: Settings, unfetched: list[str]) -> None:
     config = load_config("bodies")
     bare = "https://models.example/model.pt"
     with pytest.raises(CheckpointError, match="names no hash; wanted OFLOW_CHECKPOINT_SHA256"):
@@ -73,7 +75,7 @@ def test_nothing_is_fetched_without_a_hash(settings: Settings, unfetched: list[s
 
 @pytest.fixture
 def unfetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The addresses that would have been fetched."""
+    """URLs that would have been fetched."""
     asked: list[str] = []
 
     def fetch(url: str) -> None:

@@ -1,4 +1,4 @@
-"""Damaged and hostile uploads by HTTP: each is taken or refused in words, in the memory that is promised.
+"""Corrupt and malicious uploads over HTTP are accepted or refused properly, within the memory limit.
 
 The corpus is that of tests/service/test_sequences_fuzz.py, which reads all of it without HTTP. Here a part is
 sent, and with `pytest -m slow tests/security/test_hostile_uploads.py` all of it.
@@ -22,7 +22,9 @@ REFUSALS = {413: "too_large", 415: "unsupported_media", 422: "invalid_sequence"}
 
 
 @pytest.mark.parametrize("count", [250, pytest.param(UPLOADS, marks=pytest.mark.slow)])
-def test_every_upload_is_taken_or_refused(locked: Gateway, mine: Caller, any_model: str, count: int) -> None:
+def test_every_upload_is_accepted_or_refused(
+    locked: Gateway, mine: Caller, any_model: str, count: int
+) -> None:
     def send(make_seed: tuple[object, int]) -> int:
         make, seed = make_seed
         file = make(Random(seed))  # type: ignore[operator]
@@ -49,7 +51,9 @@ def test_every_upload_is_taken_or_refused(locked: Gateway, mine: Caller, any_mod
     assert most["memory"] < MEMORY
 
 
-def test_a_bomb_by_each_way_in(locked: Gateway, mine: Caller, any_model: str, bomb: bytes) -> None:
+def test_zip_bomb_is_refused_through_every_upload_path(
+    locked: Gateway, mine: Caller, any_model: str, bomb: bytes
+) -> None:
     upload = mine.send("POST", "/uploads").json()
     httpx.post(upload["url"], data=upload["fields"], files={"file": ("a", bomb)}, trust_env=False)
     bare = {"content": bomb, "headers": {"Content-Type": "application/octet-stream"}}
@@ -65,7 +69,7 @@ def test_a_bomb_by_each_way_in(locked: Gateway, mine: Caller, any_model: str, bo
 
 @pytest.fixture(scope="module")
 def bomb() -> bytes:
-    """256 MiB of zeros in one."""
+    """A zip bomb of 256 MiB of zeros."""
     file = io.BytesIO()
     with (
         zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,

@@ -1,4 +1,4 @@
-"""Names, ids and metadata are data: they lead to no other record, file or line of a log."""
+"""Hostile names, ids and metadata cannot reach other records or files, or forge log lines."""
 
 import io
 import json
@@ -48,22 +48,20 @@ def refused(answer: Any) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES, ids=ids)
-def test_as_the_id_of_a_job(mine: Caller, name: str) -> None:
+def test_hostile_job_id(mine: Caller, name: str) -> None:
     for path in ("", "/events", "/result"):
         refused(mine.send("GET", f"/jobs/{quote(name, safe='')}{path}"))
     refused(mine.send("DELETE", f"/jobs/{quote(name, safe='')}"))
 
 
 @pytest.mark.parametrize("name", NAMES, ids=ids)
-def test_as_the_id_of_an_upload(mine: Caller, any_model: str, name: str) -> None:
+def test_hostile_upload_id(mine: Caller, any_model: str, name: str) -> None:
     answer = mine.send("POST", "/reconstruct", json={"upload_id": name, "model": any_model})
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
 @pytest.mark.parametrize("name", NAMES, ids=ids)
-def test_as_a_model_a_format_an_option_a_cursor(
-    mine: Caller, sample: bytes, any_model: str, name: str
-) -> None:
+def test_hostile_options_and_query_parameters(mine: Caller, sample: bytes, any_model: str, name: str) -> None:
     file = {"file": ("a.npz", sample)}
     for options in ({"model": name}, {"model": any_model, "formats": name}, {"model": any_model, name: "1"}):
         refused(mine.send("POST", "/reconstruct", files=file, data=options))
@@ -72,10 +70,10 @@ def test_as_a_model_a_format_an_option_a_cursor(
 
 
 @pytest.mark.parametrize("name", NAMES, ids=ids)
-def test_as_the_name_of_a_file(
+def test_hostile_file_name(
     mine: Caller, sample: bytes, any_model: str, object_store: ObjectStore, name: str
 ) -> None:
-    """The one file is what it is, whatever it is called; frames have to be called what they are."""
+    """The name of a single file is ignored; frame files must have valid names."""
     alone = mine.send("POST", "/reconstruct", files={"file": (name, sample)}, data={"model": any_model})
     assert alone.status_code == 202
     kept = object_store.client().list_objects_v2(
@@ -95,7 +93,7 @@ def test_as_the_name_of_a_file(
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n.isascii() and n.isprintable() and len(n) < 255])
-def test_as_an_idempotency_key(
+def test_hostile_idempotency_key(
     mine: Caller, yours: Caller, sample: bytes, any_model: str, settings: Settings, name: str
 ) -> None:
     before = _keys(redis_of(settings))
@@ -113,8 +111,8 @@ def _keys(redis: Redis) -> set[str]:
     return set(redis.scan_iter("oflow:*"))
 
 
-def test_the_records_of_other_things_are_no_jobs(mine: Caller, settings: Settings) -> None:
-    """No id makes of `oflow:job:ID` the key of something else."""
+def test_other_redis_keys_are_not_jobs(mine: Caller, settings: Settings) -> None:
+    """No job id maps to the Redis key of another record."""
     kinds = {key.split(":")[1]: key for key in _keys(redis_of(settings))}
     assert kinds.keys() >= {"job", "jobs", "keys", "models", "events", "expiry"}
     for key in kinds.values():
@@ -123,9 +121,7 @@ def test_the_records_of_other_things_are_no_jobs(mine: Caller, settings: Setting
                 assert mine.send("GET", f"/jobs/{quote(name)}").status_code == 404
 
 
-def test_metadata_comes_back_as_it_was_and_nowhere_else(
-    mine: Caller, locked: Gateway, sample: bytes, any_model: str
-) -> None:
+def test_metadata_is_returned_unchanged(mine: Caller, locked: Gateway, sample: bytes, any_model: str) -> None:
     sent = {name: [name, {"__proto__": name, "constructor": None}] for name in NAMES[:-1]}
     job = mine.submit(sample, model=any_model, metadata=json.dumps(sent))
     assert mine.send("GET", f"/jobs/{job['id']}").json()["metadata"] == sent
@@ -133,8 +129,8 @@ def test_metadata_comes_back_as_it_was_and_nowhere_else(
     assert "passwd" not in locked.client.get("/metrics").text
 
 
-def test_every_line_of_the_log_is_one_of_ours(locked: Gateway, mine: Caller) -> None:
-    """With the worst that can be put into a request: each line is still JSON, and says what we say."""
+def test_requests_cannot_forge_log_lines(locked: Gateway, mine: Caller) -> None:
+    """Every log line remains a valid record of this service, whatever the request contains."""
     forged = json.dumps({"level": "ERROR", "message": "forged"})
     mark = secrets.token_hex(4)
     path = f"/jobs/{mark}" + quote(f'"}}\r\n{forged}\u2028\x1b[2J')
@@ -156,7 +152,7 @@ def _lines(gateway: Gateway) -> list[str]:
     return [line.split(" | ", 1)[1] for line in gateway.log.tail("gateway", 2000)]
 
 
-def test_plain_logs_have_a_line_for_a_message(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_logs_escape_control_characters(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     import logging
 
     root = logging.getLogger()
@@ -171,7 +167,7 @@ def test_plain_logs_have_a_line_for_a_message(settings: Settings, capsys: pytest
     assert line.endswith(r"a name: ü\n2030-01-01 ERROR forged\x1b[2J\u2028\x9b31m")
 
 
-def test_metadata_has_an_end_by_each_way_in(mine: Caller, sample: bytes, any_model: str) -> None:
+def test_metadata_size_is_limited(mine: Caller, sample: bytes, any_model: str) -> None:
     metadata = {"a": "b" * 20_000}
     form = mine.send(
         "POST",

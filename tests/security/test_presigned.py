@@ -1,4 +1,4 @@
-"""Presigned addresses open one file, for one thing, for a while."""
+"""Presigned URLs and forms are limited to one object, one operation and a limited time."""
 
 import hashlib
 import io
@@ -45,13 +45,13 @@ def changed(url: str, **parameters: str) -> str:
     return urlunsplit(split._replace(query=urlencode(values)))
 
 
-def test_a_result_opens_under_its_name_only_as_a_download(address: str) -> None:
+def test_presigned_result_is_an_attachment(address: str) -> None:
     found = get(address)
     assert (found.status_code, found.content) == (200, FILE)
     assert found.headers["content-disposition"] == 'attachment; filename="a.glb"'
 
 
-def test_a_changed_address_opens_nothing(address: str) -> None:
+def test_tampered_presigned_url_is_refused(address: str) -> None:
     disposition = {"response-content-disposition": "inline"}
     tampered = [
         address.replace("jobs/one", "jobs/two"),
@@ -70,12 +70,12 @@ def test_a_changed_address_opens_nothing(address: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "POST"])
-def test_an_address_to_read_is_none_to_write(address: str, method: str) -> None:
+def test_presigned_download_cannot_write(address: str, method: str) -> None:
     assert httpx.request(method, address, content=b"mine", trust_env=False).status_code >= 400
     assert get(address).content == FILE
 
 
-def test_an_address_opens_for_a_while_and_never_longer_than_the_job_lives(context: GatewayContext) -> None:
+def test_presigned_url_expires_with_the_job(context: GatewayContext) -> None:
     url = context.store.presign("jobs/one/attempt-1/a.glb", "a.glb", 2)
     assert get(url).status_code == 200
     _wait_until_refused(lambda: get(url))
@@ -84,7 +84,7 @@ def test_an_address_opens_for_a_while_and_never_longer_than_the_job_lives(contex
     assert f"X-Amz-Expires={limit}&" in context.store.presign("jobs/one/attempt-1/a.glb", "a", 10**7) + "&"
 
 
-def test_the_address_of_a_deleted_file_opens_nothing(context: GatewayContext) -> None:
+def test_presigned_url_of_a_deleted_file_is_404(context: GatewayContext) -> None:
     context.store.put("jobs/three/attempt-1/a.glb", io.BytesIO(FILE), "model/gltf-binary")
     url = context.store.presign("jobs/three/attempt-1/a.glb", "a.glb", 600)
     assert get(url).status_code == 200
@@ -98,10 +98,8 @@ def post(form: Any, file: bytes, **changes: str) -> httpx.Response:
     )
 
 
-def test_a_form_of_another_upload_writes_nothing_here(
-    mine: Caller, yours: Caller, context: GatewayContext
-) -> None:
-    """Nor does any mixture of two that are both good."""
+def test_form_of_another_upload_is_refused(mine: Caller, yours: Caller, context: GatewayContext) -> None:
+    """Combining fields of two valid forms does not help either."""
     one, two = (caller.send("POST", "/uploads").json() for caller in (mine, yours))
     for name in ("key", "policy", "x-amz-signature"):
         assert post(one, b"x", **{name: two["fields"][name]}).status_code == 403
@@ -111,7 +109,7 @@ def test_a_form_of_another_upload_writes_nothing_here(
     assert {context.store.size(f"uploads/{upload['upload_id']}") for upload in (one, two)} == {None}
 
 
-def test_a_form_of_somebody_else_is_of_no_use(
+def test_upload_of_another_caller_is_not_found(
     mine: Caller, yours: Caller, sample: bytes, any_model: str
 ) -> None:
     upload = mine.send("POST", "/uploads").json()
@@ -124,7 +122,7 @@ def test_a_form_of_somebody_else_is_of_no_use(
     assert mine.send("POST", "/reconstruct", json=body).status_code == 202
 
 
-def test_a_form_that_is_sent_again_changes_no_job(
+def test_reposting_an_upload_does_not_change_existing_jobs(
     mine: Caller, sample: bytes, any_model: str, object_store: ObjectStore, context: GatewayContext
 ) -> None:
     upload = mine.send("POST", "/uploads").json()
@@ -136,10 +134,10 @@ def test_a_form_that_is_sent_again_changes_no_job(
     assert context.store.get(f"jobs/{job['id']}/input", stored) == hashlib.sha256(sample).hexdigest()
     assert job["input"]["sha256"] == hashlib.sha256(sample).hexdigest()
     now = mine.send("POST", "/reconstruct", json=body)
-    assert (now.status_code, now.json()["code"]) == (415, "unsupported_media")  # looked into anew
+    assert (now.status_code, now.json()["code"]) == (415, "unsupported_media")  # validated again
 
 
-def test_a_form_ends(context: GatewayContext, sample: bytes) -> None:
+def test_presigned_form_expires(context: GatewayContext, sample: bytes) -> None:
     _, form = context.uploads.create("open", 2, 10_000_000)
     assert post(vars(form), sample).is_success
     _wait_until_refused(lambda: post(vars(form), sample))
@@ -152,8 +150,8 @@ def _wait_until_refused(ask: Any) -> None:
         time.sleep(0.1)
 
 
-def test_one_key_opens_so_many_uploads(context: GatewayContext, yours: Caller) -> None:
-    """They count until they expire, also when they are asked for at once."""
+def test_pending_uploads_are_limited_per_key(context: GatewayContext, yours: Caller) -> None:
+    """Uploads count until they expire, even under concurrent requests."""
 
     def create(_: int) -> bool:
         try:
@@ -163,7 +161,7 @@ def test_one_key_opens_so_many_uploads(context: GatewayContext, yours: Caller) -
         return True
 
     with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(create, range(12))) <= 3  # of those that come at once, each sees the others
+        assert sum(pool.map(create, range(12))) <= 3  # concurrent requests see each other
     while create(0):
         pass
     context.uploads.create("modest", 3, 1000, 3)

@@ -1,4 +1,4 @@
-"""Floods of headers, bodies framed in two ways, what is no HTTP, and forms that are made to be costly."""
+"""Excessive headers, ambiguous framing, malformed HTTP and expensive forms."""
 
 import threading
 import time
@@ -11,12 +11,12 @@ import pytest
 from tests.integration.service_processes import Gateway
 from tests.security.caller import Caller, connected, rest, status
 
-MEMORY = 150e6  # bytes, what the gateway promises to stay under
+MEMORY = 150e6  # bytes, the gateway's memory limit
 
 
 @contextmanager
 def watched(gateway: Gateway) -> Iterator[dict[str, float]]:
-    """The most memory and open files that the gateway has meanwhile."""
+    """Record the gateway's peak memory and number of open files."""
     process, done = psutil.Process(gateway.pid), threading.Event()
     most = {"memory": 0.0, "files": 0.0}
 
@@ -42,12 +42,12 @@ def watched(gateway: Gateway) -> Iterator[dict[str, float]]:
         ([f"X-{number}: a" for number in range(200)], 431),
         (["X: " + "a" * 20_000], 431),
         ([f"X-{number}: " + "a" * 500 for number in range(40)], 431),
-        ([f"{number}:" for number in range(20_000)], 400),  # more than is read at all
+        ([f"{number}:" for number in range(20_000)], 400),  # more than the server parses
         (["X: " + "a" * 10_000_000], 400),
     ],
     ids=["many, but not too many", "many", "large", "many and large", "a flood", "one without end"],
 )
-def test_headers(locked: Gateway, headers: list[str], wanted: int) -> None:
+def test_request_header_limits(locked: Gateway, headers: list[str], wanted: int) -> None:
     request = "\r\n".join(["GET /livez HTTP/1.1", "Host: 127.0.0.1", "Connection: close", *headers, "", ""])
     with connected(locked) as wire:
         try:
@@ -61,7 +61,7 @@ def test_headers(locked: Gateway, headers: list[str], wanted: int) -> None:
     assert locked.client.get("/livez").status_code == 200
 
 
-def test_an_address_without_end(locked: Gateway) -> None:
+def test_overlong_url_is_refused(locked: Gateway) -> None:
     answer = locked.client.get("/livez?" + "a" * 20_000)
     assert (answer.status_code, answer.json()["code"]) == (431, "headers_too_large")
 
@@ -80,7 +80,7 @@ def test_an_address_without_end(locked: Gateway) -> None:
     ],
     ids=["TLS", "no version", "no host", "a blank", "a negative length", "two lengths", "encoding", "a zero"],
 )
-def test_what_is_no_request(locked: Gateway, nonsense: bytes) -> None:
+def test_malformed_requests_are_refused(locked: Gateway, nonsense: bytes) -> None:
     with connected(locked) as wire:
         wire.sendall(nonsense + b"\r\n\r\n")
         answer = rest(wire)
@@ -89,8 +89,8 @@ def test_what_is_no_request(locked: Gateway, nonsense: bytes) -> None:
     assert b"content-security-policy: default-src 'none'" in answer.lower()
 
 
-def test_a_body_with_a_length_and_in_chunks_is_counted(locked: Gateway, mine: Caller) -> None:
-    """The chunks count, and the small length that is declared as well must not hide them."""
+def test_chunked_body_with_content_length_is_limited_by_actual_size(locked: Gateway, mine: Caller) -> None:
+    """The size of the chunks counts, not the smaller Content-Length."""
     fields = mine.headers | {"Host": "127.0.0.1", "Content-Length": "5", "Transfer-Encoding": "chunked"}
     head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     chunk = b"%x\r\n%s\r\n" % (2**20, bytes(2**20))
@@ -103,7 +103,7 @@ def test_a_body_with_a_length_and_in_chunks_is_counted(locked: Gateway, mine: Ca
                 sent += 1
         except ConnectionError:
             pass
-    assert sent < 64  # cut off: nobody wants more than 64 kB there
+    assert sent < 64  # cut off: this route accepts 64 KiB
     with connected(locked) as wire:
         wire.sendall(
             f"POST /reconstruct HTTP/1.1\r\nContent-Type: application/json\r\n{head}\r\n".encode()
@@ -114,10 +114,10 @@ def test_a_body_with_a_length_and_in_chunks_is_counted(locked: Gateway, mine: Ca
         assert status(rest(wire)) == 413
 
 
-def test_a_form_of_many_files_takes_little_memory_and_few_files(
+def test_form_with_many_files_uses_little_memory_and_few_descriptors(
     locked: Gateway, mine: Caller, any_model: str
 ) -> None:
-    """Each is just small enough to be kept in memory, were it alone."""
+    """Each file alone would be small enough to be kept in memory."""
     files = [("file", (f"{number:08d}.npz", bytes(2**20 - 100))) for number in range(200)]
     with watched(locked) as most:
         answer = mine.send("POST", "/reconstruct", files=files, data={"model": any_model})
@@ -127,10 +127,8 @@ def test_a_form_of_many_files_takes_little_memory_and_few_files(
 
 
 @pytest.mark.parametrize("charset", ["undefined", "punycode", "idna", "hex", "unicode_escape", "x" * 1000])
-def test_the_charset_of_a_form_is_not_the_callers_to_choose(
-    locked: Gateway, mine: Caller, charset: str
-) -> None:
-    """Python has some that cannot decode, and some that take seconds."""
+def test_form_charset_must_be_utf8(locked: Gateway, mine: Caller, charset: str) -> None:
+    """Some Python codecs are not text codecs, others take seconds."""
     field = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\n-' + b"b" * 60_000 + b"\r\n"
     headers = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}
     began = time.monotonic()
@@ -153,7 +151,7 @@ def test_the_charset_of_a_form_is_not_the_callers_to_choose(
     ],
     ids=["a long name", "many headers of a part", "many fields", "a long field"],
 )
-def test_forms_without_end(locked: Gateway, mine: Caller, form: bytes) -> None:
+def test_oversized_forms_are_refused(locked: Gateway, mine: Caller, form: bytes) -> None:
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     answer = mine.send("POST", "/reconstruct", content=form + b"\r\n--x--\r\n", headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")

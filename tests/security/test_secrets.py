@@ -1,4 +1,4 @@
-"""A whole run with known secrets; then none of them stands in a log, an answer, a metric or a record."""
+"""After a complete run with known secrets, none appears in logs, responses, metrics or records."""
 
 import base64
 import json
@@ -27,7 +27,7 @@ OFLOW = [sys.executable, "-m", "service.cli"]
 
 
 class Run:
-    """What was seen while the service ran: every answer, every line, and what Redis held in the end."""
+    """Everything recorded while the service ran: responses, log lines and the contents of Redis."""
 
     def __init__(self) -> None:
         self.answers: list[str] = []
@@ -51,7 +51,7 @@ def run(
     run = Run()
     environment = server_env | {
         "OFLOW_AUTH": "keys",
-        "OFLOW_LOG_LEVEL": "debug",  # the most that they tell
+        "OFLOW_LOG_LEVEL": "debug",  # the most verbose level
         "OFLOW_LOG_FORMAT": "json",
         "OFLOW_WEBHOOK_SECRET": MASTER,
     }
@@ -72,7 +72,7 @@ def run(
     }
     assert (
         run.secrets["what the key's webhooks are signed with"] in made.stderr
-    )  # told once, to who made the key
+    )  # printed once, when the key is created
     with ExitStack() as stack:
         gateway = stack.enter_context(running(Gateway(environment)))
         worker = stack.enter_context(running(Worker(environment), 120))
@@ -81,7 +81,7 @@ def run(
         run.lines += subprocess.run(
             [*OFLOW, "keys", "list"], env=environment, capture_output=True, text=True, check=True
         ).stdout.splitlines()
-        worker.kill()  # handing the second job back would take seconds
+        worker.kill()  # returning the second job would take seconds
         gateway.stop()
         for process in (gateway, worker):
             run.lines += process.log.tail(process.name, 100_000)
@@ -97,7 +97,7 @@ def run(
 
 
 def _use(run: Run, gateway: Gateway, key: str, sample: bytes) -> None:
-    """A job from the upload to the file, with a webhook that nobody takes."""
+    """A job from upload to download, with an undeliverable webhook."""
     with _client(run, gateway, {"Authorization": f"Bearer {key}"}) as client:
         options: dict[str, Any] = {"resolution": "32", "webhook_url": "https://hook.invalid/in?for=me"}
         form: dict[str, Any] = {"files": {"file": ("a.npz", sample)}, "data": options}
@@ -119,7 +119,7 @@ def _use(run: Run, gateway: Gateway, key: str, sample: bytes) -> None:
 
 
 def _use_wrongly(run: Run, gateway: Gateway, key: str, sample: bytes) -> None:
-    """The key where it does not belong, and requests that end in errors."""
+    """Misplaced keys, and requests that cause errors."""
     with _client(run, gateway, {}) as client:
         for scheme in (f"Basic {key}", key, f"Bearer {key}x", f"Bearer {key[:-1]}", f"Bearer  {key} {key}"):
             client.get("/jobs", headers={"Authorization": scheme})
@@ -136,7 +136,7 @@ def _use_wrongly(run: Run, gateway: Gateway, key: str, sample: bytes) -> None:
 
 
 def _start_in_vain(run: Run, environment: dict[str, str], key: str) -> list[str]:
-    """A gateway whose Redis and object store do not know it."""
+    """Start a gateway with wrong credentials for Redis and the object store."""
     with running(Gateway(environment)) as gateway:
         with _client(run, gateway, {"Authorization": f"Bearer {key}"}) as client:
             for path in ("/readyz", "/jobs", "/metrics"):
@@ -153,28 +153,28 @@ def _client(run: Run, gateway: Gateway, headers: dict[str, str]) -> httpx.Client
 
 
 def _records(settings: Settings) -> Iterator[bytes]:
-    """Every value in Redis, in whatever form it is kept."""
+    """All values in Redis, whatever their type."""
     redis = redis_of(settings)
     raw: Any = redis.from_url(settings.redis_url.get_secret_value(), decode_responses=False)  # bytes, always
     for name in raw.scan_iter("*"):
         yield name + b" " + (raw.dump(name) or b"")
         if raw.type(name) == b"string":
-            yield raw.get(name)  # a dump packs long ones
+            yield raw.get(name)  # dumps compress long strings
         elif raw.type(name) == b"hash":
             yield b" ".join(raw.hvals(name))
 
 
 def forms(secret: str) -> list[bytes]:
-    """What a secret may look like where it has got into something else."""
+    """Possible encodings of a secret embedded in other text."""
     plain = secret.encode()
     found = {plain, quote(secret).encode(), json.dumps(secret)[1:-1].encode(), plain.hex().encode()}
-    # In base64 it begins at one of three places of a group.
+    # In base64 it can start at three offsets.
     found |= {base64.b64encode(b"x" * shift + plain)[4 * bool(shift) : -4] for shift in range(3)}
     return sorted(found)
 
 
-def test_the_run_was_a_whole_one(run: Run) -> None:
-    """Otherwise it would be no wonder that nothing was found."""
+def test_run_covers_all_outputs(run: Run) -> None:
+    """Otherwise finding no secret would prove nothing."""
     text = "\n".join(run.answers)
     for piece in (
         " 202 ",
@@ -197,27 +197,27 @@ def test_the_run_was_a_whole_one(run: Run) -> None:
         "queue_unavailable",
     ):
         assert piece in log, piece
-    assert sum('"message": "Started server process' in line for line in run.lines) == 2  # no line is lost
+    assert sum('"message": "Started server process' in line for line in run.lines) == 2  # the log is complete
     assert b'"metadata"' in run.records
     assert run.records.count(b"oflow:") > 10
     assert len(run.secrets) == len(set(run.secrets.values())) == 5
 
 
 @pytest.mark.parametrize("place", ["answers", "lines", "records"])
-def test_no_secret_is_in(run: Run, place: str) -> None:
+def test_no_secret_is_leaked(run: Run, place: str) -> None:
     kept: Any = getattr(run, place)
     text = kept if isinstance(kept, bytes) else "\n".join(kept).encode()
     found = [name for name, secret in run.secrets.items() if any(form in text for form in forms(secret))]
     assert found == []
 
 
-def test_addresses_that_open_files_are_in_no_log(run: Run) -> None:
+def test_presigned_urls_are_not_logged(run: Run) -> None:
     assert any("X-Amz-Signature=" in answer for answer in run.answers)
     assert not [line for line in run.lines if "X-Amz-Signature=" in line]
-    assert not [line for line in run.lines if "hook.invalid/" in line]  # of a webhook the host
+    assert not [line for line in run.lines if "hook.invalid/" in line]  # only the host is logged
 
 
-def test_the_search_finds_what_is_there() -> None:
+def test_secret_search_detects_encoded_secrets() -> None:
     secret = 'p+ss/w"rd-' + MASTER
     for shift in range(3):
         hidden = base64.b64encode(b"-" * shift + f":{secret}@there".encode())

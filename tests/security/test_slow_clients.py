@@ -1,4 +1,4 @@
-"""Nobody holds a connection by sending, or taking, next to nothing."""
+"""Slow clients cannot occupy connections."""
 
 import hashlib
 import io
@@ -22,11 +22,11 @@ from service.local.object_store import ObjectStore
 from tests.integration.service_processes import Gateway, running
 from tests.security.caller import Caller, connected, rest, status
 
-PATIENCE = 20.0  # seconds until the test gives up; the gateway's deadlines are 0.5 and 1
+PATIENCE = 20.0  # seconds until the test fails; the gateway's timeouts are 0.5 and 1
 
 
 def trickle(wire: socket.socket, pieces: Iterator[bytes], pause: float) -> bytes:
-    """Send piece after piece until the gateway has had enough; what it answered."""
+    """Send pieces slowly until the gateway closes the connection; returns its response."""
     end = time.monotonic() + PATIENCE
     wire.settimeout(pause)
     received = b""
@@ -50,12 +50,12 @@ def head(caller: Caller, **headers: str) -> bytes:
     return f"POST /reconstruct HTTP/1.1\r\n{fields}\r\n".encode()
 
 
-def test_who_says_nothing_is_left(locked: Gateway) -> None:
+def test_silent_connection_is_closed(locked: Gateway) -> None:
     with connected(locked) as wire:
         assert rest(wire) == b""
 
 
-def test_headers_that_never_end(locked: Gateway) -> None:
+def test_unfinished_headers_time_out(locked: Gateway) -> None:
     with connected(locked) as wire:
         wire.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n")
         answer = trickle(wire, (b"X-%d: a\r\n" % number for number in itertools.count()), 0.1)
@@ -63,7 +63,7 @@ def test_headers_that_never_end(locked: Gateway) -> None:
     assert b'"code":"too_slow"' in answer
 
 
-def test_headers_that_never_end_after_a_request_that_was_answered(locked: Gateway) -> None:
+def test_unfinished_headers_of_a_second_request_time_out(locked: Gateway) -> None:
     with connected(locked) as wire:
         wire.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert status(wire.recv(2**16)) == 200
@@ -73,7 +73,7 @@ def test_headers_that_never_end_after_a_request_that_was_answered(locked: Gatewa
 
 
 @pytest.mark.parametrize("framing", [{"Content_Length": "100000"}, {"Transfer_Encoding": "chunked"}])
-def test_a_body_that_stops(locked: Gateway, mine: Caller, framing: dict[str, str]) -> None:
+def test_stalled_body_times_out(locked: Gateway, mine: Caller, framing: dict[str, str]) -> None:
     with connected(locked) as wire:
         wire.sendall(head(mine, **framing) + (b"3\r\nabc\r\n" if "Transfer_Encoding" in framing else b"abc"))
         answer = rest(wire)
@@ -82,23 +82,23 @@ def test_a_body_that_stops(locked: Gateway, mine: Caller, framing: dict[str, str
     assert b"connection: close" in answer.lower()
 
 
-def test_a_body_in_drops(locked: Gateway, mine: Caller) -> None:
-    """It never stops, and would take a day."""
+def test_trickled_body_times_out(locked: Gateway, mine: Caller) -> None:
+    """It never pauses, but would take a day."""
     with connected(locked) as wire:
         wire.sendall(head(mine, Content_Length="100000000"))
         answer = trickle(wire, itertools.repeat(b"abcdefgh"), 0.02)
     assert status(answer) == 408
 
 
-def test_a_body_in_drops_for_a_route_that_wants_none(locked: Gateway, mine: Caller) -> None:
+def test_trickled_body_on_a_route_without_body_is_ignored(locked: Gateway, mine: Caller) -> None:
     request = head(mine, Content_Length="1000").replace(b"POST /reconstruct", b"GET /jobs")
     with connected(locked) as wire:
         wire.sendall(request)
         answer = trickle(wire, itertools.repeat(b"a"), 0.1)
-    assert status(answer) == 200  # answered at once, and the rest is waited for by nobody
+    assert status(answer) == 200  # answered immediately, without waiting for the body
 
 
-def test_who_is_slow_but_not_too_slow_is_served(
+def test_slow_upload_above_the_minimum_rate_is_accepted(
     locked: Gateway, mine: Caller, any_model: str, sample: bytes
 ) -> None:
     step = len(sample) // 15 + 1
@@ -109,14 +109,14 @@ def test_who_is_slow_but_not_too_slow_is_served(
             )
         )
         for start in range(0, len(sample), step):
-            time.sleep(0.1)  # 1.5 seconds in all: longer than each of the deadlines
+            time.sleep(0.1)  # 1.5 seconds in total, longer than each timeout
             wire.sendall(sample[start : start + step])
         assert status(wire.recv(2**16)) == 202
 
 
 @pytest.fixture(scope="module")
 def large(mine: Caller, jobs: JobStore, settings: Settings) -> tuple[str, bytes]:
-    """The path of a result of 32 MiB, and the result."""
+    """The path of a 32 MiB result, and its content."""
     content = random.Random(0).randbytes(2**25)
     digest = hashlib.sha256(content).hexdigest()
     file = ResultFile(format=Format.GLB, name="mesh.glb", bytes=len(content), sha256=digest)
@@ -133,20 +133,22 @@ def large(mine: Caller, jobs: JobStore, settings: Settings) -> tuple[str, bytes]
     return f"/jobs/{job.id}/result", content
 
 
-def test_who_takes_no_answer_is_left(locked: Gateway, mine: Caller, large: tuple[str, bytes]) -> None:
+def test_client_that_does_not_read_is_disconnected(
+    locked: Gateway, mine: Caller, large: tuple[str, bytes]
+) -> None:
     path, content = large
     with connected(locked, buffer=2**12) as wire:
         wire.sendall(head(mine).replace(b"POST /reconstruct", f"GET {path}?redirect=false".encode()))
         assert status(wire.recv(2**10)) == 200
-        _line(locked, path)  # it is logged once the gateway has given up
+        _line(locked, path)  # logged once the gateway has aborted the response
         assert len(rest(wire)) < len(content)
     assert mine.send("GET", f"{path}?redirect=false").content == content
 
 
-def test_who_takes_an_answer_slowly_gets_all_of_it(
+def test_slow_reader_above_the_minimum_rate_is_served(
     locked: Gateway, mine: Caller, large: tuple[str, bytes]
 ) -> None:
-    """More than is asked for, but so slowly that a single piece takes longer than the deadline."""
+    """Above the minimum rate, but so slowly that a single chunk takes longer than the timeout."""
     path, content = large
     with connected(locked, buffer=2**14) as wire:
         wire.sendall(head(mine).replace(b"POST /reconstruct", f"GET {path}?redirect=false".encode()))
@@ -154,7 +156,7 @@ def test_who_takes_an_answer_slowly_gets_all_of_it(
         end = time.monotonic() + 3
         while time.monotonic() < end:
             time.sleep(0.05)
-            received += wire.recv(2**12)  # some 80 kB a second; the gateway reads 256 kB at once
+            received += wire.recv(2**12)  # about 80 kB/s; the gateway sends chunks of 256 KiB
         wanted = received.index(b"\r\n\r\n") + 4 + len(content)
         while len(received) < wanted and (some := wire.recv(2**20)):
             received += some
@@ -169,9 +171,9 @@ def _line(gateway: Gateway, path: str) -> str:
     return found[0]
 
 
-def test_there_is_an_end_to_connections(server_env: dict[str, str]) -> None:
+def test_connections_are_limited(server_env: dict[str, str]) -> None:
     with running(Gateway(server_env | {"OFLOW_MAX_CONNECTIONS": "4"})) as few, ExitStack() as open_:
-        few.client.close()  # it keeps one open itself
+        few.client.close()  # it holds a connection itself
         first = [open_.enter_context(connected(few)) for _ in range(4)]
         for wire in first:
             wire.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
@@ -191,10 +193,10 @@ def test_there_is_an_end_to_connections(server_env: dict[str, str]) -> None:
             assert time.monotonic() < end
 
 
-def test_one_key_does_not_hold_all_answers(
+def test_open_responses_are_limited_per_key(
     locked: Gateway, mine: Caller, yours: Caller, any_model: str, sample: bytes
 ) -> None:
-    """IMPATIENT lets a key have four answers open."""
+    """The gateway allows four open responses per key."""
     job = f"/jobs/{mine.submit(sample, model=any_model)['id']}"
     other = f"/jobs/{yours.submit(sample, model=any_model)['id']}"
     with ExitStack() as open_:
@@ -215,10 +217,10 @@ def test_one_key_does_not_hold_all_answers(
         time.sleep(0.1)
 
 
-def test_asking_for_readiness_takes_no_threads_from_callers(
+def test_concurrent_readiness_probes_do_not_exhaust_threads(
     locked: Gateway, mine: Caller, object_store: ObjectStore
 ) -> None:
-    """More than there are threads ask, without a key, while the object store is silent."""
+    """More probes than threads, without a key, while the object store does not respond."""
     with ThreadPoolExecutor(60) as pool:
         object_store.pause()
         try:

@@ -1,4 +1,4 @@
-"""One caller's receivers, however slow and many, do not keep the webhooks of others."""
+"""Slow webhook receivers of one owner do not delay the webhooks of others."""
 
 import asyncio
 import time
@@ -13,7 +13,9 @@ from service.core.jobs.record import Input, Job
 from service.core.settings import Settings
 
 
-def test_others_come_through(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_receivers_do_not_block_other_owners(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     context = GatewayContext(
         settings.model_copy(update={"webhook_secret": type(settings.redis_url)("x" * 32)})
     )

@@ -1,4 +1,4 @@
-"""Where webhooks may go."""
+"""Validation of webhook URLs."""
 
 from ipaddress import ip_address
 
@@ -17,14 +17,14 @@ from service.core.addresses import check_address, is_public
         "2002:7f00:1::", "2002:a00:1::", "2001:0:4136:e378:8000:63bf:3fff:fdd2",
     ],
 )  # fmt: skip
-def test_no_address_inside_a_network(address: str) -> None:
+def test_private_and_reserved_addresses_are_not_public(address: str) -> None:
     assert not is_public(ip_address(address))
 
 
 @pytest.mark.parametrize(
     "address", ["1.1.1.1", "93.184.216.34", "172.32.0.1", "2606:4700::1111", "::ffff:1.1.1.1"]
 )
-def test_the_open_internet(address: str) -> None:
+def test_global_addresses_are_public(address: str) -> None:
     assert is_public(ip_address(address))
 
 
@@ -45,11 +45,11 @@ def test_the_open_internet(address: str) -> None:
         ("https://[::1/", "IPv6"),
     ],
 )
-def test_what_is_no_address(url: str, words: str) -> None:
+def test_invalid_webhook_urls_are_refused(url: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         check_address(url)
 
 
-def test_an_address_comes_back_as_it_was() -> None:
+def test_valid_url_is_returned_unchanged() -> None:
     for url in ("https://example.org", "https://example.org:8443/hook?key=1", "http://127.0.0.1:9/"):
         assert check_address(url) == url

@@ -1,4 +1,4 @@
-"""Zip archives as an attacker, a broken connection or a careless tool would send them."""
+"""Malicious, truncated and malformed zip archives."""
 
 import io
 import os
@@ -41,7 +41,7 @@ def npz(**arrays: Any) -> bytes:
 
 @dataclass
 class Entry:
-    """One entry of a hand-made archive; what the local header says can differ from the directory."""
+    """An entry of a handmade archive, whose local header can differ from the directory."""
 
     name: bytes
     data: bytes
@@ -114,7 +114,7 @@ GOOD = Entry(b"points.npy", npy(POINTS))
 PACKED = deflated(npy(POINTS))
 
 
-def test_the_hand_made_archive_is_read() -> None:
+def test_handmade_archive_is_read() -> None:
     for entry in (GOOD, Entry(b"points.npy", PACKED, method=8)):
         assert np.array_equal(np.stack(read_sequence(io.BytesIO(raw_zip(entry))).points), POINTS)
 
@@ -133,7 +133,7 @@ def test_the_hand_made_archive_is_read() -> None:
         (b"#!/bin/sh\n" + npz(points=POINTS), "unrecognized binary data"),
     ],
 )
-def test_other_files_are_called_by_name(head: bytes, words: str) -> None:
+def test_other_file_types_are_recognized(head: bytes, words: str) -> None:
     error = refused(head)
     assert error.code == "unsupported_media"
     assert str(error) == f"file: is not an .npz archive (found {words}; wanted a file written by numpy.savez)"
@@ -282,7 +282,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("case", DAMAGED)
-def test_damage_and_tricks_are_refused(case: str) -> None:
+def test_corrupt_and_malicious_archives_are_refused(case: str) -> None:
     data, key, words = DAMAGED[case]
     error = refused(data)
     assert error.code == "invalid_sequence"
@@ -292,16 +292,16 @@ def test_damage_and_tricks_are_refused(case: str) -> None:
     assert str(error).isprintable(), "one fault is one line that any terminal shows"
 
 
-def test_a_streamed_entry_may_know_its_size_beforehand() -> None:
+def test_streamed_entry_may_declare_its_size() -> None:
     descriptor = struct.pack("<4s3L", b"PK\7\10", zlib.crc32(npy(POINTS)), len(PACKED), len(npy(POINTS)))
     data = bytearray(raw_zip(Entry(b"points.npy", PACKED, method=8, flags=8, after=descriptor)))
-    data[14:22] = bytes(8)  # as Info-ZIP writes to a pipe: the size, but neither checksum nor packed size
+    data[14:22] = bytes(8)  # as streamed by Info-ZIP: size without checksum and compressed size
     assert inspect_sequence(io.BytesIO(data)).frames == 3
     data[22:26] = b"\1\0\0\0"
     assert refused(data).faults[0].message == "has an entry that contradicts the directory"
 
 
-def test_bytes_that_begin_where_a_read_ends_are_seen() -> None:
+def test_trailing_data_at_a_chunk_boundary_is_detected() -> None:
     header = b"{'descr': '<f2', 'fortran_order': False, 'shape': (2, 5400, 3)}".ljust(721)
     points = np.random.default_rng(0).normal(size=(2, 5400, 3)).astype("<f2")
     entry = b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + points.tobytes()
@@ -312,7 +312,7 @@ def test_bytes_that_begin_where_a_read_ends_are_seen() -> None:
     assert refused(raw_zip(longer)).faults[0].message == "has trailing data"
 
 
-def test_every_fault_of_the_directory_is_told() -> None:
+def test_all_faults_of_the_directory_are_reported() -> None:
     error = refused(
         raw_zip(Entry(b"a/b", b""), Entry(b"c.npy", b"", flags=1), Entry(b"d.npy", b"", method=99))
     )
@@ -366,7 +366,7 @@ def test_too_many_bytes() -> None:
     assert (error.code, error.faults[0].message) == ("too_large", "is too large")
 
 
-def test_ratio_counts_only_where_it_costs() -> None:
+def test_ratio_is_not_checked_for_small_uploads() -> None:
     limits = Limits(max_unpacked_bytes=1 << 40, max_ratio=100)
     still = io.BytesIO()
     np.savez_compressed(still, points=np.broadcast_to(POINTS[0], (1000, 40, 3)))
@@ -376,7 +376,7 @@ def test_ratio_counts_only_where_it_costs() -> None:
     assert (error.code, error.faults[0].message) == ("too_large", "has too high a compression ratio")
 
 
-def test_archives_inside_draw_on_the_same_budget() -> None:
+def test_nested_archives_share_the_budget() -> None:
     inner = npz(points=POINTS[0], loc=np.zeros(3), scale=1.0)
     outer = raw_zip(*(Entry(b"%08d.npz" % index, inner) for index in range(3)))
     needed = 3 * len(inner) + 3 * sum(
@@ -387,7 +387,7 @@ def test_archives_inside_draw_on_the_same_budget() -> None:
     assert (error.code, error.faults[0].message) == ("too_large", "has too large an uncompressed size")
 
 
-def test_budget_is_spent_before_entries_are_opened() -> None:
+def test_budget_is_checked_before_entries_are_opened() -> None:
     budget = Budget(Limits(), 1000)
     with pytest.raises(SequenceError, match="has too large an uncompressed size"):
         Archive(io.BytesIO(raw_zip(Entry(b"a", b"", method=8, size=(1 << 30) + 1, crc=0))), budget, 8)
@@ -469,7 +469,7 @@ def in_a_process(path: Path, which: str) -> tuple[list[str], float]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_bombs_are_refused_at_flat_memory(bomb: str, tmp_path: Path) -> None:
+def test_zip_bombs_are_refused_in_constant_memory(bomb: str, tmp_path: Path) -> None:
     path = tmp_path / "bomb.npz"
     path.write_bytes(BOMBS[bomb]())
     print(f"{path.stat().st_size:,} bytes")
@@ -483,7 +483,7 @@ def test_bombs_are_refused_at_flat_memory(bomb: str, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
 @pytest.mark.parametrize("form", ["stored", "deflated", "ragged", "Fortran order", "frames"])
-def test_inspecting_a_hundred_megabytes_takes_no_memory(form: str, tmp_path: Path) -> None:
+def test_inspecting_large_uploads_uses_constant_memory(form: str, tmp_path: Path) -> None:
     path = tmp_path / "large.npz"
     frame = np.random.default_rng(0).normal(size=(150_000, 3)).astype(np.float32)
     points = np.broadcast_to(frame, (60, *frame.shape))  # 108 MB
@@ -505,7 +505,7 @@ def test_inspecting_a_hundred_megabytes_takes_no_memory(form: str, tmp_path: Pat
     assert growth < 15
 
 
-def test_every_cut_of_an_archive_is_refused() -> None:
+def test_every_truncated_archive_is_refused() -> None:
     whole = npz(points=POINTS, times=np.arange(3.0))
     cuts = random.Random(0).sample(range(4, len(whole)), 300)
     assert {refused(whole[:cut]).code for cut in cuts} == {"invalid_sequence"}

@@ -12,7 +12,7 @@ def test_defaults() -> None:
     assert Options().formats == (Format.GLB,)
 
 
-def test_formats_come_repeated_or_with_commas_and_count_once() -> None:
+def test_formats_can_be_repeated_or_comma_separated() -> None:
     fields = [("formats", "glb,obj"), ("formats", "glb"), ("frames", "33"), ("metadata", '{"take": 4}')]
     options = parse_options(fields)
     assert options.formats == (Format.GLB, Format.OBJ)
@@ -47,7 +47,7 @@ def test_each_fault_names_its_field(fields: list[tuple[str, str]], key: str, wor
     assert words in refusal.value.faults[0].message
 
 
-def test_all_faults_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     with pytest.raises(OptionsError) as refusal:
         parse_options([("frames", "1"), ("colour", "none"), ("threshold", "2")])
     assert {fault.key for fault in refusal.value.faults} == {"frames", "colour", "threshold"}

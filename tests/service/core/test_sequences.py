@@ -1,4 +1,4 @@
-"""The three upload forms read back exactly, and each refusal once, with the key it names."""
+"""The three upload formats are read exactly, and every refusal names its key."""
 
 import io
 import zipfile
@@ -61,7 +61,7 @@ def with_value(points: NDArray[Any], place: tuple[int | slice, ...], value: floa
     return points
 
 
-def test_form_one() -> None:
+def test_dense_points_with_times_and_flag() -> None:
     times = np.array([0, 0.5, 2, 3, 10])
     upload = npz(points=POINTS, times=times, corresponding=np.bool_(False))
     info = inspect_sequence(upload)
@@ -74,7 +74,7 @@ def test_form_one() -> None:
     assert sequence.points_per_frame == (40,) * 5
 
 
-def test_without_flag_and_times_rows_correspond_over_one_second() -> None:
+def test_defaults_are_corresponding_rows_over_one_second() -> None:
     sequence = read_sequence(npz(points=POINTS))
     assert sequence.corresponding
     assert np.array_equal(sequence.times, [0, 0.25, 0.5, 0.75, 1])
@@ -118,7 +118,7 @@ def test_ragged_by_frame_or_lengths(dtype: Any) -> None:
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_published_frames_are_placed_in_the_world_in_order_of_name(compression: int) -> None:
+def test_published_frames_are_ordered_and_placed_in_the_world(compression: int) -> None:
     upload = frames_zip({f"{index + 80:08d}.npz": published(index) for index in (2, 0, 1)}, compression)
     assert inspect_sequence(upload).dtype == "float16"
     sequence = read_sequence(upload)
@@ -142,7 +142,7 @@ def test_published_frames_of_different_size_do_not_correspond() -> None:
     assert not read_sequence(upload).corresponding
 
 
-def test_frames_sent_one_by_one_become_one_archive() -> None:
+def test_separate_frame_files_are_packed() -> None:
     parts = {f"{index:08d}.npz": published(index) for index in range(3)}
     out, again = io.BytesIO(), io.BytesIO()
     for target in (out, again):
@@ -162,7 +162,7 @@ def test_frames_sent_one_by_one_become_one_archive() -> None:
         (["00000001.npz", "00000002.npz"], Limits(max_frames=1), "too_large", "is too large"),
     ],
 )
-def test_frames_that_cannot_be_packed(names: list[str], limits: Limits, code: str, message: str) -> None:
+def test_invalid_frame_files_are_refused(names: list[str], limits: Limits, code: str, message: str) -> None:
     with pytest.raises(SequenceError) as caught:
         pack_frames([(name, npz(**published(0))) for name in names], io.BytesIO(), limits)
     assert (caught.value.code, caught.value.faults[0].message) == (code, message)
@@ -399,7 +399,7 @@ def test_hints_for_files_of_the_published_data_set() -> None:
         inspect_sequence(npz(**published(0)))
 
 
-def test_every_fault_is_told_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     upload = npz(points=POINTS[:, :20] * np.nan, times=[3, 2, 1.0], corresponding=7, name=np.zeros(3))
     with pytest.raises(SequenceError) as caught:
         inspect_sequence(upload)
@@ -413,7 +413,7 @@ def test_every_fault_is_told_at_once() -> None:
     assert len(str(caught.value).splitlines()) == 5
 
 
-def test_faults_of_many_frames_are_cut_off_and_say_so() -> None:
+def test_faults_of_many_frames_are_truncated() -> None:
     upload = frames_zip({f"{index:08d}.npz": published(index, scale=0.0) for index in range(50)})
     with pytest.raises(SequenceError) as caught:
         inspect_sequence(upload)
@@ -459,7 +459,7 @@ def test_limits(upload: io.BytesIO, limits: Limits, key: str, message: str) -> N
         assert (caught.value.faults[0].key, caught.value.faults[0].message) == (key, message)
 
 
-def test_fortran_order_is_checked_across_pieces() -> None:
+def test_fortran_order_is_checked_across_chunks() -> None:
     points = np.zeros((2, 32_768, 3), np.float32, order="F")  # a coordinate lies 65,536 values after another
     points[..., 2] = np.arange(32_768)
     assert inspect_sequence(npz(points=points)).total_points == 65_536, "all of the extent is in z"
@@ -468,7 +468,7 @@ def test_fortran_order_is_checked_across_pieces() -> None:
         inspect_sequence(npz(points=points))
 
 
-def test_a_false_shape_in_a_tiny_file_is_refused() -> None:
+def test_forged_shape_in_a_tiny_file_is_refused() -> None:
     entry = (
         b"\x93NUMPY\1\0\x46\0{'descr':'<f8','fortran_order':False,'shape':(10000,10000,3)}".ljust(79) + b"\n"
     )
@@ -516,7 +516,7 @@ def test_hostile_headers(header: bytes, message: str) -> None:
     assert [fault.message for fault in caught.value.faults] == [message]
 
 
-def test_what_is_no_array_inside_an_archive() -> None:
+def test_invalid_arrays_in_an_archive_are_refused() -> None:
     for entry in (b"", b"hello", b"\x93NUMPY\4\0", b"\x93NUMPY\1\0\xff\x0f"):
         upload = io.BytesIO()
         with zipfile.ZipFile(upload, "w") as archive:
@@ -589,7 +589,7 @@ def test_saving_is_exact_and_deterministic(tmp_path: Path) -> None:
 
 @st.composite
 def uploads(draw: st.DrawFn) -> Upload:
-    """A valid upload in any form, with the clouds it must read back as."""
+    """A valid upload in any format, with the expected point clouds."""
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     form = draw(st.sampled_from(["one", "frame", "lengths", "frames"]))
     frames = draw(st.integers(2, 6))
@@ -632,7 +632,7 @@ def uploads(draw: st.DrawFn) -> Upload:
 
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(uploads())
-def test_inspecting_and_reading_agree_on_every_valid_upload(drawn: Upload) -> None:
+def test_inspect_and_read_agree_on_valid_uploads(drawn: Upload) -> None:
     upload, clouds, times, corresponding = drawn
     info, read = inspect_sequence(upload), read_sequence(upload)
     sizes = tuple(len(cloud) for cloud in clouds)

@@ -1,4 +1,4 @@
-"""Thousands of damaged and hostile uploads: each is read or refused with a SequenceError, in bounded memory.
+"""Thousands of corrupt and malicious uploads are read or refused with SequenceError, in bounded memory.
 
 They are made in a process of their own whose address space is limited, each from a seed. Others, by hand:
 `python tests/service/test_sequences_fuzz.py FIRST_SEED HOW_MANY`.
@@ -39,7 +39,7 @@ Harm = Callable[[Random, Entries], Entries]
 Reader = Callable[[BinaryIO], SequenceInfo | PointCloudSequence]
 
 UPLOADS = 5000  # of each kind
-MEMORY = 24 << 20  # that the process may grow by, the making of uploads included
+MEMORY = 24 << 20  # allowed growth of the process, including generation of the uploads
 
 POINTS = np.random.default_rng(0).normal(size=(3, 32, 3)).astype(np.float32)  # [T, N, 3]
 ROWS = POINTS.reshape(-1, 3)  # [M, 3]
@@ -106,14 +106,14 @@ def zipped(random: Random, entries: Entries) -> bytes:
     buffer = io.BytesIO()
     compression = random.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
     with zipfile.ZipFile(buffer, "w", compression) as archive, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of names that come twice
+        warnings.simplefilter("ignore")  # about duplicate names
         for name, data in entries:
             archive.writestr(name, data)
     return buffer.getvalue()
 
 
 def upload(random: Random, harm: Harm) -> bytes:
-    """An archive in one of the forms, its entries harmed by the function given."""
+    """An archive in one of the formats, with entries modified by the given function."""
     if random.random() < 0.3:
         frames = [(f"{index:08d}.npz", FRAME) for index in range(random.randint(1, 3))]
         return zipped(
@@ -131,7 +131,7 @@ def unharmed(random: Random, entries: Entries) -> Entries:
 
 
 def hostile_entries(random: Random, entries: Entries) -> Entries:
-    """Entries renamed, repeated, dropped, or with headers and data that were never written by numpy."""
+    """Entries renamed, repeated, dropped, or with headers and data that numpy would not write."""
     entries = list(entries)
     for _ in range(random.choice([0, 1, 1, 2])):
         if not entries:
@@ -199,7 +199,7 @@ def hostile_value(random: Random, data: bytes) -> bytes:
         return data
     try:
         array = np.load(io.BytesIO(data))
-    except Exception:  # numpy has many for a header that an earlier edit broke
+    except Exception:  # numpy raises various errors for a broken header
         return data
     if array.dtype.kind not in "fiu" or not array.size:
         return data
@@ -216,7 +216,7 @@ def hostile_upload(random: Random) -> bytes:
 
 
 def damaged_upload(random: Random) -> bytes:
-    """A sound upload after one to three accidents or edits of its bytes."""
+    """A valid upload after one to three random modifications of its bytes."""
     data = bytearray(upload(random, unharmed))
     for _ in range(random.randint(1, 3)):
         place = random.randrange(len(data) + 1)
@@ -247,7 +247,7 @@ def damaged_upload(random: Random) -> bytes:
 
 
 def outcome(reader: Reader, data: bytes) -> tuple[str, object]:
-    """What a reader makes of an upload: its frames and points, or the refusal. Nothing else may come out."""
+    """The outcome of reading an upload: frames and points, or a refusal; anything else fails."""
     try:
         answer = reader(io.BytesIO(data))
     except SequenceError as refusal:
@@ -262,7 +262,7 @@ def outcome(reader: Reader, data: bytes) -> tuple[str, object]:
 
 
 def outcomes(make: Callable[[Random], bytes], seeds: Iterable[int]) -> Counter[str]:
-    """How many uploads were read, and refused with each code; both readers must say the same of every one."""
+    """Count accepted uploads and refusals by code; both readers must agree on each upload."""
     counts: Counter[str] = Counter()
     for seed in seeds:
         data = make(Random(seed))
@@ -277,7 +277,7 @@ def outcomes(make: Callable[[Random], bytes], seeds: Iterable[int]) -> Counter[s
 
 
 def process_memory(which: str) -> int:
-    """Bytes, by the kernel's name for them: VmSize now, VmHWM the peak of what was resident."""
+    """Memory in bytes by kernel field: VmSize (current), VmHWM (peak resident)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(dict(line.split(":", 1) for line in lines)[which].split()[0]) << 10
 
@@ -319,9 +319,7 @@ def test_thousands_of_damaged_and_hostile_uploads() -> None:
         st.tuples(st.integers(0, 4000), st.binary(max_size=8), st.integers(0, 8)), min_size=1, max_size=4
     ),
 )
-def test_edited_uploads_shrink_to_the_byte_that_matters(
-    seed: int, edits: list[tuple[int, bytes, int]]
-) -> None:
+def test_edited_uploads_are_read_or_refused(seed: int, edits: list[tuple[int, bytes, int]]) -> None:
     data = upload(Random(seed), unharmed)
     for place, inserted, dropped in edits:
         place %= len(data) + 1

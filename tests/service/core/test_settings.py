@@ -15,7 +15,7 @@ SAFE: dict[str, Any] = {
 }
 
 
-def test_loopback_needs_no_more_than_the_addresses() -> None:
+def test_loopback_needs_only_the_urls() -> None:
     settings = Settings(**SAFE)
     assert settings.host == "127.0.0.1"
     assert "hush-hush" not in repr(settings)
@@ -40,7 +40,7 @@ def test_loopback_needs_no_more_than_the_addresses() -> None:
         ),
     ],
 )
-def test_outside_loopback_unsafe_values_are_refused_unless_the_network_is_trusted(
+def test_unsafe_settings_beyond_loopback_require_a_trusted_network(
     unsafe: dict[str, str], message: str
 ) -> None:
     with pytest.raises(ValidationError, match="OFLOW_TRUSTED_NETWORK") as refusal:
@@ -63,12 +63,14 @@ def test_outside_loopback_unsafe_values_are_refused_unless_the_network_is_truste
         ({"redis_url": "redis://:x@127.0.0.1:hush/0"}, "is not a valid URL"),
     ],
 )
-def test_never_allowed(wrong: dict[str, object], message: str) -> None:
+def test_invalid_settings_are_refused_even_in_a_trusted_network(
+    wrong: dict[str, object], message: str
+) -> None:
     with pytest.raises(ValidationError, match=message):
         Settings(**SAFE | wrong, trusted_network=True)
 
 
-def test_the_process_names_the_variable_and_shows_no_traceback() -> None:
+def test_invalid_settings_exit_without_traceback() -> None:
     environment = {"OFLOW_REDIS_URL": "redis://127.0.0.1/0", "OFLOW_PORT": "eighty", "OFLOW_AUTH": "none"}
     done = subprocess.run([sys.executable, "-m", "service"], env=environment, capture_output=True, text=True)
     assert done.returncode == 1
@@ -77,6 +79,6 @@ def test_the_process_names_the_variable_and_shows_no_traceback() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_config_elsewhere_is_called_by_its_file_name() -> None:
+def test_model_name_of_a_config_file_is_its_stem() -> None:
     assert Settings(**SAFE).model_name == "bodies"
     assert Settings(**SAFE, model="/models/cats.yaml").model_name == "cats"
