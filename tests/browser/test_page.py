@@ -273,11 +273,11 @@ def test_progress_resumes_after_a_lost_connection(
 
 def test_repeated_upload_reuses_its_idempotency_key(visit: Visit, gateway: Gateway, any_model: str) -> None:
     page = visit(gateway, refusals="ERR_FAILED")
-    words = []
+    keys = []
 
     def lose_the_answer(route: Route) -> None:
-        words.append(route.request.headers["idempotency-key"])
-        if len(words) == 1:
+        keys.append(route.request.headers["idempotency-key"])
+        if len(keys) == 1:
             route.fetch()
             return route.abort()
         return route.continue_()
@@ -289,10 +289,10 @@ def test_repeated_upload_reuses_its_idempotency_key(visit: Visit, gateway: Gatew
     for _ in range(2):
         before = len(gateway.client.get("/jobs").json()["jobs"])
         page.get_by_role("button", name="Reconstruct").click()
-        if len(words) < 2:
+        if len(keys) < 2:
             page.wait_for_selector("#form-problem :text('Service unreachable')")
     wait_for_state(page, "queued")
-    assert words[0] == words[1]
+    assert keys[0] == keys[1]
     assert len(gateway.client.get("/jobs").json()["jobs"]) == before  # the first request had created it
     page.get_by_role("button", name="Cancel").click()
     wait_for_state(page, "canceled")
@@ -311,11 +311,11 @@ def test_key_dialog_stores_the_key_only_in_the_tab(
     page = visit(locked, refusals="status of 401")
     addresses = []
     page.on("request", lambda request: addresses.append(request.url))
-    dialog, told = page.locator("#key-dialog"), page.locator("#key-problem")
+    dialog, message = page.locator("#key-dialog"), page.locator("#key-problem")
     page.get_by_label("Key", exact=True).fill("oflow_wrong")
     page.get_by_role("button", name="Use key").click()
-    told.wait_for()
-    assert "Unknown or revoked" in told.inner_text()
+    message.wait_for()
+    assert "Unknown or revoked" in message.inner_text()
     page.get_by_label("Key", exact=True).fill(key)
     page.get_by_role("button", name="Use key").click()
     dialog.wait_for(state="hidden")
@@ -333,8 +333,8 @@ def test_key_dialog_stores_the_key_only_in_the_tab(
     page.reload()
     page.wait_for_selector("#canvas[aria-label*=mesh]")  # the key is kept in this tab
     assert not dialog.is_visible()
-    stranger = visit(locked)
-    stranger.locator("#key-dialog").wait_for()
+    other = visit(locked)
+    other.locator("#key-dialog").wait_for()
 
 
 def npz(**arrays: Any) -> bytes:

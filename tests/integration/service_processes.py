@@ -50,9 +50,9 @@ class Gateway(ManagedProcess):
 
     def submit(self, file: bytes, **options: Any) -> dict[str, Any]:
         """Submit a sequence and return the job."""
-        answer = self.client.post("/reconstruct", files={"file": ("sequence.npz", file)}, data=options)
-        assert answer.status_code == 202, answer.text
-        job: dict[str, Any] = answer.json()
+        response = self.client.post("/reconstruct", files={"file": ("sequence.npz", file)}, data=options)
+        assert response.status_code == 202, response.text
+        job: dict[str, Any] = response.json()
         return job
 
     def follow(

@@ -20,32 +20,32 @@ from worker.serving.watchdog import CANCEL_GRACE, Watchdog
 
 
 def test_canceled_queued_job_never_starts(gateway: Gateway, queued: dict[str, Any], jobs: JobStore) -> None:
-    answer = gateway.client.delete(f"/jobs/{queued['id']}")
-    assert answer.status_code == 200
-    assert answer.json()["state"] == "canceled"
-    assert answer.json()["ended_at"] >= queued["created_at"]
-    assert "started_at" not in answer.json()
+    response = gateway.client.delete(f"/jobs/{queued['id']}")
+    assert response.status_code == 200
+    assert response.json()["state"] == "canceled"
+    assert response.json()["ended_at"] >= queued["created_at"]
+    assert "started_at" not in response.json()
     assert jobs.claim(queued["id"], 3) is None  # as a worker would
-    told = gateway.client.get(f"/jobs/{queued['id']}/result")
-    assert (told.status_code, told.json()["code"]) == (409, "job_has_no_result")
+    result = gateway.client.get(f"/jobs/{queued['id']}/result")
+    assert (result.status_code, result.json()["code"]) == (409, "job_has_no_result")
 
 
 def test_deleting_an_ended_job_deletes_its_files(
     gateway: Gateway, queued: dict[str, Any], object_store: ObjectStore
 ) -> None:
-    here = f"/jobs/{queued['id']}"
+    href = f"/jobs/{queued['id']}"
     stored: dict[str, Any] = {"Bucket": object_store.bucket, "Key": f"jobs/{queued['id']}/input"}
     files = object_store.client()
-    gateway.client.delete(here)
+    gateway.client.delete(href)
     assert files.head_object(**stored)["ContentLength"] == queued["input"]["bytes"]
     for _ in range(2):  # idempotent
-        answer = gateway.client.delete(here)
-        assert (answer.status_code, answer.json()["state"]) == (200, "expired")
+        response = gateway.client.delete(href)
+        assert (response.status_code, response.json()["state"]) == (200, "expired")
         with pytest.raises(ClientError, match="404"):
             files.head_object(**stored)
-    gone = gateway.client.get(f"{here}/result")
+    gone = gateway.client.get(f"{href}/result")
     assert (gone.status_code, gone.json()["code"]) == (410, "job_expired")
-    assert gateway.client.get(here).json()["state"] == "expired"
+    assert gateway.client.get(href).json()["state"] == "expired"
 
 
 @pytest.mark.parametrize("stage", ["extract", "flow"])
@@ -54,12 +54,12 @@ def test_canceling_a_running_job_frees_its_worker(
 ) -> None:
     job_id = gateway.submit(sample, frames=200, formats="npz")["id"]
     gateway.follow(job_id, until=lambda job: job["progress"]["stage"] == stage)
-    asked = time.monotonic()
-    answer = gateway.client.delete(f"/jobs/{job_id}")
-    assert answer.json()["state"] == "canceled"
+    start = time.monotonic()
+    response = gateway.client.delete(f"/jobs/{job_id}")
+    assert response.json()["state"] == "canceled"
     line = f"job {job_id}, attempt 1: stopped"
     while not any(line in text for text in worker.lines()):
-        assert time.monotonic() - asked < 5, worker.lines()[-5:]
+        assert time.monotonic() - start < 5, worker.lines()[-5:]
         time.sleep(0.02)
     assert gateway.client.get(f"/jobs/{job_id}").json()["state"] == "canceled"
     found = object_store.client().list_objects_v2(Bucket=object_store.bucket, Prefix=f"jobs/{job_id}/attempt")

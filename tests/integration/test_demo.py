@@ -34,15 +34,15 @@ def start(out: Path, *arguments: str, **environment: str) -> subprocess.Popen[st
     )
 
 
-def wait_for_family(demo: subprocess.Popen[str], words: str) -> list[psutil.Process]:
+def wait_for_family(demo: subprocess.Popen[str], text: str) -> list[psutil.Process]:
     """All processes of the demo, once one of them has this text in its command line."""
     end = time.monotonic() + 60
     while time.monotonic() < end and demo.poll() is None:
         family = psutil.Process(demo.pid).children(recursive=True)
-        if any(words in " ".join(process.cmdline()) for process in family if process.is_running()):
+        if any(text in " ".join(process.cmdline()) for process in family if process.is_running()):
             return family
         time.sleep(0.1)
-    raise AssertionError(f"no {words!r} was started: {demo.communicate()[0]}")
+    raise AssertionError(f"no {text!r} was started: {demo.communicate()[0]}")
 
 
 def test_demo_writes_consistent_files_and_stops_all_processes(tmp_path: Path) -> None:
@@ -63,14 +63,14 @@ def test_demo_writes_consistent_files_and_stops_all_processes(tmp_path: Path) ->
     with Image.open(tmp_path / f"{NAME}.png") as picture:
         colours = np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)
     assert len(colours) > 1000  # shaded and colored, not blank
-    for told in (
+    for expected in (
         f"{NAME}.glb",
         f"{NAME}.obj.zip",
         f"{NAME}.png",
         f"{vertices} vertices",
         "http://127.0.0.1:",
     ):
-        assert told in output
+        assert expected in output
 
 
 def glb_document(content: bytes) -> dict[str, Any]:

@@ -38,10 +38,10 @@ def parsed(lines: Iterator[str]) -> Iterator[Event]:
 
 def follow(gateway: Gateway, job_id: str, after: int | None = None) -> list[Event]:
     headers = {} if after is None else {"Last-Event-ID": str(after)}
-    with gateway.client.stream("GET", f"/jobs/{job_id}/events", headers=headers) as answer:
-        assert answer.status_code == 200
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        return list(parsed(answer.iter_lines()))
+    with gateway.client.stream("GET", f"/jobs/{job_id}/events", headers=headers) as response:
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/event-stream")
+        return list(parsed(response.iter_lines()))
 
 
 @pytest.fixture(scope="module")
@@ -52,34 +52,34 @@ def followed(gateway: Gateway, worker: Worker, sample: bytes) -> tuple[str, list
 
 
 def test_events_are_numbered_in_order(followed: tuple[str, list[Event]]) -> None:
-    _, told = followed
-    assert [event["id"] for event in told] == list(range(1, len(told) + 1))
-    states = [event["data"]["state"] for event in told if event["event"] == "state"]
+    _, received = followed
+    assert [event["id"] for event in received] == list(range(1, len(received) + 1))
+    states = [event["data"]["state"] for event in received if event["event"] == "state"]
     assert states == ["queued", "running", "succeeded"]
-    stages = list(dict.fromkeys(event["data"]["progress"]["stage"] for event in told))
+    stages = list(dict.fromkeys(event["data"]["progress"]["stage"] for event in received))
     assert stages == ["queued", "fetch", "encode", "extract", "flow", "fit", "write", "done"]
-    percents = [event["data"]["progress"]["percent"] for event in told]
+    percents = [event["data"]["progress"]["percent"] for event in received]
     assert percents == sorted(percents)
     assert percents[-1] == 100
-    moments = [event["data"]["at"] for event in told]
-    assert moments == sorted(moments)
+    timestamps = [event["data"]["at"] for event in received]
+    assert timestamps == sorted(timestamps)
 
 
 @pytest.mark.parametrize("after", [0, 1, 4])
 def test_stream_resumes_after_last_event_id(
     gateway: Gateway, followed: tuple[str, list[Event]], after: int
 ) -> None:
-    job_id, told = followed
-    assert follow(gateway, job_id, after) == told[after:]
+    job_id, received = followed
+    assert follow(gateway, job_id, after) == received[after:]
 
 
 def test_stream_after_the_last_event_is_204(gateway: Gateway, followed: tuple[str, list[Event]]) -> None:
-    job_id, told = followed
-    headers = {"Last-Event-ID": str(told[-1]["id"])}
+    job_id, received = followed
+    headers = {"Last-Event-ID": str(received[-1]["id"])}
     assert gateway.client.get(f"/jobs/{job_id}/events", headers=headers).status_code == 204
     for wrong in ("x", "-1", "9" * 20):
-        answer = gateway.client.get(f"/jobs/{job_id}/events", headers={"Last-Event-ID": wrong})
-        assert answer.status_code == 422
+        response = gateway.client.get(f"/jobs/{job_id}/events", headers={"Last-Event-ID": wrong})
+        assert response.status_code == 422
 
 
 def test_events_reach_all_subscribers_promptly(
@@ -90,8 +90,8 @@ def test_events_reach_all_subscribers_promptly(
     def read() -> None:
         with httpx.stream(
             "GET", f"{gateway.client.base_url}/jobs/{queued['id']}/events", trust_env=False, timeout=30
-        ) as answer:
-            seen.extend((event["data"]["state"], time.monotonic()) for event in parsed(answer.iter_lines()))
+        ) as response:
+            seen.extend((event["data"]["state"], time.monotonic()) for event in parsed(response.iter_lines()))
 
     readers = [threading.Thread(target=read) for _ in range(20)]
     for reader in readers:
@@ -105,7 +105,7 @@ def test_events_reach_all_subscribers_promptly(
     jobs.cancel(queued["id"])
     for reader in readers:
         reader.join(10)
-    assert [state for state, _ in sorted(seen, key=lambda told: told[1])] == (
+    assert [state for state, _ in sorted(seen, key=lambda item: item[1])] == (
         ["queued"] * 20 + ["running"] * 20 + ["canceled"] * 20
     )
     assert max(at for state, at in seen if state == "running") - began < 0.5
@@ -126,17 +126,17 @@ def test_heartbeat_is_sent_without_events(
     context = GatewayContext(settings)
 
     async def read() -> list[bytes]:
-        told = []
+        received = []
         async for chunk in events._events(context, job, 2):
-            told.append(chunk)
-            if len(told) == 2:
+            received.append(chunk)
+            if len(received) == 2:
                 jobs.report(job, Progress(stage="flow", percent=50))
-            if len(told) == 4:
+            if len(received) == 4:
                 jobs.cancel(job.id)
-        return told
+        return received
 
-    told = asyncio.run(asyncio.wait_for(read(), 10))  # without notifications, by rechecking
-    assert [chunk.startswith(b":") for chunk in told] == [True, True, False, True, False]
+    received = asyncio.run(asyncio.wait_for(read(), 10))  # without notifications, by rechecking
+    assert [chunk.startswith(b":") for chunk in received] == [True, True, False, True, False]
 
 
 def test_old_events_are_dropped(job: Job, jobs: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,8 +154,8 @@ def test_shutdown_ends_event_streams(server_env: dict[str, str], any_model: str,
     try:
         process.wait_until_ready(60)
         job_id = process.submit(sample, model=any_model)["id"]
-        with process.client.stream("GET", f"/jobs/{job_id}/events") as answer:
-            lines = answer.iter_lines()
+        with process.client.stream("GET", f"/jobs/{job_id}/events") as response:
+            lines = response.iter_lines()
             next(lines)
             began = time.monotonic()
             process.ask_to_stop()

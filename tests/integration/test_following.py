@@ -12,21 +12,21 @@ from tests.integration.service_processes import Gateway
 
 
 def test_unchanged_job_returns_304(gateway: Gateway, queued: dict[str, Any], jobs: JobStore) -> None:
-    here = f"/jobs/{queued['id']}"
-    first = gateway.client.get(here)
+    href = f"/jobs/{queued['id']}"
+    first = gateway.client.get(href)
     etag = first.headers["etag"]
     assert first.headers["retry-after"] == "1"
     for tag in (etag, f'"other", W/{etag}', "*"):
-        same = gateway.client.get(here, headers={"If-None-Match": tag})
+        same = gateway.client.get(href, headers={"If-None-Match": tag})
         assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", etag)
     job = jobs.claim(queued["id"], 3)
     assert job is not None
-    changed = gateway.client.get(here, headers={"If-None-Match": etag})
+    changed = gateway.client.get(href, headers={"If-None-Match": etag})
     assert (changed.status_code, changed.json()["state"]) == (200, "running")
     jobs.report(job, Progress(stage="extract", percent=12))
-    assert gateway.client.get(here).headers["etag"] not in (etag, changed.headers["etag"])
+    assert gateway.client.get(href).headers["etag"] not in (etag, changed.headers["etag"])
     jobs.cancel(job.id)
-    assert "retry-after" not in gateway.client.get(here).headers
+    assert "retry-after" not in gateway.client.get(href).headers
 
 
 def test_the_queue_position_counts_down(
@@ -58,13 +58,13 @@ def test_prefer_wait_returns_when_the_job_ends(
 
     worker = threading.Thread(target=work)
     worker.start()
-    began = time.monotonic()
-    answer = gateway.client.get(f"/jobs/{queued['id']}", headers={"Prefer": "respond-async, wait=30"})
-    waited = time.monotonic() - began
+    start = time.monotonic()
+    response = gateway.client.get(f"/jobs/{queued['id']}", headers={"Prefer": "respond-async, wait=30"})
+    waited = time.monotonic() - start
     worker.join()
-    assert answer.json()["state"] == "failed"
-    assert answer.json()["error"] == {"code": "empty_surface", "message": "nothing there"}
-    assert answer.headers["preference-applied"] == "wait=30"
+    assert response.json()["state"] == "failed"
+    assert response.json()["error"] == {"code": "empty_surface", "message": "nothing there"}
+    assert response.headers["preference-applied"] == "wait=30"
     assert 0.7 < waited < 2.5
 
 
@@ -75,40 +75,40 @@ def test_prefer_wait_returns_when_the_job_ends(
 def test_prefer_wait_times_out(
     gateway: Gateway, queued: dict[str, Any], prefer: str, applied: str | None
 ) -> None:
-    began = time.monotonic()
-    answer = gateway.client.get(f"/jobs/{queued['id']}", headers={"Prefer": prefer})
-    assert answer.json()["state"] == "queued"
-    assert answer.headers.get("preference-applied") == applied
-    assert (time.monotonic() - began) // 1 == (prefer == "wait=1")
+    start = time.monotonic()
+    response = gateway.client.get(f"/jobs/{queued['id']}", headers={"Prefer": prefer})
+    assert response.json()["state"] == "queued"
+    assert response.headers.get("preference-applied") == applied
+    assert (time.monotonic() - start) // 1 == (prefer == "wait=1")
 
 
 def test_prefer_wait_is_capped_and_immediate_for_ended_jobs(gateway: Gateway, queued: dict[str, Any]) -> None:
     gateway.client.delete(f"/jobs/{queued['id']}")
-    began = time.monotonic()
-    answer = gateway.client.get(f"/jobs/{queued['id']}", headers={"Prefer": "wait=3600"})
-    assert time.monotonic() - began < 1
-    assert answer.headers["preference-applied"] == "wait=60"
+    start = time.monotonic()
+    response = gateway.client.get(f"/jobs/{queued['id']}", headers={"Prefer": "wait=3600"})
+    assert time.monotonic() - start < 1
+    assert response.headers["preference-applied"] == "wait=60"
 
 
 def test_list_is_paged_newest_first(gateway: Gateway, any_model: str, sample: bytes) -> None:
-    made = [gateway.submit(sample, model=any_model)["id"] for _ in range(7)]
+    created = [gateway.submit(sample, model=any_model)["id"] for _ in range(7)]
     seen: list[str] = []
     address = "/jobs?limit=3"
     while len(seen) < 7:
-        answer = gateway.client.get(address).raise_for_status()
-        seen += [job["id"] for job in answer.json()["jobs"]]
+        response = gateway.client.get(address).raise_for_status()
+        seen += [job["id"] for job in response.json()["jobs"]]
         if len(seen) == 3:
-            made.append(gateway.submit(sample, model=any_model)["id"])  # must not affect later pages
-        address = answer.links["next"]["url"]
-        assert f"cursor={answer.json()['next_cursor']}" in address
-    assert seen[:7] == made[:7][::-1]
+            created.append(gateway.submit(sample, model=any_model)["id"])  # must not affect later pages
+        address = response.links["next"]["url"]
+        assert f"cursor={response.json()['next_cursor']}" in address
+    assert seen[:7] == created[:7][::-1]
 
 
 def test_list_can_be_filtered_by_state(
     gateway: Gateway, any_model: str, sample: bytes, jobs: JobStore
 ) -> None:
-    made = [gateway.submit(sample, model=any_model)["id"] for _ in range(3)]
-    jobs.claim(made[1], 3)
+    created = [gateway.submit(sample, model=any_model)["id"] for _ in range(3)]
+    jobs.claim(created[1], 3)
     running = []
     cursor: str | None = ""
     while cursor is not None:
@@ -118,12 +118,12 @@ def test_list_can_be_filtered_by_state(
         running += page.json()["jobs"]
         cursor = page.json().get("next_cursor")
     assert {job["state"] for job in running} == {"running"}
-    assert made[1] in [job["id"] for job in running]
-    assert not {made[0], made[2]} & {job["id"] for job in running}
+    assert created[1] in [job["id"] for job in running]
+    assert not {created[0], created[2]} & {job["id"] for job in running}
 
 
 @pytest.mark.parametrize("cursor", ["nonsense", "!", "AAAA", "OTk5OSBh", "é"])
 def test_invalid_cursor_is_refused(gateway: Gateway, cursor: str) -> None:
-    answer = gateway.client.get("/jobs", params={"cursor": cursor})
-    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
-    assert answer.json()["errors"][0]["key"] == "cursor"
+    response = gateway.client.get("/jobs", params={"cursor": cursor})
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
+    assert response.json()["errors"][0]["key"] == "cursor"

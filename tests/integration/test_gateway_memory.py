@@ -24,27 +24,27 @@ def test_memory_stays_low_while_100_mb_arrive(
     np.savez(file, points=np.random.default_rng(0).random((17, 490_000, 3), dtype=np.float32))
     assert file.stat().st_size > 99e6
     process = psutil.Process(gateway.pid)
-    largest = 0
+    peak = 0
     done = threading.Event()
 
     def watch() -> None:
-        nonlocal largest
+        nonlocal peak
         while not done.is_set():
-            largest = max(largest, process.memory_info().rss)
+            peak = max(peak, process.memory_info().rss)
             time.sleep(0.01)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
         with file.open("rb") as upload:
-            answer = gateway.client.post(
+            response = gateway.client.post(
                 "/reconstruct", files={"file": ("large.npz", upload)}, data={"model": "any"}
             )
     finally:
         done.set()
         watcher.join()
         registry.redis.hdel(registry.models_key, ANY_INPUT.name)  # other tests share this Redis
-    assert answer.status_code == 202, answer.text
-    assert answer.json()["input"]["points"] == 490_000
-    print(f"gateway: {largest / 1e6:.0f} MB at most")
-    assert largest < LIMIT
+    assert response.status_code == 202, response.text
+    assert response.json()["input"]["points"] == 490_000
+    print(f"gateway: {peak / 1e6:.0f} MB at most")
+    assert peak < LIMIT

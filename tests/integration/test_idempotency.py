@@ -57,16 +57,16 @@ def test_refused_request_releases_its_idempotency_key(
 def test_concurrent_requests_create_one_job(gateway: Gateway, any_model: str, sample: bytes) -> None:
     key = secrets.token_hex()
     with ThreadPoolExecutor(12) as pool:
-        answers = list(pool.map(lambda _: post(gateway, sample, key, model=any_model), range(12)))
-    made = {answer.json()["id"] for answer in answers if answer.status_code == 202}
-    others = [answer for answer in answers if answer.status_code != 202]
-    assert len(made) == 1
-    assert {(answer.status_code, answer.json()["code"]) for answer in others} <= {
+        responses = list(pool.map(lambda _: post(gateway, sample, key, model=any_model), range(12)))
+    created = {response.json()["id"] for response in responses if response.status_code == 202}
+    others = [response for response in responses if response.status_code != 202]
+    assert len(created) == 1
+    assert {(response.status_code, response.json()["code"]) for response in others} <= {
         (409, "idempotency_in_flight")
     }
-    assert all(int(answer.headers["retry-after"]) >= 1 for answer in others)
+    assert all(int(response.headers["retry-after"]) >= 1 for response in others)
     listed = gateway.client.get("/jobs", params={"limit": 2}).json()["jobs"]
-    assert [job["id"] in made for job in listed] == [True, False]
+    assert [job["id"] in created for job in listed] == [True, False]
 
 
 def test_request_of_a_dead_gateway_is_in_flight_until_its_lease_ends(
@@ -75,13 +75,13 @@ def test_request_of_a_dead_gateway_is_in_flight_until_its_lease_ends(
     key = secrets.token_hex()
     first = post(gateway, sample, key, model=any_model).json()
     reservations = Idempotency(jobs.redis)
-    place = reservations.key(OPEN_OWNER, key)
-    assert jobs.redis.ttl(place) > 3600  # lives with the job
+    reservation_key = reservations.key(OPEN_OWNER, key)
+    assert jobs.redis.ttl(reservation_key) > 3600  # lives with the job
     other = secrets.token_hex()
-    fingerprint = str(jobs.redis.get(place)).split(" ")[1]
+    fingerprint = str(jobs.redis.get(reservation_key)).split(" ")[1]
     reservations.reserve(reservations.key(OPEN_OWNER, other), Reservation("f" * 32, fingerprint))
-    answer = post(gateway, sample, other, model=any_model)
-    assert (answer.status_code, answer.json()["code"]) == (409, "idempotency_in_flight")
+    response = post(gateway, sample, other, model=any_model)
+    assert (response.status_code, response.json()["code"]) == (409, "idempotency_in_flight")
     assert 0 < jobs.redis.ttl(reservations.key(OPEN_OWNER, other)) <= LEASE_SECONDS
     jobs.redis.delete(reservations.key(OPEN_OWNER, other))  # simulates its expiry
     retried = post(gateway, sample, other, model=any_model)
@@ -91,8 +91,8 @@ def test_request_of_a_dead_gateway_is_in_flight_until_its_lease_ends(
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
 def test_idempotency_key_length_is_limited(gateway: Gateway, any_model: str, sample: bytes, key: str) -> None:
-    answer = post(gateway, sample, key, model=any_model)
-    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    response = post(gateway, sample, key, model=any_model)
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
 
 
 def test_reservation_is_renewed_only_while_its_request_runs(jobs: JobStore) -> None:

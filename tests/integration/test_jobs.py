@@ -30,11 +30,11 @@ def finished(gateway: Gateway, worker: Worker, sample: bytes) -> dict[str, Any]:
 
 
 def test_submission_returns_the_job(gateway: Gateway, worker: Worker, sample: bytes) -> None:
-    answer = gateway.client.post("/reconstruct", files={"file": ("a.npz", sample)}, data=QUICK)
-    assert answer.status_code == 202
-    job = answer.json()
-    assert answer.headers["location"] == f"/jobs/{job['id']}"
-    assert int(answer.headers["retry-after"]) >= 1
+    response = gateway.client.post("/reconstruct", files={"file": ("a.npz", sample)}, data=QUICK)
+    assert response.status_code == 202
+    job = response.json()
+    assert response.headers["location"] == f"/jobs/{job['id']}"
+    assert int(response.headers["retry-after"]) >= 1
     assert job["state"] == "queued"
     assert job["input"] == {
         "frames": 17,
@@ -74,9 +74,9 @@ def test_files_match_the_reconstructor(gateway: Gateway, finished: dict[str, Any
     finally:
         torch.set_num_threads(threads)
     for file in finished["result"]["files"]:
-        there = gateway.client.get(file["href"])
-        assert there.status_code == 307
-        body = httpx.get(there.headers["location"], trust_env=False).raise_for_status().content
+        redirect = gateway.client.get(file["href"])
+        assert redirect.status_code == 307
+        body = httpx.get(redirect.headers["location"], trust_env=False).raise_for_status().content
         assert len(body) == file["bytes"]
         assert hashlib.sha256(body).hexdigest() == file["sha256"]
         assert body == write_meshes(meshes, Format[file["format"].upper()]), file["format"]
@@ -108,14 +108,14 @@ def test_result_without_redirect_supports_ranges(gateway: Gateway, finished: dic
 
 
 def test_raw_body_takes_options_from_the_query(gateway: Gateway, worker: Worker, sample: bytes) -> None:
-    answer = gateway.client.post(
+    response = gateway.client.post(
         "/reconstruct",
         params={"formats": "npz", "frames": 5, **QUICK},
         content=sample,
         headers={"Content-Type": "application/octet-stream"},
     )
-    assert answer.status_code == 202, answer.text
-    job = gateway.follow(answer.json()["id"])
+    assert response.status_code == 202, response.text
+    job = gateway.follow(response.json()["id"])
     assert job["result"]["mesh"]["frames"] == 5
     assert job["options"]["formats"] == ["npz"]
     assert len(job["result"]["fit"]["mean"]) == 17
@@ -130,9 +130,9 @@ def test_published_frames_as_repeated_parts(gateway: Gateway, worker: Worker, sa
         buffer = io.BytesIO()
         np.savez(buffer, points=((cloud - loc) / scale).astype(np.float16), loc=loc, scale=scale)
         parts.append(("file", (f"{index:08d}.npz", buffer.getvalue())))
-    answer = gateway.client.post("/reconstruct", files=parts, data=QUICK)
-    assert answer.status_code == 202, answer.text
-    job = gateway.follow(answer.json()["id"])
+    response = gateway.client.post("/reconstruct", files=parts, data=QUICK)
+    assert response.status_code == 202, response.text
+    job = gateway.follow(response.json()["id"])
     assert job["state"] == "succeeded", job
     assert np.mean(job["result"]["fit"]["mean"]) < 0.1
 
@@ -152,9 +152,9 @@ def test_unsuccessful_reconstruction_fails_with_a_message(
     assert job["state"] == "failed"
     assert job["error"]["code"] == "empty_surface"
     assert "threshold" in job["error"]["message"]
-    answer = gateway.client.get(f"/jobs/{job['id']}/result")
-    assert answer.status_code == 409
-    assert answer.json()["code"] == "job_has_no_result"
+    response = gateway.client.get(f"/jobs/{job['id']}/result")
+    assert response.status_code == 409
+    assert response.json()["code"] == "job_has_no_result"
     assert not any("Traceback" in line for line in worker.lines())
 
 

@@ -56,9 +56,9 @@ def command(environment: dict[str, str], *arguments: str) -> subprocess.Complete
 def test_keys_command_creates_lists_and_revokes(
     locked: Gateway, server_env: dict[str, str], redis: Redis
 ) -> None:
-    made = command(server_env, "create", "the lab", "--rate-limit", "50")
-    assert made.returncode == 0, made.stderr
-    text = made.stdout.strip()
+    created = command(server_env, "create", "the lab", "--rate-limit", "50")
+    assert created.returncode == 0, created.stderr
+    text = created.stdout.strip()
     key_id = text.split("_")[1]
     assert re.fullmatch(r"oflow_[0-9a-f]{12}_[0-9a-f]{64}", text)
     assert locked.client.get("/jobs", headers=with_key(text)).status_code == 200
@@ -102,9 +102,9 @@ def test_requests_without_valid_key_are_refused(locked: Gateway, header: str | N
         ("DELETE", f"/jobs/{FAR}"),
         ("GET", "/models"),
     ):
-        answer = locked.client.request(method, path, headers=headers)
-        assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized"), (method, path)
-        assert answer.headers["www-authenticate"].startswith("Bearer")
+        response = locked.client.request(method, path, headers=headers)
+        assert (response.status_code, response.json()["code"]) == (401, "unauthorized"), (method, path)
+        assert response.headers["www-authenticate"].startswith("Bearer")
 
 
 def test_authentication_precedes_reading_the_body(locked: Gateway) -> None:
@@ -116,9 +116,9 @@ def test_authentication_precedes_reading_the_body(locked: Gateway) -> None:
             sent += 2**16
             yield bytes(2**16)
 
-    answer = locked.client.post("/reconstruct", content=body())
-    assert answer.status_code == 401
-    assert answer.headers["connection"] == "close"
+    response = locked.client.post("/reconstruct", content=body())
+    assert response.status_code == 401
+    assert response.headers["connection"] == "close"
     assert sent < 50 * 2**20  # the body was not read
 
 
@@ -141,10 +141,10 @@ def test_jobs_of_other_keys_are_not_found(
     job_id = submit(locked, mine, sample, model=any_model).json()["id"]
     unknown = locked.client.get(f"/jobs/{FAR}", headers=with_key(yours)).json()
     for method, path in (("GET", ""), ("GET", "/events"), ("GET", "/result"), ("DELETE", "")):
-        answer = locked.client.request(method, f"/jobs/{job_id}{path}", headers=with_key(yours))
-        assert answer.status_code == 404
-        told = answer.json() | {"trace_id": unknown["trace_id"]}
-        assert told == unknown | {"detail": unknown["detail"].replace(FAR, job_id)}
+        response = locked.client.request(method, f"/jobs/{job_id}{path}", headers=with_key(yours))
+        assert response.status_code == 404
+        body = response.json() | {"trace_id": unknown["trace_id"]}
+        assert body == unknown | {"detail": unknown["detail"].replace(FAR, job_id)}
     assert locked.client.get("/jobs", headers=with_key(yours)).json() == {"jobs": []}
     (listed,) = locked.client.get("/jobs", headers=with_key(mine)).json()["jobs"]
     assert (listed["id"], listed["state"]) == (job_id, "queued")
@@ -153,26 +153,26 @@ def test_jobs_of_other_keys_are_not_found(
 def test_idempotency_keys_are_scoped_to_their_owner(
     locked: Gateway, keys: KeyStore, any_model: str, sample: bytes
 ) -> None:
-    made = set()
+    created = set()
     for name in ("one", "two"):
         _, text = keys.create(name)
-        answer = locked.client.post(
+        response = locked.client.post(
             "/reconstruct",
             files={"file": ("a.npz", sample)},
             data={"model": any_model},
             headers=with_key(text) | {"Idempotency-Key": "1"},
         )
-        made.add(answer.json()["id"])
-    assert len(made) == 2
+        created.add(response.json()["id"])
+    assert len(created) == 2
 
 
 def test_requests_are_rate_limited_per_key(locked: Gateway, keys: KeyStore) -> None:
     _, text = keys.create("hasty", rate_limit=5)
     for left in (4, 3, 2, 1, 0):
-        answer = locked.client.get(f"/jobs/{FAR}", headers=with_key(text))
-        assert answer.status_code == 404
-        assert answer.headers["ratelimit-policy"] == '"requests";q=5;w=60'
-        assert re.fullmatch(rf'"requests";r={left};t=(60|59|58|57)', answer.headers["ratelimit"])
+        response = locked.client.get(f"/jobs/{FAR}", headers=with_key(text))
+        assert response.status_code == 404
+        assert response.headers["ratelimit-policy"] == '"requests";q=5;w=60'
+        assert re.fullmatch(rf'"requests";r={left};t=(60|59|58|57)', response.headers["ratelimit"])
     refused = locked.client.get("/jobs", headers=with_key(text))
     assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
     assert 50 < int(refused.headers["retry-after"]) <= 60
@@ -186,17 +186,17 @@ def test_open_jobs_are_limited_per_key_under_concurrency(
 ) -> None:
     _, text = keys.create("greedy", open_jobs=3)
     with ThreadPoolExecutor(10) as pool:
-        answers = list(pool.map(lambda _: submit(locked, text, sample, model=any_model), range(10)))
-    taken = [answer for answer in answers if answer.status_code == 202]
-    refused = [answer for answer in answers if answer.status_code != 202]
-    assert len(taken) == 3
-    for answer in refused:
-        assert (answer.status_code, answer.json()["code"]) == (429, "too_many_jobs")
-        assert int(answer.headers["retry-after"]) > 0
-        assert answer.headers["ratelimit"].startswith('"open-jobs";r=0, "requests";')
+        responses = list(pool.map(lambda _: submit(locked, text, sample, model=any_model), range(10)))
+    accepted = [response for response in responses if response.status_code == 202]
+    refused = [response for response in responses if response.status_code != 202]
+    assert len(accepted) == 3
+    for response in refused:
+        assert (response.status_code, response.json()["code"]) == (429, "too_many_jobs")
+        assert int(response.headers["retry-after"]) > 0
+        assert response.headers["ratelimit"].startswith('"open-jobs";r=0, "requests";')
     counted = jobs.counters.read()["now", any_model, "queued"]
     assert counted == redis.zcard(jobs.waiting_key(any_model))  # refused jobs leave no trace
-    locked.client.delete(f"/jobs/{taken[0].json()['id']}", headers=with_key(text))
+    locked.client.delete(f"/jobs/{accepted[0].json()['id']}", headers=with_key(text))
     assert submit(locked, text, sample, model=any_model).status_code == 202
 
 

@@ -72,8 +72,8 @@ def test_restarted_object_store_uses_new_ports_and_keys(tmp_path: Path) -> None:
         second.start()
         second.wait_until_ready()
         assert second.port != first.port
-        answer = second.client().get_object(Bucket=second.bucket, Key="kept")
-        assert answer["Body"].read() == b"from the first run"
+        response = second.client().get_object(Bucket=second.bucket, Key="kept")
+        assert response["Body"].read() == b"from the first run"
         with pytest.raises(botocore.exceptions.ClientError, match="InvalidAccessKeyId"):
             second.client(
                 aws_access_key_id=first.access_key_id, aws_secret_access_key=first.secret_access_key
@@ -208,8 +208,8 @@ def test_stop_kills_the_process_group_and_allows_a_restart() -> None:
     process.grace = 0.3
     for _ in range(2):
         process.start()
-        began = time.monotonic()
-        while not (family := psutil.Process(process.pid).children()) and time.monotonic() - began < 5:
+        start = time.monotonic()
+        while not (family := psutil.Process(process.pid).children()) and time.monotonic() - start < 5:
             time.sleep(0.01)
         assert len(family) == 1
         process.stop()
@@ -264,8 +264,8 @@ def test_supervisor_restarts_workers_and_gives_up_eventually(
     worker.start()
     supervisor.start()
     try:
-        began = time.monotonic()
-        while supervisor.failure is None and time.monotonic() - began < 10:
+        start = time.monotonic()
+        while supervisor.failure is None and time.monotonic() - start < 10:
             time.sleep(0.02)
     finally:
         supervisor.stop()

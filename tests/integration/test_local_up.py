@@ -33,10 +33,10 @@ class Stack:
     def family(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
-    def children(self, words: str) -> list[psutil.Process]:
-        """The direct children whose command holds these words."""
+    def children(self, text: str) -> list[psutil.Process]:
+        """The direct children with this text in their command line."""
         children = psutil.Process(self.process.pid).children()
-        return [child for child in children if words in command_of(child)]
+        return [child for child in children if text in command_of(child)]
 
     def get(self, path: str) -> httpx.Response:
         return httpx.get(f"http://{LOOPBACK}:{self.port}{path}", trust_env=False)

@@ -17,13 +17,13 @@ FORM = r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})"
 
 
 @pytest.fixture(scope="module")
-def telling(server_env: dict[str, str]) -> Iterator[Gateway]:
+def json_gateway(server_env: dict[str, str]) -> Iterator[Gateway]:
     with running(Gateway(server_env | JSON_LOGS)) as process:
         yield process
 
 
 @pytest.fixture(scope="module")
-def telling_worker(server_env: dict[str, str]) -> Iterator[Worker]:
+def json_worker(server_env: dict[str, str]) -> Iterator[Worker]:
     with running(Worker(server_env | JSON_LOGS), 120) as process:
         yield process
 
@@ -34,10 +34,12 @@ def records(process: Gateway | Worker) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def awaited(process: Gateway | Worker, wanted: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+def wait_for_records(
+    process: Gateway | Worker, matches: Callable[[dict[str, Any]], bool]
+) -> list[dict[str, Any]]:
     """The matching log records, waiting for the first since logs arrive through a pipe."""
     end = time.monotonic() + 5
-    while not (found := [record for record in records(process) if wanted(record)]):
+    while not (found := [record for record in records(process) if matches(record)]):
         assert time.monotonic() < end
         time.sleep(0.05)
     return found
@@ -56,30 +58,30 @@ def labelled(metric: dict[tuple[tuple[str, str], ...], float], **labels: str) ->
     return sum(value for key, value in metric.items() if set(labels.items()) <= set(key))
 
 
-def test_trace_is_propagated_to_all_logs(telling: Gateway, telling_worker: Worker, sample: bytes) -> None:
+def test_trace_is_propagated_to_all_logs(json_gateway: Gateway, json_worker: Worker, sample: bytes) -> None:
     trace_id = secrets.token_hex(16)
     parent = f"00-{trace_id}-{secrets.token_hex(8)}-01"
-    answer = telling.client.post(
+    response = json_gateway.client.post(
         "/reconstruct",
         files={"file": ("a.npz", sample)},
         data={"resolution": "32"},
         headers={"traceparent": parent},
     )
-    came = re.fullmatch(FORM, answer.headers["traceparent"])
-    assert came is not None
-    assert (came[1], came[3]) == (trace_id, "01")
-    assert answer.headers["traceparent"] != parent  # a new span
-    job_id = answer.json()["id"]
-    assert telling.follow(job_id)["state"] == "succeeded"
-    (request,) = awaited(telling, lambda record: record.get("trace_id") == trace_id)
+    match = re.fullmatch(FORM, response.headers["traceparent"])
+    assert match is not None
+    assert (match[1], match[3]) == (trace_id, "01")
+    assert response.headers["traceparent"] != parent  # a new span
+    job_id = response.json()["id"]
+    assert json_gateway.follow(job_id)["state"] == "succeeded"
+    (request,) = wait_for_records(json_gateway, lambda record: record.get("trace_id") == trace_id)
     assert (request["method"], request["path"], request["status"]) == ("POST", "/reconstruct", 202)
     assert request["bytes_in"] > len(sample)
     assert request["milliseconds"] > 0
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", request["time"])
-    awaited(
-        telling_worker, lambda record: (record.get("trace_id"), record.get("stage")) == (trace_id, "write")
+    wait_for_records(
+        json_worker, lambda record: (record.get("trace_id"), record.get("stage")) == (trace_id, "write")
     )
-    of_job = [r for r in records(telling_worker) if r.get("trace_id") == trace_id]
+    of_job = [r for r in records(json_worker) if r.get("trace_id") == trace_id]
     stages = [(r["stage"], r["job_id"]) for r in of_job if "stage" in r]
     assert stages == [(s, job_id) for s in ("fetch", "encode", "extract", "flow", "fit", "write")]
     assert all(r["seconds"] >= 0 for r in of_job if "stage" in r)
@@ -92,56 +94,58 @@ def test_trace_is_propagated_to_all_logs(telling: Gateway, telling_worker: Worke
         f"ff-{'1' * 32}-{'1' * 16}-01", f"00-{'1' * 32}-{'1' * 16}-01-more", f"00-{'A' * 32}-{'1' * 16}-01",
     ],
 )  # fmt: skip
-def test_request_without_valid_trace_starts_a_new_one(telling: Gateway, parent: str | None) -> None:
+def test_request_without_valid_trace_starts_a_new_one(json_gateway: Gateway, parent: str | None) -> None:
     headers = {} if parent is None else {"traceparent": parent}
-    answer = telling.client.get("/jobs/unknown", headers=headers)
-    came = re.fullmatch(FORM, answer.headers["traceparent"])
-    assert came is not None
-    assert came[1] not in (parent or "")
-    assert answer.json()["trace_id"] == came[1]
+    response = json_gateway.client.get("/jobs/unknown", headers=headers)
+    match = re.fullmatch(FORM, response.headers["traceparent"])
+    assert match is not None
+    assert match[1] not in (parent or "")
+    assert response.json()["trace_id"] == match[1]
 
 
-def test_later_traceparent_versions_are_accepted(telling: Gateway) -> None:
+def test_later_traceparent_versions_are_accepted(json_gateway: Gateway) -> None:
     parent = f"01-{'1' * 32}-{'1' * 16}-01-more"
-    assert "1" * 32 in telling.client.get("/livez", headers={"traceparent": parent}).headers["traceparent"]
+    assert (
+        "1" * 32 in json_gateway.client.get("/livez", headers={"traceparent": parent}).headers["traceparent"]
+    )
 
 
-def test_paths_cannot_break_log_lines(telling: Gateway) -> None:
-    telling.client.get("/jobs/a%0Ab%22%1b[31m")
-    (line,) = awaited(telling, lambda record: record.get("path", "").startswith("/jobs/a%"))
+def test_paths_cannot_break_log_lines(json_gateway: Gateway) -> None:
+    json_gateway.client.get("/jobs/a%0Ab%22%1b[31m")
+    (line,) = wait_for_records(json_gateway, lambda record: record.get("path", "").startswith("/jobs/a%"))
     assert line["path"] == "/jobs/a%0Ab%22%1B%5B31m"
     assert line["problem"] == "not_found"
 
 
 def test_metrics_count_jobs_requests_bytes_and_errors(
-    telling: Gateway, telling_worker: Worker, sample: bytes
+    json_gateway: Gateway, json_worker: Worker, sample: bytes
 ) -> None:
-    before = metrics(telling)
-    done = telling.follow(telling.submit(sample, resolution=32)["id"])
-    telling.follow(telling.submit(sample, resolution=32, threshold=0.999999)["id"])
-    telling.client.get("/jobs/unknown")
-    after = metrics(telling)
+    before = metrics(json_gateway)
+    done = json_gateway.follow(json_gateway.submit(sample, resolution=32)["id"])
+    json_gateway.follow(json_gateway.submit(sample, resolution=32, threshold=0.999999)["id"])
+    json_gateway.client.get("/jobs/unknown")
+    after = metrics(json_gateway)
 
-    def grown(name: str, **labels: str) -> float:
+    def increase(name: str, **labels: str) -> float:
         return labelled(after[name], **labels) - labelled(before.get(name, {}), **labels)
 
-    assert grown("oflow_jobs_total", model="bodies", state="queued") == 2
-    assert grown("oflow_jobs_total", model="bodies", state="succeeded") == 1
-    assert grown("oflow_jobs_total", model="bodies", state="failed") == 1
-    assert grown("oflow_job_errors_total", model="bodies", code="empty_surface") == 1
+    assert increase("oflow_jobs_total", model="bodies", state="queued") == 2
+    assert increase("oflow_jobs_total", model="bodies", state="succeeded") == 1
+    assert increase("oflow_jobs_total", model="bodies", state="failed") == 1
+    assert increase("oflow_job_errors_total", model="bodies", code="empty_surface") == 1
     assert labelled(after["oflow_jobs_now"], model="bodies", state="running") == 0
-    assert grown("oflow_job_input_bytes_total", model="bodies") == 2 * len(sample)
-    assert grown("oflow_job_result_bytes_total", format="glb") == done["result"]["files"][0]["bytes"]
+    assert increase("oflow_job_input_bytes_total", model="bodies") == 2 * len(sample)
+    assert increase("oflow_job_result_bytes_total", format="glb") == done["result"]["files"][0]["bytes"]
     for name in ("oflow_job_queue_seconds", "oflow_job_run_seconds"):
-        assert grown(f"{name}_count", model="bodies") == 2
-        assert grown(f"{name}_bucket", model="bodies", le="+Inf") == 2
+        assert increase(f"{name}_count", model="bodies") == 2
+        assert increase(f"{name}_bucket", model="bodies", le="+Inf") == 2
         buckets = [v for k, v in after[f"{name}_bucket"].items() if ("model", "bodies") in k]
         assert buckets == sorted(buckets)
-        assert grown(f"{name}_sum", model="bodies") > 0
-    assert grown("oflow_http_requests_total", route="/reconstruct", method="POST", status="202") == 2
-    assert grown("oflow_http_problems_total", code="not_found") == 1
-    assert grown("oflow_http_bytes_total", direction="in") > 2 * len(sample)
-    assert grown("oflow_http_request_seconds_count", route="/jobs/{job_id}") >= 3
+        assert increase(f"{name}_sum", model="bodies") > 0
+    assert increase("oflow_http_requests_total", route="/reconstruct", method="POST", status="202") == 2
+    assert increase("oflow_http_problems_total", code="not_found") == 1
+    assert increase("oflow_http_bytes_total", direction="in") > 2 * len(sample)
+    assert increase("oflow_http_request_seconds_count", route="/jobs/{job_id}") >= 3
     info = next(key for key in after["oflow_model_info"] if ("model", "bodies") in key)
     assert dict(info)["checkpoint_sha256"]
     assert labelled(after["oflow_workers"], model="bodies") == 1
@@ -149,28 +153,28 @@ def test_metrics_count_jobs_requests_bytes_and_errors(
     assert after["process_resident_memory_bytes"][()] < 150e6
 
 
-def test_queue_metrics(telling: Gateway, queued: dict[str, Any], any_model: str) -> None:
-    found = metrics(telling)
+def test_queue_metrics(json_gateway: Gateway, queued: dict[str, Any], any_model: str) -> None:
+    found = metrics(json_gateway)
     waiting = labelled(found["oflow_queue_depth"], model=any_model)
     assert waiting >= 1
     assert labelled(found["oflow_jobs_now"], model=any_model, state="queued") == waiting
     assert labelled(found["oflow_queue_oldest_seconds"], model=any_model) > 0
-    telling.client.delete(f"/jobs/{queued['id']}")
-    assert labelled(metrics(telling)["oflow_queue_depth"], model=any_model) == waiting - 1
+    json_gateway.client.delete(f"/jobs/{queued['id']}")
+    assert labelled(metrics(json_gateway)["oflow_queue_depth"], model=any_model) == waiting - 1
 
 
-def test_requests_cannot_add_metric_labels(telling: Gateway) -> None:
-    telling.client.request("BREW", "/livez")
-    telling.client.get("/somewhere/else")
-    labels = {label for key in metrics(telling)["oflow_http_requests_total"] for label in key}
+def test_requests_cannot_add_metric_labels(json_gateway: Gateway) -> None:
+    json_gateway.client.request("BREW", "/livez")
+    json_gateway.client.get("/somewhere/else")
+    labels = {label for key in metrics(json_gateway)["oflow_http_requests_total"] for label in key}
     assert ("method", "BREW") not in labels
     assert not any("somewhere" in value for _, value in labels)
 
 
-def test_discovery_document_links_all_routes(telling: Gateway) -> None:
-    answer = telling.client.get("/", headers={"Accept": "application/json"})
-    document = answer.json()
-    paths = set(telling.client.get("/openapi.json").json()["paths"])
+def test_discovery_document_links_all_routes(json_gateway: Gateway) -> None:
+    response = json_gateway.client.get("/", headers={"Accept": "application/json"})
+    document = response.json()
+    paths = set(json_gateway.client.get("/openapi.json").json()["paths"])
     linked = {path.replace("{id}", "{job_id}") for path in document["links"].values()}
     assert paths - {"/"} <= linked
     assert document["auth"] == "open"
@@ -178,7 +182,7 @@ def test_discovery_document_links_all_routes(telling: Gateway) -> None:
     assert document["limits"]["max_upload_bytes"] == 256 * 2**20
 
 
-def test_version_matches_the_package(telling: Gateway) -> None:
+def test_version_matches_the_package(json_gateway: Gateway) -> None:
     from importlib.metadata import version
 
-    assert telling.client.get("/").json()["version"] == version("oflow")
+    assert json_gateway.client.get("/").json()["version"] == version("oflow")

@@ -27,14 +27,16 @@ def test_root_serves_html_or_json_by_accept_header(gateway: Gateway) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
 def test_content_security_policy_allows_only_own_assets(gateway: Gateway, path: str) -> None:
-    answer = gateway.client.get(path, headers=BROWSER)
-    policy = dict(part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";"))
+    response = gateway.client.get(path, headers=BROWSER)
+    policy = dict(
+        part.strip().split(" ", 1) for part in response.headers["content-security-policy"].split(";")
+    )
     assert policy["default-src"] == policy["base-uri"] == policy["frame-ancestors"] == "'none'"
     assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
-    assert "unsafe" not in answer.headers["content-security-policy"]
-    assert "set-cookie" not in answer.headers
-    assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", answer.text)
-    assert not re.search(r"(?:src|href)=\"(?:https?:)?//", answer.text)
+    assert "unsafe" not in response.headers["content-security-policy"]
+    assert "set-cookie" not in response.headers
+    assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", response.text)
+    assert not re.search(r"(?:src|href)=\"(?:https?:)?//", response.text)
 
 
 def test_every_referenced_asset_exists() -> None:
@@ -56,12 +58,12 @@ def test_assets_are_compressed_and_cached(gateway: Gateway) -> None:
     plain = gateway.client.get("/page/three.js", headers={"Accept-Encoding": "identity"})
     assert plain.content == (FOLDER / "vendor" / "three.js").read_bytes()
     assert plain.headers["content-type"] == "text/javascript; charset=utf-8"
-    with gateway.client.stream("GET", "/page/three.js", headers={"Accept-Encoding": "gzip, br"}) as answer:
-        packed = b"".join(answer.iter_raw())
-    assert answer.headers["content-encoding"] == "gzip"
+    with gateway.client.stream("GET", "/page/three.js", headers={"Accept-Encoding": "gzip, br"}) as response:
+        packed = b"".join(response.iter_raw())
+    assert response.headers["content-encoding"] == "gzip"
     assert gzip.decompress(packed) == plain.content
     assert len(packed) < 0.3 * len(plain.content)
-    for known in (plain.headers["etag"], answer.headers["etag"]):
+    for known in (plain.headers["etag"], response.headers["etag"]):
         again = gateway.client.get("/page/three.js", headers={"If-None-Match": known})
         assert (again.status_code, again.content) == (304, b"")
     assert gateway.client.get("/page/three.js", headers={"If-None-Match": '"other"'}).status_code == 200
@@ -75,8 +77,8 @@ def test_assets_are_compressed_and_cached(gateway: Gateway) -> None:
     "name", ["nothing.js", "README.md", "..%2f__init__.py", "%2e%2e/settings.py", "three.entry.js"]
 )
 def test_unlisted_files_are_not_served(gateway: Gateway, name: str) -> None:
-    answer = gateway.client.get(f"/page/{name}")
-    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    response = gateway.client.get(f"/page/{name}")
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
 
 
 def test_samples_match_their_hashes(gateway: Gateway) -> None:

@@ -34,14 +34,14 @@ def paste(block: str, gateway: Gateway, folder: Path) -> str:
 
 
 def test_upload_follow_download(gateway: Gateway, worker: Worker, folder: Path) -> None:
-    told = paste(CURL_BLOCKS[0], gateway, folder)
-    assert '"state":"succeeded"' in told
+    output = paste(CURL_BLOCKS[0], gateway, folder)
+    assert '"state":"succeeded"' in output
     assert (folder / "knees.glb").read_bytes()[:4] == b"glTF"
     assert (folder / "knees.zip").read_bytes()[:2] == b"PK"
 
 
 def test_raw_file(gateway: Gateway, worker: Worker, folder: Path) -> None:
     job = json.loads(paste(CURL_BLOCKS[1], gateway, folder))
-    asked = {"formats": ["glb"], "resolution": 64, "frames": 33}
-    assert job["options"] == asked | {"color": "none", "quality": "balanced"}
+    options = {"formats": ["glb"], "resolution": 64, "frames": 33}
+    assert job["options"] == options | {"color": "none", "quality": "balanced"}
     assert gateway.follow(job["id"])["result"]["mesh"]["frames"] == 33

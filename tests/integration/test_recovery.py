@@ -73,7 +73,7 @@ def test_two_jobs_run_at_once_on_two_workers(gateway: Gateway, both: list[Worker
 def test_job_survives_the_death_of_its_worker(
     gateway: Gateway, both: list[Worker], sample: bytes, victim: str
 ) -> None:
-    wanted = undisturbed(gateway, sample)
+    expected = undisturbed(gateway, sample)
     job_id = gateway.submit(sample, **QUICK)["id"]
     gateway.follow(job_id, until=extracting)
     worker = holder_of(job_id, both)
@@ -87,7 +87,7 @@ def test_job_survives_the_death_of_its_worker(
     print(f"{victim} killed: the job succeeded {time.monotonic() - killed_at:.1f} s later")
     assert job["state"] == "succeeded", job
     assert job["attempt"] == 2
-    assert [(file["format"], file["sha256"]) for file in job["result"]["files"]] == wanted
+    assert [(file["format"], file["sha256"]) for file in job["result"]["files"]] == expected
     finished = [line for w in both for line in w.lines() if f"job {job_id} succeeded" in line]
     assert len(finished) == 1
 

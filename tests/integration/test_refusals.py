@@ -54,16 +54,16 @@ REFUSED_FILES = {
 }
 
 
-def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
+def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
     """Check an error response, which must not leak internals, and return its body."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    body: dict[str, Any] = answer.json()
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
     assert (body["status"], body["code"]) == (status, code)
     assert body["title"]
     assert body["detail"]
     for inside in ("Traceback", str(Path.cwd()), "site-packages", ".py"):
-        assert inside not in answer.text
+        assert inside not in response.text
     return body
 
 
@@ -77,24 +77,24 @@ def test_invalid_files_are_refused(gateway: Gateway, worker: Worker, name: str) 
 
 
 def test_nan_is_located_by_frame_and_row(gateway: Gateway, worker: Worker) -> None:
-    answer = gateway.client.post("/reconstruct", files={"file": ("a.npz", npz(points=with_nan()))})
-    (fault,) = answer.json()["errors"]
-    told = " ".join(fault.values())
-    assert "frame 3" in told
-    assert "row 5" in told
+    response = gateway.client.post("/reconstruct", files={"file": ("a.npz", npz(points=with_nan()))})
+    (fault,) = response.json()["errors"]
+    text = " ".join(fault.values())
+    assert "frame 3" in text
+    assert "row 5" in text
 
 
 def test_unsupported_input_error_names_the_expected_frames(gateway: Gateway, worker: Worker) -> None:
-    answer = gateway.client.post("/reconstruct", files={"file": ("a.npz", npz(points=cloud(30)))})
-    (fault,) = answer.json()["errors"]
+    response = gateway.client.post("/reconstruct", files={"file": ("a.npz", npz(points=cloud(30)))})
+    (fault,) = response.json()["errors"]
     assert fault["found"] == "30 frames"
     assert fault["wanted"] == "17 frames"
 
 
 def test_all_option_faults_are_reported_at_once(gateway: Gateway, worker: Worker, sample: bytes) -> None:
     options = {"resolution": "9", "colour": "none", "formats": "fbx"}
-    answer = gateway.client.post("/reconstruct", files={"file": ("a.npz", sample)}, data=options)
-    body = problem(answer, 422, "invalid_options")
+    response = gateway.client.post("/reconstruct", files={"file": ("a.npz", sample)}, data=options)
+    body = problem(response, 422, "invalid_options")
     assert {fault["key"] for fault in body["errors"]} == {"resolution", "colour", "formats"}
 
 
@@ -102,13 +102,13 @@ def test_all_option_faults_are_reported_at_once(gateway: Gateway, worker: Worker
 def test_too_many_frames_for_glb_are_refused(
     gateway: Gateway, worker: Worker, sample: bytes, option: dict[str, str]
 ) -> None:
-    answer = gateway.client.post("/reconstruct", files={"file": ("a.npz", sample)}, data=option)
-    assert "a glb holds at most 200" in problem(answer, 422, "invalid_options")["detail"]
+    response = gateway.client.post("/reconstruct", files={"file": ("a.npz", sample)}, data=option)
+    assert "a glb holds at most 200" in problem(response, 422, "invalid_options")["detail"]
 
 
 def test_unknown_model_error_lists_known_models(gateway: Gateway, worker: Worker, sample: bytes) -> None:
-    answer = gateway.client.post("/reconstruct", files={"file": ("a.npz", sample)}, data={"model": "cats"})
-    assert "bodies" in problem(answer, 422, "unknown_model")["detail"]
+    response = gateway.client.post("/reconstruct", files={"file": ("a.npz", sample)}, data={"model": "cats"})
+    assert "bodies" in problem(response, 422, "unknown_model")["detail"]
 
 
 @pytest.mark.parametrize(
@@ -160,8 +160,8 @@ def test_zip_bomb_is_refused(gateway: Gateway, worker: Worker) -> None:
     ):
         for _ in range(200):
             entry.write(bytes(2**20))
-    answer = gateway.client.post("/reconstruct", files={"file": ("a.npz", buffer.getvalue())})
-    problem(answer, 413, "too_large")
+    response = gateway.client.post("/reconstruct", files={"file": ("a.npz", buffer.getvalue())})
+    problem(response, 413, "too_large")
 
 
 def test_openapi_document_is_complete(gateway: Gateway, worker: Worker) -> None:

@@ -58,14 +58,14 @@ def test_expired_job_loses_its_files(gateway: Gateway, context: GatewayContext) 
     assert attempt is not None
     context.store.put(attempt.result_key("mesh.glb"), io.BytesIO(b"abc"), "model/gltf-binary")
     assert context.jobs.succeed(attempt, RESULT)
-    here = f"/jobs/{job.id}"
-    assert gateway.client.get(here).json()["state"] == "succeeded"
-    assert gateway.client.get(f"{here}/result?redirect=false").content == b"abc"
+    href = f"/jobs/{job.id}"
+    assert gateway.client.get(href).json()["state"] == "succeeded"
+    assert gateway.client.get(f"{href}/result?redirect=false").content == b"abc"
     assert files(context, job) == 2
     until_gone(context, job)
-    told = gateway.client.get(here).json()
-    assert (told["state"], "result" in told) == ("expired", False)
-    gone = gateway.client.get(f"{here}/result")
+    body = gateway.client.get(href).json()
+    assert (body["state"], "result" in body) == ("expired", False)
+    gone = gateway.client.get(f"{href}/result")
     assert (gone.status_code, gone.json()["code"], gone.json()["job_id"]) == (410, "job_expired", job.id)
     assert [event[1] for event in context.jobs.events.after(job.id, 0)] == ["state"] * 4
     assert context.redis.zscore(context.jobs.expiry, job.id) is None
@@ -90,9 +90,9 @@ def test_open_job_is_canceled_at_expiry(gateway: Gateway, context: GatewayContex
     if started:
         context.jobs.claim(job.id, 3)
     until_gone(context, job)
-    told = gateway.client.get(f"/jobs/{job.id}").json()
-    assert told["state"] == "expired"
-    assert told["error"]["code"] == "expired"
+    body = gateway.client.get(f"/jobs/{job.id}").json()
+    assert body["state"] == "expired"
+    assert body["error"]["code"] == "expired"
     assert context.redis.zscore(context.jobs.waiting_key("any"), job.id) is None
 
 

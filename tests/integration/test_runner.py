@@ -83,9 +83,9 @@ def test_superseded_attempt_stops_without_results(
 ) -> None:
     claim = runner.context.jobs.claim
 
-    def claim_twice(job_id: str, most: int) -> Job | None:
-        mine = claim(job_id, most)
-        claim(job_id, most)  # a second worker claims the job
+    def claim_twice(job_id: str, max_attempts: int) -> Job | None:
+        mine = claim(job_id, max_attempts)
+        claim(job_id, max_attempts)  # a second worker claims the job
         return mine
 
     monkeypatch.setattr(runner.context.jobs, "claim", claim_twice)
@@ -153,7 +153,7 @@ def test_worker_without_model_exits_with_message_and_code(server_env: dict[str, 
         timeout=120,
     )
     assert done.returncode == 78
-    told = done.stdout + done.stderr
-    assert "cannot load the model" in told
-    assert "no checkpoint" in told
-    assert "Traceback" not in told
+    output = done.stdout + done.stderr
+    assert "cannot load the model" in output
+    assert "no checkpoint" in output
+    assert "Traceback" not in output

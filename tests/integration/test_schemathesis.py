@@ -75,10 +75,10 @@ def test_the_document_holds(gateway: Gateway, which: str, tmp_path: Path) -> Non
     }
     began = time.monotonic()
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    told = done.stdout + done.stderr
+    output = done.stdout + done.stderr
     # Failures are reported with the request body, which may be a whole sequence.
-    assert done.returncode == 0, "\n".join(line[:400] for line in told.splitlines())
-    passed = re.search(r"(\d+) generated, (\d+) passed", told)
+    assert done.returncode == 0, "\n".join(line[:400] for line in output.splitlines())
+    passed = re.search(r"(\d+) generated, (\d+) passed", output)
     assert passed is not None
     print(f"{which}: {passed[2]} requests in {time.monotonic() - began:.0f} s")
     assert int(passed[1]) == int(passed[2]) > (20 if events else 200)

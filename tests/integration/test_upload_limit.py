@@ -45,10 +45,10 @@ def chunks(size: int) -> Iterator[bytes]:
     ids=["declared", "streamed", "form", "form, just over"],
 )
 def test_too_large(small_gateway: Gateway, body: dict[str, Any]) -> None:
-    with small_gateway.client.stream("POST", "/reconstruct", **body) as answer:
-        answer.read()
-    assert answer.status_code == 413, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["code"] == "too_large"
-    assert answer.headers["connection"] == "close"  # the rest is not read
+    with small_gateway.client.stream("POST", "/reconstruct", **body) as response:
+        response.read()
+    assert response.status_code == 413, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["code"] == "too_large"
+    assert response.headers["connection"] == "close"  # the rest is not read
     assert small_gateway.client.get("/livez").status_code == 200

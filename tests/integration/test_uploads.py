@@ -15,9 +15,9 @@ from tests.integration.service_processes import Gateway
 
 
 def begin(gateway: Gateway) -> dict[str, Any]:
-    answer = gateway.client.post("/uploads")
-    assert answer.status_code == 201, answer.text
-    found: dict[str, Any] = answer.json()
+    response = gateway.client.post("/uploads")
+    assert response.status_code == 201, response.text
+    found: dict[str, Any] = response.json()
     return found
 
 
@@ -65,7 +65,7 @@ def test_presigned_form_is_limited_to_its_key(gateway: Gateway, any_model: str, 
     elsewhere = send(upload, b"x", key="uploads/mine")
     tampered = send(upload, b"x", policy=upload["fields"]["policy"][:-8] + "AAAAAAAA")
     empty = send(upload, b"")
-    assert [answer.status_code for answer in (elsewhere, tampered)] == [403, 403]
+    assert [response.status_code for response in (elsewhere, tampered)] == [403, 403]
     assert empty.status_code in (400, 403)
     body = {"upload_id": upload["upload_id"], "model": any_model}
     missing = gateway.client.post("/reconstruct", json=body)
@@ -75,9 +75,9 @@ def test_presigned_form_is_limited_to_its_key(gateway: Gateway, any_model: str, 
 def test_presigned_form_enforces_the_size_limit(settings: Settings) -> None:
     context = GatewayContext(settings)
     _, form = context.uploads.create("open", 60, 1000)
-    for size, taken in ((1000, True), (1001, False)):
-        answer = httpx.post(form.url, data=form.fields, files={"file": ("a", bytes(size))}, trust_env=False)
-        assert answer.is_success is taken
+    for size, accepted in ((1000, True), (1001, False)):
+        response = httpx.post(form.url, data=form.fields, files={"file": ("a", bytes(size))}, trust_env=False)
+        assert response.is_success is accepted
 
 
 @pytest.mark.parametrize(
@@ -98,22 +98,22 @@ def test_invalid_json_bodies_are_refused(
     options = {"model": any_model} if isinstance(body, dict) else []
     import json
 
-    answer = gateway.client.post(
+    response = gateway.client.post(
         "/reconstruct",
         content=json.dumps(options | body if options else body),
         headers={"Content-Type": "application/json"},
     )
-    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    assert (response.status_code, response.json()["code"]) == (status, code), response.text
     if key is not None:
-        assert [fault["key"] for fault in answer.json()["errors"]] == [key]
+        assert [fault["key"] for fault in response.json()["errors"]] == [key]
 
 
 def test_upload_is_validated_on_submission(gateway: Gateway, any_model: str) -> None:
     upload = begin(gateway)
     send(upload, b"hello")
     body = {"upload_id": upload["upload_id"], "model": any_model}
-    answer = gateway.client.post("/reconstruct", json=body)
-    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media")
+    response = gateway.client.post("/reconstruct", json=body)
+    assert (response.status_code, response.json()["code"]) == (415, "unsupported_media")
 
 
 def test_expired_upload_is_deleted(settings: Settings, sample: bytes) -> None:

@@ -38,7 +38,7 @@ def delivery(job_id: str, tag: str) -> Any:
     return SimpleNamespace(id=job_id, message=SimpleNamespace(delivery_tag=tag))
 
 
-def test_it_beats_in_the_registry_once_the_model_is_loaded_and_leaves(
+def test_heartbeat_starts_with_the_model_and_is_removed_on_stop(
     watcher: Watchdog, context: WorkerContext
 ) -> None:
     watcher.beat()

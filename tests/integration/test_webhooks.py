@@ -32,11 +32,11 @@ MASTER = "0123456789abcdef0123456789abcdef"
 
 
 class Receiver(HTTPServer):
-    """A webhook receiver that records requests and returns the statuses in `answers`, then 204."""
+    """A webhook receiver that records requests and returns the statuses in `responses`, then 204."""
 
     def __init__(self) -> None:
         self.received: list[tuple[dict[str, str], bytes]] = []
-        self.answers: list[int] = []
+        self.responses: list[int] = []
         super().__init__(("127.0.0.1", 0), _Handler)
 
     @property
@@ -56,7 +56,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
         self.server.received.append(({k.lower(): v for k, v in self.headers.items()}, body))
-        status = self.server.answers.pop(0) if self.server.answers else 204
+        status = self.server.responses.pop(0) if self.server.responses else 204
         self.send_response(status)
         if status == 307:
             self.send_header("Location", self.server.url)
@@ -79,7 +79,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="module")
-def calling(server_env: dict[str, str]) -> Iterator[Gateway]:
+def webhook_gateway(server_env: dict[str, str]) -> Iterator[Gateway]:
     """A gateway that sends webhooks, including to loopback."""
     with running(
         Gateway(server_env | {"OFLOW_WEBHOOK_SECRET": MASTER, "OFLOW_WEBHOOK_LOOPBACK": "true"})
@@ -88,7 +88,7 @@ def calling(server_env: dict[str, str]) -> Iterator[Gateway]:
 
 
 @pytest.fixture
-def sending(settings: Settings) -> Settings:
+def webhook_settings(settings: Settings) -> Settings:
     return settings.model_copy(
         update={"webhook_secret": type(settings.redis_url)(MASTER), "webhook_loopback": True}
     )
@@ -100,27 +100,27 @@ def job_for(url: str) -> Job:
 
 
 def test_ended_job_sends_one_signed_webhook(
-    calling: Gateway, any_model: str, sample: bytes, receiver: Receiver, sending: Settings
+    webhook_gateway: Gateway, any_model: str, sample: bytes, receiver: Receiver, webhook_settings: Settings
 ) -> None:
-    job = calling.submit(sample, model=any_model, webhook_url=receiver.url, metadata='{"take": 4}')
+    job = webhook_gateway.submit(sample, model=any_model, webhook_url=receiver.url, metadata='{"take": 4}')
     time.sleep(1.2)
     assert receiver.received == []  # the job has not ended yet
-    calling.client.delete(f"/jobs/{job['id']}")
+    webhook_gateway.client.delete(f"/jobs/{job['id']}")
     receiver.wait(1)
     time.sleep(1.5)
     ((headers, body),) = receiver.received
-    told = json.loads(body)
-    assert told["type"] == "job.canceled"
-    assert (told["data"]["id"], told["data"]["state"]) == (job["id"], "canceled")
-    assert told["data"]["metadata"] == {"take": 4}
+    payload = json.loads(body)
+    assert payload["type"] == "job.canceled"
+    assert (payload["data"]["id"], payload["data"]["state"]) == (job["id"], "canceled")
+    assert payload["data"]["metadata"] == {"take": 4}
     assert headers["content-type"] == "application/json"
     assert headers["host"] == f"127.0.0.1:{receiver.server_port}"
     assert abs(int(headers["webhook-timestamp"]) - time.time()) < 10
     # Verify as described by Standard Webhooks, with the secret given to the caller.
-    secret = base64.b64decode(secret_text(sending).removeprefix("whsec_"))
+    secret = base64.b64decode(secret_text(webhook_settings).removeprefix("whsec_"))
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.{body.decode()}"
-    wanted = base64.b64encode(hmac.new(secret, signed.encode(), hashlib.sha256).digest()).decode()
-    assert headers["webhook-signature"] == f"v1,{wanted}"
+    expected = base64.b64encode(hmac.new(secret, signed.encode(), hashlib.sha256).digest()).decode()
+    assert headers["webhook-signature"] == f"v1,{expected}"
 
 
 def test_signature_matches_the_published_test_vector() -> None:
@@ -130,30 +130,30 @@ def test_signature_matches_the_published_test_vector() -> None:
     assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
-def test_each_owner_has_its_own_signing_secret(sending: Settings) -> None:
-    assert secret_text(sending, "one") != secret_text(sending, "two")
-    assert MASTER not in secret_text(sending, "one")
+def test_each_owner_has_its_own_signing_secret(webhook_settings: Settings) -> None:
+    assert secret_text(webhook_settings, "one") != secret_text(webhook_settings, "two")
+    assert MASTER not in secret_text(webhook_settings, "one")
 
 
 @pytest.mark.parametrize(
-    ("answer", "taken"), [(200, True), (204, True), (307, False), (404, False), (500, False)]
+    ("status", "delivered"), [(200, True), (204, True), (307, False), (404, False), (500, False)]
 )
 def test_only_2xx_counts_and_redirects_are_not_followed(
-    sending: Settings, receiver: Receiver, answer: int, taken: bool
+    webhook_settings: Settings, receiver: Receiver, status: int, delivered: bool
 ) -> None:
-    receiver.answers = [answer]
-    assert asyncio.run(deliver(sending, job_for(receiver.url))) is taken
+    receiver.responses = [status]
+    assert asyncio.run(deliver(webhook_settings, job_for(receiver.url))) is delivered
     assert len(receiver.received) == 1
 
 
 def test_failed_deliveries_are_retried_with_backoff(
-    sending: Settings, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    webhook_settings: Settings, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context = GatewayContext(sending)
+    context = GatewayContext(webhook_settings)
     job = job_for(receiver.url).with_(state=State.QUEUED, ended_at=None)
     context.jobs.create(job)
     context.jobs.cancel(job.id)
-    receiver.answers = [500, 503]
+    receiver.responses = [500, 503]
     monkeypatch.setattr(webhook_delivery, "FIRST_DELAY", 0.2)
     monkeypatch.setattr(webhook_delivery, "FACTOR", 2.0)
 
@@ -163,9 +163,9 @@ def test_failed_deliveries_are_retried_with_backoff(
             await delivery.send_due(context)
             await asyncio.sleep(0.02)
 
-    began = time.monotonic()
+    start = time.monotonic()
     asyncio.run(asyncio.wait_for(send(), 10))
-    assert 0.6 < time.monotonic() - began < 4
+    assert 0.6 < time.monotonic() - start < 4
     assert len(receiver.received) == 3
     assert len({headers["webhook-id"] for headers, _ in receiver.received}) == 1
     assert context.redis.hget(f"{context.jobs.webhooks}:attempts", job.id) is None
@@ -189,10 +189,10 @@ def test_retries_end_after_the_last_attempt() -> None:
 def test_private_webhook_urls_are_refused(
     server_env: dict[str, str], any_model: str, sample: bytes, strict: Gateway, url: str
 ) -> None:
-    answer = strict.client.post(
+    response = strict.client.post(
         "/reconstruct", files={"file": ("a.npz", sample)}, data={"model": any_model, "webhook_url": url}
     )
-    assert (answer.status_code, answer.json()["errors"][0]["key"]) == (422, "webhook_url")
+    assert (response.status_code, response.json()["errors"][0]["key"]) == (422, "webhook_url")
 
 
 @pytest.fixture(scope="module")
@@ -203,21 +203,21 @@ def strict(server_env: dict[str, str]) -> Iterator[Gateway]:
 
 def test_webhook_url_is_refused_without_a_secret(gateway: Gateway, any_model: str, sample: bytes) -> None:
     options = {"model": any_model, "webhook_url": "https://example.org/"}
-    answer = gateway.client.post("/reconstruct", files={"file": ("a.npz", sample)}, data=options)
-    assert answer.status_code == 422
-    assert "OFLOW_WEBHOOK_SECRET" in answer.json()["detail"]
+    response = gateway.client.post("/reconstruct", files={"file": ("a.npz", sample)}, data=options)
+    assert response.status_code == 422
+    assert "OFLOW_WEBHOOK_SECRET" in response.json()["detail"]
 
 
 class Names:
     """A fake resolver whose answers change between lookups, as in DNS rebinding."""
 
-    def __init__(self, *answers: list[str]) -> None:
-        self.answers = list(answers)
-        self.asked = 0
+    def __init__(self, *responses: list[str]) -> None:
+        self.responses = list(responses)
+        self.lookups = 0
 
     async def getaddrinfo(self, _host: str, port: int, **_: Any) -> list[Any]:
-        self.asked += 1
-        found = self.answers[min(self.asked, len(self.answers)) - 1]
+        self.lookups += 1
+        found = self.responses[min(self.lookups, len(self.responses)) - 1]
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
 
 
@@ -238,43 +238,49 @@ def connections(monkeypatch: pytest.MonkeyPatch, names: Names, settings: Setting
     return tried
 
 
-def test_delivery_connects_to_the_checked_address(sending: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_delivery_connects_to_the_checked_address(
+    webhook_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names = Names(["93.184.216.34"], ["127.0.0.1"])
-    strict = sending.model_copy(update={"webhook_loopback": False})
+    strict = webhook_settings.model_copy(update={"webhook_loopback": False})
     tried = connections(monkeypatch, names, strict, "https://rebinding.example:8443/")
-    assert names.asked == 1
+    assert names.lookups == 1
     assert tried == [("93.184.216.34", 8443)]
 
 
 @pytest.mark.parametrize(
-    "answers", [["10.0.0.1"], ["93.184.216.34", "127.0.0.1"], ["169.254.169.254"], ["::ffff:10.0.0.1"]]
+    "responses", [["10.0.0.1"], ["93.184.216.34", "127.0.0.1"], ["169.254.169.254"], ["::ffff:10.0.0.1"]]
 )
 def test_host_resolving_to_a_private_address_is_refused(
-    sending: Settings, monkeypatch: pytest.MonkeyPatch, answers: list[str]
+    webhook_settings: Settings, monkeypatch: pytest.MonkeyPatch, responses: list[str]
 ) -> None:
-    strict = sending.model_copy(update={"webhook_loopback": False})
-    assert connections(monkeypatch, Names(answers), strict, "https://inside.example/") == []
+    strict = webhook_settings.model_copy(update={"webhook_loopback": False})
+    assert connections(monkeypatch, Names(responses), strict, "https://inside.example/") == []
     # Allowing loopback for tests allows no other private address.
-    if "127.0.0.1" not in answers:
-        assert connections(monkeypatch, Names(answers), sending, "https://inside.example/") == []
+    if "127.0.0.1" not in responses:
+        assert connections(monkeypatch, Names(responses), webhook_settings, "https://inside.example/") == []
 
 
-def test_plain_http_is_limited_to_loopback(sending: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert connections(monkeypatch, Names(["93.184.216.34"]), sending, "http://outside.example/") == []
+def test_plain_http_is_limited_to_loopback(
+    webhook_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (
+        connections(monkeypatch, Names(["93.184.216.34"]), webhook_settings, "http://outside.example/") == []
+    )
 
 
-def test_unresponsive_receiver_times_out(sending: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unresponsive_receiver_times_out(webhook_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhooks, "TIMEOUT_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        began = time.monotonic()
+        start = time.monotonic()
         port = silent.getsockname()[1]
-        assert not asyncio.run(deliver(sending, job_for(f"http://127.0.0.1:{port}/")))
-    assert time.monotonic() - began < 2
+        assert not asyncio.run(deliver(webhook_settings, job_for(f"http://127.0.0.1:{port}/")))
+    assert time.monotonic() - start < 2
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
 def test_sni_is_sent_and_untrusted_certificates_are_refused(
-    sending: Settings, receiver: Receiver, tmp_path: Path
+    webhook_settings: Settings, receiver: Receiver, tmp_path: Path
 ) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subprocess.run(
@@ -287,6 +293,6 @@ def test_sni_is_sent_and_untrusted_certificates_are_refused(
     context.load_cert_chain(certificate, key)
     context.sni_callback = lambda _socket, name, _context: names.append(name)
     receiver.socket = context.wrap_socket(receiver.socket, server_side=True)
-    assert not asyncio.run(deliver(sending, job_for(f"https://localhost:{receiver.server_port}/")))
+    assert not asyncio.run(deliver(webhook_settings, job_for(f"https://localhost:{receiver.server_port}/")))
     assert names == ["localhost"]  # although connected by address
     assert receiver.received == []

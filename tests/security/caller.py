@@ -23,9 +23,9 @@ class Caller:
         return self.gateway.client.request(method, path, headers=headers, **request)
 
     def submit(self, file: bytes, **options: Any) -> dict[str, Any]:
-        answer = self.send("POST", "/reconstruct", files={"file": ("a.npz", file)}, data=options)
-        assert answer.status_code == 202, answer.text
-        job: dict[str, Any] = answer.json()
+        response = self.send("POST", "/reconstruct", files={"file": ("a.npz", file)}, data=options)
+        assert response.status_code == 202, response.text
+        job: dict[str, Any] = response.json()
         return job
 
 
@@ -51,5 +51,5 @@ def rest(wire: socket.socket) -> bytes:
     return received
 
 
-def status(answer: bytes) -> int:
-    return int(answer.split(b" ")[1]) if answer else 0
+def status(response: bytes) -> int:
+    return int(response.split(b" ")[1]) if response else 0

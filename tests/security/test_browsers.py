@@ -12,7 +12,7 @@ ELSEWHERE = "https://evil.example"
 DATA = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
-def answers(mine: Caller, sample: bytes, model: str) -> list[httpx.Response]:
+def all_responses(mine: Caller, sample: bytes, model: str) -> list[httpx.Response]:
     """Responses of every kind: documents, errors of each layer, redirects, streams."""
     client = mine.gateway.client
     job = mine.submit(sample, model=model)
@@ -32,19 +32,19 @@ def answers(mine: Caller, sample: bytes, model: str) -> list[httpx.Response]:
         mine.send("DELETE", f"/jobs/{job['id']}"),
         mine.send("GET", f"/jobs/{job['id']}/events"),
     ]
-    assert {answer.status_code for answer in found} >= {200, 201, 401, 404, 405, 409, 415, 422, 431}
+    assert {response.status_code for response in found} >= {200, 201, 401, 404, 405, 409, 415, 422, 431}
     return found
 
 
 def test_every_response_has_security_headers(
     locked: Gateway, mine: Caller, any_model: str, sample: bytes
 ) -> None:
-    for answer in answers(mine, sample, any_model):
-        assert answer.headers["x-content-type-options"] == "nosniff", answer.url
-        assert answer.headers["referrer-policy"] == "no-referrer"
-        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
-        assert answer.headers["content-security-policy"] == DATA
-        assert "server" not in answer.headers
+    for response in all_responses(mine, sample, any_model):
+        assert response.headers["x-content-type-options"] == "nosniff", response.url
+        assert response.headers["referrer-policy"] == "no-referrer"
+        assert response.headers["cross-origin-resource-policy"] == "same-origin"
+        assert response.headers["content-security-policy"] == DATA
+        assert "server" not in response.headers
 
 
 def test_no_cors_headers_are_sent(locked: Gateway, mine: Caller, any_model: str, sample: bytes) -> None:
@@ -55,12 +55,12 @@ def test_no_cors_headers_are_sent(locked: Gateway, mine: Caller, any_model: str,
         for path in ("/", "/jobs", f"/jobs/{job}", "/models", "/metrics", "/openapi.json")
     ]
     for method in ("GET", "POST", "DELETE"):
-        asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": "authorization"}
-        preflight = locked.client.options(f"/jobs/{job}", headers=origin | asked)
+        headers = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": "authorization"}
+        preflight = locked.client.options(f"/jobs/{job}", headers=origin | headers)
         assert preflight.status_code == 405
         found.append(preflight)
-    for answer in found:
-        assert not [name for name in answer.headers if name.startswith("access-control")]
+    for response in found:
+        assert not [name for name in response.headers if name.startswith("access-control")]
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ def test_foreign_host_header_is_refused_without_keys(
     gateway: Gateway, request_: tuple[str, str], host: str
 ) -> None:
     """Otherwise a page whose domain resolves to 127.0.0.1 could read all jobs."""
-    answer = gateway.client.request(*request_, headers={"Host": host})
-    assert (answer.status_code, answer.json()["code"]) == (421, "wrong_host")
+    response = gateway.client.request(*request_, headers={"Host": host})
+    assert (response.status_code, response.json()["code"]) == (421, "wrong_host")
 
 
 @pytest.mark.parametrize("origin", [ELSEWHERE, "null", "http://127.0.0.1", "http://127.0.0.1:1", "http://["])
@@ -90,25 +90,25 @@ def test_cross_origin_requests_are_refused_without_keys(
 ) -> None:
     job = gateway.submit(sample, model=any_model)
     form: dict[str, Any] = {"files": {"file": ("a.npz", sample)}, "data": {"model": any_model}}
-    for answer in (
+    for response in (
         gateway.client.post("/reconstruct", headers={"Origin": origin}, **form),
         gateway.client.post("/uploads", headers={"Origin": origin}),
         gateway.client.delete(f"/jobs/{job['id']}", headers={"Origin": origin}),
     ):
-        assert (answer.status_code, answer.json()["code"]) == (403, "foreign_page")
+        assert (response.status_code, response.json()["code"]) == (403, "foreign_page")
     assert gateway.client.get(f"/jobs/{job['id']}").json()["state"] == "queued"
 
 
 def test_own_page_works_under_every_loopback_name(gateway: Gateway, any_model: str, sample: bytes) -> None:
     port = gateway.client.base_url.port
     for host in (f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}"):
-        answer = gateway.client.post(
+        response = gateway.client.post(
             "/reconstruct",
             files={"file": ("a.npz", sample)},
             data={"model": any_model},
             headers={"Host": host, "Origin": f"http://{host}"},
         )
-        assert answer.status_code == 202, answer.text
+        assert response.status_code == 202, response.text
 
 
 def test_any_host_header_is_accepted_with_keys(locked: Gateway, mine: Caller) -> None:

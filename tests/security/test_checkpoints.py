@@ -31,9 +31,9 @@ def test_job_options_cannot_select_a_file(
     mine: Caller, any_model: str, sample: bytes, options: dict[str, str]
 ) -> None:
     """`any_model` ensures that a model is registered."""
-    answer = mine.send("POST", "/reconstruct", files={"file": ("a.npz", sample)}, data=options)
-    assert answer.status_code == 422
-    assert answer.json()["code"] == ("unknown_model" if "model" in options else "invalid_options")
+    response = mine.send("POST", "/reconstruct", files={"file": ("a.npz", sample)}, data=options)
+    assert response.status_code == 422
+    assert response.json()["code"] == ("unknown_model" if "model" in options else "invalid_options")
 
 
 def settings_with(settings: Settings, **changes: object) -> Settings:
@@ -76,11 +76,11 @@ def test_checkpoint_url_requires_a_hash(settings: Settings, unfetched: list[str]
 @pytest.fixture
 def unfetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """URLs that would have been fetched."""
-    asked: list[str] = []
+    requested: list[str] = []
 
     def fetch(url: str) -> None:
-        asked.append(url)
+        requested.append(url)
         raise RuntimeError("not in a test")
 
     monkeypatch.setattr("worker.checkpoints.fetch_checkpoint", fetch)
-    return asked
+    return requested

@@ -28,27 +28,27 @@ def test_every_upload_is_accepted_or_refused(
     def send(make_seed: tuple[object, int]) -> int:
         make, seed = make_seed
         file = make(Random(seed))  # type: ignore[operator]
-        answer = mine.send(
+        response = mine.send(
             "POST",
             f"/reconstruct?model={any_model}",
             content=file,
             headers={"Content-Type": "application/octet-stream"},
         )
-        told = f"{make.__name__}, seed {seed}: {answer.text}"  # type: ignore[attr-defined]
-        assert answer.status_code in (202, *REFUSALS), told
-        if answer.status_code in REFUSALS:
-            assert answer.json()["code"] == REFUSALS[answer.status_code], told
-            assert answer.json()["errors"], told
+        message = f"{make.__name__}, seed {seed}: {response.text}"  # type: ignore[attr-defined]
+        assert response.status_code in (202, *REFUSALS), message
+        if response.status_code in REFUSALS:
+            assert response.json()["code"] == REFUSALS[response.status_code], message
+            assert response.json()["errors"], message
         else:
-            mine.send("DELETE", f"/jobs/{answer.json()['id']}")
-        return answer.status_code
+            mine.send("DELETE", f"/jobs/{response.json()['id']}")
+        return response.status_code
 
     uploads = [(make, seed) for make in (damaged_upload, hostile_upload) for seed in range(count)]
-    with watched(locked) as most, ThreadPoolExecutor(4) as pool:
+    with watched(locked) as peak, ThreadPoolExecutor(4) as pool:
         found = Counter(pool.map(send, uploads))
-    print(f"{found}, {most['memory'] / 1e6:.0f} MB at most")
+    print(f"{found}, {peak['memory'] / 1e6:.0f} MB at most")
     assert found.keys() == {202, *REFUSALS}
-    assert most["memory"] < MEMORY
+    assert peak["memory"] < MEMORY
 
 
 def test_zip_bomb_is_refused_through_every_upload_path(
@@ -57,14 +57,14 @@ def test_zip_bomb_is_refused_through_every_upload_path(
     upload = mine.send("POST", "/uploads").json()
     httpx.post(upload["url"], data=upload["fields"], files={"file": ("a", bomb)}, trust_env=False)
     bare = {"content": bomb, "headers": {"Content-Type": "application/octet-stream"}}
-    with watched(locked) as most:
-        answers = [
+    with watched(locked) as peak:
+        responses = [
             mine.send("POST", f"/reconstruct?model={any_model}", **bare),
             mine.send("POST", "/reconstruct", files={"file": ("a.npz", bomb)}, data={"model": any_model}),
             mine.send("POST", "/reconstruct", json={"upload_id": upload["upload_id"], "model": any_model}),
         ]
-    assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(413, "too_large")}
-    assert most["memory"] < MEMORY
+    assert {(response.status_code, response.json()["code"]) for response in responses} == {(413, "too_large")}
+    assert peak["memory"] < MEMORY
 
 
 @pytest.fixture(scope="module")

@@ -41,10 +41,10 @@ NAMES = [
 ids = [ascii(name)[1:25] for name in NAMES]
 
 
-def refused(answer: Any) -> None:
-    assert 400 <= answer.status_code < 500, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert "set-cookie" not in answer.headers
+def refused(response: Any) -> None:
+    assert 400 <= response.status_code < 500, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    assert "set-cookie" not in response.headers
 
 
 @pytest.mark.parametrize("name", NAMES, ids=ids)
@@ -56,8 +56,8 @@ def test_hostile_job_id(mine: Caller, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES, ids=ids)
 def test_hostile_upload_id(mine: Caller, any_model: str, name: str) -> None:
-    answer = mine.send("POST", "/reconstruct", json={"upload_id": name, "model": any_model})
-    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    response = mine.send("POST", "/reconstruct", json={"upload_id": name, "model": any_model})
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
 
 
 @pytest.mark.parametrize("name", NAMES, ids=ids)
@@ -178,5 +178,5 @@ def test_metadata_size_is_limited(mine: Caller, sample: bytes, any_model: str) -
     body = mine.send(
         "POST", "/reconstruct", json={"upload_id": "0" * 32, "model": any_model, "metadata": metadata}
     )
-    for answer in (form, body):
-        assert (answer.status_code, answer.json()["errors"][0]["key"]) == (422, "metadata")
+    for response in (form, body):
+        assert (response.status_code, response.json()["errors"][0]["key"]) == (422, "metadata")

@@ -64,9 +64,9 @@ def test_tampered_presigned_url_is_refused(address: str) -> None:
         address.partition("?")[0].rpartition("/jobs/")[0] + "?list-type=2",
     ]
     for url in tampered:
-        answer = get(url)
-        assert answer.status_code in (400, 403, 404), url
-        assert FILE not in answer.content
+        response = get(url)
+        assert response.status_code in (400, 403, 404), url
+        assert FILE not in response.content
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "POST"])
@@ -169,9 +169,9 @@ def test_pending_uploads_are_limited_per_key(context: GatewayContext, yours: Cal
     while not create(0):
         assert time.monotonic() < end
         time.sleep(0.1)
-    most = context.settings.open_uploads
+    limit = context.settings.open_uploads
     redis = context.redis
-    redis.zadd(f"oflow:uploads:{yours.key.id}", {str(n): time.time() + 60 for n in range(most)})
+    redis.zadd(f"oflow:uploads:{yours.key.id}", {str(n): time.time() + 60 for n in range(limit)})
     refused = yours.send("POST", "/uploads")
     assert (refused.status_code, refused.json()["code"]) == (429, "too_many_uploads")
     assert int(refused.headers["retry-after"]) > 0

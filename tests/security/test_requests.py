@@ -18,25 +18,25 @@ MEMORY = 150e6  # bytes, the gateway's memory limit
 def watched(gateway: Gateway) -> Iterator[dict[str, float]]:
     """Record the gateway's peak memory and number of open files."""
     process, done = psutil.Process(gateway.pid), threading.Event()
-    most = {"memory": 0.0, "files": 0.0}
+    peak = {"memory": 0.0, "files": 0.0}
 
     def watch() -> None:
         while not done.is_set():
-            most["memory"] = max(most["memory"], process.memory_info().rss)
-            most["files"] = max(most["files"], process.num_fds())
+            peak["memory"] = max(peak["memory"], process.memory_info().rss)
+            peak["files"] = max(peak["files"], process.num_fds())
             time.sleep(0.005)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        yield most
+        yield peak
     finally:
         done.set()
         watcher.join()
 
 
 @pytest.mark.parametrize(
-    ("headers", "wanted"),
+    ("headers", "expected"),
     [
         ([f"X-{number}: a" for number in range(90)], 200),
         ([f"X-{number}: a" for number in range(200)], 431),
@@ -47,23 +47,23 @@ def watched(gateway: Gateway) -> Iterator[dict[str, float]]:
     ],
     ids=["many, but not too many", "many", "large", "many and large", "a flood", "one without end"],
 )
-def test_request_header_limits(locked: Gateway, headers: list[str], wanted: int) -> None:
+def test_request_header_limits(locked: Gateway, headers: list[str], expected: int) -> None:
     request = "\r\n".join(["GET /livez HTTP/1.1", "Host: 127.0.0.1", "Connection: close", *headers, "", ""])
     with connected(locked) as wire:
         try:
             wire.sendall(request.encode())
         except ConnectionError:
-            assert wanted == 400
+            assert expected == 400
         else:
-            answer = rest(wire)
-            assert status(answer) in (wanted, 0) if wanted == 400 else status(answer) == wanted
-            assert not answer or b"x-content-type-options: nosniff" in answer.lower()
+            response = rest(wire)
+            assert status(response) in (expected, 0) if expected == 400 else status(response) == expected
+            assert not response or b"x-content-type-options: nosniff" in response.lower()
     assert locked.client.get("/livez").status_code == 200
 
 
 def test_overlong_url_is_refused(locked: Gateway) -> None:
-    answer = locked.client.get("/livez?" + "a" * 20_000)
-    assert (answer.status_code, answer.json()["code"]) == (431, "headers_too_large")
+    response = locked.client.get("/livez?" + "a" * 20_000)
+    assert (response.status_code, response.json()["code"]) == (431, "headers_too_large")
 
 
 @pytest.mark.parametrize(
@@ -83,10 +83,10 @@ def test_overlong_url_is_refused(locked: Gateway) -> None:
 def test_malformed_requests_are_refused(locked: Gateway, nonsense: bytes) -> None:
     with connected(locked) as wire:
         wire.sendall(nonsense + b"\r\n\r\n")
-        answer = rest(wire)
-    assert status(answer) == 400
-    assert b'"code":"bad_request"' in answer
-    assert b"content-security-policy: default-src 'none'" in answer.lower()
+        response = rest(wire)
+    assert status(response) == 400
+    assert b'"code":"bad_request"' in response
+    assert b"content-security-policy: default-src 'none'" in response.lower()
 
 
 def test_chunked_body_with_content_length_is_limited_by_actual_size(locked: Gateway, mine: Caller) -> None:
@@ -119,11 +119,11 @@ def test_form_with_many_files_uses_little_memory_and_few_descriptors(
 ) -> None:
     """Each file alone would be small enough to be kept in memory."""
     files = [("file", (f"{number:08d}.npz", bytes(2**20 - 100))) for number in range(200)]
-    with watched(locked) as most:
-        answer = mine.send("POST", "/reconstruct", files=files, data={"model": any_model})
-    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_sequence")
-    assert most["memory"] < MEMORY
-    assert most["files"] < 100
+    with watched(locked) as peak:
+        response = mine.send("POST", "/reconstruct", files=files, data={"model": any_model})
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_sequence")
+    assert peak["memory"] < MEMORY
+    assert peak["files"] < 100
 
 
 @pytest.mark.parametrize("charset", ["undefined", "punycode", "idna", "hex", "unicode_escape", "x" * 1000])
@@ -131,11 +131,11 @@ def test_form_charset_must_be_utf8(locked: Gateway, mine: Caller, charset: str) 
     """Some Python codecs are not text codecs, others take seconds."""
     field = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\n-' + b"b" * 60_000 + b"\r\n"
     headers = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}
-    began = time.monotonic()
-    answer = mine.send("POST", "/reconstruct", content=field * 30 + b"--x--\r\n", headers=headers)
-    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
-    assert "UTF-8" in answer.json()["detail"]
-    assert time.monotonic() - began < 5
+    start = time.monotonic()
+    response = mine.send("POST", "/reconstruct", content=field * 30 + b"--x--\r\n", headers=headers)
+    assert (response.status_code, response.json()["code"]) == (400, "bad_request")
+    assert "UTF-8" in response.json()["detail"]
+    assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize(
@@ -153,5 +153,5 @@ def test_form_charset_must_be_utf8(locked: Gateway, mine: Caller, charset: str) 
 )
 def test_oversized_forms_are_refused(locked: Gateway, mine: Caller, form: bytes) -> None:
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    answer = mine.send("POST", "/reconstruct", content=form + b"\r\n--x--\r\n", headers=headers)
-    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+    response = mine.send("POST", "/reconstruct", content=form + b"\r\n--x--\r\n", headers=headers)
+    assert (response.status_code, response.json()["code"]) == (400, "bad_request")

@@ -30,14 +30,14 @@ class Run:
     """Everything recorded while the service ran: responses, log lines and the contents of Redis."""
 
     def __init__(self) -> None:
-        self.answers: list[str] = []
+        self.responses: list[str] = []
         self.lines: list[str] = []
         self.records = b""
         self.secrets: dict[str, str] = {}
 
     def note(self, answer: httpx.Response) -> None:
         answer.read()
-        self.answers.append(f"{answer.request.url} {answer.status_code} {answer.headers}\n{answer.text}")
+        self.responses.append(f"{answer.request.url} {answer.status_code} {answer.headers}\n{answer.text}")
 
 
 @pytest.fixture(scope="module")
@@ -175,8 +175,8 @@ def forms(secret: str) -> list[bytes]:
 
 def test_run_covers_all_outputs(run: Run) -> None:
     """Otherwise finding no secret would prove nothing."""
-    text = "\n".join(run.answers)
-    for piece in (
+    text = "\n".join(run.responses)
+    for expected in (
         " 202 ",
         " 307 ",
         " 401 ",
@@ -186,9 +186,9 @@ def test_run_covers_all_outputs(run: Run) -> None:
         "oflow_jobs_total",
         "x-amz-signature",
     ):
-        assert piece in text, piece
+        assert expected in text, expected
     log = "\n".join(run.lines)
-    for piece in (
+    for expected in (
         "service.access",
         "succeeded in",
         "webhook of job",
@@ -196,14 +196,14 @@ def test_run_covers_all_outputs(run: Run) -> None:
         "the object store is not ready",
         "queue_unavailable",
     ):
-        assert piece in log, piece
+        assert expected in log, expected
     assert sum('"message": "Started server process' in line for line in run.lines) == 2  # the log is complete
     assert b'"metadata"' in run.records
     assert run.records.count(b"oflow:") > 10
     assert len(run.secrets) == len(set(run.secrets.values())) == 5
 
 
-@pytest.mark.parametrize("place", ["answers", "lines", "records"])
+@pytest.mark.parametrize("place", ["responses", "lines", "records"])
 def test_no_secret_is_leaked(run: Run, place: str) -> None:
     kept: Any = getattr(run, place)
     text = kept if isinstance(kept, bytes) else "\n".join(kept).encode()
@@ -212,7 +212,7 @@ def test_no_secret_is_leaked(run: Run, place: str) -> None:
 
 
 def test_presigned_urls_are_not_logged(run: Run) -> None:
-    assert any("X-Amz-Signature=" in answer for answer in run.answers)
+    assert any("X-Amz-Signature=" in answer for answer in run.responses)
     assert not [line for line in run.lines if "X-Amz-Signature=" in line]
     assert not [line for line in run.lines if "hook.invalid/" in line]  # only the host is logged
 

@@ -58,9 +58,9 @@ def test_silent_connection_is_closed(locked: Gateway) -> None:
 def test_unfinished_headers_time_out(locked: Gateway) -> None:
     with connected(locked) as wire:
         wire.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n")
-        answer = trickle(wire, (b"X-%d: a\r\n" % number for number in itertools.count()), 0.1)
-    assert status(answer) == 408
-    assert b'"code":"too_slow"' in answer
+        response = trickle(wire, (b"X-%d: a\r\n" % number for number in itertools.count()), 0.1)
+    assert status(response) == 408
+    assert b'"code":"too_slow"' in response
 
 
 def test_unfinished_headers_of_a_second_request_time_out(locked: Gateway) -> None:
@@ -68,34 +68,34 @@ def test_unfinished_headers_of_a_second_request_time_out(locked: Gateway) -> Non
         wire.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert status(wire.recv(2**16)) == 200
         wire.sendall(b"GET /livez HTTP/1.1\r\n")
-        answer = trickle(wire, (b"X-%d: a\r\n" % number for number in itertools.count()), 0.1)
-    assert status(answer) == 408
+        response = trickle(wire, (b"X-%d: a\r\n" % number for number in itertools.count()), 0.1)
+    assert status(response) == 408
 
 
 @pytest.mark.parametrize("framing", [{"Content_Length": "100000"}, {"Transfer_Encoding": "chunked"}])
 def test_stalled_body_times_out(locked: Gateway, mine: Caller, framing: dict[str, str]) -> None:
     with connected(locked) as wire:
         wire.sendall(head(mine, **framing) + (b"3\r\nabc\r\n" if "Transfer_Encoding" in framing else b"abc"))
-        answer = rest(wire)
-    assert status(answer) == 408
-    assert b'"code":"too_slow"' in answer
-    assert b"connection: close" in answer.lower()
+        response = rest(wire)
+    assert status(response) == 408
+    assert b'"code":"too_slow"' in response
+    assert b"connection: close" in response.lower()
 
 
 def test_trickled_body_times_out(locked: Gateway, mine: Caller) -> None:
     """It never pauses, but would take a day."""
     with connected(locked) as wire:
         wire.sendall(head(mine, Content_Length="100000000"))
-        answer = trickle(wire, itertools.repeat(b"abcdefgh"), 0.02)
-    assert status(answer) == 408
+        response = trickle(wire, itertools.repeat(b"abcdefgh"), 0.02)
+    assert status(response) == 408
 
 
 def test_trickled_body_on_a_route_without_body_is_ignored(locked: Gateway, mine: Caller) -> None:
     request = head(mine, Content_Length="1000").replace(b"POST /reconstruct", b"GET /jobs")
     with connected(locked) as wire:
         wire.sendall(request)
-        answer = trickle(wire, itertools.repeat(b"a"), 0.1)
-    assert status(answer) == 200  # answered immediately, without waiting for the body
+        response = trickle(wire, itertools.repeat(b"a"), 0.1)
+    assert status(response) == 200  # answered immediately, without waiting for the body
 
 
 def test_slow_upload_above_the_minimum_rate_is_accepted(
@@ -157,8 +157,8 @@ def test_slow_reader_above_the_minimum_rate_is_served(
         while time.monotonic() < end:
             time.sleep(0.05)
             received += wire.recv(2**12)  # about 80 kB/s; the gateway sends chunks of 256 KiB
-        wanted = received.index(b"\r\n\r\n") + 4 + len(content)
-        while len(received) < wanted and (some := wire.recv(2**20)):
+        expected = received.index(b"\r\n\r\n") + 4 + len(content)
+        while len(received) < expected and (some := wire.recv(2**20)):
             received += some
     assert received[-len(content) :] == content
 
@@ -179,10 +179,10 @@ def test_connections_are_limited(server_env: dict[str, str]) -> None:
             wire.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             assert status(wire.recv(2**16)) == 200
         for _ in range(3):
-            answer = rest(open_.enter_context(connected(few)))
-            assert status(answer) == 503
-            assert b'"code":"too_many_connections"' in answer
-            assert b"retry-after" in answer.lower()
+            response = rest(open_.enter_context(connected(few)))
+            assert status(response) == 503
+            assert b'"code":"too_many_connections"' in response
+            assert b"retry-after" in response.lower()
         first[0].close()
         end = time.monotonic() + PATIENCE
         while True:
@@ -224,9 +224,9 @@ def test_concurrent_readiness_probes_do_not_exhaust_threads(
     with ThreadPoolExecutor(60) as pool:
         object_store.pause()
         try:
-            asked = [pool.submit(locked.client.get, "/readyz") for _ in range(60)]
-            assert not wait(asked, 1).done
+            probes = [pool.submit(locked.client.get, "/readyz") for _ in range(60)]
+            assert not wait(probes, 1).done
             assert mine.send("GET", "/jobs", timeout=10).status_code == 200
         finally:
             object_store.resume()
-        assert {answer.result().status_code for answer in asked} <= {200, 503}
+        assert {response.result().status_code for response in probes} <= {200, 503}

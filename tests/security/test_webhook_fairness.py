@@ -26,16 +26,16 @@ def test_slow_receivers_do_not_block_other_owners(
     for job in (*jobs, last):
         context.jobs.create(job)
         context.jobs.cancel(job.id)
-    running = most = 0
+    running = peak = 0
     delivered = asyncio.Event()
 
     async def deliver(_: Settings, job: Job) -> bool:
-        nonlocal running, most
+        nonlocal running, peak
         if job.owner != "slow":
             delivered.set()
             return True
         running += 1
-        most = max(most, running)
+        peak = max(peak, running)
         await asyncio.sleep(30)
         return False
 
@@ -52,6 +52,6 @@ def test_slow_receivers_do_not_block_other_owners(
 
     try:
         asyncio.run(send())
-        assert most == MAX_CONCURRENT_PER_OWNER
+        assert peak == MAX_CONCURRENT_PER_OWNER
     finally:
         context.redis.zrem(context.jobs.webhooks, *(job.id for job in (*jobs, last)))

@@ -29,7 +29,7 @@ def test_global_addresses_are_public(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "words"),
+    ("url", "message"),
     [
         ("ftp://example.org/", "https://"),
         ("javascript:alert(1)", "https://"),
@@ -45,8 +45,8 @@ def test_global_addresses_are_public(address: str) -> None:
         ("https://[::1/", "IPv6"),
     ],
 )
-def test_invalid_webhook_urls_are_refused(url: str, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+def test_invalid_webhook_urls_are_refused(url: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         check_address(url)
 
 

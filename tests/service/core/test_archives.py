@@ -120,7 +120,7 @@ def test_handmade_archive_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "words"),
+    ("head", "text"),
     [
         (b"", "an empty file"),
         (npy(POINTS), "a single array (.npy); use numpy.savez"),
@@ -133,10 +133,10 @@ def test_handmade_archive_is_read() -> None:
         (b"#!/bin/sh\n" + npz(points=POINTS), "unrecognized binary data"),
     ],
 )
-def test_other_file_types_are_recognized(head: bytes, words: str) -> None:
+def test_other_file_types_are_recognized(head: bytes, text: str) -> None:
     error = refused(head)
     assert error.code == "unsupported_media"
-    assert str(error) == f"file: is not an .npz archive (found {words}; wanted a file written by numpy.savez)"
+    assert str(error) == f"file: is not an .npz archive (found {text}; wanted a file written by numpy.savez)"
 
 
 PLAIN = npz(points=POINTS)
@@ -283,11 +283,11 @@ DAMAGED = {
 
 @pytest.mark.parametrize("case", DAMAGED)
 def test_corrupt_and_malicious_archives_are_refused(case: str) -> None:
-    data, key, words = DAMAGED[case]
+    data, key, text = DAMAGED[case]
     error = refused(data)
     assert error.code == "invalid_sequence"
     assert error.faults[0].key == key
-    assert error.faults[0].message.startswith(words)
+    assert error.faults[0].message.startswith(text)
     assert str(refused(data, read_sequence)) == str(error)
     assert str(error).isprintable(), "one fault is one line that any terminal shows"
 
@@ -460,9 +460,9 @@ print(peak() - before)
 def in_a_process(path: Path, which: str) -> tuple[list[str], float]:
     command = [sys.executable, "-c", IN_A_PROCESS, str(path), which]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment)
-    assert answer.returncode == 0, answer.stderr
-    *lines, growth = answer.stdout.splitlines()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment)
+    assert done.returncode == 0, done.stderr
+    *lines, growth = done.stdout.splitlines()
     print(*lines, f"{growth} MiB", sep="\n")
     return lines, float(growth)
 
