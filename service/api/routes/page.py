@@ -1,12 +1,14 @@
 """The web page, the API documentation and their assets; not part of the OpenAPI document."""
 
 import hashlib
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from starlette.datastructures import Headers
 
 from service.api.http.etags import matches
 from service.api.http.problems import Problem
+from service.core.jobs.options import Options
 from service.page import asset
 from service.page.samples import SAMPLES
 
@@ -60,6 +62,12 @@ def samples() -> list[dict[str, str]]:
         }
         for name, sample in SAMPLES.items()
     ]
+
+
+@router.get("/page/options")
+def options() -> dict[str, Any]:
+    """The JSON schema that the controls of the page are built from."""
+    return Options.model_json_schema()
 
 
 @router.get("/page/{name}")

@@ -28,16 +28,6 @@ export function startForm(formHooks, serviceLimits) {
     },
     true,
   );
-  $("rate").addEventListener("change", () => {
-    const chosen = $("rate").value;
-    show($("rate-value"), chosen);
-    Object.assign($("rate-value"), {
-      disabled: !chosen,
-      min: chosen === "fps" ? 0.001 : 2,
-      step: chosen === "fps" ? "any" : 1,
-    });
-    $("rate-value").setAttribute("aria-label", chosen === "fps" ? "Frames per second" : "Number of frames");
-  });
   $("form").addEventListener("submit", (event) => {
     event.preventDefault();
     send();
@@ -69,8 +59,9 @@ export function setModels(models) {
   if (!hasDefault) $("model").prepend(element("option", { value: "", selected: true }, "default"));
   const describe = () => {
     const model = models.find(({ name }) => name === $("model").value);
-    $("resolution").placeholder = model?.resolution ?? "default";
-    $("threshold").placeholder = model?.threshold ?? "default";
+    for (const input of $("more-options").querySelectorAll("input")) {
+      if (model && input.name in model) input.placeholder = model[input.name];
+    }
     const frames = model?.input.frames ? `${model.input.frames} frames` : "any number of frames";
     const rows = model?.input.corresponding
       ? " with corresponding points (row j is the same particle in every frame)"
@@ -114,13 +105,7 @@ async function choose(picked, button = null) {
 
 function fields() {
   const form = new FormData();
-  for (const { value } of document.querySelectorAll("[name=formats]:checked")) form.append("formats", value);
-  for (const name of ["model", "resolution", "threshold", "simplify", "quality", "expires_in"]) {
-    const { value } = $("form").elements[name];
-    if (value) form.append(name, value);
-  }
-  if ($("rate").value) form.append($("rate").value, $("rate-value").value);
-  if ($("color").checked) form.append("color", "correspondence");
+  for (const [name, value] of new FormData($("form"))) if (value) form.append(name, value);
   form.append("metadata", JSON.stringify({ name: file.name }));
   return form;
 }

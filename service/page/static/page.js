@@ -4,6 +4,7 @@ import { json, key } from "./api.js";
 import { $, problemBox, show } from "./dom.js";
 import { setModels, startForm, stopSending } from "./form.js";
 import { cancel, deleteFiles, leaveJob, showJob, showUpload } from "./job.js";
+import { buildOptions } from "./options.js";
 import { showPoints } from "./player.js";
 import { loadRecent, markCurrent } from "./recent.js";
 
@@ -87,6 +88,7 @@ function previewFile(name) {
 
 async function start() {
   const service = await json("/");
+  await buildOptions(service.webhooks ? [] : ["webhook_url"]);
   startForm(
     {
       onChoose: previewFile,

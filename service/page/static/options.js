@@ -1,0 +1,93 @@
+// The controls of the form, built from the JSON schema of the options of a job.
+
+import { json } from "./api.js";
+import { $, element } from "./dom.js";
+
+const FIRST = ["formats", "frames", "fps", "color", "quality"]; // in view; all others under "More options"
+const PRESET = { color: "correspondence" }; // unlike the API: a page shows how particles travel
+
+// Add a control for every option that the form does not have yet, except those in `without`.
+export async function buildOptions(without) {
+  const schema = await json("/page/options");
+  for (const [name, field] of Object.entries(schema.properties)) {
+    if (without.includes(name) || $("form").elements[name]) continue;
+    const control = controlOf(name, resolve(field, schema.$defs));
+    if (control) $(FIRST.includes(name) ? "first-options" : "more-options").append(control);
+  }
+  exclude(schema.not?.required ?? []);
+}
+
+// A field with what it refers to, and without the null that stands for "not given".
+function resolve(field, definitions) {
+  const { anyOf = [], $ref, ...own } = field;
+  const [kind = {}] = anyOf.filter(({ type }) => type !== "null");
+  const target = $ref ?? kind.$ref;
+  const all = { ...(target && definitions[target.split("/").at(-1)]), ...kind, ...own };
+  return all.items ? { ...all, items: resolve(all.items, definitions) } : all;
+}
+
+function controlOf(name, field) {
+  if (field.items?.enum) return choices(name, field);
+  if (field.enum) return labelled(name, field, select(name, field));
+  if (field.type === "boolean") return labelled(name, field, element("input", { type: "checkbox", value: "true" }));
+  if (field.type === "integer" || field.type === "number") {
+    const { minimum: min, maximum: max } = field;
+    const step = field.type === "number" ? "any" : 1;
+    return labelled(name, field, element("input", { type: "number", min, max, step, placeholder: "default" }));
+  }
+  if (field.type === "string")
+    return labelled(name, field, element("input", { type: field.format === "uri" ? "url" : "text" }));
+  return null; // JSON objects
+}
+
+function choices(name, field) {
+  const boxes = field.items.enum.map((value) =>
+    element(
+      "label",
+      { class: "pill" },
+      element("input", { type: "checkbox", name, value, checked: field.default?.includes(value) }),
+      ` ${value.toUpperCase()}`,
+    ),
+  );
+  return element(
+    "fieldset",
+    {},
+    element("legend", {}, field.title),
+    element("div", { class: "row" }, ...boxes),
+  );
+}
+
+function select(name, field) {
+  const chosen = PRESET[name] ?? field.default;
+  return element(
+    "select",
+    {},
+    ...field.enum.map((value) => element("option", { value, selected: value === chosen }, value)),
+  );
+}
+
+function labelled(name, field, control) {
+  control.id = name;
+  control.name = name;
+  control.setAttribute("aria-describedby", `${name}-help`);
+  return element(
+    "div",
+    { class: "field" },
+    element("label", { for: name }, field.title),
+    control,
+    element("p", { class: "help", id: `${name}-help` }, ...marked(field.description ?? "")),
+  );
+}
+
+// `code` between backticks.
+const marked = (text) => text.split("`").map((part, index) => (index % 2 ? element("code", {}, part) : part));
+
+// Of these, one at most: filling one disables the others.
+function exclude(names) {
+  const inputs = names.map((name) => $(name)).filter(Boolean);
+  for (const input of inputs) {
+    input.addEventListener("input", () => {
+      for (const other of inputs) if (other !== input) other.disabled = input.value !== "";
+    });
+  }
+}
