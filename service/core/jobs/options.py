@@ -56,15 +56,22 @@ class ReconstructionOptions(BaseModel):
     )
 
     formats: Annotated[
-        tuple[Format, ...], Field(min_length=1, description="Output formats, one or several.")
+        tuple[Format, ...], Field(min_length=1, title="Output formats", description="Files to write.")
     ] = (Format.GLB,)
     frames: Annotated[
         int | None,
-        Field(ge=2, le=MAX_FRAMES, description="Number of output frames, evenly spaced in time."),
+        Field(
+            ge=2, le=MAX_FRAMES, title="Output frames", description="Number of frames, evenly spaced in time."
+        ),
     ] = None
     fps: Annotated[
         float | None,
-        Field(gt=0, le=1000, title="Frames per second", description="Output frames per second."),
+        Field(
+            gt=0,
+            le=1000,
+            title="Frames per second",
+            description="Output frame rate, instead of a number of frames.",
+        ),
     ] = None
     color: Annotated[
         Color, Field(description="`correspondence` gives each particle the same color in all frames.")
@@ -80,7 +87,7 @@ class ReconstructionOptions(BaseModel):
         float | None, Field(gt=0, lt=1, description="Occupancy probability at the surface.")
     ] = None
     simplify: Annotated[
-        int | None, Field(ge=4, title="Simplify to", description="Target number of faces.")
+        int | None, Field(ge=4, title="Target faces", description="Simplify the mesh to this many faces.")
     ] = None
 
     @field_validator("formats", mode="before")
