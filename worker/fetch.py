@@ -1,52 +1,49 @@
-"""A file fetched over an unreliable line: resumed, checked, there whole or not at all."""
+"""Downloads over an unreliable connection: resumed, verified, and complete or absent."""
 
 import hashlib
-import http.client
 import shutil
-import time
-import urllib.error
-import urllib.request
+from http import HTTPStatus
 from pathlib import Path
 
+import httpx
 from rich.progress import Progress, TaskID
+from tenacity import RetryCallState, Retrying, retry_if_exception
 
 from model.errors import ModelError
 
 BLOCK = 1 << 20
 TIMEOUT = 30.0  # seconds without a byte
-ATTEMPTS = 5  # in a row that bring nothing
+ATTEMPTS = 5  # in a row that bring no further byte
 PAUSE = 2.0  # seconds after the first of them, doubled after each
 
 
 class FetchError(ModelError):
-    """A file cannot be had from its address, or is not the one that was wanted."""
+    """A file cannot be downloaded, or is not the one that was wanted."""
 
     code = "not_fetched"
 
 
 def fetch(url: str, file: Path, bar: Progress, advice: str, sha256: str | None = None) -> None:
-    """Fetch a URL to a file, which appears when it is complete; `sha256` is how its checksum has to begin.
+    """Download a URL to a file, which appears once it is complete; `sha256` is how its checksum has to begin.
 
-    Raises FetchError, which ends in `advice`, where it cannot be had.
+    Raises FetchError, which ends in `advice`, if it cannot be downloaded; OSError if it cannot be stored.
     """
     part = file.with_name(f".{file.name}.part")
     task = bar.add_task(file.name, total=None)
-    fruitless = 0
-    while True:
-        before = _size(part)
-        try:
-            _fetch_rest(url, part, bar, task)
-            break
-        except (http.client.HTTPException, OSError) as error:
-            if isinstance(error, urllib.error.HTTPError) and error.code < 500:
-                if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and before:
-                    part.unlink()  # complete, and not known to be so
-                    continue
-                raise FetchError(f"{url} cannot be had: HTTP {error.code} {error.reason}. {advice}") from None
-            fruitless = 0 if _size(part) > before else fruitless + 1
-            if not _size(part) or fruitless == ATTEMPTS:
-                raise FetchError(f"{url} does not answer: {_reason(error)}. {advice}") from None
-            time.sleep(PAUSE * 2**fruitless)
+    fruitless = _Fruitless(part)
+    try:
+        Retrying(
+            retry=retry_if_exception(_is_passing),
+            wait=lambda _: PAUSE * 2**fruitless.count,
+            stop=fruitless,
+            reraise=True,
+        )(_fetch_rest, url, part, bar, task)
+    except httpx.HTTPStatusError as error:
+        answer = error.response
+        told = f"HTTP {answer.status_code} {answer.reason_phrase}"
+        raise FetchError(f"{url} cannot be downloaded: {told}. {advice}") from None
+    except httpx.HTTPError as error:
+        raise FetchError(f"{url} does not answer: {error}. {advice}") from None
     if sha256 is not None and not (found := digest(part, bar)).startswith(sha256.lower()):
         part.unlink()
         raise FetchError(f"{url} gave a file with SHA-256 {found}, not {sha256.lower()}. {advice}")
@@ -64,36 +61,56 @@ def digest(file: Path, bar: Progress) -> str:
     return sha256.hexdigest()
 
 
+class _Fruitless:
+    """Stops after ATTEMPTS in a row that add nothing to the part, or once there is no part at all."""
+
+    def __init__(self, part: Path) -> None:
+        self.part, self.count, self._before = part, 0, _size(part)
+
+    def __call__(self, _state: RetryCallState) -> bool:
+        size = _size(self.part)
+        self.count = 0 if size > self._before else self.count + 1
+        self._before = size
+        return not size or self.count >= ATTEMPTS
+
+
+def _is_passing(error: BaseException) -> bool:
+    refused = isinstance(error, httpx.HTTPStatusError) and not error.response.is_server_error
+    return isinstance(error, httpx.HTTPError) and not refused
+
+
 def _fetch_rest(url: str, part: Path, bar: Progress, task: TaskID) -> None:
-    """Append what is missing. Raises OSError or HTTPException where the line breaks."""
+    """Append what is missing. Raises httpx.HTTPError if the connection fails."""
     # Which version of the file the part belongs to: another one must not be appended to it.
     version = part.with_name(f"{part.name}.version")
     have = _size(part) if version.exists() else 0
-    headers = {"Range": f"bytes={have}-", "If-Range": version.read_text("ascii")} if have else {}
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http(s), as callers have checked
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310  # nosec B310
-        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
+    headers = {"Accept-Encoding": "identity"}  # so that bytes on the wire are bytes of the file
+    if have:
+        headers |= {"Range": f"bytes={have}-", "If-Range": version.read_text("ascii")}
+    with httpx.stream("GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=True) as response:
+        if have and response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            part.unlink()  # complete, and not known to be so
+            return _fetch_rest(url, part, bar, task)
+        response.raise_for_status()
+        if response.status_code != HTTPStatus.PARTIAL_CONTENT:
             have = 0
         left = int(response.headers.get("Content-Length", 0))
         if left > (free := shutil.disk_usage(part.parent).free):
-            raise FetchError(
-                f"{part.parent} has {free / 1e9:.1f} GB free; {url} wants {left / 1e9:.1f} GB more"
-            )
+            told = f"{part.parent} has {free / 1e9:.1f} GB free; {url} wants {left / 1e9:.1f} GB more"
+            raise FetchError(told)
         if tag := response.headers.get("ETag") or response.headers.get("Last-Modified"):
             version.write_text(tag, "ascii")
         bar.update(task, total=have + left or None, completed=have)
-        with part.open("ab" if have else "wb") as stream:
-            while block := response.read(BLOCK):
-                stream.write(block)
-                bar.advance(task, len(block))
-    if _size(part) < have + left:
-        raise ConnectionError(f"the line broke after {_size(part)} of {have + left} bytes")
+        try:
+            with part.open("ab" if have else "wb") as stream:
+                for block in response.iter_raw():  # unbuffered: what has come is kept
+                    stream.write(block)
+                    bar.advance(task, len(block))
+        except httpx.TransportError as error:
+            found = f"{_size(part)} of {have + left} bytes"
+            raise httpx.ReadError(f"the connection was lost after {found} ({error})") from None
     version.unlink(missing_ok=True)
-
-
-def _reason(error: Exception) -> str:
-    """What urllib wraps as <urlopen error …>."""
-    return str(getattr(error, "reason", "") or error)
+    return None
 
 
 def _size(file: Path) -> int:

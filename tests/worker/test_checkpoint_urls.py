@@ -69,7 +69,7 @@ def test_it_is_fetched_once_and_kept(host: Host, kept: Path) -> None:
 
 def test_a_cut_is_gone_on_with_in_one_call_and_by_the_next(host: Host, kept: Path) -> None:
     host.breaks = [10_000, 5_000] + [0] * 5
-    with pytest.raises(FetchError, match="the line broke after 15000 of"):
+    with pytest.raises(FetchError, match="the connection was lost after 15000 of"):
         fetch_checkpoint(host.url)
     assert not kept_file(host.url).exists()
     host.breaks = []

@@ -90,7 +90,7 @@ def test_a_line_that_brings_nothing_more_ends_with_what_to_do(host: Host, tmp_pa
     host.breaks = [90_000] + [0] * 10
     code, output = run("download", tmp_path, "--url", host.url)
     assert code == 2
-    assert "the line broke after 90000 of" in output
+    assert "the connection was lost after 90000 of" in output
     assert "worker data bodies" in output
     host.breaks = []
     assert run("download", tmp_path, "--url", host.url)[0] == 0
@@ -101,7 +101,7 @@ def test_a_host_that_is_gone_and_a_file_that_is_not_there(host: Host, tmp_path: 
     host.status = 404
     code, output = run("download", tmp_path, "--url", host.url)
     assert code == 2
-    assert "cannot be had: HTTP 404" in output
+    assert "cannot be downloaded: HTTP 404" in output
     assert "--url" in output
     host.server.shutdown()
     host.server.server_close()
