@@ -33,7 +33,7 @@ VIOLATIONS = """addEventListener("securitypolicyviolation", (event) =>
 def visit(browser: Browser) -> Iterator[Visit]:
     """Open a gateway's page; afterwards, check for external requests, cookies and console errors.
 
-    `refusals`: a pattern of answers that the browser is expected to log.
+    `refusals` is a pattern of error responses that the browser is expected to log.
     """
     contexts, outside, complaints = [], [], []
     expected = ["$^"]

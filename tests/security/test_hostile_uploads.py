@@ -1,7 +1,7 @@
 """Corrupt and malicious uploads over HTTP are accepted or refused properly, within the memory limit.
 
-The corpus is that of tests/service/test_sequences_fuzz.py, which reads all of it without HTTP. Here a part is
-sent, and with `pytest -m slow tests/security/test_hostile_uploads.py` all of it.
+Sends a part of the corpus of tests/service/core/test_sequences_fuzz.py, or all of it with
+`pytest -m slow tests/security/test_hostile_uploads.py`.
 """
 
 import io

@@ -1,7 +1,7 @@
 """Thousands of corrupt and malicious uploads are read or refused with SequenceError, in bounded memory.
 
-They are made in a process of their own whose address space is limited, each from a seed. Others, by hand:
-`python tests/service/test_sequences_fuzz.py FIRST_SEED HOW_MANY`.
+Each is generated from a seed, in a subprocess with limited address space. To run other seeds:
+`python tests/service/core/test_sequences_fuzz.py FIRST_SEED HOW_MANY`.
 """
 
 import io

@@ -42,8 +42,8 @@ def main(
             outcomes.append(outcome)
             console.print(progress_line(outcome, len(outcomes), len(chosen)))
             if out is not None:  # each time: what was measured stays, should we be stopped
-                told = {"machine": machine, "scenarios": [outcome.as_json() for outcome in outcomes]}
-                out.write_text(json.dumps(told, indent=2) + "\n")
+                report = {"machine": machine, "scenarios": [outcome.as_json() for outcome in outcomes]}
+                out.write_text(json.dumps(report, indent=2) + "\n")
     console.print(table(outcomes, machine, time.monotonic() - began))
     if any(outcome.fault for outcome in outcomes):
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""A wall clock that a scenario can set, for the processes that are started with it."""
+"""A fake wall clock for processes started with its environment."""
 
 import shutil
 import subprocess
@@ -10,21 +10,21 @@ SOURCE = Path(__file__).with_name("clock.c")
 
 
 class Clock:
-    """The clock of every process that has `environment`; right until `set_wrong`.
+    """The clock of every process with `environment`; correct until `set_wrong`.
 
-    libfaketime would do, but makes `time.sleep` fail wherever it leaves the monotonic clock alone.
+    libfaketime is not used, as it breaks `time.sleep` if it leaves the monotonic clock unchanged.
     """
 
     def __init__(self, directory: Path) -> None:
         compiler = shutil.which("cc")
         if compiler is None:
-            raise NotHere("needs a C compiler, to put a wrong clock between a process and its C library")
+            raise NotHere("needs a C compiler to build the fake clock")
         library, self._file = directory / "clock.so", directory / "clock"
         subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", library, SOURCE], check=True)
         self._file.write_bytes(bytes(8))
         self.environment = {"LD_PRELOAD": str(library), "WRONG_CLOCK": str(self._file)}
 
     def set_wrong(self, seconds: int) -> None:
-        """Be ahead by so many seconds, or behind where they are negative."""
-        with self._file.open("r+b") as file:  # the same file: it is mapped
+        """Set the clock ahead by this many seconds, or behind if negative."""
+        with self._file.open("r+b") as file:  # in place, since the file is memory-mapped
             file.write(seconds.to_bytes(8, "little", signed=True))

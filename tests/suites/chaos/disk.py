@@ -1,4 +1,4 @@
-"""A small file system that a scenario can fill."""
+"""A small file system that can be filled up."""
 
 import errno
 import subprocess
@@ -10,7 +10,7 @@ BLOCK = bytes(2**16)
 
 
 class Disk:
-    """A tmpfs over `path`, where we may mount one; else an ordinary directory, which cannot be filled."""
+    """A tmpfs at `path` if mounting is permitted, otherwise a directory that cannot be filled."""
 
     def __init__(self, path: Path, megabytes: int) -> None:
         self.path = path
@@ -20,9 +20,9 @@ class Disk:
         self._filler = path / "filler"
 
     def fill(self) -> None:
-        """Leave no byte free."""
+        """Fill the disk completely."""
         if not self.is_mounted:
-            raise NotHere("needs root: a disk to be filled is a tmpfs to be mounted")
+            raise NotHere("needs root to mount a tmpfs")
         try:
             with self._filler.open("wb", buffering=0) as filler:
                 while True:

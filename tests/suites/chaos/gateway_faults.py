@@ -1,4 +1,4 @@
-"""A gateway that is killed while it takes a job in."""
+"""A gateway that is killed while accepting a job."""
 
 import time
 from collections.abc import Callable
@@ -15,7 +15,7 @@ ACCEPTED = "kill → the client's retry is accepted"
 
 @scenario("gateway", "kill -9 while it stores an upload, before there is a record", within=15)
 def gateway_killed_storing(stack: Stack, ledger: Ledger) -> Recovery:
-    def is_storing() -> bool:  # the key is taken as soon as the upload has come in whole
+    def is_storing() -> bool:  # the key is reserved once the upload is complete
         return any(
             stack.records.redis.ttl(key) < 60 for key in stack.records.redis.scan_iter("oflow:idempotency:*")
         )
@@ -32,8 +32,8 @@ def gateway_killed_queueing(stack: Stack, ledger: Ledger) -> Recovery:
 
 
 def _kill_gateway(stack: Stack, ledger: Ledger, line: Proxy, is_there: Callable[[], bool]) -> Recovery:
-    """Hold `line` so that the gateway stops in the middle, and kill it there. Its client, which knows of
-    nothing but a broken line, asks again with the same idempotency key: one job comes of it."""
+    """Stall `line` to stop the gateway halfway, and kill it there. The client only notices a lost connection
+    and retries with the same idempotency key, which must create a single job."""
     ledger.submit(STEADY, QUICK)
     before = {job.id for job in ledger.client.jobs()}
     line.hold()
@@ -41,15 +41,15 @@ def _kill_gateway(stack: Stack, ledger: Ledger, line: Proxy, is_there: Callable[
         submitted = pool.submit(ledger.submit, QUICK)
         end = time.monotonic() + 30
         while not is_there():
-            assert time.monotonic() < end, "the gateway did not come to the point at which it is to be killed"
+            assert time.monotonic() < end, "the gateway did not reach the point at which to kill it"
             time.sleep(0.01)
         stack.gateway.kill()
-        struck = time.monotonic()
+        fault_time = time.monotonic()
         line.cut()
         line.heal()
         stack.heal()
         [job_id] = submitted.result()
-        seconds = time.monotonic() - struck
+        seconds = time.monotonic() - fault_time
     new = {job.id for job in ledger.client.jobs()} - before
-    assert new == {job_id}, f"one request made {len(new)} jobs"
+    assert new == {job_id}, f"one request created {len(new)} jobs"
     return Recovery(seconds, ACCEPTED)

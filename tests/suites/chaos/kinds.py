@@ -1,4 +1,4 @@
-"""The inputs of the suite's jobs: each kind always makes the same files."""
+"""The kinds of jobs used by the suite; each always produces the same files."""
 
 import io
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from service.page.samples import SAMPLES
 
 @dataclass(frozen=True)
 class Kind:
-    """A sequence with its options."""
+    """An input sequence and job options."""
 
     name: str
     formats: str = "glb"
     resolution: int = 128
     frames: int | None = None
-    rows: int = 1  # how often the points of the sample are repeated: a larger upload
+    rows: int = 1  # repetitions of the sample's points, for a larger upload
 
     @property
     def options(self) -> dict[str, object]:
         return {"formats": self.formats, "resolution": self.resolution, "frames": self.frames}
 
     def content(self) -> bytes:
-        """The sequence as it is uploaded."""
+        """The file to upload."""
         if self.rows == 1:
             return SAMPLES["knees"].path.read_bytes()
         with np.load(SAMPLES["knees"].path) as sample:
@@ -33,11 +33,11 @@ class Kind:
         return file.getvalue()
 
 
-# Seconds are those of one of two cores.
+# Durations on one of two cores.
 QUICK = Kind("quick", resolution=32)  # 1 s
 STEADY = Kind("steady", formats="glb,npz")  # 4 s
 LONG = Kind("long", formats="obj,npz", resolution=224)  # 14 s
-HUNGRY = Kind("hungry", resolution=320)  # of memory
+HUNGRY = Kind("hungry", resolution=320)  # needs much memory
 MANY_PARTS = Kind("many-parts", formats="npz", frames=100)  # a file of 11 MB, stored in three parts
 LARGE_INPUT = Kind("large-input", resolution=32, rows=180)  # an upload of 11 MB
 KINDS = (QUICK, STEADY, LONG, MANY_PARTS, LARGE_INPUT)

@@ -1,4 +1,4 @@
-"""The jobs of a scenario: what was accepted, how each ended, and whether its files are the right ones."""
+"""The accepted jobs of a scenario, and checks of how they ended and of their files."""
 
 import hashlib
 import time
@@ -10,16 +10,16 @@ from service.core.jobs.record import JobEvent
 from service.core.jobs.views import JobView
 from service.core.queue import queue_name
 from tests.suites.chaos.kinds import Kind
-from tests.suites.chaos.stack import Stack, told
+from tests.suites.chaos.stack import Stack, describe
 
-PATIENCE = 120.0  # seconds that a client goes on asking
-SETTLED = 150.0  # seconds by which every job has to have ended
-ACKNOWLEDGED = 20.0  # seconds until the queue has forgotten the last of them
+PATIENCE = 120.0  # seconds for which clients retry
+SETTLED = 150.0  # seconds within which all jobs must end
+ACKNOWLEDGED = 20.0  # seconds until all messages must be acknowledged
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """A job that the gateway took; `ends` is "succeeded" or the code of the error that is right for it."""
+    """An accepted job; `ends` is the expected outcome, "succeeded" or an error code."""
 
     kind: Kind
     ends: str
@@ -27,7 +27,7 @@ class Accepted:
 
 @dataclass
 class Ledger:
-    """Accepted jobs by id; `undisturbed` holds the SHA-256 of each kind's files when nothing goes wrong."""
+    """Accepted jobs by id; `undisturbed` holds the SHA-256 of each kind's files without faults."""
 
     stack: Stack
     folder: Path
@@ -45,7 +45,7 @@ class Ledger:
         return path
 
     def submit(self, *kinds: Kind, ends: str = "succeeded") -> list[str]:
-        """Submit a job of each kind; returns their ids."""
+        """Submit a job of each kind and return their ids."""
         ids = []
         for kind in kinds:
             ids.append(self.client.reconstruct(self.source(kind), **kind.options).id)
@@ -53,43 +53,43 @@ class Ledger:
         return ids
 
     def learn(self, *kinds: Kind) -> None:
-        """Run a job of each kind in peace; what it makes is what all others of its kind have to make."""
+        """Run a job of each kind without faults and record its files as the expected result."""
         for job_id, kind in zip(self.submit(*kinds), kinds, strict=True):
             self.undisturbed[kind.name] = self.fetch(self.client.wait(job_id))
         self.verify()
 
     def settle(self, seconds: float = SETTLED) -> float:
-        """Wait until every job has ended, starting again what has died; returns the seconds waited."""
-        began = time.monotonic()
+        """Wait until all jobs have ended, restarting dead processes; returns the seconds waited."""
+        start = time.monotonic()
         while waiting := [job_id for job_id in self.accepted if self._is_open(job_id)]:
-            if time.monotonic() - began > seconds:
-                records = "\n".join(told(self.stack.record(job_id)) for job_id in waiting)
+            if time.monotonic() - start > seconds:
+                records = "\n".join(describe(self.stack.record(job_id)) for job_id in waiting)
                 raise AssertionError(f"these jobs have not ended after {seconds:g} s:\n{records}")
             self.stack.revive()
             time.sleep(0.05)
-        return time.monotonic() - began
+        return time.monotonic() - start
 
     def _is_open(self, job_id: str) -> bool:
         job = self.stack.record(job_id)
         return job is None or job.state.open
 
     def verify(self) -> int:
-        """Each job ended once, and as it should have, with the files of an undisturbed run; the queue holds
-        nothing of it any more. Returns how many jobs there were, and forgets them."""
+        """Check that each job ended once and as expected, with the files of an undisturbed run, and that the
+        queue is empty. Returns the number of jobs and clears the ledger."""
         for job_id, accepted in self.accepted.items():
             job = self.client.job(job_id)
             self._check_end(job, accepted)
             if job.result is not None:
                 found = self.fetch(job)
-                wanted = self.undisturbed[accepted.kind.name]
-                assert found == wanted, f"job {job_id}: its files are {found}, undisturbed ones {wanted}"
+                expected = self.undisturbed[accepted.kind.name]
+                assert found == expected, f"job {job_id}: files are {found}, expected {expected}"
         self._check_queue()
         count = len(self.accepted)
         self.accepted = {}
         return count
 
     def fetch(self, job: JobView) -> dict[str, str]:
-        """SHA-256 by format of a job's files, as a caller downloads them."""
+        """SHA-256 of a job's downloaded files by format."""
         assert job.result is not None
         digests = {}
         for file in job.result.files:
@@ -101,12 +101,12 @@ class Ledger:
         events = self.stack.records.events.after(job.id, 0)
         states = [JobEvent.model_validate_json(data).state for _, _, data in events]
         ends = [state for state in states if not state.open]
-        assert ends == [job.state], f"job {job.id} is {job.state}, and its events say {states}"
+        assert ends == [job.state], f"job {job.id} is {job.state}, but its events are {states}"
         ended = job.error.code if job.error else str(job.state)
         assert ended == accepted.ends, f"job {job.id} ended as {ended}, not {accepted.ends}: {job.error}"
 
     def _check_queue(self) -> None:
-        """No message of an ended job waits or is under way."""
+        """No message of an ended job is queued or unacknowledged."""
         redis, end = self.stack.records.redis, time.monotonic() + ACKNOWLEDGED
         while left := redis.llen(queue_name("bodies")) + redis.hlen("unacked"):
             assert time.monotonic() < end, f"{left} messages are still in the queue"

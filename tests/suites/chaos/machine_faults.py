@@ -1,4 +1,4 @@
-"""Faults of the machine: a disk without room, a clock that jumps."""
+"""Machine faults: full disks and clock jumps."""
 
 import time
 
@@ -16,14 +16,14 @@ HOUR = 3600
 
 @scenario("gateway", f"no room for uploads for {FULL:g} s", within=30)
 def gateway_disk_full(stack: Stack, ledger: Ledger) -> Recovery:
-    """Whoever uploads is told to come again; small uploads, which stay in memory, go on."""
+    """Large uploads are refused with Retry-After; small ones are kept in memory and succeed."""
     source = ledger.source(LARGE_INPUT).read_bytes()
     disk = stack.disks["gateway"]
-    ledger.submit(STEADY, LARGE_INPUT)  # Python looks for a place with room once, before its first file
+    ledger.submit(STEADY, LARGE_INPUT)  # Python chooses its temporary directory once, before the first file
     disk.fill()
-    answer = stack.gateway.client.post("/reconstruct", files={"file": ("a.npz", source)})
-    told = (answer.status_code, answer.json().get("code"), "Retry-After" in answer.headers)
-    assert told == (503, "no_room", True), answer.text
+    response = stack.gateway.client.post("/reconstruct", files={"file": ("a.npz", source)})
+    found = (response.status_code, response.json().get("code"), "Retry-After" in response.headers)
+    assert found == (503, "no_room", True), response.text
     ledger.submit(QUICK)
     time.sleep(FULL)
     disk.free()
@@ -48,7 +48,7 @@ def worker_disk_full(stack: Stack, ledger: Ledger) -> Recovery:
 
 @scenario("S3", f"no room for objects for {FULL:g} s", within=120)
 def store_disk_full(stack: Stack, ledger: Ledger) -> Recovery:
-    """SeaweedFS looks once a minute whether there is room again."""
+    """SeaweedFS checks once a minute whether there is space again."""
     disk = stack.disks["store"]
     ids = ledger.submit(STEADY, LONG, QUICK)
     stack.wait_for_attempt(ids[0], 1, "extract")
@@ -72,7 +72,7 @@ def valkey_disk_full(stack: Stack, ledger: Ledger) -> Recovery:
 
 @scenario("clock", f"an hour ahead for {WRONG:g} s, right, an hour behind for {WRONG:g} s, right", within=30)
 def clock_jumps(stack: Stack, ledger: Ledger) -> Recovery:
-    """Of gateway, workers and Valkey. The object store's is right, and refuses what is signed an hour off."""
+    """For gateway, workers and Valkey; the object store's clock is correct, so it refuses signatures."""
     clock, longest = Clock(stack.directory), 0.0
     with stack.restarted([stack.redis, *stack.workers, stack.gateway], **clock.environment):
         for wrong in (HOUR, -HOUR):

@@ -1,5 +1,5 @@
-"""What this machine cannot do."""
+"""Scenarios that cannot run on this machine."""
 
 
-class NotHere(Exception):  # noqa: N818  # no fault of the service
-    """A scenario needs something that is not to be had here."""
+class NotHere(Exception):  # noqa: N818  # not an error of the service
+    """A scenario needs something that this machine does not have."""

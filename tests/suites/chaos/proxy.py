@@ -1,4 +1,4 @@
-"""A TCP proxy before a server: the line that a scenario cuts, holds, slows or breaks."""
+"""A TCP proxy in front of a server, which can cut, stall, slow down or break connections."""
 
 import asyncio
 import socket
@@ -11,17 +11,17 @@ from typing import Any
 from service.local.ports import LOOPBACK
 
 CHUNK = 2**16  # bytes
-RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST, as a broken line looks
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST, like a broken connection
 
 
 class Proxy:
-    """Forwards `port` to `target`. The servers stay as they are: only the line between is disturbed."""
+    """Forwards `port` to `target`. Only the connection is disturbed, not the server."""
 
     def __init__(self, target: int) -> None:
         self.target = target
         self.port = 0
         self.bytes_per_second: float | None = None
-        self.broken = 0  # requests that were answered by `break_requests`
+        self.broken = 0  # requests affected by `break_requests`
         self._breaks: tuple[bytes, int, bytes | None] | None = None
         self._refusing = False
         self._lines: set[asyncio.StreamWriter] = set()
@@ -30,7 +30,7 @@ class Proxy:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="proxy")
 
     def start(self) -> None:
-        """Listen on a free port, from now on."""
+        """Start listening on a free port."""
         self._thread.start()
         self._flowing.set()
 
@@ -47,17 +47,17 @@ class Proxy:
         self._run(self._reset_all())
 
     def hold(self) -> None:
-        """Let nothing through until `heal`: connections stay open and silent, as behind a dead router."""
+        """Forward nothing until `heal`: connections stay open but silent, as behind a dead router."""
         self._call(self._flowing.clear)
 
     def slow(self, bytes_per_second: float) -> None:
-        """Let each connection carry so many bytes a second, each way, until `heal`."""
+        """Limit each connection's bytes per second in both directions until `heal`."""
         self.bytes_per_second = bytes_per_second
 
-    def break_requests(self, pattern: bytes, times: int, answer: bytes | None = None) -> None:
-        """The next `times` that a client sends `pattern`, give `answer` and reset the connection."""
+    def break_requests(self, pattern: bytes, times: int, response: bytes | None = None) -> None:
+        """For the next `times` requests containing `pattern`, send `response` and reset the connection."""
         self.broken = 0
-        self._breaks = (pattern, times, answer)
+        self._breaks = (pattern, times, response)
 
     def heal(self) -> None:
         """Forward everything again."""
@@ -96,7 +96,7 @@ class Proxy:
     async def _pump(
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, back: asyncio.StreamWriter | None
     ) -> None:
-        """Carry one direction to its end; `back` leads to the client where the bytes are its requests."""
+        """Forward one direction until it ends; `back` leads to the client if the bytes are its requests."""
         while chunk := await source.read(CHUNK):
             await self._flowing.wait()
             if back is not None and self._is_broken(chunk):

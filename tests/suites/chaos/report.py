@@ -1,4 +1,4 @@
-"""What the suite prints."""
+"""The suite's output."""
 
 from rich.markup import escape
 from rich.table import Table
@@ -7,14 +7,14 @@ from tests.suites.chaos.suite import Outcome
 
 
 def progress_line(outcome: Outcome, number: int, total: int) -> str:
-    """One line when a scenario has ended; all that went wrong, where something did."""
-    told = f"[{number:2}/{total}] {outcome.scenario.part}: {outcome.scenario.fault}: "
+    """One line per completed scenario, with its failures."""
+    heading = f"[{number:2}/{total}] {outcome.scenario.part}: {outcome.scenario.fault}: "
     why = f": {escape(outcome.fault or outcome.skipped or '')}".rstrip(": ")
-    return f"{escape(told)}{_verdict(outcome)}{why} [dim]({outcome.seconds:.0f} s)[/]"
+    return f"{escape(heading)}{_verdict(outcome)}{why} [dim]({outcome.seconds:.0f} s)[/]"
 
 
 def table(outcomes: list[Outcome], machine: dict[str, int | None], seconds: float) -> Table:
-    """A row for each scenario."""
+    """A table with one row per scenario."""
     held = sum(outcome.fault is None and outcome.skipped is None for outcome in outcomes)
     title = (
         f"{held} of {len(outcomes)} faults met, {sum(o.jobs for o in outcomes)} jobs accepted, "

@@ -1,4 +1,4 @@
-"""What a scenario is, and the list of them all."""
+"""Scenarios and their registry."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from tests.suites.chaos.stack import Stack
 
 @dataclass(frozen=True)
 class Recovery:
-    """Seconds from the fault's start or end until the service was at work again; `measured` says which."""
+    """Seconds from the start or end of the fault until recovery; `measured` says which."""
 
     seconds: float
     measured: str
@@ -21,10 +21,10 @@ Run = Callable[[Stack, Ledger], Recovery]
 
 @dataclass(frozen=True)
 class Scenario:
-    part: str  # of the service, that the fault strikes
+    part: str  # affected part of the service
     fault: str
     run: Run
-    within: float | None  # seconds that the recovery may take
+    within: float | None  # maximum recovery time in seconds
 
     @property
     def name(self) -> str:
@@ -35,8 +35,8 @@ SCENARIOS: dict[str, Scenario] = {}
 
 
 def scenario(part: str, fault: str, within: float | None = None) -> Callable[[Run], Run]:
-    """Enter a function into the list under its name. It submits jobs, strikes, and returns what it measured;
-    the suite then waits for the jobs and verifies each."""
+    """Register a function as a scenario. It submits jobs, injects the fault and returns its measurement; the
+    suite then waits for the jobs and verifies each."""
 
     def enter(run: Run) -> Run:
         SCENARIOS[run.__name__] = Scenario(part, fault, run, within)

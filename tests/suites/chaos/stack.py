@@ -1,4 +1,4 @@
-"""The real service for the fault suite: Valkey, object store, gateway, two workers, and proxies between."""
+"""The real service for the chaos suite: Valkey, object store, gateway, two workers, and proxies."""
 
 import time
 from collections.abc import Iterator
@@ -23,13 +23,13 @@ from tests.integration.service_processes import Gateway, Worker
 from tests.suites.chaos.disk import Disk
 from tests.suites.chaos.proxy import Proxy
 
-LOADED = 120.0  # seconds that a worker may take until its model is loaded
-MODEL_BYTES = 150e6  # a process with the model holds more memory than this, one that only watches less
+LOADED = 120.0  # maximum seconds until a worker has loaded its model
+MODEL_BYTES = 150e6  # a process with a loaded model uses more memory than this
 
 
 class Stack:
-    """Everything runs between `with` and its end. Gateway and workers reach the servers through the proxies
-    `valkey` and `files`, the gateway its queue through `queue`."""
+    """Runs the service inside a `with` block. Gateway and workers connect to the servers through the proxies
+    `valkey` and `files`, and the gateway to its queue through `queue`."""
 
     def __init__(self, directory: Path, workers: int = 2) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ class Stack:
 
     @property
     def parts(self) -> list[ManagedProcess]:
-        """In the order in which they start."""
+        """All parts in start order."""
         return [self.redis, self.store, *self.workers, self.gateway]
 
     @property
@@ -81,19 +81,19 @@ class Stack:
         return str(self.gateway.client.base_url)
 
     def start(self, part: ManagedProcess) -> None:
-        """Start a part that is not running; what its earlier life logged does not count any more."""
-        part.kill()  # children of a dead one may still be there
+        """Start a part that is not running, with an empty log."""
+        part.kill()  # children of a dead process may still be running
         part.log = MergedLog(self._file)
         part.start()
 
     def revive(self) -> None:
-        """Start again what has ended, as the supervisor of a real host does."""
+        """Restart parts that have exited, like the supervisor of a real host."""
         for part in (*self.workers, self.gateway):
             if not part.is_running:
                 self.start(part)
 
     def heal(self) -> None:
-        """Everything runs, is ready, and reaches everything else."""
+        """Restore all parts and connections, and wait until they are ready."""
         for proxy in (self.valkey, self.queue, self.files):
             proxy.heal()
         for disk in self.disks.values():
@@ -124,7 +124,7 @@ class Stack:
 
     @contextmanager
     def restarted(self, parts: list[ManagedProcess], **environment: str) -> Iterator[None]:
-        """These parts with other variables in their environment; with the usual ones again at the end."""
+        """Restart these parts with additional environment variables, and again without them at the end."""
         usual = {part: part.environment for part in parts}
         try:
             for part in reversed(parts):
@@ -138,14 +138,14 @@ class Stack:
                 part.stop()
 
     def record(self, job_id: str) -> Job | None:
-        """A job as Valkey has it; None while Valkey does not answer."""
+        """A job's record; None while Valkey does not respond."""
         try:
             return self.records.get(job_id)
         except RedisError:
             return None
 
     def running(self) -> list[Job]:
-        """The jobs that run, of all that are open."""
+        """The running jobs."""
         redis = self.records.redis
         found = (self.record(str(job_id)) for job_id in redis.smembers("oflow:open:open"))
         return [job for job in found if job is not None and job.state is State.RUNNING]
@@ -153,20 +153,20 @@ class Stack:
     def wait_for_attempt(
         self, job_id: str, attempt: int, stage: str | None = None, seconds: float = 60
     ) -> float:
-        """The moment at which the job runs in this attempt (and stage)."""
+        """Wait until the job runs in this attempt (and stage) and return the time."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             job = self.record(job_id)
             if job is not None and job.attempt >= attempt and stage in (None, job.progress.stage):
-                assert job.state.open, f"the job has ended already: {told(job)}"
+                assert job.state.open, f"the job has ended already: {describe(job)}"
                 return time.monotonic()
             time.sleep(0.01)
         raise AssertionError(
-            f"attempt {attempt} of job {job_id} had not begun after {seconds:g} s: {told(job)}"
+            f"attempt {attempt} of job {job_id} had not begun after {seconds:g} s: {describe(job)}"
         )
 
     def holder(self, job_id: str, attempt: int, seconds: float = 30) -> Worker:
-        """The worker that runs this attempt of a job."""
+        """The worker running this attempt of a job."""
         self.wait_for_attempt(job_id, attempt)
         end = time.monotonic() + seconds
         line = f"job {job_id} started, attempt {attempt}"
@@ -175,12 +175,12 @@ class Stack:
                 if any(line in text for text in worker.lines()):
                     return worker
             time.sleep(0.01)
-        raise AssertionError(f"no worker says: {line}")
+        raise AssertionError(f"no worker logged: {line}")
 
 
 @contextmanager
 def suspended(*processes: psutil.Process) -> Iterator[None]:
-    """SIGSTOP, and SIGCONT at the end."""
+    """Send SIGSTOP, and SIGCONT at the end."""
     for process in processes:
         process.suspend()
     try:
@@ -191,8 +191,8 @@ def suspended(*processes: psutil.Process) -> Iterator[None]:
                 process.resume()
 
 
-def told(job: Job | None) -> str:
-    """The few words of a record that matter when something is wrong."""
+def describe(job: Job | None) -> str:
+    """A short description of a job record for error messages."""
     if job is None:
         return "no record"
     lost = job.attempt - len(job.given_back)
@@ -200,7 +200,7 @@ def told(job: Job | None) -> str:
 
 
 def model_process(worker: Worker) -> psutil.Process:
-    """The child of a worker that holds the model."""
+    """The worker's child process with the loaded model."""
     for child in psutil.Process(worker.pid).children():
         if child.memory_info().rss > MODEL_BYTES:
             return child

@@ -1,4 +1,4 @@
-"""Runs scenarios one after another on one stack, and keeps what each measured."""
+"""Runs scenarios one after another on one stack and records their measurements."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -13,14 +13,14 @@ from tests.suites.chaos.not_here import NotHere
 from tests.suites.chaos.scenarios import SCENARIOS, Recovery, Scenario
 from tests.suites.chaos.stack import Stack
 
-# Each module has entered its scenarios into the list; this is the order in which they are run.
+# Importing these modules registers their scenarios, in the order in which they run.
 ROOMS = (worker_faults, valkey_faults, store_faults, gateway_faults, machine_faults)
 ALL = [one for room in ROOMS for one in SCENARIOS.values() if one.run.__module__ == room.__name__]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a scenario ended: `fault` is None where all of it held; `skipped` says why it could not be run."""
+    """The outcome of a scenario: `fault` is None if it passed; `skipped` says why it could not run."""
 
     scenario: Scenario
     seconds: float
@@ -30,29 +30,29 @@ class Outcome:
     skipped: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        told = asdict(self)
-        told["scenario"] = {
+        message = asdict(self)
+        message["scenario"] = {
             "name": self.scenario.name,
             "part": self.scenario.part,
             "fault": self.scenario.fault,
             "within": self.scenario.within,
         }
-        return told
+        return message
 
 
 def run(scenario: Scenario, stack: Stack, ledger: Ledger) -> Outcome:
-    """Run one scenario to its end: heal everything, wait for its jobs, verify each, and run one more."""
-    began = time.monotonic()
+    """Run a scenario, restore all parts, wait for its jobs, verify them, and run another job."""
+    start = time.monotonic()
 
     def outcome(**more: Any) -> Outcome:
-        return Outcome(scenario, round(time.monotonic() - began, 1), **more)
+        return Outcome(scenario, round(time.monotonic() - start, 1), **more)
 
     try:
         stack.heal()
         recovery = scenario.run(stack, ledger)
         stack.heal()
         ledger.settle()
-        ledger.submit(*[QUICK] * len(stack.workers))  # nobody has gone silent
+        ledger.submit(*[QUICK] * len(stack.workers))  # all workers must still respond
         ledger.settle()
         jobs = ledger.verify()
     except NotHere as why:
@@ -66,9 +66,9 @@ def run(scenario: Scenario, stack: Stack, ledger: Ledger) -> Outcome:
 
 
 def run_all(directory: Path, scenarios: Iterable[Scenario], seconds: float) -> Iterator[Outcome]:
-    """Outcomes of these scenarios, as they come; after one that failed, the next gets a fresh stack.
+    """Run these scenarios and yield their outcomes. After a failure, the next one gets a fresh stack.
 
-    None is begun after so many seconds.
+    No scenario is started after `seconds`.
     """
     left = list(scenarios)
     life, end = 0, time.monotonic() + seconds
@@ -78,13 +78,13 @@ def run_all(directory: Path, scenarios: Iterable[Scenario], seconds: float) -> I
             ledger = Ledger(stack, directory / f"jobs-{life}")
             ledger.learn(*KINDS)
             while left:
-                scenario, began = left.pop(0), time.monotonic()
-                if began > end:
+                scenario, start = left.pop(0), time.monotonic()
+                if start > end:
                     yield Outcome(scenario, 0.0, fault=f"not begun: {seconds / 60:g} minutes are over")
                     continue
                 try:
                     yield run(scenario, stack, ledger)
                 except Exception as error:
-                    told = f"{type(error).__name__}: {error}"
-                    yield Outcome(scenario, round(time.monotonic() - began, 1), fault=told)
+                    message = f"{type(error).__name__}: {error}"
+                    yield Outcome(scenario, round(time.monotonic() - start, 1), fault=message)
                     break

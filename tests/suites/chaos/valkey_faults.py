@@ -1,4 +1,4 @@
-"""Valkey that dies, stands still, or is cut off."""
+"""Valkey that is killed, suspended or unreachable."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,13 +17,13 @@ def _versions(stack: Stack, ids: list[str]) -> list[int]:
 
 
 def until_a_job_moves(stack: Stack, ids: list[str]) -> float:
-    """Seconds until the record of one of these jobs changes, counted from now."""
-    began, before = time.monotonic(), None
-    while time.monotonic() - began < 60:
+    """Seconds from now until the record of one of these jobs changes."""
+    start, before = time.monotonic(), None
+    while time.monotonic() - start < 60:
         now = _versions(stack, ids)
         if 0 not in now:
             if before is not None and now != before:
-                return time.monotonic() - began
+                return time.monotonic() - start
             before = before or now
         stack.revive()
         time.sleep(0.01)
@@ -43,7 +43,7 @@ def valkey_killed(stack: Stack, ledger: Ledger) -> Recovery:
 
 @scenario("Valkey", f"stands still for {PAUSE:g} s (SIGSTOP)", within=30)
 def valkey_paused(stack: Stack, ledger: Ledger) -> Recovery:
-    """A client that follows a job all the while hears of its end."""
+    """A client that follows a job throughout is notified of its end."""
     ids = ledger.submit(LONG, STEADY, STEADY, QUICK)
     stack.wait_for_attempt(ids[0], 1, "extract")
     with ThreadPoolExecutor(1) as pool:
@@ -60,7 +60,7 @@ def valkey_paused(stack: Stack, ledger: Ledger) -> Recovery:
 
 @scenario("Valkey", "every connection reset, four times under one job", within=30)
 def connections_cut(stack: Stack, ledger: Ledger) -> Recovery:
-    """Workers live through it, so none of it counts against the job."""
+    """The workers survive, so no attempt counts as lost."""
     ids = ledger.submit(LONG, LONG, QUICK)
     stack.wait_for_attempt(ids[0], 1, "extract")
     longest = 0.0

@@ -1,4 +1,4 @@
-"""`make load`: the service under load on this machine, loopback only; each number beside what is wanted."""
+"""`make load`: load test of the service on this machine, with a target for each number."""
 
 import json
 import os
@@ -40,8 +40,8 @@ def main(
     model_jobs: Annotated[int, typer.Option(min=2, help="Of `throughput`.")] = 20,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the numbers here as well.")] = None,
 ) -> None:
-    """Measure, print a table for each part, and leave with 1 if something was not as wanted."""
-    os.environ["OMP_NUM_THREADS"] = "1"  # of the bare Reconstructor, as of the worker
+    """Measure, print a table for each part, and exit with 1 if a target was missed."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # for the bare Reconstructor, as in the worker
     columns = (TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     reports: dict[Part, Report] = {}
     with (

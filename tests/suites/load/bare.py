@@ -1,4 +1,4 @@
-"""The model without the service, in a process of its own, so that the one that makes the load stays small."""
+"""The model without the service, in a separate process to keep the load generator small."""
 
 import hashlib
 import io
@@ -12,7 +12,7 @@ from service.core.jobs.options import Options
 
 
 class Bare:
-    """The Reconstructor on one thread, as the worker has it."""
+    """The Reconstructor on one thread, as in the worker."""
 
     def __init__(self) -> None:
         self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _start)
@@ -24,14 +24,14 @@ class Bare:
         self._pool.shutdown()
 
     def small_model(self, folder: Path) -> tuple[Path, Path]:
-        """Config and checkpoint of the small model, written into `folder`."""
+        """Write config and checkpoint of the small model to `folder`."""
         return self._pool.submit(_small_model, folder).result()
 
     def load(self, model: str, checkpoint: str | None = None) -> None:
         self._pool.submit(_load, model, checkpoint).result()
 
     def run(self, file: bytes, **options: Any) -> tuple[str, float]:
-        """SHA-256 of the GLB of a sequence, and the seconds from its points to the GLB."""
+        """SHA-256 of a sequence's GLB, and the seconds to compute it."""
         return self._pool.submit(_run, file, options).result()
 
 

@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 
 from service.local.ports import LOOPBACK
 
-BUSY = {409, 429, 503}  # come again after Retry-After
+BUSY = {409, 429, 503}  # retry after Retry-After
 PATIENCE = 120.0  # seconds
 
 
 class LoadError(Exception):
-    """The service did not do what it promises."""
+    """The service violated its contract."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Answer:
 
 
 class Timings:
-    """Seconds of requests, gathered from many threads."""
+    """Request durations, collected from many threads."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -49,7 +49,7 @@ class Timings:
 
 
 class Caller:
-    """One client with its key."""
+    """A client with its own key."""
 
     def __init__(self, port: int, key: str) -> None:
         self._connection = HTTPConnection(LOOPBACK, port, timeout=60)
@@ -61,7 +61,7 @@ class Caller:
     def send(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> Answer:
-        """One request and its answer."""
+        """Send a request and return the response."""
         answer = self._begin(method, path, body, headers or {})
         return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
 
@@ -73,9 +73,9 @@ class Caller:
         body: bytes | None = None,
         headers: dict[str, str] | None = None,
     ) -> Answer:
-        """`send`, again after `Retry-After` where the service is busy. The answer is a good one.
+        """Like `send`, but retry after `Retry-After` until the request succeeds.
 
-        `timings` gets the seconds of the good one alone.
+        Only the successful request is recorded in `timings`.
         """
         end = time.monotonic() + PATIENCE
         while True:
@@ -90,13 +90,13 @@ class Caller:
             time.sleep(float(answer.headers["retry-after"]))
 
     def submit(self, timings: Timings, file: bytes, query: str) -> dict[str, Any]:
-        """The job of a new sequence, under an idempotency key."""
+        """Submit a sequence with an idempotency key and return the job."""
         headers = {"Content-Type": "application/octet-stream", "Idempotency-Key": secrets.token_hex(16)}
         job: dict[str, Any] = self.ask(timings, "POST", f"/reconstruct?{query}", file, headers).json()
         return job
 
     def follow(self, timings: Timings, job_id: str) -> dict[str, Any]:
-        """Poll as often as Retry-After says until the job has ended."""
+        """Poll at the interval of Retry-After until the job has ended."""
         while True:
             answer = self.ask(timings, "GET", f"/jobs/{job_id}")
             job: dict[str, Any] = answer.json()
@@ -105,7 +105,7 @@ class Caller:
             time.sleep(float(answer.headers["retry-after"]))
 
     def download(self, timings: Timings, href: str) -> bytes:
-        """The file behind a job's `href`, from the object store to which the gateway leads."""
+        """Download the file of a job's `href` through the redirect to the object store."""
         url = urlsplit(self.ask(timings, "GET", href).headers["location"])
         store = HTTPConnection(url.hostname or "", url.port, timeout=60)
         try:
@@ -119,7 +119,7 @@ class Caller:
 
     @contextmanager
     def stream(self, path: str) -> Iterator[HTTPResponse]:
-        """An open event stream. The connection is good for nothing else afterwards."""
+        """Open an event stream. The connection cannot be reused afterwards."""
         try:
             answer = self._begin("GET", path, None, {"Accept": "text/event-stream"})
             if answer.status != 200:

@@ -1,4 +1,4 @@
-"""Many clients with many jobs: each result is compared with what the bare Reconstructor makes."""
+"""Many clients with many jobs; each result is compared with the bare Reconstructor's."""
 
 import hashlib
 import io
@@ -23,7 +23,7 @@ QUERY = "&".join(f"{name}={value}" for name, value in OPTIONS.items())
 
 @dataclass(frozen=True)
 class Sequence:
-    """An input and the SHA-256 of the GLB that it becomes."""
+    """An input file and the SHA-256 of the expected GLB."""
 
     file: bytes
     sha256: str
@@ -31,25 +31,25 @@ class Sequence:
 
 @dataclass
 class Run:
-    """What the clients saw."""
+    """Results observed by the clients."""
 
     submits: Timings = field(default_factory=Timings)
     polls: Timings = field(default_factory=Timings)
     downloads: Timings = field(default_factory=Timings)
-    jobs: list[dict[str, Any]] = field(default_factory=list)  # as they ended
+    jobs: list[dict[str, Any]] = field(default_factory=list)  # in order of completion
 
     def seconds_between(self, first: str, last: str) -> list[float]:
         return [(_time(job[last]) - _time(job[first])).total_seconds() for job in self.jobs]
 
     def span(self, first: str, last: str) -> float:
-        """Seconds from the first job's `first` to the last job's `last`."""
+        """Seconds from the earliest `first` to the latest `last` of all jobs."""
         return (
             max(_time(job[last]) for job in self.jobs) - min(_time(job[first]) for job in self.jobs)
         ).total_seconds()
 
 
 def own_sequences(bare: Bare, count: int) -> list[Sequence]:
-    """A sequence for each client: the shipped one at another place and in another size."""
+    """A sequence for each client: the sample, translated and scaled."""
     sample = read_sequence(io.BytesIO(SAMPLES["knees"].path.read_bytes()))
     sequences = []
     for number in range(count):
@@ -61,12 +61,12 @@ def own_sequences(bare: Bare, count: int) -> list[Sequence]:
 
 
 def measure_jobs(
-    stack: Stack, sequences: list[Sequence], jobs: int, told: Callable[[], None] = lambda: None
+    stack: Stack, sequences: list[Sequence], jobs: int, on_result: Callable[[], None] = lambda: None
 ) -> Report:
-    """Each client submits its share of the jobs at once, and follows them."""
+    """Clients submit their jobs concurrently and follow them."""
     keys = stack.new_keys(len(sequences))
     before = stack.memory()
-    run = run_jobs(stack, keys, sequences, jobs, told)
+    run = run_jobs(stack, keys, sequences, jobs, on_result)
     after = stack.memory()
     report = Report(
         "Jobs",
@@ -88,35 +88,37 @@ def measure_jobs(
 
 
 def run_jobs(
-    stack: Stack, keys: list[str], sequences: list[Sequence], jobs: int, told: Callable[[], None]
+    stack: Stack, keys: list[str], sequences: list[Sequence], jobs: int, on_result: Callable[[], None]
 ) -> Run:
-    """Each client submits its share of the jobs, then follows them, oldest first, and takes the results.
+    """Clients submit their share of the jobs, then follow them, oldest first, and download the results.
 
-    `told` is called for each result that is as it should be. Raises LoadError where one is not.
+    Calls `on_result` for each correct result. Raises LoadError for a wrong one.
     """
     run = Run()
     clients = len(sequences)
     shares = [jobs // clients + (number < jobs % clients) for number in range(clients)]
     with ThreadPoolExecutor(clients) as pool:
         tasks = [
-            pool.submit(_client, run, stack.gateway.port, key, sequence, share, told)
+            pool.submit(_client, run, stack.gateway.port, key, sequence, share, on_result)
             for key, sequence, share in zip(keys, sequences, shares, strict=True)
         ]
         for task in tasks:
             task.result()
     if len({job["id"] for job in run.jobs}) != jobs:
-        raise LoadError(f"{jobs} jobs were wanted, {len({job['id'] for job in run.jobs})} ended")
+        raise LoadError(f"{len({job['id'] for job in run.jobs})} of {jobs} jobs ended")
     return run
 
 
-def _client(run: Run, port: int, key: str, sequence: Sequence, jobs: int, told: Callable[[], None]) -> None:
+def _client(
+    run: Run, port: int, key: str, sequence: Sequence, jobs: int, on_result: Callable[[], None]
+) -> None:
     caller = Caller(port, key)
     open_jobs = [caller.submit(run.submits, sequence.file, QUERY)["id"] for _ in range(jobs)]
     for job_id in open_jobs:
         job = caller.follow(run.polls, job_id)
         _require_result(caller, run, job, sequence)
         run.jobs.append(job)
-        told()
+        on_result()
     caller.close()
 
 
@@ -126,8 +128,8 @@ def _require_result(caller: Caller, run: Run, job: dict[str, Any], sequence: Seq
     [file] = job["result"]["files"]
     found = hashlib.sha256(caller.download(run.downloads, file["href"])).hexdigest()
     if not found == file["sha256"] == sequence.sha256:
-        told = f"the record says {file['sha256']}, the bare Reconstructor makes {sequence.sha256}"
-        raise LoadError(f"job {job['id']} has a file {found}: {told}")
+        detail = f"expected {file['sha256']} by its record and {sequence.sha256} by the bare Reconstructor"
+        raise LoadError(f"job {job['id']}: the file has SHA-256 {found}, {detail}")
 
 
 def _time(text: str) -> datetime:

@@ -1,4 +1,4 @@
-"""Whether the worker grows with the jobs that it has run."""
+"""Memory growth of the worker over many jobs."""
 
 from collections.abc import Callable
 
@@ -8,23 +8,23 @@ from tests.suites.load.jobs import Sequence, run_jobs
 from tests.suites.load.report import Report
 from tests.suites.load.stack import MIB, Stack
 
-WARM_UP = 0.1  # of the jobs: caches fill and the allocator finds its size
-ROUND = 20  # jobs between two looks at the memory
+WARM_UP = 0.1  # fraction of the jobs; caches and the allocator reach their steady state
+ROUND = 20  # jobs between two memory measurements
 MOST_PERCENT = 5
 
 
 def measure_leak(
-    stack: Stack, sequences: list[Sequence], jobs: int, told: Callable[[], None] = lambda: None
+    stack: Stack, sequences: list[Sequence], jobs: int, on_result: Callable[[], None] = lambda: None
 ) -> Report:
-    """Resident memory of the worker's child after each round of jobs, between rounds, when it is idle.
+    """Measure the resident memory of the idle worker process after each round of jobs.
 
-    Growth: from the median of the first tenth after the warm-up to that of the last tenth.
+    The growth is measured from the median of the first tenth after the warm-up to that of the last tenth.
     """
     keys = stack.new_keys(len(sequences), rate_limit=10**6)
     run_jobs(stack, keys, sequences, max(ROUND, int(WARM_UP * jobs)), lambda: None)
     pid, sizes, gateway = stack.worker_child.pid, [], []
     for _ in range(max(2, jobs // ROUND)):
-        run_jobs(stack, keys, sequences, ROUND, told)
+        run_jobs(stack, keys, sequences, ROUND, on_result)
         memory = stack.memory()
         sizes.append(memory["worker, child"])
         gateway.append(memory["gateway"])
@@ -41,8 +41,8 @@ def measure_leak(
     )
     report.add("first tenth", first, "MiB")
     report.add("last tenth", last, "MiB")
-    report.add("growth", 100 * (last / first - 1), "%", most=MOST_PERCENT)
+    report.add("growth", 100 * (last / first - 1), "%", below=MOST_PERCENT)
     report.add("slope", 1000 * slope, "MiB in 1,000 jobs")
     report.add("gateway, first", gateway[0], "MiB")
-    report.add("gateway, last", gateway[-1], "MiB", most=150e6 / MIB)
+    report.add("gateway, last", gateway[-1], "MiB", below=150e6 / MIB)
     return report

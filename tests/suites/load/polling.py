@@ -1,4 +1,4 @@
-"""How soon a gateway answers `GET /jobs/{id}` while many ask, some follow, and the worker works."""
+"""Latency of `GET /jobs/{id}` with many polling and streaming clients and a busy worker."""
 
 import random
 import threading
@@ -17,11 +17,11 @@ from tests.suites.load.stack import MIB, Stack
 
 CLIENTS, STREAMS = 100, 20
 WANTED_MS, WANTED_MIB = 5, 150e6 / MIB
-JOBS_A_SECOND = 12  # more than the worker can run
+JOBS_A_SECOND = 12  # more than the worker can process
 
 
 def measure_polling(stack: Stack, sequence: Sequence, seconds: float) -> Report:
-    """First each client asks once a second, as Retry-After says; then each as soon as it has its answer."""
+    """First each client polls once a second as told by Retry-After, then without pauses."""
     keys = stack.new_keys(CLIENTS, rate_limit=10**9, open_jobs=10**9)
     job_ids = _submit(stack, keys[0], sequence, STREAMS + int(JOBS_A_SECOND * 1.5 * seconds))
     polls, closed, streams = Timings(), Timings(), _Streams(stack, keys[0], job_ids)
@@ -34,11 +34,11 @@ def measure_polling(stack: Stack, sequence: Sequence, seconds: float) -> Report:
         f"without a pause. {STREAMS} event streams are open and the worker runs jobs all the while",
     )
     report.add("polls", len(polls.seconds) / seconds, "1/s")
-    report.add_times("once a second", polls.seconds, most=WANTED_MS)
+    report.add_times("once a second", polls.seconds, below=WANTED_MS)
     report.add("polls without a pause", len(closed.seconds) / (seconds / 2), "1/s")
     report.add_times("without a pause", closed.seconds)
     report.add("events received", streams.events, "")
-    report.add("gateway, most memory", max(memory), "MiB", most=WANTED_MIB)
+    report.add("gateway, most memory", max(memory), "MiB", below=WANTED_MIB)
     return report
 
 
@@ -54,7 +54,7 @@ def _poll(stack: Stack, key: str, job_ids: list[str], timings: Timings, seconds:
 
     def client(number: int) -> None:
         caller = Caller(stack.gateway.port, key)
-        time.sleep(pause * random.random())  # not all at the same moment
+        time.sleep(pause * random.random())  # spread the requests
         while time.monotonic() < end:
             caller.ask(timings, "GET", f"/jobs/{job_ids[number % len(job_ids)]}")
             time.sleep(pause)
@@ -66,7 +66,7 @@ def _poll(stack: Stack, key: str, job_ids: list[str], timings: Timings, seconds:
 
 @dataclass
 class _Streams:
-    """Clients that follow one job after the other, each to its end."""
+    """Clients that follow one job after another until it ends."""
 
     stack: Stack
     key: str
@@ -76,7 +76,7 @@ class _Streams:
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """All of them are open when this begins."""
+        """Open all streams, and close them on exit."""
         jobs, closing, opened = iter(self.job_ids), threading.Event(), threading.Semaphore(0)
         callers = [Caller(self.stack.gateway.port, self.key) for _ in range(STREAMS)]
         threads = [
@@ -105,7 +105,7 @@ class _Streams:
 
 @contextmanager
 def _largest(process: psutil.Process) -> Iterator[list[float]]:
-    """Resident MiB of a process, from time to time."""
+    """Samples the resident memory of a process in MiB."""
     seen, done = [process.memory_info().rss / MIB], threading.Event()
 
     def watch() -> None:

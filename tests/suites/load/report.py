@@ -1,4 +1,4 @@
-"""What a measurement says: numbers, each beside what is wanted of it."""
+"""Reports: measured numbers and their targets."""
 
 import statistics
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ console = Console(soft_wrap=True)
 
 @dataclass(frozen=True)
 class Row:
-    """A number; `wanted` in words, `held` whether it is as wanted, None where nothing is wanted of it."""
+    """A number; `wanted` describes its target, `held` says whether it is met, None without a target."""
 
     name: str
     value: float
@@ -24,20 +24,20 @@ class Row:
 
 @dataclass
 class Report:
-    """One table. `load` says what was done, in a sentence."""
+    """A table. `load` describes the workload in a sentence."""
 
     title: str
     load: str
     rows: list[Row] = field(default_factory=list)
 
     def add(
-        self, name: str, value: float, unit: str, *, most: float | None = None, least: float | None = None
+        self, name: str, value: float, unit: str, *, below: float | None = None, at_least: float | None = None
     ) -> None:
         wanted, held = "", None
-        if most is not None:
-            wanted, held = f"under {most:g}", value < most
-        if least is not None:
-            wanted, held = f"at least {least:g}", value >= least
+        if below is not None:
+            wanted, held = f"under {below:g}", value < below
+        if at_least is not None:
+            wanted, held = f"at least {at_least:g}", value >= at_least
         self.rows.append(Row(name, value, unit, wanted, held))
 
     def add_times(self, name: str, seconds: Sequence[float], **wanted_median: float) -> None:
@@ -53,7 +53,7 @@ class Report:
 
     def print(self) -> None:
         table = Table(
-            Column(no_wrap=True), "", "", "wanted", title=self.title, caption=self.load, title_justify="left"
+            Column(no_wrap=True), "", "", "target", title=self.title, caption=self.load, title_justify="left"
         )
         table.columns[1].justify = "right"
         for row in self.rows:

@@ -1,4 +1,4 @@
-"""A real network, eight wide, whose surface is an octahedron: a job of it is nearly all service."""
+"""A tiny real network whose surface is an octahedron, so that jobs measure the service."""
 
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,11 @@ from model.networks.decoders import CBatchNormDecoder
 from model.networks.occupancy_flow import OccupancyFlow
 
 WIDTH = 8
-RADIUS = 0.25  # sides of the box, from its middle to the octahedron's corners
+RADIUS = 0.25  # from center to corners, in box sides
 
 
 def write_small_model(folder: Path) -> tuple[Path, Path]:
-    """Write a config and a checkpoint of it; the network's flow, and so its result, depends on the input."""
+    """Write its config and checkpoint; the network's flow, and hence the result, depends on the input."""
     model: dict[str, Any] = {
         "c_dim": WIDTH,
         "encoder_kwargs": {"hidden_dim": WIDTH},

@@ -1,4 +1,4 @@
-"""The whole service on this machine, with the settings of production; what memory each part of it takes."""
+"""The whole service on this machine with production settings, and its memory use."""
 
 import io
 import sys
@@ -26,7 +26,7 @@ WORKER = [sys.executable, "-m", "worker"]
 
 
 class QuietLog(MergedLog):
-    """Keeps the last lines and shows none: to read the logs is to cost this process next to nothing."""
+    """Keeps recent lines without printing them, so that logging costs this process little."""
 
     def __init__(self) -> None:
         super().__init__(io.StringIO())
@@ -41,7 +41,7 @@ class QuietLog(MergedLog):
 
 
 class Gateway(ManagedProcess):
-    """Ready once the whole service is."""
+    """A gateway that is ready once the whole service is."""
 
     def __init__(self, environment: dict[str, str], log: MergedLog) -> None:
         self.port = free_ports(1)[0]
@@ -58,7 +58,7 @@ class Gateway(ManagedProcess):
 
 @dataclass(frozen=True)
 class Stack:
-    """Its running parts; `environment` is that of gateway and worker."""
+    """The running parts; `environment` is that of gateway and worker."""
 
     redis: RedisServer
     store: ObjectStore
@@ -68,12 +68,12 @@ class Stack:
 
     @property
     def worker_child(self) -> psutil.Process:
-        """The worker's process that holds the model: its largest one."""
+        """The worker's process with the model, its largest one."""
         children = psutil.Process(self.worker.pid).children()
         return max(children, key=lambda child: child.memory_info().rss)
 
     def memory(self) -> dict[str, float]:
-        """Resident MiB of each part."""
+        """Resident memory of each part in MiB."""
         parts = {
             "gateway": psutil.Process(self.gateway.pid),
             "worker, parent": psutil.Process(self.worker.pid),
@@ -91,9 +91,9 @@ class Stack:
 
 @contextmanager
 def running_stack(directory: Path, **settings: str) -> Iterator[Stack]:
-    """Valkey, the S3 store, one worker on one thread, and a gateway that asks for keys and logs JSON.
+    """Valkey, the S3 store, one single-threaded worker, and a gateway that requires keys and logs JSON.
 
-    `settings` are those of gateway and worker that differ from the defaults.
+    `settings` overrides settings of gateway and worker.
     """
     log = QuietLog()
     redis, store = RedisServer(directory / "redis", log), ObjectStore(directory / "store", log)

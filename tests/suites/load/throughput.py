@@ -1,4 +1,4 @@
-"""Jobs one after the other through the service, against the bare Reconstructor."""
+"""Throughput of consecutive jobs compared with the bare Reconstructor."""
 
 import hashlib
 import statistics
@@ -14,15 +14,15 @@ WANTED = 0.9
 
 
 def measure_throughput(stack: Stack, bare: Bare, model: str, jobs: int) -> Report:
-    """A worker that never waits for work: seconds from the end of a job to the end of the next.
+    """A worker that is never idle: seconds from the end of one job to the end of the next.
 
     Half of the bare runs come before the jobs, half after, each on one thread as in the worker.
     """
     sample = SAMPLES["jumping_jacks"].path.read_bytes()
     bare.load(model)
-    wanted, _ = bare.run(sample)  # warms up
+    expected, _ = bare.run(sample)  # warms up
     alone = [bare.run(sample)[1] for _ in range(jobs // 2)]
-    ended, stages = _through_the_service(stack, sample, wanted, jobs)
+    ended, stages = _through_the_service(stack, sample, expected, jobs)
     alone += [bare.run(sample)[1] for _ in range(jobs - jobs // 2)]
     served = (ended[-1] - ended[0]).total_seconds() / (jobs - 1)
     report = Report(
@@ -32,16 +32,16 @@ def measure_throughput(stack: Stack, bare: Bare, model: str, jobs: int) -> Repor
     )
     report.add("bare", statistics.mean(alone), "s a sequence")
     report.add("through the service", served, "s a job")
-    report.add("service's throughput / bare's", statistics.mean(alone) / served, "", least=WANTED)
+    report.add("service's throughput / bare's", statistics.mean(alone) / served, "", at_least=WANTED)
     for stage in ("fetch", "write", "store"):
         report.add(f"{stage}, median", 1e3 * statistics.median(times[stage] for times in stages), "ms")
     return report
 
 
 def _through_the_service(
-    stack: Stack, sample: bytes, wanted: str, jobs: int
+    stack: Stack, sample: bytes, expected: str, jobs: int
 ) -> tuple[list[datetime], list[dict[str, float]]]:
-    """When each job ended, in order, and its timings."""
+    """The end time of each job, in order, and its timings."""
     caller = Caller(stack.gateway.port, stack.new_keys(1)[0])
     warm = caller.submit(Timings(), sample, "")["id"]
     caller.follow(Timings(), warm)
@@ -53,7 +53,7 @@ def _through_the_service(
             raise LoadError(f"job {job_id} {job['state']}: {job.get('error')}")
         [file] = job["result"]["files"]
         found = hashlib.sha256(caller.download(Timings(), file["href"])).hexdigest()
-        if not file["sha256"] == found == wanted:
+        if not file["sha256"] == found == expected:
             raise LoadError(f"job {job_id} has another file than the bare Reconstructor makes")
         ended.append(datetime.fromisoformat(job["ended_at"]))
         stages.append(job["result"]["timings"])
