@@ -1,8 +1,8 @@
-"""The signature of a velocity field, as the solvers call it."""
+"""The interface between a velocity field and the ODE solvers."""
 
 from collections.abc import Callable
 
 from torch import Tensor
 
-Field = Callable[[Tensor, Tensor], Tensor]  # t [] or [B], points [B, P, 3] → velocities [B, P, 3]
-RowField = Callable[[float, Tensor], Tensor]  # t, points [P, 3] → velocities [P, 3]
+# Time [] or [B], positions [P, 3] or [B, P, 3] → velocities of the same shape.
+Field = Callable[[Tensor, Tensor], Tensor]

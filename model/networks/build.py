@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from model.config.schema import Config
 from model.errors import ConfigError
-from model.flow.ode import Solver, training_solver
+from model.flow.ode import training_solver
+from model.flow.torchdiffeq_solver import TorchdiffeqSolver
 from model.networks.baselines import POINT_SET_DECODERS, OccupancyNetwork4D, PointSetGeneration4D
 from model.networks.decoders import DECODERS
 from model.networks.encoders import SPATIAL, TEMPORAL
@@ -39,7 +40,7 @@ def _occupancy_flow(config: Config) -> OccupancyFlow:
         encoder_latent=part("encoder_latent", LATENT, codes),
         encoder_latent_temporal=part("encoder_latent_temporal", LATENT, codes),
         vector_field=_needed(config, "velocity_field", VELOCITY_FIELDS, codes),
-        solver=Solver.from_config(settings),
+        solver=TorchdiffeqSolver.from_config(settings),
         training_solver=training_solver(config),
     )
 

@@ -1,14 +1,13 @@
-"""Occupancy Flow (Niemeyer et al., ICCV 2019): the shape at t = 0, and the velocities that carry it on.
+"""Occupancy Flow (Niemeyer et al., ICCV 2019): occupancy at t = 0, and a velocity field over time.
 
     net = build_model(load_config("pointcloud/oflow"))
     c_s, c_t = net.encode_inputs(inputs)            # inputs [B, 17, N, 3]
     logits = net.decode(points, None, c_s)          # points [B, P, 3] → [B, P]
     moved = net.transform_to_t(t, points, None, c_t)  # t [K] → [B, K, P, 3]
 
-Coordinates are those of the unit box of the first frame, times run from 0 to 1.
+Coordinates are relative to the unit box of the first frame; times are in [0, 1].
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,17 +15,17 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from model.errors import ConfigError
-from model.flow.fixed_step import FixedSteps
-from model.flow.ode import Solver, advect, advect_back, advect_to_0
+from model.flow.ode import advect, advect_back, advect_to_0
+from model.flow.solution import OnProgress, Solver
 from model.networks.decoders import Decoder, Occupancy
 from model.networks.posteriors import posterior
 from model.networks.velocity_field import VelocityField
 
 
 class OccupancyFlow(nn.Module):
-    """Encoders, decoder and velocity field under the published names; a part that is None does not exist.
+    """Encoders, decoder and velocity field, named as in published checkpoints; optional parts may be None.
 
-    In training mode the flow goes through `training_solver`, else through `solver`.
+    The flow is integrated by `training_solver` in training mode and by `solver` in evaluation mode.
     """
 
     def __init__(
@@ -36,7 +35,7 @@ class OccupancyFlow(nn.Module):
         encoder_temporal: nn.Module | None,
         vector_field: VelocityField,
         solver: Solver,
-        training_solver: Solver | FixedSteps,
+        training_solver: Solver,
         encoder_latent: nn.Module | None = None,
         encoder_latent_temporal: nn.Module | None = None,
     ) -> None:
@@ -51,15 +50,15 @@ class OccupancyFlow(nn.Module):
         self.training_solver = training_solver
 
     def encode_inputs(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Shape code and motion code of [B, T, N, 3]: each [B, c_dim], or [B, 0] without that encoder."""
+        """Shape code and motion code of inputs [B, T, N, 3]: [B, c_dim] each, [B, 0] without that encoder."""
         return self.encode_shape(inputs), self.encode_motion(inputs)
 
     def encode_shape(self, inputs: Tensor) -> Tensor:
-        """The shape code alone."""
+        """Shape code [B, c_dim]; [B, 0] without a spatial encoder."""
         return _encode(self.encoder, inputs)
 
     def encode_motion(self, inputs: Tensor) -> Tensor:
-        """The motion code alone."""
+        """Motion code [B, c_dim]; [B, 0] without a temporal encoder."""
         return _encode(self.encoder_temporal, inputs)
 
     def infer_z(
@@ -67,7 +66,8 @@ class OccupancyFlow(nn.Module):
     ) -> tuple[Normal, Normal]:
         """Posteriors of the latent codes of shape and motion, [B, z_dim]; [B, 0] without latent encoders.
 
-        A model with a latent encoder of shape alone uses its posterior for both, as the published one does.
+        `data` holds the other fields of the batch. Without a temporal latent encoder the posterior of the
+        shape code is used for both, as in the published code.
         """
         shape = posterior(self.encoder_latent, inputs, c_t, data or {})
         if self.encoder_latent_temporal is None:
@@ -80,19 +80,19 @@ class OccupancyFlow(nn.Module):
         return logits
 
     def occupancy(self, z: Tensor | None, c: Tensor, dtype: torch.dtype = torch.float32) -> Occupancy:
-        """`decode` for one sequence, z [1, z_dim] or None, c [1, c_dim]: a fast function of points [P, 3].
+        """`decode` for one sequence at inference: z [1, z_dim] or None, c [1, c_dim]; points [P, 3] → [P].
 
-        The factors of its large products are in `dtype`.
+        `dtype` is that of the factors of large matrix products.
         """
         return self._existing_decoder().precompute(z, c, dtype)
 
     def _existing_decoder(self) -> Decoder:
         if self.decoder is None:
-            raise ConfigError("model.decoder is null: this model moves a given mesh, it has no occupancy")
+            raise ConfigError("model.decoder is null: this model deforms a given mesh and has no occupancy")
         return self.decoder
 
     def velocity(self, t: Tensor, points: Tensor, z_t: Tensor | None, c_t: Tensor) -> Tensor:
-        """Velocities [B, P, 3] of particles at points [B, P, 3] at times t [B]."""
+        """Velocities [B, P, 3] at points [B, P, 3] and times t [B]."""
         velocities: Tensor = self.vector_field(t, points, z_t, c_t)
         return velocities
 
@@ -102,25 +102,24 @@ class OccupancyFlow(nn.Module):
         points: Tensor,
         z_t: Tensor | None,
         c_t: Tensor,
-        on_evaluation: Callable[[float], None] | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Tensor:
-        """Where points [B, P, 3] of t = 0 are at times t [K] (any order, repeats allowed): [B, K, P, 3]."""
-        return advect(points=points, times=t, on_evaluation=on_evaluation, **self._flow(z_t, c_t)).transpose(
-            0, 1
-        )
+        """Positions [B, K, P, 3] at times t [K] ≥ 0, in any order, of points [B, P, 3] given at t = 0."""
+        solution = advect(points=points, times=t, on_progress=on_progress, **self._flow(z_t, c_t))
+        return solution.positions.transpose(0, 1)
 
     def transform_to_t0(self, t: Tensor, points: Tensor, z_t: Tensor | None, c_t: Tensor) -> Tensor:
-        """Where points [B, P, 3], those of item b seen at t[b], were at t = 0: [B, P, 3]. One solve."""
-        return advect_to_0(points=points, t_item=t, **self._flow(z_t, c_t))
+        """Positions [B, P, 3] at t = 0 of points [B, P, 3], those of item b given at time t[b]."""
+        return advect_to_0(points=points, t_item=t, **self._flow(z_t, c_t)).positions[0]
 
     def transform_to_t_backward(self, t: Tensor, points: Tensor, z_t: Tensor | None, c_t: Tensor) -> Tensor:
-        """Where points [B, P, 3] of t = 1 were a time t [K] before, that is at 1 - t: [B, K, P, 3]."""
-        return advect_back(points=points, times=t, **self._flow(z_t, c_t)).transpose(0, 1)
+        """Positions [B, K, P, 3] at times 1 - t, t [K] ≥ 0, of points [B, P, 3] given at t = 1."""
+        return advect_back(points=points, times=t, **self._flow(z_t, c_t)).positions.transpose(0, 1)
 
     def _flow(self, z_t: Tensor | None, c_t: Tensor) -> dict[str, Any]:
-        """The field of given codes, how it is solved, and what gradients are wanted of."""
+        """Field, solver and differentiable parameters for given codes, as arguments of `advect`."""
         return {
-            "velocity": self.vector_field.condition(z_t, c_t),
+            "field": self.vector_field.condition(z_t, c_t),
             "solver": self.training_solver if self.training else self.solver,
             "parameters": [
                 *self.vector_field.parameters(),

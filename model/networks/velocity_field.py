@@ -1,4 +1,4 @@
-"""The velocity of particles in space and time. `VELOCITY_FIELDS` maps the config's names to classes."""
+"""Velocity fields. `VELOCITY_FIELDS` maps the config's names to classes."""
 
 from typing import cast
 
@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.flow.fields import Field, RowField
+from model.flow.fields import Field
 from model.networks.fused_linear import FusedLinear
 from model.networks.layers import ResnetBlockFC
 
 
 class VelocityField(nn.Module):
-    """`concat`: a residual net on (x, y, z, t); the codes are added before each block.
+    """`concat`: a residual network on (x, y, z, t); the codes are added before each block.
 
     t [] or [B], points [B, P, 3], z [B, z_dim] or None, c [B, c_dim] or None → velocities [B, P, 3].
     """
@@ -31,7 +31,7 @@ class VelocityField(nn.Module):
         return self.condition(z, c)(t, points)
 
     def condition(self, z: Tensor | None, c: Tensor | None) -> Field:
-        """The field of given codes, which are projected once here and not at every evaluation."""
+        """The field for given codes, projected once instead of at every evaluation; points [B, P, 3]."""
         projections = [[layer(code) for layer in layers] for layers, code in ((self.fc_c, c), (self.fc_z, z))]
         shifts = [sum(parts)[:, None] for parts in zip(*filter(None, projections), strict=True)]  # [B, 1, F]
 
@@ -45,11 +45,12 @@ class VelocityField(nn.Module):
 
         return field
 
-    def precompute(self, z: Tensor | None, c: Tensor | None, dtype: torch.dtype = torch.float32) -> RowField:
-        """The field of z [1, z_dim] or None and c [1, c_dim] or None for inference; products in `dtype`.
+    def precompute(self, z: Tensor | None, c: Tensor | None, dtype: torch.dtype = torch.float32) -> Field:
+        """The field for z [1, z_dim] or None and c [1, c_dim] or None at inference; points [P, 3].
 
-        Time, codes and the biases along the residual path are constants of an evaluation: they are added
-        where a block reads that path, so that blocks add nothing but their products to it.
+        `dtype` is that of the factors of large matrix products. Time, codes and the biases along the residual
+        path are constant in an evaluation: they are added where a block reads that path, so that blocks only
+        add their products to it.
         """
         first, slope = self.fc_p.weight[:, :-1].T.contiguous(), self.fc_p.weight[:, -1]  # [3, F], [F]
         shift: Tensor = self.fc_p.bias  # [F]
@@ -65,7 +66,7 @@ class VelocityField(nn.Module):
             shift = shift + outer.bias
         last = self.fc_out
 
-        def field(t: float, points: Tensor) -> Tensor:
+        def field(t: Tensor, points: Tensor) -> Tensor:
             x = torch.addmm(t * slope, points, first)  # [P, F]
             for before, hidden, added in blocks:
                 x = added.add_to(x, hidden.relu((x + before).relu_()))

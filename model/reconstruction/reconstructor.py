@@ -19,9 +19,10 @@ from model.checkpoints import checkpoint_hash, find_checkpoint, load_checkpoint
 from model.config.schema import Config, load_config
 from model.devices import chunk_size, matmul_dtype
 from model.errors import ConfigError, InputError
-from model.flow.fields import RowField
-from model.flow.particles import integrate_particles
-from model.flow.step_doubling import integrate
+from model.flow.ode import advect
+from model.flow.particles import InterpolatedParticles
+from model.flow.solution import Solver
+from model.flow.step_doubling import StepDoubling
 from model.meshes.colors import correspondence_colors
 from model.meshes.fit import fit
 from model.meshes.sequence import FitReport, MeshSequence
@@ -169,9 +170,14 @@ class Reconstructor:
                 vertices, faces = simplify_mesh(vertices, faces, target_faces)
         with stage("flow") as on_progress:
             requested = np.concatenate([output_times, times])  # [K + T]
-            requested = (requested - times[0]) / (times[-1] - times[0])
-            field = self.net.vector_field.precompute(None, c_t, flow_dtype)
-            trajectories = self._integrate(field, vertices, requested, settings, on_progress)  # [K + T, V, 3]
+            flow = advect(
+                self.net.vector_field.precompute(None, c_t, flow_dtype),
+                torch.from_numpy(vertices.astype(np.float32)).to(self.device),
+                torch.from_numpy((requested - times[0]) / (times[-1] - times[0])),
+                self._solver(settings),
+                on_progress,
+            )
+            trajectories = flow.positions.cpu().numpy()  # [K + T, V, 3]
         with stage("fit") as on_progress:
             at_input = trajectories[len(output_times) :]  # [T, V, 3]
             report = _fit_report(inputs, at_input, faces, times, box.scale, on_progress)
@@ -206,28 +212,11 @@ class Reconstructor:
         box = box or UnitBox.around(clouds[0])
         return box, np.stack([box.normalize(cloud) for cloud in clouds])
 
-    def _integrate(
-        self,
-        field: RowField,
-        vertices: NDArray[np.float64],
-        times: NDArray[np.float64],
-        settings: Quality,
-        on_progress: Callable[[float], None],
-    ) -> NDArray[np.float32]:
-        """Trajectories [K, V, 3] of vertices [V, 3] in the unit box at times [K] in [0, 1]."""
-        start = torch.from_numpy(vertices.astype(np.float32)).to(self.device)
-        unique, inverse = np.unique(times, return_inverse=True)
-        requested = torch.from_numpy(unique)
-        # A GPU integrates all vertices in the time of a few.
-        if settings.spacing is None or self.device != "cpu":
-            chunk = chunk_size(self.device)
-            paths = integrate(field, start, requested, settings.tolerance, rows=chunk, watch=on_progress)
-            positions = paths.positions
-        else:
-            positions = integrate_particles(
-                field, start, requested, settings.tolerance, settings.spacing, watch=on_progress
-            )
-        return np.asarray(positions.cpu().numpy()[inverse])
+    def _solver(self, settings: Quality) -> Solver:
+        solver = StepDoubling(settings.tolerance, chunk_size=chunk_size(self.device))
+        if settings.spacing is None or self.device != "cpu":  # a GPU integrates all vertices as fast as a few
+            return solver
+        return InterpolatedParticles(solver, settings.spacing)
 
 
 def _fit_report(

@@ -1,4 +1,4 @@
-"""`make bench`: a sequence in memory to the bytes of a GLB, fast beside plain, in one run.
+"""`make bench`: a sequence in memory to the bytes of a GLB, fast and reference in one run.
 
     python -m tests.benchmarks.inference [--rounds 3] [--json inference.json]
 
@@ -26,7 +26,8 @@ from rich.table import Table
 
 from model import MeshSequence, Reconstructor
 from model.config.schema import load_config
-from model.flow.step_doubling import integrate
+from model.flow.ode import advect
+from model.flow.step_doubling import StepDoubling
 from model.meshes.fit import surface_distances
 from model.metrics import iou
 from model.reconstruction.normalization import UnitBox
@@ -66,7 +67,8 @@ class Case:
     def carried(self, vertices: NDArray[np.float32]) -> NDArray[np.float32]:
         """The tight paths [T, V, 3] of vertices [V, 3]."""
         even = torch.from_numpy((self.times - self.times[0]) / (self.times[-1] - self.times[0]))
-        return integrate(self.field, torch.from_numpy(vertices), even, TIGHT, most=256).positions.numpy()
+        solver = StepDoubling(TIGHT, max_steps=256)
+        return advect(self.field, torch.from_numpy(vertices), even, solver).positions.numpy()
 
     def errors(self, meshes: MeshSequence) -> dict[str, float]:
         vertices = self.in_box(meshes)
@@ -96,7 +98,7 @@ def timed(run: Callable[[], MeshSequence]) -> tuple[dict[str, float], MeshSequen
 
 def measure(model: Reconstructor, case: Case, rounds: int, title: str) -> dict[str, Any]:
     runs: dict[str, Callable[[], MeshSequence]] = {
-        "plain": lambda: reconstruct_reference(model, case.clouds, case.times)
+        "reference": lambda: reconstruct_reference(model, case.clouds, case.times)
     } | {quality: partial(model, case.clouds, case.times, quality=quality) for quality in QUALITIES}
     laps: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
     last: dict[str, MeshSequence] = {}
@@ -107,9 +109,9 @@ def measure(model: Reconstructor, case: Case, rounds: int, title: str) -> dict[s
     rows = {}
     for name, took in laps.items():
         seconds = {stage: statistics.median(lap[stage] for lap in took) for stage in took[0]}
-        ratio = statistics.median(p["all"] / q["all"] for p, q in zip(laps["plain"], took, strict=True))
+        ratio = statistics.median(p["all"] / q["all"] for p, q in zip(laps["reference"], took, strict=True))
         rows[name] = {"seconds": seconds, "ratio": ratio, **case.errors(last[name])}
-    return {"vertices": len(last["plain"].vertices[0]), "paths": rows}
+    return {"vertices": len(last["reference"].vertices[0]), "paths": rows}
 
 
 def show(title: str, measured: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from model.checkpoints import find_checkpoint, load_checkpoint
 from model.config.schema import Config, load_config
-from model.flow.ode import Solver
+from model.flow.torchdiffeq_solver import TorchdiffeqSolver
 from model.losses import losses
 from model.networks.build import build_model
 from model.networks.occupancy_flow import OccupancyFlow
@@ -73,7 +73,7 @@ def main() -> None:
 
     net, _ = network(options.config, {})
     net.training_solver = replace(net.solver, rtol=1e-7, atol=1e-8)
-    assert isinstance(net.training_solver, Solver)
+    assert isinstance(net.training_solver, TorchdiffeqSolver)
     tight = flow(net, batch)
     print(f"{options.config}, batch of {options.batch_size}, {torch.get_num_threads()} threads")
     print(f"{'':28}{'step s':>9}{'forward':>9}{'backward':>9}{'ratio':>8}{'flow error, rms':>18}")

@@ -12,14 +12,15 @@ from torch import Tensor
 from model.checkpoints import find_checkpoint, load_checkpoint
 from model.config.schema import load_config
 from model.errors import Canceled, FlowError, InputError
-from model.flow.ode import Solver, advect, advect_to_0
+from model.flow.ode import advect, advect_to_0
+from model.flow.torchdiffeq_solver import TorchdiffeqSolver
 from model.networks.build import build_model
 from model.networks.occupancy_flow import OccupancyFlow
 from model.reconstruction.normalization import UnitBox
 
 SAMPLE = Path(__file__).parents[3] / "service" / "page" / "samples" / "jumping_jacks.npz"
 POINTS = torch.tensor([[[1.0, 0.0, 0.5], [0.0, 2.0, -1.0]], [[0.3, 0.4, 0.0], [-1.0, 0.2, 0.9]]])  # [2, 2, 3]
-TIGHT = Solver(rtol=1e-7, atol=1e-8)
+TIGHT = TorchdiffeqSolver(rtol=1e-7, atol=1e-8)
 
 
 def turning(t: Tensor, points: Tensor) -> Tensor:
@@ -43,7 +44,7 @@ def turned(points: Tensor, start: float, end: float) -> Tensor:
 
 def test_times_come_back_as_asked() -> None:
     times = torch.tensor([0.8, 0.2, 0.8, 0.0, 1.5])
-    paths = advect(turning, POINTS, times, TIGHT)
+    paths = advect(turning, POINTS, times, TIGHT).positions
     assert paths.shape == (5, 2, 2, 3)
     for time, positions in zip(times.tolist(), paths, strict=True):
         torch.testing.assert_close(positions, turned(POINTS, 0, time), atol=1e-6, rtol=0)
@@ -54,13 +55,17 @@ def test_only_time_0_takes_no_evaluation() -> None:
     def never(t: Tensor, points: Tensor) -> Tensor:
         raise AssertionError("evaluated")
 
-    assert torch.equal(advect(never, POINTS, torch.zeros(3), TIGHT), POINTS.expand(3, 2, 2, 3))
+    solution = advect(never, POINTS, torch.zeros(3), TIGHT)
+    assert (solution.evaluations, solution.steps) == (0, 0)
+    assert torch.equal(solution.positions, POINTS.expand(3, 2, 2, 3))
 
 
 def test_items_of_different_times_share_one_solve() -> None:
     seen = torch.tensor([0.3, 0.9])
     there = torch.stack([turned(item, 0, t) for item, t in zip(POINTS, seen.tolist(), strict=True)])
-    torch.testing.assert_close(advect_to_0(turning, there, seen, TIGHT), POINTS, atol=5e-6, rtol=0)
+    torch.testing.assert_close(
+        advect_to_0(turning, there, seen, TIGHT).positions[0], POINTS, atol=5e-6, rtol=0
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,23 +82,26 @@ def test_items_of_different_times_share_one_solve() -> None:
 )
 def test_every_solver_of_the_config(method: str, step: float | None, tolerance: float) -> None:
     config = load_config("pointcloud/oflow", {"model": {"ode_solver": method, "ode_step_size": step}})
-    paths = advect(turning, POINTS, torch.tensor([0.33, 1.0]), Solver.from_config(config.model))
-    for time, positions in zip((0.33, 1.0), paths, strict=True):
+    solver = TorchdiffeqSolver.from_config(config.model)
+    solution = advect(turning, POINTS, torch.tensor([0.33, 1.0]), solver)
+    assert solution.steps == round(1 / step) if step else solution.steps > 0
+    assert solution.evaluations >= solution.steps
+    for time, positions in zip((0.33, 1.0), solution.positions, strict=True):
         torch.testing.assert_close(positions, turned(POINTS, 0, time), atol=tolerance, rtol=0)
 
 
 def test_each_evaluation_can_end_the_solve() -> None:
-    times: list[float] = []
+    fractions: list[float] = []
 
-    def note(t: float) -> None:
-        times.append(t)
-        if t > 0.5:
+    def note(fraction: float) -> None:
+        fractions.append(fraction)
+        if fraction > 0.25:
             raise Canceled("stop")
 
     with pytest.raises(Canceled):
         advect(turning, POINTS, torch.tensor([2.0]), TIGHT, note)
-    assert times[0] == 0
-    assert max(times[:-1]) <= 0.5 < times[-1]
+    assert fractions[0] == 0
+    assert max(fractions[:-1]) <= 0.25 < fractions[-1]
 
 
 def explode(t: Tensor, points: Tensor) -> Tensor:
@@ -107,13 +115,13 @@ def vanish(t: Tensor, points: Tensor) -> Tensor:
 @pytest.mark.parametrize("field", [explode, vanish])
 def test_a_field_that_cannot_be_integrated_is_an_error(field: Callable[[Tensor, Tensor], Tensor]) -> None:
     with pytest.raises(FlowError, match="cannot be integrated to t = 1"):
-        advect(field, POINTS, torch.tensor([1.0]), Solver())
+        advect(field, POINTS, torch.tensor([1.0]), TorchdiffeqSolver())
 
 
 @pytest.mark.parametrize("time", [-0.1, float("nan")])
 def test_times_before_0_are_refused(time: float) -> None:
     with pytest.raises(InputError, match="must be 0 or later"):
-        advect(turning, POINTS, torch.tensor([0.5, time]), Solver())
+        advect(turning, POINTS, torch.tensor([0.5, time]), TorchdiffeqSolver())
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 import model.reconstruction.reconstructor
 from model import Reconstructor
 from model.errors import InputError
-from model.flow.step_doubling import integrate
+from model.flow.ode import advect
+from model.flow.step_doubling import StepDoubling
 from model.meshes.sequence import MeshSequence
 from model.reconstruction.normalization import UnitBox
 from model.reconstruction.quality import QUALITIES
@@ -57,7 +58,7 @@ def test_paths_keep_the_bound_of_their_quality(
     vertices = np.stack([box.normalize(frame) for frame in meshes.vertices])  # [T, V, 3]
     inputs = torch.from_numpy(np.stack([box.normalize(cloud) for cloud in clouds]))[None]
     field = small.net.vector_field.precompute(None, small.net.encode_motion(inputs))
-    tight = integrate(field, torch.from_numpy(vertices[0]), torch.linspace(0, 1, 17), 5e-5)
+    tight = advect(field, torch.from_numpy(vertices[0]), torch.linspace(0, 1, 17), StepDoubling(5e-5))
     error = np.linalg.norm(vertices - tight.positions.numpy(), axis=2).max(axis=0)  # [V]
     tolerance = QUALITIES[quality].tolerance
     assert np.percentile(error, 95) < tolerance
