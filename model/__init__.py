@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         ModelError,
     )
     from model.meshes.sequence import MeshSequence
-    from model.networks.build import build_model
+    from model.methods import build_model
     from model.reconstruction.reconstructor import Reconstructor
 
 _HOMES = {
@@ -37,7 +37,7 @@ _HOMES = {
     "ModelError": "errors",
     "OccupancyFlow": "networks.occupancy_flow",
     "Reconstructor": "reconstruction.reconstructor",
-    "build_model": "networks.build",
+    "build_model": "methods",
     "load_checkpoint": "checkpoints",
     "load_config": "config.schema",
 }

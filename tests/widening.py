@@ -8,7 +8,7 @@ from typing import Any
 
 from model import Reconstructor
 from model.config.schema import load_config
-from model.networks.build import build_model
+from model.methods import build_model
 from model.networks.occupancy_flow import OccupancyFlow
 
 

@@ -9,17 +9,36 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from model.config.files import config_names, find_config, holder, merge, read_inherited
 from model.errors import ConfigError
+from model.methods import METHODS
 
 __all__ = ["Config", "ModelConfig", "config_names", "load_config"]
 
 BUNDLE = (
     Path(__file__).resolve().parent.parent.parent
 )  # the folder that holds configs/, in a checkout and in a wheel
+
+
+def _known_method(name: str) -> str:
+    return _one_of(name, list(METHODS))
+
+
+def _known_dataset(name: str) -> str:
+    return _one_of(name, list(dict.fromkeys(name for method in METHODS.values() for name in method.datasets)))
+
+
+def _one_of(name: str, known: list[str]) -> str:
+    """`name` if it is among the `known`, which can grow at run time; a Literal otherwise."""
+    if name in known:
+        return name
+    *others, last = (repr(other) for other in known)
+    expected = f"{', '.join(others)} or {last}" if others else last
+    raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
+
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
@@ -52,7 +71,7 @@ class DataConfig(Section):
     """Where sequences lie on disk, or how they are made, and how windows of them are drawn."""
 
     path: str
-    dataset: Literal["Humans", "bodies"]
+    dataset: Annotated[str, AfterValidator(_known_dataset)]
     input_type: Literal["pcl_seq", "end_pointclouds", "img_seq", "idx"] | None
     classes: list[str] | None
     train_split: str | None
@@ -188,7 +207,7 @@ class GenerationConfig(Section):
 class Config(Section):
     """All settings of one experiment; `path` is the file it came from, `name` what people call it."""
 
-    method: Literal["oflow", "onet4d", "psgn4d"]
+    method: Annotated[str, AfterValidator(_known_method)]
     data: DataConfig
     model: ModelConfig
     training: TrainingConfig
@@ -236,14 +255,14 @@ def load_config(path: str | Path, overrides: dict[str, Any] | None = None) -> Co
         config = Config.model_validate(values)
     except ValidationError as error:
         raise ConfigError(f"{file}: " + "; ".join(map(_explain, error.errors()))) from None
-    if fault := _contradiction(config):
-        raise ConfigError(f"{file}: {fault}")
+    if conflict := _find_conflict(config):
+        raise ConfigError(f"{file}: {conflict}")
     config._path = file
     return config
 
 
-def _contradiction(config: Config) -> str | None:
-    """What two keys say that cannot both hold."""
+def _find_conflict(config: Config) -> str | None:
+    """Describe settings that contradict each other; None if there are none."""
     model, training = config.model, config.training
     if model.ode_step_size is None and model.ode_solver in get_args(FixedStepSolver):
         return (
@@ -252,19 +271,17 @@ def _contradiction(config: Config) -> str | None:
         )
     if training.gradient == "adjoint" and not model.use_adjoint:
         return "training.gradient is adjoint and model.use_adjoint is false; wanted true, or fixed_step"
-    if config.method != "oflow" and training.parts != "joint":
-        return f"training.parts is {training.parts} and method {config.method} has no halves; wanted joint"
-    if model.z_dim and training.parts != "joint":
+    method = METHODS[config.method]
+    if config.data.dataset not in method.datasets:
         return (
-            f"training.parts is {training.parts} and model.z_dim {model.z_dim}: latent encoders belong to no "
-            "half and would not learn; wanted joint"
+            f"data.dataset is {config.data.dataset}, which method {config.method} does not read; wanted "
+            f"{' or '.join(method.datasets)}"
         )
-    if training.parts == "shape" and not model.loss_recon:
-        return "training.parts shape learns by model.loss_recon alone, which is false; wanted true"
-    if training.parts == "flow" and not model.loss_corr:
-        return "training.parts flow learns by model.loss_corr alone, which is false; wanted true"
-    if config.method == "oflow" and not model.loss_recon and not model.loss_corr:
-        return "model.loss_recon and model.loss_corr are both false; wanted one of them true"
+    if training.parts != "joint" and training.parts not in method.halves:
+        found = f"halves {' and '.join(method.halves)}" if method.halves else "no halves"
+        return f"training.parts is {training.parts} and method {config.method} has {found}; wanted joint"
+    if conflict := method.find_conflict(config):
+        return conflict
     if training.schedule == "cosine" and training.max_iterations is None:
         return "training.schedule cosine ends at training.max_iterations, which is null; wanted a number"
     return None

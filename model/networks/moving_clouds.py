@@ -2,7 +2,7 @@
 
     moving = MovingClouds(net, clouds, times)       # clouds [N_i, 3]
     step, error = moving.displacement(3, 4, points)  # of points [Q, 3] of frame 3, to frame 4
-    paths = advect(moving.velocity, points[None], times, solver)
+    solution = advect(moving.velocity, points[None], times, solver)
 
 The velocity field is local in time: between two frames it depends on nothing but these.
 """

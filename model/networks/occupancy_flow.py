@@ -17,6 +17,7 @@ from torch.distributions import Normal
 from model.errors import ConfigError
 from model.flow.ode import advect, advect_back, advect_to_0
 from model.flow.solution import OnProgress, Solver
+from model.flow.torchdiffeq_solver import TorchdiffeqSolver
 from model.networks.decoders import Decoder, Occupancy
 from model.networks.posteriors import posterior
 from model.networks.velocity_field import VelocityField
@@ -34,7 +35,7 @@ class OccupancyFlow(nn.Module):
         encoder: nn.Module | None,
         encoder_temporal: nn.Module | None,
         vector_field: VelocityField,
-        solver: Solver,
+        solver: TorchdiffeqSolver,
         training_solver: Solver,
         encoder_latent: nn.Module | None = None,
         encoder_latent_temporal: nn.Module | None = None,

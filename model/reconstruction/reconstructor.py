@@ -26,7 +26,7 @@ from model.flow.step_doubling import StepDoubling
 from model.meshes.colors import correspondence_colors
 from model.meshes.fit import fit
 from model.meshes.sequence import FitReport, MeshSequence
-from model.networks.build import build_model
+from model.methods import build_model
 from model.networks.occupancy_flow import OccupancyFlow
 from model.reconstruction.normalization import UnitBox
 from model.reconstruction.progress import IsCanceled, OnProgress, StageProgress

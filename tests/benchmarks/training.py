@@ -20,8 +20,7 @@ from torch import Tensor
 from model.checkpoints import find_checkpoint, load_checkpoint
 from model.config.schema import Config, load_config
 from model.flow.torchdiffeq_solver import TorchdiffeqSolver
-from model.losses import losses
-from model.networks.build import build_model
+from model.methods import build_model, losses
 from model.networks.occupancy_flow import OccupancyFlow
 from worker.data import build_dataset
 from worker.data.batches import Batches

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from model.config.schema import Config
-from model.networks.build import build_model
+from model.methods import build_model
 
 DATA = Path(__file__).parent.parent / "data"
 

@@ -12,7 +12,7 @@ from torch import nn
 from model.checkpoints import checkpoint_hash, find_checkpoint, load_checkpoint, read_checkpoint
 from model.config.schema import load_config
 from model.errors import CheckpointError
-from model.networks.build import build_model
+from model.methods import build_model
 
 
 @pytest.fixture

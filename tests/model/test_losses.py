@@ -15,16 +15,8 @@ from torchdiffeq import odeint_adjoint
 from model.checkpoints import find_checkpoint, load_checkpoint
 from model.config.schema import Config, load_config
 from model.errors import ConfigError, InputError
-from model.losses import (
-    HALVES,
-    Batch,
-    Parts,
-    choose_parts,
-    correspondence_loss,
-    losses,
-    needed_fields,
-)
-from model.networks.build import build_model
+from model.losses import Batch, correspondence_loss
+from model.methods import METHODS, build_model, freeze_other_parts, losses, needed_fields
 from model.networks.occupancy_flow import OccupancyFlow
 from model.reconstruction.normalization import UnitBox
 from tests.model.published import DATA, filled, outputs
@@ -242,12 +234,12 @@ def test_correspondence_loss_forward_alone_leaves_out_the_first_frame() -> None:
     ("parts", "terms"),
     [("shape", {"recon_t0"}), ("flow", {"corr"}), ("joint", {"recon_t0", "recon_t", "corr"})],
 )
-def test_a_half_is_trained_alone(parts: Parts, terms: set[str]) -> None:
+def test_a_half_is_trained_alone(parts: str, terms: set[str]) -> None:
     config = load_config(
         "pointcloud/oflow", {"model": {"loss_corr": True}, "training": {"parts": parts, "solver_steps": 1}}
     )
     net = flow_network(config).train()
-    choose_parts(net, parts)
+    freeze_other_parts(net, config)
     batch = {key: value for key, value in sample_batch().items() if key in needed_fields(config)}
     if parts == "shape":
         refuse(net.vector_field, net.encoder_temporal)
@@ -256,7 +248,8 @@ def test_a_half_is_trained_alone(parts: Parts, terms: set[str]) -> None:
     found, values = gradients(net, batch, config)
     assert set(values) == terms | {"loss"}
     assert values["loss"] == pytest.approx(sum(values[name] for name in terms))
-    halves = [HALVES[parts]] if parts != "joint" else HALVES.values()
+    known = METHODS["oflow"].halves
+    halves = [known[parts]] if parts != "joint" else known.values()
     assert {name.split(".")[0] for name in found} == {part for half in halves for part in half}
 
 
@@ -296,7 +289,7 @@ def test_a_batch_without_what_the_losses_read_is_refused() -> None:
     [
         ({"model": {"loss_recon": False}}, "both false"),
         ({"model": {"loss_recon": False, "loss_corr": True}, "training": {"parts": "shape"}}, "parts shape"),
-        ({"training": {"parts": "flow"}}, "parts flow learns by model.loss_corr"),
+        ({"training": {"parts": "flow"}}, "parts flow is trained by model.loss_corr"),
         ({"training": {"gradient": "adjoint"}, "model": {"use_adjoint": False}}, "use_adjoint is false"),
         ({"training": {"schedule": "cosine"}}, "max_iterations, which is null"),
     ],

@@ -3,7 +3,7 @@
 import itertools
 import signal
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -22,6 +22,17 @@ class Source(Protocol):
     def __getitem__(self, index: int) -> Item: ...
 
     def __len__(self) -> int: ...
+
+
+@runtime_checkable
+class BatchStream(Protocol):
+    """Training data without end, for methods whose batches are not made of items."""
+
+    def batches(self, first_step: int, rows: range, device: str) -> Iterator[Any]:
+        """The batches of `first_step` and all later steps, on `device`; `rows` are those of this process."""
+
+    def validation(self, device: str) -> Iterator[Any]:
+        """Held-out batches, the same at every call."""
 
 
 class Batches(Dataset[dict[str, Tensor]]):
@@ -43,7 +54,9 @@ class Batches(Dataset[dict[str, Tensor]]):
         return batch
 
 
-def stream(batches: Batches, first_step: int, num_workers: int, device: str) -> Iterator[dict[str, Tensor]]:
+def load_batches(
+    batches: Batches, first_step: int, num_workers: int, device: str
+) -> Iterator[dict[str, Tensor]]:
     """The batches of `first_step` and all later steps, prepared by `num_workers` processes."""
     loader: DataLoader[dict[str, Tensor]] = DataLoader(
         batches,

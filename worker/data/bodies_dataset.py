@@ -9,8 +9,8 @@ from torch.utils.data import Dataset
 
 from model.config.schema import Config
 from model.errors import ConfigError
-from model.losses import needed_fields
 from model.meshes.sampling import Surface
+from model.methods import METHODS, needed_fields
 from worker.bodies import ACTIONS
 from worker.bodies.scenes import EASING, HELD_OUT_ADULTS, TRAINING_ADULTS, Scenes
 from worker.data.images import as_inputs, check_settings
@@ -70,11 +70,11 @@ class BodiesDataset(Dataset[Item]):
         self._with_meshes = split == "test" and (generation.interpolate or generation.correspondence)
         # To tell what lies inside takes longer than all the rest.
         measured = split != "test" or config.test.eval_mesh_iou
-        self._with_occupancy = config.method != "psgn4d" and measured
+        self._with_occupancy = METHODS[config.method].gives == "meshes" and measured
         self._scenes = Scenes(adults, self._bodies.variety, self._bodies.turn)
         self._fields = set(needed_fields(config)) if self._training else set()
-        # Occupancy Flow learns the first frame's occupancy by points of its own.
-        self._first_of_any = 1 if config.method == "oflow" else 0
+        # If the first frame has points of its own, points_t are those of the later ones.
+        self._first_of_any = 1 if "points" in self._fields else 0
         self._times = np.linspace(0, 1, self._data.length_sequence, dtype=np.float32)  # [T]
         self._drawn_frames = len(self._times)
         if self._training and config.training.parts == "shape":

@@ -6,6 +6,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from model.config.schema import Config
+from model.methods import METHODS
 from worker.data.fields import (
     EndMeshesField,
     Field,
@@ -79,42 +80,33 @@ def _read(fields: dict[str, Field], window: Window, rng: np.random.Generator) ->
 
 
 def item_fields(config: Config, split: Split) -> dict[str, Field]:
-    """What an item of a method and a split holds, by name, in the order of the published code."""
-    fields = _task_fields(config, split)
+    """The fields of an item by name: those that the method reads in this split, then the inputs."""
+    known = _known_fields(config, split)
+    fields = {name: known[name] for name in METHODS[config.method].dataset_fields(config, split)}
     if inputs := _inputs_field(config, split):
         fields["inputs"] = inputs
     return fields
 
 
-def _task_fields(config: Config, split: Split) -> dict[str, Field]:
+def _known_fields(config: Config, split: Split) -> dict[str, Field]:
     data = config.data
     samples: dict[str, Any] = {"folder": data.points_iou_seq_folder, "unpackbits": data.points_unpackbits}
-    start = OccupancyField(**samples, count=data.n_training_points, step=0)
-    any_step = OccupancyField(**samples, count=data.n_training_points)
-    all_steps = OccupancySequenceField(**samples, count=config.training.n_eval_points)
     surface = data.pointcloud_seq_folder
-    trajectories = SurfaceField(surface, data.n_training_pcl_points, "shared")
-    eval_trajectories = SurfaceField(surface, config.training.n_eval_points)
-    if config.method == "onet4d":
-        by_split: dict[Split, dict[str, Field]] = {
-            "train": {"points_t": any_step},
-            "val": {"points_iou": all_steps},
-            "test": {},
-        }
-        return by_split[split]
-    if config.method == "psgn4d":
-        return {"points_mesh": trajectories if split == "train" else eval_trajectories}
-    if split == "val":
-        return {"points": all_steps, "points_mesh": eval_trajectories}
-    fields: dict[str, Field] = {}
     if split == "train":
-        if config.model.loss_recon:
-            fields |= {"points": start, "points_t": any_step}
-        if config.model.loss_corr:
-            fields["pointcloud"] = trajectories
-    elif config.generation.interpolate or config.generation.correspondence:
-        fields["mesh"] = EndMeshesField(data.mesh_seq_folder)
-    return fields
+        trajectories = SurfaceField(surface, data.n_training_pcl_points, "shared")
+        return {
+            "points": OccupancyField(**samples, count=data.n_training_points, step=0),
+            "points_t": OccupancyField(**samples, count=data.n_training_points),
+            "pointcloud": trajectories,
+            "points_mesh": trajectories,
+        }
+    all_steps = OccupancySequenceField(**samples, count=config.training.n_eval_points)
+    return {
+        "points": all_steps,
+        "points_iou": all_steps,
+        "points_mesh": SurfaceField(surface, config.training.n_eval_points),
+        "mesh": EndMeshesField(data.mesh_seq_folder),
+    }
 
 
 def _inputs_field(config: Config, split: Split) -> Field | None:

@@ -1,16 +1,17 @@
 """How good a network is on windows that it does not learn from."""
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 from model.config.schema import Config
 from model.errors import ConfigError
-from model.networks.build import Network
-from worker.data.batches import Source, leave_signals_to_the_parent, to_device
-from worker.evaluation.batch_scores import Scores, score
+from model.methods import METHODS
+from worker.data.batches import BatchStream, Source, leave_signals_to_the_parent, to_device
 from worker.processes import Processes
 
 Metrics = dict[str, float]
@@ -18,15 +19,41 @@ Metrics = dict[str, float]
 
 @torch.no_grad()
 def validate(
-    net: Network, source: Source, config: Config, device: str, processes: Processes | None = None
+    net: nn.Module,
+    source: Source | BatchStream,
+    config: Config,
+    device: str,
+    processes: Processes | None = None,
 ) -> Metrics:
-    """Means over the windows: `iou` and `rec_error` over all frames (`iou_t0`, `rec_error_t0` at t = 0, which
-    is all of them for the shape half), `l2`, the mean distance of carried particles, `chamfer` of point sets,
-    and `loss`, the sum of those that training minimises.
+    """Means of the method's metrics over the windows (see `Method.score`), and `loss`, the sum of those that
+    training minimizes. Raises ConfigError for fewer windows than processes.
 
-    The flow goes through `model.ode_solver`, in one solve for all frames.
+    For Occupancy Flow these are `iou` and `rec_error` over all frames, `iou_t0` and `rec_error_t0` at t = 0,
+    and `l2`, the mean distance of integrated particles. The flow is solved by `model.ode_solver`.
     """
     processes = processes or Processes()
+    method = METHODS[config.method]
+    was_training = net.training
+    net.eval()
+    values: dict[str, list[float]] = {}
+    for batch in _batches(source, config, device, processes):
+        for name, scores in method.score(net, batch, config).items():
+            values.setdefault(name, []).extend(score for score in scores if not math.isnan(score))
+    net.train(was_training)
+    metrics = {}
+    for name, scores in values.items():
+        total, number = processes.mean([sum(scores), len(scores)], device)
+        metrics[name] = total / number if number else math.nan
+    metrics["loss"] = sum(metrics.get(name, 0.0) for name in method.minimized_metrics(config))
+    return metrics
+
+
+def _batches(
+    source: Source | BatchStream, config: Config, device: str, processes: Processes
+) -> Iterator[Any]:
+    if isinstance(source, BatchStream):
+        yield from source.validation(device)
+        return
     training = config.training
     count = min(len(source), training.n_val_items or len(source))
     if count < processes.count:
@@ -37,18 +64,8 @@ def validate(
         num_workers=min(training.num_workers, count),
         worker_init_fn=leave_signals_to_the_parent,
     )
-    was_training = net.training
-    net.eval()
-    scores: list[Scores] = [score(net, to_device(batch, device), config) for batch in loader]
-    net.train(was_training)
-    metrics = {}
-    for name in scores[0]:
-        values = [value for batch in scores for value in batch[name] if not math.isnan(value)]
-        total, number = processes.mean([sum(values), len(values)], device)
-        metrics[name] = total / number if number else math.nan
-    minimised = {"rec_error": config.model.loss_recon, "l2": config.model.loss_corr, "chamfer": True}
-    metrics["loss"] = sum(metrics.get(name, 0.0) for name, counts in minimised.items() if counts)
-    return metrics
+    for batch in loader:
+        yield to_device(batch, device)
 
 
 def selection(metrics: Metrics, config: Config) -> float:

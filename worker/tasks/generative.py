@@ -8,6 +8,7 @@ from torch import Tensor
 
 from model.config.schema import Config
 from model.errors import ConfigError
+from model.methods import METHODS
 from worker.tasks.decoding import Codes, Decoding
 from worker.tasks.loaded import LoadedModel
 from worker.tasks.task import Gives, Item, Output
@@ -68,7 +69,7 @@ class Generative:
 def check_generative(config: Config) -> None:
     """Raise ConfigError for a model without latent codes of sequences, or one that makes no shapes."""
     model = config.model
-    if config.method == "oflow" and model.z_dim and model.decoder is not None:
+    if METHODS[config.method].task(config) == "generative" and model.decoder is not None:
         return
     found = f"method {config.method}, model.z_dim {model.z_dim}, model.decoder {model.decoder}"
     raise ConfigError(

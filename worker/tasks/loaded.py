@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.checkpoints import checkpoint_hash, load_checkpoint
 from model.config.schema import Config
 from model.errors import ConfigError
-from model.networks.build import Network, build_model
+from model.methods import build_model
 from model.networks.occupancy_flow import OccupancyFlow
 from worker.checkpoints import checkpoint_file
 
@@ -20,7 +20,7 @@ class LoadedModel:
     """Ready to be used, not to be trained."""
 
     config: Config
-    net: Network
+    net: nn.Module
     checkpoint_sha256: str
     device: str
 

@@ -1,13 +1,13 @@
-"""Which task a config is for.
+"""The tasks by name. A method says which of them a config serves.
 
-To add one: a class of the form of `Task` in a file of its own, its line in TASKS and, where no setting
-picks it yet, a line in `task_name`.
+To add one, write a class with the interface of `Task` in a file of its own and list it in TASKS.
 """
 
 from pathlib import Path
 
 from model.config.schema import Config
 from model.errors import ConfigError
+from model.methods import METHODS
 from worker.tasks.completion import Completion
 from worker.tasks.generative import Generative
 from worker.tasks.images import Images
@@ -26,8 +26,8 @@ TASKS: dict[str, type[Task]] = {
     "generative": Generative,
     "representation power": RepresentationPower,
     "images": Images,
-    "onet4d": OccupancyNetwork,
-    "psgn4d": PointSets,
+    "occupancy at every time": OccupancyNetwork,
+    "point sets": PointSets,
 }
 
 
@@ -47,19 +47,4 @@ def load_task(config: Config, checkpoint: str | Path | None = None, device: str 
 
 def task_name(config: Config) -> str:
     """The key of a config's task in TASKS."""
-    if config.method != "oflow":
-        return config.method
-    if config.generation.interpolate and config.generation.correspondence:
-        raise ConfigError(
-            f"{config.name}: generation.interpolate and generation.correspondence are both true; "
-            "a model is for one of them"
-        )
-    if config.generation.interpolate:
-        return "interpolation"
-    if config.generation.correspondence:
-        return "shape matching"
-    if config.model.z_dim:
-        return "generative"
-    if config.data.input_type == "img_seq":
-        return "images"
-    return "completion" if config.data.input_type == "pcl_seq" else "representation power"
+    return METHODS[config.method].task(config)

@@ -1,18 +1,17 @@
 """What a run starts from: the tensors of `model.initialize_from` that fit."""
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.checkpoints import copy_fitting, read_weights
 from model.config.schema import Config
 from model.errors import CheckpointError
-from model.networks.build import Network
 from worker.checkpoints import initialization_file
 
 FEATURES = "encoder.features."  # where `resnet18` holds the network that torchvision calls resnet18
 CLASSES = "fc."  # its last layer, which only ImageNet's classes need
 
 
-def initialize(net: Network, config: Config) -> str | None:
+def initialize(net: nn.Module, config: Config) -> str | None:
     """Copy what fits of the checkpoint that `model.initialize_from` names, and say what was copied.
 
     The file may also be torchvision's resnet18: it goes into the encoder. Raises CheckpointError where that
@@ -30,7 +29,7 @@ def initialize(net: Network, config: Config) -> str | None:
     return note + (f"; left as they were: {', '.join(left[:6])}{' …' * (len(left) > 6)}" if left else "")
 
 
-def _require_all(state: dict[str, Tensor], net: Network, file: str, config: Config) -> None:
+def _require_all(state: dict[str, Tensor], net: nn.Module, file: str, config: Config) -> None:
     own = net.state_dict()
     for name, tensor in state.items():
         if name not in own or own[name].shape != tensor.shape:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from model.checkpoints import read_checkpoint, save_checkpoint
 from model.errors import CheckpointError
-from model.losses import HALVES
+from model.methods import METHODS
 
 STATE = ("model", "optimizer", "rng")  # what is not kept of the halves' other entries
 
@@ -22,8 +22,11 @@ def join_halves(shape: Path, flow: Path, target: Path) -> dict[str, int]:
     shapes = [{name: tensor.shape for name, tensor in state.items()} for state in states.values()]
     if shapes[0] != shapes[1]:
         raise CheckpointError(f"{shape} and {flow} hold different networks; wanted two runs of one model")
+    # Checkpoints that do not name a config are published ones.
+    method = contents["shape"].get("config", {}).get("method", "oflow")
+    halves = METHODS[method].halves
     joined = {
-        half: {name: state[name] for name in state if name.split(".")[0] in HALVES[half]}
+        half: {name: state[name] for name in state if name.split(".")[0] in halves[half]}
         for half, state in states.items()
     }
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from model.config.schema import Config
 from model.errors import ModelError
-from model.networks.build import Network
 from worker.data.batches import Item
 from worker.rendering.pictures import Camera, draw_mesh, draw_points
 from worker.tasks.loaded import LoadedModel
@@ -22,7 +22,7 @@ ACROSS = 3  # first, middle and last frame
 Pixels = NDArray[np.uint8]  # [H, W, 3]
 
 
-def picture(net: Network, config: Config, item: Item, device: str) -> Pixels | None:
+def picture(net: nn.Module, config: Config, item: Item, device: str) -> Pixels | None:
     """The truth above, below it what the config's task gives, at the first, middle and last frame.
 
     None while there is nothing to draw: no surface yet, or a task that moves given meshes.

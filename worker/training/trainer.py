@@ -5,16 +5,17 @@ two ends in the same weights as one run.
 """
 
 import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from model.config.schema import Config
-from model.losses import choose_parts, losses, needed_fields
-from model.networks.build import Network, build_model
-from worker.data import build_dataset
-from worker.data.batches import Batches, Source, stream
+from model.methods import build_model, freeze_other_parts, losses, needed_fields
+from worker.data import open_source
+from worker.data.batches import Batches, BatchStream, Source, load_batches
 from worker.evaluation.validation import Metrics, is_better, selection, validate, worst
 from worker.processes import Processes, join_batch_norms
 from worker.training.initialization import initialize
@@ -28,11 +29,11 @@ from worker.training.stopping import DivergedError, LossWatch, Stop
 class LossStep(nn.Module):
     """The losses as a module's forward, which is what DistributedDataParallel wraps."""
 
-    def __init__(self, net: Network, config: Config) -> None:
+    def __init__(self, net: nn.Module, config: Config) -> None:
         super().__init__()
         self.net, self.config = net, config
 
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def forward(self, batch: Any) -> dict[str, Tensor]:
         return losses(self.net, batch, self.config)
 
 
@@ -44,17 +45,17 @@ class Trainer:
         config: Config,
         device: str = "cpu",
         processes: Processes | None = None,
-        sources: tuple[Source, Source] | None = None,
+        sources: tuple[Source | BatchStream, Source | BatchStream] | None = None,
     ) -> None:
         self.config, self.device, self.processes = config, device, processes or Processes()
         training = config.training
         if training.precision == "tf32":
             torch.set_float32_matmul_precision("high")
-        self.source: Source
-        self.val_source: Source
+        self.source: Source | BatchStream
+        self.val_source: Source | BatchStream
         self.source, self.val_source = sources or (
-            build_dataset(config, "train"),
-            build_dataset(config, "val"),
+            open_source(config, "train"),
+            open_source(config, "val"),
         )
         torch.manual_seed(training.seed)
         self.net = build_model(config)
@@ -62,7 +63,7 @@ class Trainer:
         self.notes = self.folder.changes()
         if not self.folder.last.exists() and (note := initialize(self.net, config)):
             self.notes.append(note)
-        choose_parts(self.net, training.parts)
+        freeze_other_parts(self.net, config)
         join_batch_norms(self.net, self.processes)
         self.net.to(device)
         self.step = self.processes.wrap(LossStep(self.net, config), device)
@@ -73,19 +74,17 @@ class Trainer:
     def run(self, stop: Stop) -> bool:
         """Train on; whether `max_iterations` was reached. Raises DivergedError where the loss is lost."""
         training, reached = self.config.training, self.reached
-        rows = self.processes.rows(training.batch_size)
-        batches = Batches(self.source, training.seed, rows, needed_fields(self.config))
         watch, waited = LossWatch(), 0.0
         quiet = not self.processes.is_first
         with Report(self.folder.path, reached.it, training.max_iterations, quiet) as report:
             self._introduce(report)
             if reached.it == 0 and training.validate_every:
                 self._validate(report)  # what learning starts from; and data that cannot be read says so now
-            feed = stream(batches, reached.it, training.num_workers, self.device)
+            batches = self._batches()
             stopped = False
             while not stopped and not self.is_done:
                 asked = time.monotonic()
-                batch = next(feed)
+                batch = next(batches)
                 waited += time.monotonic() - asked
                 terms, norm = self._learn(batch)
                 names = list(terms)
@@ -96,7 +95,8 @@ class Trainer:
                 except DivergedError as error:
                     raise DivergedError(f"step {reached.it}: {error}; {self._last_good()}") from None
                 reached.it += 1
-                reached.epoch_it = reached.it * training.batch_size // max(1, len(self.source))
+                if not isinstance(self.source, BatchStream):
+                    reached.epoch_it = reached.it * training.batch_size // max(1, len(self.source))
                 report.step(reached.it, watch.smoothed or terms["loss"], waited)
                 if _due(reached.it, training.print_every):
                     rate = self.optimizer.param_groups[0]["lr"]
@@ -114,7 +114,16 @@ class Trainer:
         most = self.config.training.max_iterations
         return most is not None and self.reached.it >= most
 
-    def _learn(self, batch: dict[str, Tensor]) -> tuple[dict[str, float], float]:
+    def _batches(self) -> Iterator[Any]:
+        """The batches of the next step and all later ones."""
+        training, first_step = self.config.training, self.reached.it
+        rows = self.processes.rows(training.batch_size)
+        if isinstance(self.source, BatchStream):
+            return self.source.batches(first_step, rows, self.device)
+        batches = Batches(self.source, training.seed, rows, needed_fields(self.config))
+        return load_batches(batches, first_step, training.num_workers, self.device)
+
+    def _learn(self, batch: Any) -> tuple[dict[str, float], float]:
         """One step: the loss terms and the norm of the gradient. One that is not finite changes nothing."""
         training = self.config.training
         self.net.train()
@@ -158,8 +167,8 @@ class Trainer:
                 report.say(f"best so far: {self.folder.best}")
 
     def _draw(self, report: Report) -> None:
-        if self.config.training.parts != "joint":
-            return  # half a network draws nothing
+        if self.config.training.parts != "joint" or isinstance(self.val_source, BatchStream):
+            return  # half a network, or data without windows
         pixels = picture(self.net, self.config, self.val_source[0], self.device)
         if pixels is not None:
             report.image(self.reached.it, "truth above, reconstruction below", pixels)

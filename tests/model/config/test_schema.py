@@ -11,7 +11,7 @@ import yaml
 from model.config.files import BUNDLE, config_names
 from model.config.schema import load_config
 from model.errors import ConfigError
-from model.networks.build import build_model
+from model.methods import build_model
 
 CONFIGS = BUNDLE / "configs"
 

@@ -9,9 +9,8 @@ from torch import Tensor
 
 from model.config.schema import Config, load_config
 from model.errors import ConfigError, InputError
-from model.losses import losses, needed_fields
+from model.methods import build_model, losses, needed_fields
 from model.networks.baselines import OccupancyNetwork4D, PointSetGeneration4D
-from model.networks.build import build_model
 from tests.model.published import DATA, check_filling, filled, outputs
 
 

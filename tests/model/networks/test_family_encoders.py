@@ -8,8 +8,7 @@ import torch.nn.functional as F
 
 from model.config.schema import load_config
 from model.errors import ConfigError, InputError
-from model.losses import losses
-from model.networks.build import build_model
+from model.methods import build_model, losses
 from model.networks.encoders import TwoStreamPointNet, sequence_embedding
 from model.networks.image_encoders import ConvEncoder3D, ResNet18
 from model.networks.latent_encoders import LatentOccupancyEncoder, LatentPointNet

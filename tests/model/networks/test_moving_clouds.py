@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.flow.ode import Solver, advect
+from model.flow.ode import advect
+from model.flow.runge_kutta import FixedSteps
 from model.networks.local_velocity import Found, LocalVelocity, Motion
 from model.networks.moving_clouds import MovingClouds
 
@@ -38,7 +39,7 @@ def test_particles_are_carried_along_a_known_motion() -> None:
     points = torch.tensor([[[0.5, 0.0, 0.1], [0.0, -0.3, 0.2]]])
     asked = torch.tensor([0.5, 1.0])
     # Between two frames particles go about straight: a step of the solver for each is enough.
-    paths = advect(moving.velocity, points, asked, Solver("rk4", options={"step_size": 0.05}))
+    paths = advect(moving.velocity, points, asked, FixedSteps("rk4", steps=20)).positions
     for path, time in zip(paths, asked, strict=True):
         torch.testing.assert_close(path, points @ _turn(RATE * float(time)), atol=0.01, rtol=0)
 

@@ -49,7 +49,7 @@ def test_codes(net: OccupancyFlow, data: dict[str, Tensor]) -> None:
 
 def test_logits(net: OccupancyFlow, data: dict[str, Tensor]) -> None:
     if net.decoder is None:
-        with pytest.raises(ConfigError, match="moves a given mesh"):
+        with pytest.raises(ConfigError, match="deforms a given mesh"):
             net.decode(data["in_p"], None, data["out_c_s"])
         return
     c_s, _ = net.encode_inputs(data["in_inputs"])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from model.config.schema import load_config
-from model.networks.build import build_model
+from model.methods import build_model
 
 TASKS = ("pointcloud", "interpolation", "shape_matching", "generative", "representation_power", "img")
 DATA = Path(__file__).parents[2] / "data" / "state_dicts"

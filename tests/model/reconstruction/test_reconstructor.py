@@ -237,7 +237,7 @@ def test_many_points_are_encoded_in_bounded_memory(
     ],
 )
 def test_bound_decoder_is_the_decoder(model: dict[str, Any]) -> None:
-    from model.networks.build import build_model
+    from model.methods import build_model
 
     torch.manual_seed(0)
     config = load_config("pointcloud/oflow", {"model": model})

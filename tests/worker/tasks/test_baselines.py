@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from model import Config, load_config
 from model.errors import ConfigError, EmptySurfaceError
+from model.methods import build_model
 from model.networks.baselines import OccupancyNetwork4D
-from model.networks.build import build_model
 from worker.commands.evaluate import evaluate, generate, score
 from worker.data import build_dataset
 from worker.data.windows import window_of
@@ -273,7 +273,7 @@ def test_scored_without_files(method: str, trained: Callable[[str], Trained]) ->
 @pytest.mark.parametrize("method", ["onet4d", "psgn4d"])
 def test_pictures_while_training(method: str, trained: Callable[[str], Trained]) -> None:
     one = trained(method)
-    pixels = picture(one.trainer.net, one.config, one.trainer.val_source[0], "cpu")
+    pixels = picture(one.trainer.net, one.config, build_dataset(one.config, "val")[0], "cpu")
     assert pixels is not None
     assert pixels.shape == (640, 720, 3)
     panels = pixels[320:].reshape(320, 3, 240, 3)

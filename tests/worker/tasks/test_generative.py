@@ -365,7 +365,7 @@ def test_a_model_that_reads_inputs_too_is_sent_to_generate(file: Path) -> None:
 
 @pytest.mark.parametrize("parts", ["shape", "flow"])
 def test_halves_of_a_model_with_latent_codes_cannot_be_trained(parts: str) -> None:
-    with pytest.raises(ConfigError, match="latent encoders belong to no half"):
+    with pytest.raises(ConfigError, match="latent encoders belong to neither half"):
         load_config("generative/oflow", {"training": {"parts": parts}})
 
 
@@ -387,7 +387,7 @@ def test_training_brings_shapes_and_motions_into_the_codes(tmp_path: Path) -> No
     write_small_bodies(tmp_path, ("jumping_jacks", "one_leg_jump"), 17)
     config = learning(tmp_path)
     trainer = Trainer(config)
-    items = [trainer.val_source[index] for index in range(2)]
+    items = [build_dataset(trainer.config, "val")[index] for index in range(2)]
     before = validate(trainer.net, trainer.val_source, config, "cpu")
     assert trainer.run(Stop(None))
     after = validate(trainer.net, trainer.val_source, config, "cpu")

@@ -129,7 +129,7 @@ def test_films_of_bodies_are_learned(method: str, tmp_path: Path) -> None:
     after = validate(trainer.net, trainer.val_source, config, "cpu")
     assert after["loss"] < 0.6 * before["loss"]
     if method == "psgn4d":
-        pixels = picture(trainer.net, config, trainer.val_source[0], "cpu")
+        pixels = picture(trainer.net, config, build_dataset(trainer.config, "val")[0], "cpu")
         assert pixels is not None
         assert pixels.shape == (640, 720, 3)
 

@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 from model import Config, build_model, load_config
 from model.checkpoints import save_checkpoint
 from model.errors import ConfigError
+from model.methods import METHODS
 from model.networks.occupancy_flow import OccupancyFlow
 from tests.worker.small_bodies import write_small_bodies
 from worker.commands.cli import app
 from worker.data import build_dataset
-from worker.evaluation.batch_scores import score
 from worker.evaluation.validation import validate
 from worker.tasks.loaded import LoadedModel
 from worker.tasks.registry import load_task, task_name
@@ -102,7 +102,7 @@ def test_one_sequence_is_learned_generated_and_measured(bodies: Path, tmp_path: 
     before = validate(trainer.net, trainer.val_source, config, "cpu")
     assert trainer.run(Stop(None))
     after = validate(trainer.net, trainer.val_source, config, "cpu")
-    truth = trainer.val_source[0]["points_mesh"]  # [T, N, 3]
+    truth = build_dataset(trainer.config, "val")[0]["points_mesh"]  # [T, N, 3]
     standing = np.linalg.norm(truth - truth[:1], axis=-1).mean()
     assert before["iou"] < 0.05
     assert after["iou"] > 0.3
@@ -151,10 +151,10 @@ def test_sequences_told_apart_by_number_give_meshes_of_their_own(bodies: Path, t
 def test_validation_of_a_batch_without_inputs_has_all_metrics(bodies: Path, tmp_path: Path) -> None:
     config = load_config(config_file(bodies, tmp_path))
     trainer = Trainer(config)
-    item = trainer.val_source[0]
+    item = build_dataset(trainer.config, "val")[0]
     batch = {name: torch.as_tensor(value)[None] for name, value in item.items()}
     with torch.no_grad():
-        scores = score(trainer.net.eval(), batch, config)
+        scores = METHODS[config.method].score(trainer.net.eval(), batch, config)
     assert {"iou", "iou_t0", "rec_error", "rec_error_t0", "l2"} <= set(scores)
     assert all(len(values) == 1 for values in scores.values())
 

@@ -12,7 +12,7 @@ import torch
 from model.checkpoints import load_checkpoint, read_checkpoint, save_checkpoint
 from model.config.schema import load_config
 from model.errors import CheckpointError, ConfigError
-from model.networks.build import build_model
+from model.methods import build_model
 from tests.model.published import filled
 from tests.worker.training_data import Balls, tiny_config
 from worker.commands.train import parse_overrides

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from model.checkpoints import load_checkpoint, read_checkpoint
 from model.config.schema import load_config
-from model.networks.build import build_model
+from model.methods import build_model
 from tests.worker.training_data import Balls, tiny_config, tiny_file
 from worker.commands.train import join, train
 from worker.processes import Processes
