@@ -28,10 +28,10 @@ _NUMPY_SCALARS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 
 
 def load_checkpoint(path: str | Path, net: nn.Module) -> dict[str, bool | int | float | str]:
-    """Load the weights of a checkpoint into `net`, wherever it was trained, and return its scalars.
+    """Load the weights of a checkpoint into `net` and return its scalar entries.
 
-    Nothing in the file is executed. Raises CheckpointError where it is not a checkpoint, or where its tensors
-    are not exactly those of the network; `net` is then unchanged.
+    No code in the file is executed. Raises CheckpointError if it is not a checkpoint or its tensors are not
+    exactly those of the network; `net` is then unchanged.
     """
     content = read_checkpoint(path)
     _compare(Path(path), content["model"], net.state_dict())
@@ -41,19 +41,19 @@ def load_checkpoint(path: str | Path, net: nn.Module) -> dict[str, bool | int | 
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """All that a checkpoint holds, on the CPU; `model` is a state_dict. Nothing in the file is executed."""
+    """All entries of a checkpoint, on the CPU; `model` is a state_dict. No code in the file is executed."""
     return _checked(path, _read(Path(path)))
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """The tensors by name of a checkpoint, or of a file that holds nothing else, as torchvision's do."""
+    """The state_dict of a checkpoint, or of a file that holds a bare state_dict, as those of torchvision."""
     content = _read(Path(path))
     state: dict[str, Tensor] = content if _is_state(content) else _checked(path, content)["model"]
     return state
 
 
 def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
-    """Write tensors and plain values whole or not at all: after a crash the old file is still there."""
+    """Write tensors and plain values atomically: after a crash the previous file is intact."""
     path = Path(path)
     with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         try:
@@ -73,7 +73,7 @@ def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
 
 
 def copy_fitting(state: dict[str, Tensor], net: nn.Module) -> tuple[list[str], list[str]]:
-    """Copy the tensors whose names and shapes fit into `net`: the names copied, and those of `net` left."""
+    """Copy tensors of equal name and shape into `net`; return the names copied, and those of `net` left."""
     own = net.state_dict()
     fits = [name for name in own if name in state and state[name].shape == own[name].shape]
     net.load_state_dict({name: state[name] for name in fits}, strict=False)
@@ -87,17 +87,20 @@ def checkpoint_hash(path: str | Path) -> str:
 
 
 def find_checkpoint(config: Config) -> Path:
-    """The file of `test.model_file`: in `training.out_dir`, else beside the config. Fetches nothing."""
+    """The file of `test.model_file`, in `training.out_dir` or next to the config. Downloads nothing.
+
+    Raises CheckpointError if there is none, or for a URL.
+    """
     name = config.test.model_file
     if "://" in name:
         raise CheckpointError(
-            f"{config.path}: test.model_file is {name}; all commands fetch and keep it by "
-            "`worker.checkpoints.checkpoint_file`; else fetch it and give the path of the file"
+            f"{config.path}: test.model_file is {name}; commands download it with "
+            "`worker.checkpoints.checkpoint_file`; otherwise download it and give the path of the file"
         )
     if file := config.checkpoint_path():
         return file
     raise CheckpointError(
-        f"{config.path}: no checkpoint {name}, neither in {config.training.out_dir} nor beside the config"
+        f"{config.path}: no checkpoint {name}, neither in {config.training.out_dir} nor next to the config"
     )
 
 
@@ -112,14 +115,14 @@ def _read(path: Path) -> Any:
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
-            f"{path} is not a readable checkpoint (damaged, cut short, or no file of torch.save): {reason}"
+            f"{path} is not a readable checkpoint (damaged, truncated, or not of torch.save): {reason}"
         ) from None
 
 
 def _checked(path: str | Path, content: Any) -> dict[str, Any]:
     if not isinstance(content, dict) or not _is_state(content.get("model")):
         keys = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        raise CheckpointError(f"{path}: found {keys}; wanted an entry 'model' that holds tensors by name")
+        raise CheckpointError(f"{path}: found {keys}; wanted an entry 'model' with tensors by name")
     return dict(content)
 
 
@@ -137,21 +140,21 @@ def _umask() -> int:
     return mask
 
 
-def _compare(path: Path, found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
-    common = found.keys() & wanted.keys()
-    faults = {
-        "missing": sorted(wanted.keys() - common),
-        "surplus": sorted(map(str, found.keys() - common)),
-        "of another shape": [
-            f"{key} (found {list(found[key].shape)}, wanted {list(wanted[key].shape)})"
+def _compare(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    common = found.keys() & expected.keys()
+    differences = {
+        "missing": sorted(expected.keys() - common),
+        "unexpected": sorted(map(str, found.keys() - common)),
+        "of different shape": [
+            f"{key} (found {list(found[key].shape)}, wanted {list(expected[key].shape)})"
             for key in sorted(common)
-            if found[key].shape != wanted[key].shape
+            if found[key].shape != expected[key].shape
         ],
         "not finite": [key for key in sorted(common) if not found[key].isfinite().all()],
     }
-    if text := "; ".join(f"{len(keys)} {fault}: {_some(keys)}" for fault, keys in faults.items() if keys):
+    if text := "; ".join(f"{len(keys)} {kind}: {_some(keys)}" for kind, keys in differences.items() if keys):
         raise CheckpointError(f"{path} does not fit the network; {text}")
 
 
-def _some(keys: list[str], most: int = 6) -> str:
-    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
+def _some(keys: list[str], limit: int = 6) -> str:
+    return ", ".join(keys[:limit]) + (f" and {len(keys) - limit} more" if len(keys) > limit else "")

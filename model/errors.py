@@ -1,12 +1,12 @@
-"""What can go wrong in the model, in words for the person who asked.
+"""Exceptions of the model package.
 
-Every error is a `ModelError`: `code` is stable and meant for programs, the message names the thing, what was
-found and what is wanted.
+Every error is a `ModelError`: `code` is stable and meant for programs; the message is meant for people and
+says what was found and what is wanted.
 """
 
 
 class ModelError(Exception):
-    """Base of every error that the model raises on purpose."""
+    """Base class of all errors that this package raises deliberately."""
 
     code: str = "model_error"
 

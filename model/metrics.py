@@ -1,10 +1,10 @@
-"""How close a reconstruction is to the truth, by the published protocol; numpy only.
+"""Metrics of reconstructions by the published protocol; numpy only.
 
     iou(inside, occupancies)                               # [..., P] twice → [...]
     surface_scores(points, target)                         # [N, 3], [M, 3] → completeness, accuracy, …
     correspondence_l2(vertices, particles)                 # [T, V, 3], [T, M, 3] → [T]
 
-Everything is measured in the coordinates given; published numbers are those of the first frame's unit box.
+Distances are in the units of the input; published numbers refer to the unit box of the first frame.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-# No two points of the unit box are farther apart than its diagonal: what an empty surface scores.
+# Scores of an empty surface: the largest distance in the unit box is its diagonal.
 WORST_SURFACE = {
     "completeness": 3**0.5,
     "accuracy": 3**0.5,
@@ -28,7 +28,8 @@ WORST_NORMALS = {"normals completeness": -1.0, "normals accuracy": -1.0, "normal
 def iou(predicted: ArrayLike, true: ArrayLike, threshold: float = 0.5) -> Floats:
     """Intersection over union [...] of two sets of occupancies [..., P], booleans or probabilities.
 
-    `predicted` counts as inside from `threshold` on. Where both are empty there is no ratio: NaN.
+    `predicted` is inside at `threshold` or above, `true` at 0.5 or above. NaN if both are empty. Raises
+    ValueError for different shapes.
     """
     inside, truly = np.asarray(predicted) >= threshold, np.asarray(true) >= 0.5  # [..., P]
     if inside.shape != truly.shape:
@@ -39,7 +40,7 @@ def iou(predicted: ArrayLike, true: ArrayLike, threshold: float = 0.5) -> Floats
 
 
 def nearest(points: ArrayLike, target: ArrayLike) -> tuple[Floats, Indices]:
-    """Distance [N] from points [N, 3] to the nearest of target [M, 3], and its number [N]."""
+    """Distance [N] from points [N, 3] to the nearest of target [M, 3], and its index [N]."""
     distances, indices = cKDTree(np.asarray(target)).query(np.asarray(points))
     return np.asarray(distances, np.float64), np.asarray(indices, np.int64)
 
@@ -50,12 +51,13 @@ def surface_scores(
     normals: ArrayLike | None = None,
     target_normals: ArrayLike | None = None,
 ) -> dict[str, float]:
-    """Scores of samples [N, 3] of a surface against those of the true one, [M, 3].
+    """Scores of samples [N, 3] of a surface, given samples [M, 3] of the true surface.
 
-    `completeness` is the mean distance from the truth to the samples, `accuracy` the way back,
-    `completeness2` and `accuracy2` the means of their squares, `chamfer` the sum of these two. `normals` is
-    the mean |cosine| between the normals [N, 3], [M, 3] of nearest points over both ways; NaN without them.
-    Without points, the worst values that the unit box allows.
+    `completeness` is the mean distance from the truth to the nearest sample, `accuracy` that from the samples
+    to the truth, `completeness2` and `accuracy2` are mean squared distances and `chamfer` is their sum.
+    `normals` is the mean absolute cosine between normals [N, 3] and [M, 3] of nearest points over both
+    directions; NaN without normals. Without samples, the worst values possible in the unit box. Raises
+    ValueError without true samples.
     """
     points, target = np.asarray(points), np.asarray(target)
     with_normals = normals is not None and target_normals is not None
@@ -84,31 +86,31 @@ def surface_scores(
 
 
 def chamfer_distance(a: ArrayLike, b: ArrayLike) -> tuple[Floats, Floats, Indices, Indices]:
-    """Mean squared distances [B] of point sets a [B, N, 3] to b [B, M, 3] and back; their sum is the Chamfer
-    distance. Then the numbers of the nearest points, [B, N] in b and [B, M] in a.
+    """Mean squared distances [B] from point sets a [B, N, 3] to b [B, M, 3] and from b to a, whose sum is the
+    Chamfer distance, and the indices of the nearest points: [B, N] in b, [B, M] in a.
     """
-    forth = [nearest(one, other) for one, other in zip(np.asarray(a), np.asarray(b), strict=True)]
+    forward = [nearest(one, other) for one, other in zip(np.asarray(a), np.asarray(b), strict=True)]
     back = [nearest(other, one) for one, other in zip(np.asarray(a), np.asarray(b), strict=True)]
-    means = [np.array([(distances**2).mean() for distances, _ in way]) for way in (forth, back)]
-    indices = [np.stack([indices for _, indices in way]) for way in (forth, back)]
+    means = [np.array([(distances**2).mean() for distances, _ in direction]) for direction in (forward, back)]
+    indices = [np.stack([indices for _, indices in direction]) for direction in (forward, back)]
     return means[0], means[1], indices[0], indices[1]
 
 
 def correspondence_l2(moved: ArrayLike, particles: ArrayLike, project_last: bool = False) -> Floats:
-    """Mean distance [T] between tracked points [T, V, 3] and the true particles that they stand for.
+    """Mean distance [T] between tracked points [T, V, 3] and their true particles.
 
-    Each point is tied to the nearest of `particles` [T, M, 3] in frame 0, once. With `project_last` the
-    points of the last frame are first put on their nearest particle there: it then counts where on the
-    surface they are, and not how far from it.
+    Each point is assigned to the nearest of `particles` [T, M, 3] in frame 0. With `project_last`, points of
+    the last frame are first projected to the nearest particle, which removes their distance from the surface.
+    Raises ValueError for different numbers of frames.
     """
     moved, particles = np.asarray(moved), np.asarray(particles)
     if len(moved) != len(particles):
         raise ValueError(f"there are {len(moved)} predicted and {len(particles)} true frames; wanted as many")
-    _, tied = nearest(moved[0], particles[0])  # [V]
-    distances = np.linalg.norm(moved - particles[:, tied], axis=-1).mean(axis=-1)  # [T]
+    _, assigned = nearest(moved[0], particles[0])  # [V]
+    distances = np.linalg.norm(moved - particles[:, assigned], axis=-1).mean(axis=-1)  # [T]
     if project_last:
         _, on_surface = nearest(moved[-1], particles[-1])  # [V]
-        offsets = particles[-1][on_surface] - particles[-1][tied]
+        offsets = particles[-1][on_surface] - particles[-1][assigned]
         distances[-1] = np.linalg.norm(offsets, axis=-1).mean()
     return np.asarray(distances, dtype=np.float64)
 

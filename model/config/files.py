@@ -1,4 +1,4 @@
-"""The YAML files of experiments: finding them by name or path, following `inherit_from`, merging."""
+"""YAML files of experiments: lookup by name or path, inheritance by `inherit_from`, and merging."""
 
 import re
 from pathlib import Path
@@ -14,38 +14,40 @@ BUNDLE = (
 
 
 def find_config(path: str | Path) -> Path:
-    """The file of a config given by name (`bodies`), or by path from here or from the project's folder."""
+    """The file of a config, given by name (`bodies`) or by a path relative to the current or project folder.
+
+    Raises ConfigError if there is none.
+    """
     for file in (BUNDLE / "configs" / f"{path}.yaml", Path(path), BUNDLE / path):
         if file.is_file():
             return file.resolve()
     known = ", ".join(config_names())
-    raise ConfigError(f"no config {str(path)!r}: it is neither a file nor one of the names {known}")
+    raise ConfigError(f"no config {str(path)!r}: it is neither a file nor one of the known names {known}")
 
 
 def config_names() -> list[str]:
-    """The names of the configs that come with the project."""
+    """Names of the configs shipped with the project."""
     folder = BUNDLE / "configs"
     files = sorted(folder.rglob("*.yaml"))
     return [file.relative_to(folder).with_suffix("").as_posix() for file in files if file.stem != "default"]
 
 
 def holder(file: Path) -> Path | None:
-    """The folder that holds the `configs` folder that a file lies in, if it lies in one."""
+    """The parent of the `configs` folder that contains a file; None outside of one."""
     return next((folder.parent for folder in file.parents if folder.name == "configs"), None)
 
 
-def read_inherited(file: Path, heirs: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The keys of a file over those of its parents."""
-    if file in heirs:
-        raise ConfigError("configs inherit in a circle: " + " → ".join(map(str, (*heirs, file))))
+def read_inherited(file: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The values of a file, merged over those of its parents. Raises ConfigError for circular inheritance."""
+    if file in children:
+        raise ConfigError("circular inheritance of configs: " + " → ".join(map(str, (*children, file))))
     own = _read(file)
     parent = _parent(file, own.pop("inherit_from", None))
-    return merge(read_inherited(parent, (*heirs, file)), own) if parent else own
+    return merge(read_inherited(parent, (*children, file)), own) if parent else own
 
 
 def _parent(file: Path, inherit_from: object) -> Path | None:
-    # Only `inherit_from`, which a person wrote, is looked up in the working folder: the default.yaml of some
-    # other project that lies there must not slip in.
+    # The implicit default.yaml is not looked up in the working directory: it may be another project's.
     roots = [root for root in (holder(file), BUNDLE) if root]
     if inherit_from is None:
         if file.name == "default.yaml" and file.parent.name == "configs":
@@ -76,12 +78,12 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def parse_yaml(text: str) -> Any:
-    """Safe YAML that reads 1e-4 as a number and refuses a key given twice. Raises yaml.YAMLError."""
+    """Parse safe YAML; 1e-4 is a number and duplicate keys are errors. Raises yaml.YAMLError."""
     return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader  # nosec B506
 
 
 def merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """`own` over `base`, section by section."""
+    """Merge `own` over `base` recursively."""
     merged = dict(base)
     for key, value in own.items():
         old = merged.get(key)
@@ -90,8 +92,6 @@ def merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """What `parse_yaml` reads with."""
-
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]
         for key in keys:

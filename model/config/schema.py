@@ -1,7 +1,7 @@
-"""Typed settings of one experiment, read from YAML with the published names and keys.
+"""Typed settings of an experiment, read from YAML with the published names and keys.
 
-A file may name a parent by `inherit_from`, else it builds on `configs/default.yaml`; its own keys win and
-sections merge. Every key is required after merging, so `default.yaml` is the one place that holds defaults.
+A file inherits from the parent named by `inherit_from`, or from `configs/default.yaml`: sections are merged
+and its own keys override. Every key is required after merging; all defaults are in `default.yaml`.
 """
 
 from difflib import get_close_matches
@@ -49,13 +49,13 @@ FixedStepSolver = Literal["euler", "midpoint", "heun2", "heun3", "rk4", "explici
 
 
 class Section(BaseModel):
-    """Base of all sections: no unknown keys, no silent conversion, no change after loading."""
+    """Base of all sections: unknown keys and type conversions are errors, instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class BodiesConfig(Section):
-    """How bodies are drawn for `data.dataset: bodies`; lengths in longest sides of the first frame's box."""
+    """Generation of bodies for `data.dataset: bodies`; lengths relative to the first frame's box."""
 
     variety: Annotated[float, Field(ge=0, le=1)]
     windows_per_scene: Positive
@@ -68,7 +68,7 @@ class BodiesConfig(Section):
 
 
 class DataConfig(Section):
-    """Where sequences lie on disk, or how they are made, and how windows of them are drawn."""
+    """Location of sequences or their generation, and sampling of windows."""
 
     path: str
     dataset: Annotated[str, AfterValidator(_known_dataset)]
@@ -100,7 +100,7 @@ class DataConfig(Section):
 
 
 class ModelConfig(Section):
-    """The parts of the network by name, their sizes, the solver and the losses."""
+    """Names and sizes of the network's parts, the solver and the losses."""
 
     encoder: str | None
     encoder_temporal: str | None
@@ -132,7 +132,7 @@ class ModelConfig(Section):
 
 
 class TrainingConfig(Section):
-    """The run's folder, batch sizes, intervals in iterations, how the best is chosen, and the recipe."""
+    """Output folder, batch sizes, intervals in iterations, model selection, and the training recipe."""
 
     out_dir: str
     model_selection_metric: Literal["iou", "l2", "chamfer", "loss"]
@@ -164,7 +164,7 @@ class TrainingConfig(Section):
 
 
 class TestConfig(Section):
-    """The occupancy threshold (a probability), the checkpoint, and what an evaluation measures."""
+    """Occupancy threshold (a probability), checkpoint, and metrics of an evaluation."""
 
     threshold: Annotated[float, Field(gt=0, lt=1)]
     eval_mesh: bool
@@ -175,11 +175,11 @@ class TestConfig(Section):
     eval_pointcloud_correspondences: bool
     eval_only_end_time_steps: bool
     model_file: str
-    mesh_color: bool | None = None  # two published files put generation's key here; it has no effect
+    mesh_color: bool | None = None  # in two published files by mistake; no effect
 
 
 class GenerationConfig(Section):
-    """What is generated and at which resolution."""
+    """Output of a generation and its resolution."""
 
     generate_pointcloud: bool
     generate_mesh: bool
@@ -205,7 +205,7 @@ class GenerationConfig(Section):
 
 
 class Config(Section):
-    """All settings of one experiment; `path` is the file it came from, `name` what people call it."""
+    """All settings of an experiment; `path` is its file and `name` its display name."""
 
     method: Annotated[str, AfterValidator(_known_method)]
     data: DataConfig
@@ -222,20 +222,21 @@ class Config(Section):
 
     @property
     def name(self) -> str:
-        """`pointcloud/oflow` for configs/pointcloud/oflow.yaml; the bare stem outside a configs folder."""
+        """`pointcloud/oflow` for configs/pointcloud/oflow.yaml; the stem outside of a configs folder."""
         folder = holder(self._path)
         inside = self._path.relative_to(folder / "configs") if folder else Path(self._path.name)
         return inside.with_suffix("").as_posix()
 
     def checkpoint_path(self) -> Path | None:
-        """The file of `test.model_file`, in `training.out_dir`, else beside the config; None if absent."""
+        """The file of `test.model_file`, in `training.out_dir` or next to the config; None if absent."""
         places = (Path(self.training.out_dir), self._path.parent)
         found = (place / self.test.model_file for place in places if (place / self.test.model_file).is_file())
         return next((file.resolve() for file in found), None)
 
     def initialization_path(self) -> Path | None:
-        """The checkpoint of `model.initialize_from`, which names a file, or a folder that holds
-        `model.initialization_file_name`; from here or from beside the config. None where it is null.
+        """The file `model.initialize_from`, or `model.initialization_file_name` in a folder of that name.
+
+        Relative to the working directory or to the config. None if it is null.
         """
         if (given := self.model.initialize_from) is None:
             return None
@@ -245,9 +246,9 @@ class Config(Section):
 
 
 def load_config(path: str | Path, overrides: dict[str, Any] | None = None) -> Config:
-    """Read a config by file path or by name (`bodies`, `pointcloud/oflow`); `overrides` win over the file.
+    """Read a config by path or name (`bodies`, `pointcloud/oflow`); `overrides` replace values of the file.
 
-    Raises ConfigError that lists every unknown key, wrong type and missing key by its dotted name.
+    Raises ConfigError, which lists every unknown key, wrong type and missing key by its dotted name.
     """
     file = find_config(path)
     values = merge(read_inherited(file), overrides or {})
@@ -309,20 +310,20 @@ _WANTED = {
 }
 
 
-def _explain(fault: ErrorDetails) -> str:
-    """One fault in a person's words: the dotted key, what was found, what is wanted."""
-    key = ".".join(map(str, fault["loc"]))
-    if fault["type"] == "extra_forbidden":
+def _explain(error: ErrorDetails) -> str:
+    """Describe an error: the dotted key, what was found, what is wanted."""
+    key = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
         return f"unknown key {key}{_suggestion(key)}"
-    if fault["type"] == "missing":
+    if error["type"] == "missing":
         return f"{key} is missing"
-    wanted = _WANTED.get(fault["type"], fault["msg"].removeprefix("Input should be "))
-    found = yaml.safe_dump(fault["input"], default_flow_style=True).removesuffix("...\n").strip()
+    wanted = _WANTED.get(error["type"], error["msg"].removeprefix("Input should be "))
+    found = yaml.safe_dump(error["input"], default_flow_style=True).removesuffix("...\n").strip()
     return f"{key}: found {found}, wanted {wanted}"
 
 
 def _suggestion(key: str) -> str:
-    """The nearest known key: in the same section first, then the same or a like name in any other."""
+    """The most similar known key, first in the same section, then in any other."""
     section, _, name = key.rpartition(".")
     siblings = list(_SECTIONS[section].model_fields) if section else [*Config.model_fields, "inherit_from"]
     elsewhere = {

@@ -1,6 +1,6 @@
-"""Mesh sequences as archives: OBJ and PLY, a file a frame in a zip, and numpy.
+"""Writers of archives: OBJ and PLY, one file per frame in a zip, and numpy.
 
-The same sequence always gives the same bytes: no time of writing, no name of a machine goes in.
+Output is deterministic: it contains no timestamps or host names.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from model.meshes.sequence import MeshSequence
 
-# How much of the extent of a sequence rounding may cost: what float32 loses on a mesh at the origin.
+# Permitted rounding error relative to the extent of a sequence: that of float32 for a mesh at the origin.
 ROUNDING = 1e-7
 
 
 def write_obj_zip(meshes: MeshSequence) -> bytes:
-    """`00000.obj` … with `v x y z [r g b]` and `f` lines, and a manifest."""
+    """A zip of `00000.obj`, … with lines `v x y z [r g b]` and `f`, and a manifest."""
     line = f"v{f' %.{_decimals(meshes.vertices)}f' * 3}"
     columns = meshes.vertices  # [T, V, 3 or 6]
     if meshes.colors is not None:
@@ -35,7 +35,7 @@ def write_obj_zip(meshes: MeshSequence) -> bytes:
 
 
 def write_ply_zip(meshes: MeshSequence) -> bytes:
-    """`00000.ply` … binary little endian, float or double as the coordinates need, and a manifest."""
+    """A zip of binary `00000.ply`, … and a manifest; float64 if float32 is too coarse for the coordinates."""
     coordinates = _compact(meshes.vertices)
     number = "float" if coordinates.dtype == np.float32 else "double"
     layout: list[Any] = [("position", coordinates.dtype.newbyteorder("<"), 3)]
@@ -61,7 +61,7 @@ def write_ply_zip(meshes: MeshSequence) -> bytes:
 
 
 def write_npz(meshes: MeshSequence) -> bytes:
-    """`vertices` (float64 where float32 is too coarse), `faces`, `times` and, where known, `colors`."""
+    """An npz of `vertices` (float64 if float32 is too coarse), `faces`, `times` and, if present, `colors`."""
     arrays: dict[str, NDArray[Any]] = {
         "vertices": _compact(meshes.vertices),
         "faces": meshes.faces,
@@ -79,13 +79,13 @@ def _extent(vertices: NDArray[np.float64]) -> float:
 
 
 def _decimals(vertices: NDArray[np.float64]) -> int:
-    """Decimals to print, so that rounding stays below `ROUNDING` of the extent wherever the origin is."""
+    """Number of decimals for a rounding error below `ROUNDING` times the extent."""
     step = ROUNDING * _extent(vertices)
     return max(0, int(np.ceil(-np.log10(step)))) if step > 0 else 17
 
 
 def _compact(vertices: NDArray[np.float64]) -> NDArray[np.floating]:
-    """The vertices as float32, unless they lie so far from the origin that this would blur the shape."""
+    """The vertices as float32, unless they are so far from the origin that this would distort the shape."""
     single = vertices.astype(np.float32)
     return single if np.abs(single - vertices).max() <= ROUNDING * _extent(vertices) else vertices
 
@@ -107,7 +107,7 @@ def _zip(members: Iterable[tuple[str, bytes]]) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, content in members:
-            entry = zipfile.ZipInfo(name)  # dated 1980-01-01 unless told otherwise
+            entry = zipfile.ZipInfo(name)  # dated 1980-01-01 by default
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, content, compresslevel=1)

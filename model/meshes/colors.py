@@ -1,21 +1,21 @@
-"""Colours that let the eye follow a part of the surface through the motion."""
+"""Vertex colors that make corresponding parts of a moving surface recognizable."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-LIGHTNESS, CHROMA = 0.76, 0.115  # Oklab: bright enough for shading, calm enough to look at for long
+LIGHTNESS, CHROMA = 0.76, 0.115  # Oklab; bright enough for shading, moderately saturated
 SWEEP = np.radians([255.0, 150.0])  # hue across the longest and the second axis
 START = np.radians(25.0)
 
 
 def correspondence_colors(vertices: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """sRGB colours [V, 3] from the positions [V, 3] at t = 0; a vertex keeps its colour in every frame.
+    """sRGB colors [V, 3] from vertex positions [V, 3] at t = 0, to be used in every frame.
 
-    Hue runs along the longest side of the box and turns with the second, so that left and right limbs differ;
-    lightness follows the third. Oklab keeps equal steps equally visible.
+    Hue varies along the longest and the second side of the bounding box, so that left and right limbs differ;
+    lightness varies along the third. Oklab is perceptually uniform.
     """
-    # By position, not by face index as in the published figures: indices follow the marching order, so their
-    # colours band along one axis, jump between neighbours after simplification and say nothing about place.
+    # By position instead of by face index as in the published figures: indices follow the order of marching
+    # cubes, so their colors form bands along one axis and are discontinuous after simplification.
     low, high = vertices.min(axis=0), vertices.max(axis=0)
     sides = high - low
     place = (vertices - (low + high) / 2) / max(float(sides.max()), np.finfo(float).tiny)  # [V, 3] in ±0.5

@@ -1,4 +1,4 @@
-"""How far points lie from a mesh: the honest word on whether to trust a reconstruction."""
+"""Distance of points from a mesh, the measure of how well a reconstruction fits its input."""
 
 import itertools
 
@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-# Enough to know mean and percentile to about 2 %; a dense scan would take seconds and say the same.
+# Sample size for about 2 % accuracy of mean and percentile; a dense scan would take seconds.
 MAX_POINTS = 2000
-# Points looked at together: bounds the memory where a point has every triangle as a candidate.
-BLOCK = 128
+# Points processed together; bounds the memory if every triangle is a candidate for every point.
+CHUNK_SIZE = 128
 
 
 def fit(
@@ -17,7 +17,7 @@ def fit(
 ) -> tuple[float, float]:
     """Mean and 95th percentile of the distance from points [N, 3] to the surface, in their units.
 
-    Of more than `MAX_POINTS` points a random sample (always the same one) is measured.
+    Of more than `MAX_POINTS` points, a random sample with a fixed seed is measured.
     """
     if len(points) > MAX_POINTS:
         points = points[np.random.default_rng(0).choice(len(points), MAX_POINTS, replace=False)]
@@ -28,22 +28,22 @@ def fit(
 def surface_distances(
     points: NDArray[np.floating], vertices: NDArray[np.floating], faces: NDArray[np.integer]
 ) -> NDArray[np.float64]:
-    """Exact distance [N] from points [N, 3] to the nearest point of any triangle.
+    """Exact distance [N] from points [N, 3] to a triangle mesh: vertices [V, 3] and faces [F, 3].
 
-    The triangle with the nearest centre bounds the distance from above, a sphere about each triangle from
-    below: only triangles whose sphere comes within the upper bound are measured.
+    The distance to the triangle with the nearest center is an upper bound, that to the bounding sphere of a
+    triangle a lower bound; only triangles whose lower bound is below the upper bound are measured.
     """
-    origin = vertices[0].astype(np.float64)  # precision where the coordinates are large
+    origin = vertices[0].astype(np.float64)  # for precision far from the origin
     local = np.asarray(points, np.float64) - origin  # [N, 3]
     corners = vertices.astype(np.float64) - origin  # [V, 3]
-    # Coordinate by coordinate: numpy goes through long rows many times faster than through rows of three.
+    # One array per coordinate: numpy is many times faster on long rows than on rows of three.
     x, y, z = np.take(np.ascontiguousarray(corners.T), faces.T, axis=1)  # [3, F] each
     center = np.stack([(line[0] + line[1] + line[2]) / 3 for line in (x, y, z)])  # [3, F]
     squares = (x - center[0]) ** 2 + (y - center[1]) ** 2 + (z - center[2]) ** 2  # [3, F]
     radii = np.sqrt(squares.max(axis=0))  # [F]
     centers = np.ascontiguousarray(center.T)  # [F, 3]
     margin = 1e-9 * radii.max()  # for rounding
-    # A tree is asked for little, so it is built the quick way.
+    # Few queries per tree, so construction time dominates.
     groups = [
         (members, cKDTree(centers[members], balanced_tree=False, compact_nodes=False))
         for members in _by_size(radii)
@@ -53,8 +53,8 @@ def surface_distances(
     squares = measured.reshape(len(groups), -1).min(axis=0)  # [N]
     upper = np.sqrt(squares) + margin  # [N]
 
-    for start in range(0, len(local), BLOCK):
-        block = slice(start, start + BLOCK)
+    for start in range(0, len(local), CHUNK_SIZE):
+        block = slice(start, start + CHUNK_SIZE)
         points_of, triangles_of = [], []
         for members, tree in groups:
             reach = upper[block] + radii[members].max()
@@ -74,7 +74,7 @@ def surface_distances(
 
 
 def _by_size(radii: NDArray[np.float64]) -> list[NDArray[np.int64]]:
-    """Indices of triangles of like size, so that a few large ones do not widen the search among the small."""
+    """Indices of triangles grouped by size, so that few large ones do not widen the search radius of all."""
     _, octave = np.frexp(np.maximum(radii, radii.max() / 8))  # [F]
     return [np.flatnonzero(octave == value) for value in np.unique(octave)]
 
@@ -84,10 +84,10 @@ def _squared_distances(points: NDArray[np.float64], triangles: NDArray[np.float6
     corner = triangles[:, 0]
     edge_1, edge_2 = triangles[:, 1] - corner, triangles[:, 2] - corner  # [C, 3]
     to_point = points - corner
-    # Barycentric coordinates of the foot of the perpendicular; inside, the distance is the height above it.
+    # Barycentric coordinates of the projection; if it is inside, the distance is the height above it.
     normal = np.cross(edge_1, edge_2)
     area = _dot(normal, normal)  # [C], squared twice the area
-    # Rounding makes the normal of a triangle thinner than 1e-8 of its length worthless: its sides will do.
+    # The normal of a triangle thinner than 1e-8 of its length is dominated by rounding: use its sides only.
     flat = area <= 1e-16 * _dot(edge_1, edge_1) * _dot(edge_2, edge_2)
     area = np.where(flat, 1, area)
     second = _dot(np.cross(to_point, edge_2), normal) / area

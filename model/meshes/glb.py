@@ -1,8 +1,8 @@
 """Animated binary glTF 2.0: one mesh whose morph targets are the frames, and one animation on their weights.
 
-Constant topology is exactly what morph targets want: frame 0 is the base, frame i the target i - 1 at weight
-1. At time i only that weight is 1, so LINEAR keys blend neighbouring frames. Written by hand: libraries that
-write GLB leave out morph targets. Specification: https://registry.khronos.org/glTF/specs/2.0/glTF-2.0.html
+Frame 0 is the base mesh and frame i is morph target i - 1 at weight 1. At time i only that weight is 1, so
+that LINEAR interpolation blends consecutive frames. Written without a library, since those that write GLB do
+not support morph targets. Specification: https://registry.khronos.org/glTF/specs/2.0/glTF-2.0.html
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from model.errors import InputError
 from model.meshes.normals import vertex_normals
 from model.meshes.sequence import MeshSequence
 
-# Viewers hold one weight a target in shader uniforms; beyond about 200 some of them stop. The keys of the
-# weights also grow with frames squared.
+# Viewers keep one weight per target in shader uniforms, and some fail beyond about 200. The animation also
+# grows with the square of the number of frames.
 MAX_FRAMES = 200
 
 _FLOAT, _UINT16, _UINT32, _UINT8 = 5126, 5123, 5125, 5121
-_VERTICES, _INDICES = 34962, 34963  # what a buffer view is for
+_VERTICES, _INDICES = 34962, 34963  # targets of buffer views
 _GREY = [0.6, 0.63, 0.67, 1.0]
 
 
 def write_glb(meshes: MeshSequence, normals: bool = True) -> bytes:
-    """The sequence as one GLB. Raises `InputError` beyond `MAX_FRAMES` frames.
+    """The sequence as one GLB file, optionally with vertex normals. Time starts at 0.
 
-    Vertices are stored as float32 relative to the centre of the sequence, which becomes the node's
-    translation: so they stay precise however far from the origin the caller's coordinates are. Time starts
-    at 0.
+    Vertices are float32 relative to the center of the sequence, which is stored as translation of the node,
+    so that they are precise at any distance from the origin. Raises InputError for more than `MAX_FRAMES`
+    frames.
     """
     frames = len(meshes.times)
     if frames > MAX_FRAMES:
         raise InputError(
             f"A GLB file holds at most {MAX_FRAMES} frames (one morph target each), and there are {frames}: "
-            "ask for fewer frames, or for obj, ply or npz."
+            "request fewer frames, or obj, ply or npz."
         )
     axes = np.ascontiguousarray(np.moveaxis(meshes.vertices, 2, 0)).reshape(3, -1)  # [3, T V]
     low, high = axes.min(axis=1), axes.max(axis=1)
@@ -84,8 +84,8 @@ def write_glb(meshes: MeshSequence, normals: bool = True) -> bytes:
 def _animation(buffer: _Buffer, times: NDArray[np.float64]) -> dict[str, Any]:
     seconds = (times - times[0]).astype(np.float32)  # [T]
     if not (np.diff(seconds) > 0).all():
-        raise InputError("The frames lie too close together in time for a GLB file, whose times are float32.")
-    weights = np.eye(len(times), dtype=np.float32)[:, 1:]  # [T, T - 1]: at its time, each frame alone
+        raise InputError("The frames are too close in time for a GLB file, whose times are float32.")
+    weights = np.eye(len(times), dtype=np.float32)[:, 1:]  # [T, T - 1]
     sampler = {"input": buffer.scalars(seconds, bounds=True), "output": buffer.scalars(weights.ravel())}
     return {
         "name": "flow",
@@ -104,7 +104,7 @@ def _material(colored: bool) -> dict[str, Any]:
 
 
 class _Buffer:
-    """The binary chunk as it grows; each method appends an array and returns the index of its accessor."""
+    """The binary chunk; each method appends an array and returns the index of its accessor."""
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -112,8 +112,8 @@ class _Buffer:
         self.accessors: list[dict[str, Any]] = []
 
     def vectors(self, array: NDArray[np.float32]) -> int:
-        """Vectors [V, 3], with the bounds that readers frame the scene by."""
-        axes = np.ascontiguousarray(array.T)  # [3, V]: many times faster to go through than rows of three
+        """Vectors [V, 3] with their bounds, which viewers need to frame the scene."""
+        axes = np.ascontiguousarray(array.T)  # [3, V], many times faster to reduce than rows of three
         bounds: dict[str, Any] = {"min": axes.min(axis=1).tolist(), "max": axes.max(axis=1).tolist()}
         return self._append(array.astype("<f4"), _FLOAT, "VEC3", target=_VERTICES, **bounds)
 
@@ -127,7 +127,7 @@ class _Buffer:
         return self._append(faces.ravel().astype(dtype), component, "SCALAR", target=_INDICES)
 
     def colors(self, srgb: NDArray[np.uint8]) -> int:
-        """Colours [V, 3] as RGBA: glTF wants vertex colours linear, and four bytes keep them aligned."""
+        """Colors [V, 3] as RGBA: glTF requires linear vertex colors, and four bytes keep them aligned."""
         value = srgb / 255
         linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
         rgba = np.concatenate([linear, np.ones((len(srgb), 1))], axis=1)  # [V, 4]

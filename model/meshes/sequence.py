@@ -1,4 +1,4 @@
-"""An animated mesh: one set of faces, vertices that move, and how well it fits what it was made from."""
+"""Animated meshes of constant topology, and how well they fit their input."""
 
 from dataclasses import dataclass, field
 
@@ -11,14 +11,11 @@ from model.meshes.topology import is_closed
 
 @dataclass(frozen=True, eq=False)
 class FitReport:
-    """Distance from the input points to the mesh, in the caller's units, per input frame.
+    """Distance from the input points to the mesh per input frame, in the caller's units."""
 
-    `times` [T], `mean` [T] and `p95` [T] (95th percentile).
-    """
-
-    times: NDArray[np.float64]
-    mean: NDArray[np.float64]
-    p95: NDArray[np.float64]
+    times: NDArray[np.float64]  # [T], seconds
+    mean: NDArray[np.float64]  # [T]
+    p95: NDArray[np.float64]  # [T], 95th percentile
 
     def to_dict(self) -> dict[str, list[float]]:
         return {"times": self.times.tolist(), "mean": self.mean.tolist(), "p95": self.p95.tolist()}
@@ -26,10 +23,10 @@ class FitReport:
 
 @dataclass(eq=False)
 class MeshSequence:
-    """A mesh in motion: the same faces in every frame, and vertex i the same particle throughout.
+    """An animated mesh: faces are the same in every frame, and vertex i is the same particle throughout.
 
-    `vertices` are in the caller's coordinates and stay float64: far from the origin (a survey, a large scene)
-    float32 would be coarser than the shape. `colors` are sRGB. Raises `InputError` where arrays do not fit.
+    `vertices` are in the caller's coordinates and float64, since float32 is too coarse far from the origin.
+    `colors` are sRGB. Raises InputError for inconsistent arrays.
     """
 
     vertices: NDArray[np.float64]  # [T, V, 3]
@@ -77,21 +74,21 @@ class MeshSequence:
 
     @property
     def watertight(self) -> bool:
-        """Whether every edge lies on exactly two faces, which run along it in opposite directions."""
+        """Whether every edge belongs to exactly two faces of consistent orientation."""
         return is_closed(self.faces)
 
     @property
     def fps(self) -> float:
-        """Frames per second, the median over the sequence; 0 for a single frame."""
+        """Frames per second, from the median time step; 0 for a single frame."""
         return float(1 / np.median(np.diff(self.times))) if len(self.times) > 1 else 0.0
 
     def to_glb(self) -> bytes:
-        """Binary glTF 2.0 that plays: morph targets and one animation (see `model.meshes.glb`)."""
+        """Animated binary glTF 2.0 (see `model.meshes.glb`)."""
         from model.meshes.glb import write_glb  # which reads this class
 
         return write_glb(self)
 
 
-def _require(condition: bool, fault: str) -> None:
+def _require(condition: bool, problem: str) -> None:
     if not condition:
-        raise InputError(f"Not a mesh sequence: {fault}.")
+        raise InputError(f"Not a mesh sequence: {problem}.")

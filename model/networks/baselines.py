@@ -1,4 +1,4 @@
-"""The two methods that Occupancy Flow was compared with: ONet 4D and PSGN 4D.
+"""Networks of the baselines in the Occupancy Flow paper: ONet 4D and PSGN 4D.
 
 net = build_model(load_config("pointcloud/onet4d"))
 _, c = net.encode_inputs(inputs)               # inputs [B, 17, N, 3] → [B, c_dim]
@@ -18,7 +18,7 @@ from model.networks.posteriors import posterior
 
 
 class OccupancyNetwork4D(nn.Module):
-    """ONet 4D: occupancy of (x, y, z, t) from one code. Every frame has its own mesh."""
+    """ONet 4D: occupancy of (x, y, z, t) from one code, without correspondence between frames."""
 
     def __init__(
         self, decoder: Decoder, encoder_temporal: nn.Module | None, encoder_latent: nn.Module | None
@@ -29,32 +29,32 @@ class OccupancyNetwork4D(nn.Module):
         self.encoder_latent = encoder_latent
 
     def encode_inputs(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """A code of no dimensions, since shape and motion share one; and that one, [B, c_dim]."""
+        """Shape code [B, 0], since shape and motion share a code, and the motion code [B, c_dim]."""
         none = torch.empty(len(inputs), 0, device=inputs.device)
         return none, none if self.encoder_temporal is None else self.encoder_temporal(inputs)
 
     def infer_z(self, inputs: Tensor, c: Tensor, data: dict[str, Tensor] | None = None) -> Normal:
-        """Posterior of the latent code; of no dimensions without a latent encoder."""
+        """Posterior of the latent code [B, z_dim]; [B, 0] without a latent encoder."""
         return posterior(self.encoder_latent, inputs, c, data or {})
 
     def decode(self, points: Tensor, z: Tensor | None, c: Tensor, t: Tensor) -> Tensor:
-        """Occupancy logits [B, P] of points [B, P, 3], those of item b at time t[b]."""
+        """Occupancy logits [B, P] of points [B, P, 3] at times t [B]."""
         times = t.reshape(-1, 1, 1).expand(*points.shape[:2], 1)  # [B, P, 1]
         logits: Tensor = self.decoder(torch.cat([points, times], dim=2), z, c)
         return logits
 
     def occupancy(self, z: Tensor | None, c: Tensor, t: float) -> Occupancy:
-        """`decode` for one sequence (z [1, z_dim] or None, c [1, c_dim]) and time: points [P, 3] → [P]."""
-        bound = self.decoder.precompute(z, c)
+        """`decode` for one sequence and time: z [1, z_dim] or None, c [1, c_dim]; points [P, 3] → [P]."""
+        decoder = self.decoder.precompute(z, c)
 
         def occupancy(points: Tensor) -> Tensor:
-            return bound(torch.cat([points, points.new_full((len(points), 1), t)], dim=1))
+            return decoder(torch.cat([points, points.new_full((len(points), 1), t)], dim=1))
 
         return occupancy
 
 
 class PointSetGeneration4D(nn.Module):
-    """PSGN 4D: point j of every frame of the output comes from the same neurons."""
+    """PSGN 4D: point j corresponds in all frames of the output."""
 
     def __init__(self, decoder: "PointSetDecoder", encoder: nn.Module) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class PointSetGeneration4D(nn.Module):
 class PointSetDecoder(nn.Module):
     """`simple`: four linear layers, c [B, c_dim] → [B, n_steps, n_points, dim].
 
-    `hidden_size` and `legacy` stand in published configs of this method and have no effect.
+    `hidden_size` and `legacy` occur in published configs and have no effect.
     """
 
     def __init__(

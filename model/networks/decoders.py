@@ -1,7 +1,7 @@
-"""Decoders: the occupancy logit of points at t = 0. `DECODERS` maps the config's names to classes.
+"""Occupancy decoders. `DECODERS` maps the config's names to classes.
 
 `forward` is the definition, for batches and training. `precompute` returns the same function for one sequence
-at inference, with everything that depends on the codes alone computed once.
+at inference, with all terms that depend only on the codes computed once.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ Occupancy = Callable[[Tensor], Tensor]  # points [P, dim] → logits [P]
 
 
 class CBatchNormDecoder(nn.Module):
-    """`cbatchnorm`: the code acts through conditional batch norms.
+    """`cbatchnorm`: conditioned on the code by conditional batch normalization.
 
     points [B, P, dim], z [B, z_dim] or None, c [B, c_dim] → logits [B, P].
     """
@@ -50,10 +50,11 @@ class CBatchNormDecoder(nn.Module):
         return logits
 
     def precompute(self, z: Tensor | None, c: Tensor, dtype: torch.dtype = torch.float32) -> Occupancy:
-        """The decoder in evaluation mode for z [1, z_dim] or None and c [1, c_dim]; products in `dtype`.
+        """The decoder in evaluation mode for z [1, z_dim] or None and c [1, c_dim]: points [P, dim] → [P].
 
-        Each batch norm is then one scale and shift per feature. That of a block's second norm goes into the
-        layer before it; the biases along the residual path go into the shifts of the norms that read it.
+        `dtype` is that of the factors of large matrix products. A batch norm is one scale and shift per
+        feature: that of a block's second norm is folded into the preceding layer, and biases along the
+        residual path are folded into the shifts of the norms that read it.
         """
         first, bias = matrix_and_bias(self.fc_p)
         if self.fc_z is not None:
@@ -107,7 +108,7 @@ class SimpleDecoder(nn.Module):
         return logits
 
     def precompute(self, z: Tensor | None, c: Tensor | None, _: torch.dtype = torch.float32) -> Occupancy:
-        """The decoder for z [1, z_dim] or None and c [1, c_dim] or None; its products are float32."""
+        """The decoder for z [1, z_dim] or None and c [1, c_dim] or None, always in float32."""
         return lambda points: self(points[None], z, c)[0]
 
 

@@ -1,7 +1,7 @@
-"""Encoders of inputs. `SPATIAL` and `TEMPORAL` map the config's names to what builds them.
+"""Input encoders. `SPATIAL` and `TEMPORAL` map the config's names to constructors.
 
-An encoder reads the whole input, [B, T, N, 3] for point clouds, and returns a code [B, c_dim]; a spatial one
-looks at frame 0. Max pooling makes the code independent of the order of the points and open to any number.
+An encoder maps the complete input, [B, T, N, 3] for point clouds, to a code [B, c_dim]; spatial ones read
+frame 0. Max pooling makes codes invariant to the order of the points and allows any number of them.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,13 +14,13 @@ from model.errors import ConfigError, InputError
 from model.networks.image_encoders import ConvEncoder3D, ResNet18
 from model.networks.layers import ResnetBlockFC
 
-CHUNK = 65_536  # points held in memory at a time where no gradient is wanted
+CHUNK_SIZE = 65_536  # points processed together at inference
 
 
 class PointNet(nn.Module):
-    """StageProgress with the maximum over all points joined to each point's features in between.
+    """Stages of pointwise layers; between stages the maximum over all points is concatenated to each point.
 
-    Subclasses say what the stages are and what is read of the input.
+    Subclasses define the stages and the part of the input that is read.
     """
 
     def __init__(self, c_dim: int, dim: int, hidden_dim: int) -> None:
@@ -30,18 +30,18 @@ class PointNet(nn.Module):
         self.fc_c = nn.Linear(hidden_dim, c_dim)
 
     def stages(self) -> Sequence[nn.Module]:
-        """Maps [B, N, 2h] → [B, N, h], in order."""
+        """Modules [B, N, 2h] → [B, N, h], in order."""
         raise NotImplementedError
 
     def read(self, inputs: Tensor) -> Tensor:
-        """What the net sees of [B, T, N, 3]: here frame 0, [B, N, 3]."""
+        """Points [B, N, dim] read from inputs [B, T, N, 3]: frame 0."""
         return inputs[:, 0]
 
     def forward(self, inputs: Tensor) -> Tensor:
         points = self.read(inputs)  # [B, N, dim]
-        if torch.is_grad_enabled() or points.shape[1] <= CHUNK:
+        if torch.is_grad_enabled() or points.shape[1] <= CHUNK_SIZE:
             return self.encode(points)
-        return self.encode_in_chunks(points, CHUNK)
+        return self.encode_in_chunks(points, CHUNK_SIZE)
 
     def encode(self, points: Tensor) -> Tensor:
         """[B, N, dim] → [B, c_dim]"""
@@ -51,13 +51,13 @@ class PointNet(nn.Module):
             features = stage(join_maximum(features))
         return self._readout(features.amax(1))
 
-    def encode_in_chunks(self, points: Tensor, chunk: int) -> Tensor:
-        """The same from `chunk` points at a time: memory is bounded, early stages are computed again."""
+    def encode_in_chunks(self, points: Tensor, chunk_size: int) -> Tensor:
+        """`encode`, `chunk_size` points at a time: bounds the memory, but recomputes early stages."""
         maxima: list[Tensor] = []  # of each stage so far, [B, 1, h]
         for _ in self.stages():
             parts = [
                 self._features(part, maxima).amax(1, keepdim=True)
-                for part in torch.split(points, chunk, dim=1)
+                for part in torch.split(points, chunk_size, dim=1)
             ]
             maxima.append(torch.stack(parts).amax(0))
         return self._readout(maxima[-1][:, 0])
@@ -87,7 +87,7 @@ class ResnetPointNet(PointNet):
 
 
 class SimplePointNet(PointNet):
-    """`pointnet_simple`, spatial: four linear layers with ReLU before each."""
+    """`pointnet_simple`, spatial: four linear layers, each after a ReLU."""
 
     def __init__(self, c_dim: int, dim: int = 3, hidden_dim: int = 512) -> None:
         super().__init__(c_dim, dim, hidden_dim)
@@ -99,9 +99,9 @@ class SimplePointNet(PointNet):
 
 
 class TemporalResnetPointNet(ResnetPointNet):
-    """`pointnet_resnet`, temporal: each point is its whole trajectory, so row j must be one particle.
+    """`pointnet_resnet`, temporal: each point is a complete trajectory, so row j must be the same particle.
 
-    `dim` is 3 · the number of frames; `use_only_first_pcl` reads frame 0 alone.
+    `dim` is 3 times the number of frames; with `use_only_first_pcl` only frame 0 is read.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class TemporalResnetPointNet(ResnetPointNet):
 
 
 class TwoStreamPointNet(nn.Module):
-    """`pointnet_2stream`, temporal: one net reads first and last cloud; half of the code is of each."""
+    """`pointnet_2stream`, temporal: one network encodes first and last cloud, half of the code each."""
 
     def __init__(self, c_dim: int, dim: int = 3, hidden_dim: int = 512) -> None:
         super().__init__()
@@ -136,9 +136,9 @@ class TwoStreamPointNet(nn.Module):
 
 
 def sequence_embedding(c_dim: int, num_embeddings: int, learn_embedding: bool = False) -> nn.Module:
-    """`idx`: a code for each of `num_embeddings` training sequences; inputs are their numbers [B].
+    """`idx`: a code for each of `num_embeddings` training sequences; inputs are their indices [B].
 
-    With `learn_embedding`, 128 values a sequence and a linear map common to all.
+    With `learn_embedding`, an embedding of 128 dimensions and a shared linear map.
     """
     if not learn_embedding:
         return nn.Embedding(num_embeddings, c_dim)
@@ -146,7 +146,7 @@ def sequence_embedding(c_dim: int, num_embeddings: int, learn_embedding: bool = 
 
 
 def join_maximum(features: Tensor) -> Tensor:
-    """The maximum over all points beside the features of each: [B, N, h] → [B, N, 2h]."""
+    """Concatenate the maximum over all points to the features of each: [B, N, h] → [B, N, 2h]."""
     return _join(features, features.amax(1, keepdim=True))
 
 

@@ -1,8 +1,8 @@
-"""Linear layers for inference on many rows: the fast twin of `F.linear`.
+"""Linear layers for inference on many rows; the reference is `F.linear`.
 
-On a CPU the rows go to oneDNN, with the weights packed once and the ReLU or the sum after the product fused
-into it: the default (MKL) reaches half its speed on processors that are not Intel's. In bfloat16 the factors
-are rounded and the products still summed in float32; what reads and adds the results keeps float32.
+On a CPU, oneDNN is called directly, with prepacked weights and the subsequent ReLU or addition fused into the
+product: the default backend (MKL) has half the speed on processors not made by Intel. In bfloat16 the factors
+are rounded, products are accumulated in float32, and sums of results are float32.
 """
 
 import torch
@@ -13,7 +13,7 @@ from model.devices import CPU_CHUNK
 
 
 class FusedLinear:
-    """x [P, in] → x @ weight.T + bias [P, out], for weight [out, in]; gives no gradients."""
+    """x [P, in] → x @ weight.T + bias [P, out] for weight [out, in]; without gradients."""
 
     def __init__(
         self, weight: Tensor, bias: Tensor | None = None, dtype: torch.dtype = torch.float32
@@ -32,7 +32,7 @@ class FusedLinear:
         return self._apply(x, "relu")
 
     def add_to(self, rows: Tensor, x: Tensor) -> Tensor:
-        """rows [P, out] + the result, in the type of `rows`; may use their memory."""
+        """Add the result to rows [P, out], possibly in place; returns the dtype of `rows`."""
         if self.packed is not None and rows.dtype == x.dtype == self.weight.dtype:
             fused: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, rows, self.packed, self.bias, "add")
             return fused
@@ -48,7 +48,7 @@ class FusedLinear:
 
 
 def _fuses(weight: Tensor) -> bool:
-    """Whether this build of torch has the operators that its compiler uses for such layers on a CPU."""
+    """Whether the weight is on the CPU and this build of torch has the fused operators of its compiler."""
     return (
         weight.device.type == "cpu"
         and torch.backends.mkldnn.is_available()

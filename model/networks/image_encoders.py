@@ -10,8 +10,8 @@ IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class ResNet18(nn.Module):
     """`resnet18`, spatial: a residual network (He et al., CVPR 2016) on the first frame.
 
-    `features` has the names and shapes of torchvision's resnet18 without its last layer, so that weights
-    trained on ImageNet fit (`model.initialize_from`).
+    `features` has the names and shapes of torchvision's resnet18 without the last layer, so that weights
+    trained on ImageNet can be loaded (`model.initialize_from`).
     """
 
     def __init__(self, c_dim: int, normalize: bool = True, use_linear: bool = True) -> None:
@@ -19,7 +19,9 @@ class ResNet18(nn.Module):
         self.normalize = normalize
         self.features = ResNetFeatures()
         if not use_linear and c_dim != ResNetFeatures.WIDTH:
-            raise ValueError(f"resnet18 without a linear layer gives {ResNetFeatures.WIDTH} values")
+            raise ValueError(
+                f"resnet18 without a linear layer returns {ResNetFeatures.WIDTH} values; found c_dim {c_dim}"
+            )
         self.fc = nn.Linear(ResNetFeatures.WIDTH, c_dim) if use_linear else nn.Identity()
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
         self.register_buffer("deviation", torch.tensor(IMAGENET_DEVIATION)[:, None, None], persistent=False)
@@ -33,7 +35,7 @@ class ResNet18(nn.Module):
 
 
 class ResNetFeatures(nn.Module):
-    """Images [B, 3, H, W] → [B, 512]: a stem, four stages of two blocks, the mean over all positions."""
+    """Images [B, 3, H, W] → [B, 512]: a stem, four stages of two blocks, global average pooling."""
 
     WIDTH = 512
 
@@ -59,7 +61,7 @@ class ResNetFeatures(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions with batch norms, plus the identity, or a 1×1 convolution where sizes differ."""
+    """Two 3×3 convolutions with batch norms and a shortcut, with a 1×1 convolution if sizes differ."""
 
     def __init__(self, size_in: int, size_out: int, stride: int = 1) -> None:
         super().__init__()
@@ -80,10 +82,10 @@ class BasicBlock(nn.Module):
 
 
 class ConvEncoder3D(nn.Module):
-    """`conv_3D`, temporal: six convolutions over time and image, the mean over all positions."""
+    """`conv_3D`, temporal: six convolutions over time and image, global average pooling."""
 
     STRIDES = ((1, 2, 2), (2, 2, 2), (1, 2, 2), (2, 2, 2), (2, 2, 2), (2, 2, 2))
-    WIDTHS = (1, 2, 4, 8, 16, 16)  # in `hidden_dim`
+    WIDTHS = (1, 2, 4, 8, 16, 16)  # multiples of `hidden_dim`
 
     def __init__(self, c_dim: int, hidden_dim: int = 32) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Latent encoders: the posterior of a code, as its mean and the logarithm of its standard deviation.
+"""Latent encoders: mean and log standard deviation of the posterior of a code.
 
-`LATENT` maps the config's names to classes. Each reads (inputs [B, T, N, 3], c [B, c_dim], the batch's other
-fields) and returns two tensors [B, z_dim].
+`LATENT` maps the config's names to classes. Arguments are the inputs [B, T, N, 3], the code c [B, c_dim] and
+the other fields of the batch; the two results are [B, z_dim].
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ Fields = Mapping[str, Tensor]
 
 
 class LatentPointNet(nn.Module):
-    """`pointnet`: a residual net on the points of frame 0 (`dim` 3), or on their trajectories (3 T)."""
+    """`pointnet`: a residual network on the points of frame 0 (`dim` 3) or on trajectories (`dim` 3 T)."""
 
     def __init__(
         self, z_dim: int, c_dim: int = 0, dim: int = 51, hidden_dim: int = 128, n_blocks: int = 3
@@ -72,7 +72,7 @@ class LatentOccupancyEncoder(nn.Module):
         if missing := [name for name in ("points", "points.occ") if name not in fields]:
             raise InputError(f"this latent encoder reads occupancy samples; there is no {', '.join(missing)}")
         points, occupied = fields["points"], fields["points.occ"]
-        if points.dim() > 3:  # validation data: all frames, of which the first counts
+        if points.dim() > 3:  # validation data has all frames
             points, occupied = points[:, 0], occupied[:, 0]
         x = self.fc_0(occupied[..., None]) + self.fc_pos(points)  # [B, P, h]
         if self.fc_c is not None:
@@ -86,7 +86,7 @@ class LatentOccupancyEncoder(nn.Module):
         return F.leaky_relu(x, 0.2) if self.leaky else F.relu(x)
 
     def _pool(self, x: Tensor) -> Tensor:
-        """[B, P, h] → [B, 1, h]: the maximum, or the mean for the leaky variant."""
+        """[B, P, h] → [B, 1, h]: maximum, or mean for the leaky variant."""
         return x.mean(dim=1, keepdim=True) if self.leaky else x.amax(dim=1, keepdim=True)
 
     def _join(self, x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class ResnetBlockFC(nn.Module):
-    """Two linear layers with ReLU before each, plus a shortcut; starts as the shortcut alone.
+    """Two linear layers, each after a ReLU, plus a shortcut; initialized to the shortcut.
 
     [..., size_in] → [..., size_out]; the hidden width is the smaller of the two.
     """
@@ -26,10 +26,10 @@ class ResnetBlockFC(nn.Module):
 
 
 class CBatchNorm1d(nn.Module):
-    """Batch norm whose scale and shift are affine functions of a code: gamma(c) · bn(x) + beta(c).
+    """Conditional batch norm: gamma(c) · bn(x) + beta(c) with affine functions gamma and beta of a code.
 
-    x [B, F, P], c [B, C] → [B, F, P]. `legacy` names the two maps fc_gamma and fc_beta and makes them linear
-    layers, as the published image checkpoints have them; the mathematics is the same.
+    x [B, F, P], c [B, C] → [B, F, P]. With `legacy` the two functions are linear layers fc_gamma and fc_beta,
+    as in the published image checkpoints; the result is the same.
     """
 
     def __init__(self, c_dim: int, size: int, legacy: bool = False) -> None:
@@ -39,7 +39,7 @@ class CBatchNorm1d(nn.Module):
             self.fc_gamma, self.fc_beta = nn.Linear(c_dim, size), nn.Linear(c_dim, size)
         else:
             self.conv_gamma, self.conv_beta = nn.Conv1d(c_dim, size, 1), nn.Conv1d(c_dim, size, 1)
-        for name, parameter in self.named_parameters():  # a plain batch norm for every code
+        for name, parameter in self.named_parameters():  # initially independent of the code
             nn.init.constant_(parameter, 1.0 if name.endswith("gamma.bias") else 0.0)
         self.bn = nn.BatchNorm1d(size, affine=False)
 
@@ -56,7 +56,7 @@ class CBatchNorm1d(nn.Module):
         return self.conv_gamma(c), self.conv_beta(c)
 
     def affine(self, c: Tensor) -> tuple[Tensor, Tensor]:
-        """Scale [F] and shift [F] that the layer amounts to in evaluation mode for one code [1, C]."""
+        """Scale [F] and shift [F] equivalent to the layer in evaluation mode for one code [1, C]."""
         gamma, beta = (part.flatten() for part in self.scale_and_shift(c))
         mean, variance = self.bn.get_buffer("running_mean"), self.bn.get_buffer("running_var")
         scale = gamma * torch.rsqrt(variance + self.bn.eps)
@@ -82,5 +82,5 @@ class CResnetBlockConv1d(nn.Module):
 
 
 def matrix_and_bias(layer: nn.Conv1d) -> tuple[Tensor, Tensor]:
-    """A 1×1 convolution for rows of features: x [P, in] → x @ matrix [in, out] + bias [out]."""
+    """Matrix [in, out] and bias [out] of a 1×1 convolution, which maps rows x to x @ matrix + bias."""
     return layer.weight.squeeze(2).T, layer.get_parameter("bias")

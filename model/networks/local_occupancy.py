@@ -33,7 +33,7 @@ class LocalOccupancy(nn.Module):
         return self.decode(queries, nearest(points, queries), neighborhoods(points))
 
     def decode(self, queries: Tensor, near: Tensor, cloud: Neighborhoods) -> Tensor:
-        """The same for given neighbourhoods and nearest points [B, Q]: logits [B, Q]."""
+        """The same for given neighborhoods and nearest points [B, Q]: logits [B, Q]."""
         features = self.features(cloud)
         seen = self.nearby(queries, near, self.nearby.keys(features, cloud))
         logits: Tensor = self.rest(self.first(seen) + self.overall(features.overall)[:, None])

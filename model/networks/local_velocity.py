@@ -8,7 +8,7 @@
 Coarse to fine: a few hundred points of the first cloud are matched with as many of the second
 (`global_matching`); twice as many look, three times, at the points around the place they are thought to
 have gone to, as RAFT does in images (Teed and Deng 2020; PV-RAFT, Wei et al. 2021, for points), and at what
-their neighbours think; a query anywhere, at any `share` of the time between the frames, gathers from the
+their neighbors think; a query anywhere, at any `share` of the time between the frames, gathers from the
 moved points around it and looks once more itself, into both frames. So `displacement` over the frame time
 is a velocity field whose particles go straight from one frame to the next.
 
@@ -31,7 +31,7 @@ TOKENS, ANCHORS = 256, 512  # most points that are matched with all, and that ar
 ROUNDS = 3
 NEAR = 8  # moved anchors around a query; anchors around an anchor, of all of them and of one in `WIDER`
 WIDER = 8
-AT_ONCE = 512  # queries, on a CPU: what is known of them and their neighbours stays in its cache
+AT_ONCE = 512  # queries, on a CPU: what is known of them and their neighbors stays in its cache
 UPWARDS = 4  # tokens that an anchor starts from
 
 

@@ -1,4 +1,4 @@
-"""Places that look at the points around them, and at their neighbours: attention over short lists of points.
+"""Places that look at the points around them, and at their neighbors: attention over short lists of points.
 
 Everything is told in units of the local spacing, faded so that what is far off tells little but its
 direction.

@@ -23,11 +23,11 @@ from torch import Tensor
 from model.networks.rows import take
 
 LEVELS = 4
-WITHIN = 16  # neighbours of a point on its own level, itself the first
+WITHIN = 16  # neighbors of a point on its own level, itself the first
 AROUND = 8, 6, 6  # points of each coarser level near a point of the cloud
 UPWARDS = 4  # points of the next coarser level that a point of a finer one reads
 FAR = 8.0  # spacings
-SPACING = 8  # the spacing of a point is its distance to this neighbour
+SPACING = 8  # the spacing of a point is its distance to this neighbor
 COARSEST = 16, 64  # least and most points of the last level
 PAIRS = 2**27  # distances held at once on a GPU
 
@@ -45,7 +45,7 @@ class Neighborhoods:
     points: Tensor  # [B, N, 3]
     sizes: tuple[int, ...]
     spacing: tuple[Tensor, ...]  # [B, sizes[l]] of each level
-    within: tuple[Tensor, ...]  # [B, sizes[l], K] of each level: neighbours on it
+    within: tuple[Tensor, ...]  # [B, sizes[l], K] of each level: neighbors on it
     around: tuple[Tensor, ...]  # [B, N, K_l] of each level: its points near each point of the cloud
 
     def level(self, number: int) -> Tensor:

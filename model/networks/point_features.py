@@ -6,7 +6,7 @@
     near = nearest(points, queries)             # [B, Q]
     seen = read(queries, near, read.keys(features, cloud))   # [B, Q, read.size]
 
-Points look at their neighbours; coarser levels gather from finer ones, and hand back what they make of it.
+Points look at their neighbors; coarser levels gather from finer ones, and hand back what they make of it.
 All lengths are in units of the local spacing, so the features change with neither place nor size.
 
 The levels are those of PointNet++ (Qi et al. 2017), the layers close to those of DGCNN (Wang et al. 2019).

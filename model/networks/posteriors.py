@@ -6,9 +6,9 @@ from torch.distributions import Normal
 
 
 def posterior(encoder: nn.Module | None, inputs: Tensor, c: Tensor, fields: dict[str, Tensor]) -> Normal:
-    """What a latent encoder makes of a batch: [B, z_dim], or [B, 0] where there is none."""
+    """Posterior of a latent encoder for a batch: [B, z_dim]; [B, 0] without an encoder."""
     if encoder is None:
-        nothing = torch.empty(len(inputs), 0, device=inputs.device)
-        return Normal(nothing, nothing)
-    mean, logarithm = encoder(inputs, c, fields)
-    return Normal(mean, logarithm.exp())
+        empty = torch.empty(len(inputs), 0, device=inputs.device)
+        return Normal(empty, empty)
+    mean, log_deviation = encoder(inputs, c, fields)
+    return Normal(mean, log_deviation.exp())

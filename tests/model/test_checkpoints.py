@@ -81,7 +81,7 @@ def test_every_tensor_that_does_not_fit_is_named(tmp_path: Path, net: nn.Module)
         load_checkpoint(tmp_path / "a.pt", other)
     message = str(caught.value)
     assert "1 missing: 0.bias" in message
-    assert "1 surplus: 2.extra" in message
+    assert "1 unexpected: 2.extra" in message
     assert "0.weight (found [4, 5], wanted [4, 3])" in message
     assert "1 not finite: 1.weight" in message
     assert torch.equal(other.state_dict()["0.weight"], torch.zeros(4, 3))

@@ -220,7 +220,7 @@ def test_many_points_are_encoded_in_bounded_memory(
     inputs = torch.from_numpy(UnitBox.around(cloud[0]).normalize(cloud))[None]
     with torch.inference_mode():
         whole = rec.net.encode_inputs(inputs)
-        monkeypatch.setattr("model.networks.encoders.CHUNK", 64)
+        monkeypatch.setattr("model.networks.encoders.CHUNK_SIZE", 64)
         chunked = rec.net.encode_inputs(inputs)
     for one, other in zip(whole, chunked, strict=True):
         assert one.abs().max() > 0.1
