@@ -4,10 +4,16 @@ PORT ?= 8000
 MINUTES ?= 8
 # The wheel index of a torch build (CPU only, or another CUDA); empty takes the default build of this platform.
 TORCH_INDEX ?=
-TORCH_VERSION := 2.13.0
 
 VENV := .venv
 BIN := $(VENV)/bin
+# uv installs in seconds where it is on the PATH; pip does the same otherwise. Both check the hashes of the lock.
+UV := $(shell command -v uv)
+INSTALL := $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(BIN)/pip install --quiet --disable-pip-version-check)
+# uv reads no setting of pip.
+ifdef PIP_FIND_LINKS
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+endif
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-package torch pyproject.toml
 
@@ -19,12 +25,12 @@ help: ## List the commands
 
 setup: $(VENV)/.ready ## Make .venv and install from the lock file
 
-$(VENV)/.ready: requirements.lock pyproject.toml Makefile
+$(VENV)/.ready: requirements.lock docker/torch.lock pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python %d.%d found, 3.11 or later wanted: make PYTHON=python3.12 …" % v[:2])'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check torch==$(TORCH_VERSION) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(if $(UV),uv venv --quiet --allow-existing --seed --python $(PYTHON),$(PYTHON) -m venv) $(VENV)
+	$(INSTALL) --no-deps --require-hashes -r requirements.lock
+	$(INSTALL) -r docker/torch.lock $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: setup ## Reconstruct a shipped sample through the whole stack; files in demo-out/
@@ -57,7 +63,7 @@ load: setup ## Many clients at once: latencies, throughput, memory, leaks
 
 audit: setup ## bandit over the code, known advisories of the locked packages
 	$(BIN)/bandit -q -c pyproject.toml -r service worker model -x '*/node_modules/*'
-	for lock in requirements.lock docker/gateway.lock docker/worker.lock; do \
+	for lock in requirements.lock docker/gateway.lock docker/train.lock; do \
 		$(BIN)/pip-audit --strict --no-deps --disable-pip -r $$lock || exit 1; done
 
 lint: setup ## ruff, mypy strict, the rule about imports, hadolint
@@ -75,6 +81,8 @@ lock: setup ## Resolve the lock files anew
 	$(BIN)/$(LOCK) --all-extras --output-file requirements.lock
 	$(BIN)/$(LOCK) --extra gateway --output-file docker/gateway.lock
 	$(BIN)/$(LOCK) --extra worker --output-file docker/worker.lock
+	$(BIN)/$(LOCK) --extra train --output-file docker/train.lock
+	sed -n 's/^constraint-dependencies = \["\(torch==[^"]*\)".*/\1/p' pyproject.toml > docker/torch.lock
 
 clean: ## Remove what the commands above made
 	rm -rf $(VENV) demo-out bench-out gpu-out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,20 +1,21 @@
 # The worker: model/, worker/, the weights in configs/, and the part of service/ that both sides share.
 #   docker build -f docker/worker.Dockerfile --target cpu  -t oflow-worker .
 #   docker build -f docker/worker.Dockerfile --target cuda -t oflow-worker-gpu .
+# With `--build-arg EXTRA=train` it can train and evaluate as well; without, those commands say what is missing.
 # TORCH_INDEX is the wheel index of a torch build; empty takes the default build of the platform, which on
 # Linux x86-64 carries CUDA and runs on a CPU as well. The CPU builds' own index makes an image gigabytes smaller.
 ARG BASE=python:3.11-slim
 
 FROM ${BASE} AS build
 # Before the code, so that a change of the code installs nothing anew.
-COPY docker/worker.lock /tmp/
+ARG EXTRA=worker
+COPY docker/${EXTRA}.lock docker/torch.lock /tmp/
 RUN --mount=type=cache,target=/root/.cache/pip \
     python -m venv --without-pip /opt/venv && \
-    pip --python /opt/venv install --no-deps --require-hashes --only-binary :all: -r /tmp/worker.lock
-ARG TORCH_VERSION=2.13.0
+    pip --python /opt/venv install --no-deps --require-hashes --only-binary :all: -r /tmp/${EXTRA}.lock
 ARG TORCH_INDEX=
 RUN --mount=type=cache,target=/root/.cache/pip \
-    PIP_INDEX_URL=${TORCH_INDEX} pip --python /opt/venv install --only-binary :all: torch==${TORCH_VERSION}
+    PIP_INDEX_URL=${TORCH_INDEX} pip --python /opt/venv install --only-binary :all: -r /tmp/torch.lock
 
 FROM ${BASE} AS worker
 # Home is /tmp: the only place that can be written to when the file system is read-only.

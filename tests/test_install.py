@@ -35,7 +35,7 @@ RECONSTRUCT = [
     "--resolution",
     "32",
 ]
-TORCH = "torch==2.13.0"
+TORCH = (ROOT / "docker/torch.lock").read_text().strip()
 # Commands of other extras then name what to install.
 CLIENT = """
 import importlib.util, subprocess

@@ -18,9 +18,8 @@ from tests.docker.dockerfile import Dockerfile, files, is_sent
 from worker.commands.cli import app as worker_command
 
 IMAGES = {"gateway": Dockerfile("gateway.Dockerfile"), "worker": Dockerfile("worker.Dockerfile")}
-PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"][
-    "packages"
-]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PACKAGES = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
 
 # Runs first in a process: what the lock file does not name cannot be imported, as in the image.
 ONLY_LOCKED = """
@@ -39,6 +38,10 @@ class OnlyLocked:
 
 sys.meta_path.insert(0, OnlyLocked())
 loaded = []
+if packages[0] == "--run":
+    sys.argv = packages[1:]
+    from worker.__main__ import main
+    main()
 for package in packages:
     module = importlib.import_module(package)
     assert module.__file__.startswith(os.environ["PYTHONPATH"]), module.__file__
@@ -92,8 +95,10 @@ def test_images_run_as_a_user_of_their_own(name: str) -> None:
 @pytest.mark.parametrize("name", IMAGES)
 def test_images_install_the_lock_before_the_code_and_by_hash(name: str) -> None:
     image = IMAGES[name]
-    assert image.copies()[0] == ([f"docker/{name}.lock"], "/tmp/")
-    [install] = [text for text in image.all("RUN") if f"-r /tmp/{name}.lock" in text]
+    lock = "${EXTRA}.lock" if name == "worker" else f"{name}.lock"
+    sources, target = image.copies()[0]
+    assert (sources[0], target) == (f"docker/{lock}", "/tmp/")
+    [install] = [text for text in image.all("RUN") if f"-r /tmp/{lock}" in text]
     assert {"--no-deps", "--require-hashes", "--only-binary"} <= set(install.split())
     assert image.position("RUN", install) < min(image.position("COPY", f"{part}/") for part in parts(name))
 
@@ -112,15 +117,19 @@ def test_images_hold_their_packages_and_no_other() -> None:
     assert parts("worker") == {"service/core" if name == "service" else name for name in PACKAGES}
     for name in IMAGES:
         for sources, target in IMAGES[name].copies():
-            assert all(files(source) for source in sources), f"{sources} leave nothing to copy"
+            named = [
+                source.replace("${EXTRA}", IMAGES[name].arguments().get("EXTRA", "")) for source in sources
+            ]
+            assert all(files(source) for source in named), f"{sources} leave nothing to copy"
             assert target in {"/tmp/", "./", "service/", *sources}
 
 
-def test_torch_is_the_version_of_the_makefile() -> None:
-    wanted = re.search(r"^TORCH_VERSION := (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert wanted is not None
-    assert IMAGES["worker"].arguments()["TORCH_VERSION"] == wanted[1]
-    assert "torch" not in locked("worker")
+def test_torch_is_the_version_of_the_project() -> None:
+    constraints = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"][
+        "constraint-dependencies"
+    ]
+    assert (ROOT / "docker/torch.lock").read_text().split() == constraints
+    assert not [name for name in ("worker", "train") if "torch" in locked(name)]
     assert not {"torch", "torchdiffeq", "scipy"} & set(locked("gateway"))
 
 
@@ -219,3 +228,20 @@ def test_worker_is_a_command(image: str, app: Path, tmp_path: Path) -> None:
     assert "OFLOW_REDIS_URL: Field required" in answer.stderr
     assert worker.last("STOPSIGNAL") == "SIGTERM"
     assert worker.command("HEALTHCHECK") == ["python", "-m", "worker.serving.health"]
+
+
+@pytest.mark.parametrize("image", ["worker"])
+def test_training_in_an_image_without_its_packages_is_refused_in_one_line(image: str, app: Path) -> None:
+    """`EXTRA=train` puts them in."""
+    command = ["--run", "worker", "train", "training/smoke", "--out", str(app.parent / "out")]
+    answer = subprocess.run(
+        [sys.executable, "-c", ONLY_LOCKED, json.dumps([*locked("worker"), "torch"]), *command],
+        env=environment(image, app),
+        cwd=app,
+        capture_output=True,
+        text=True,
+    )
+    assert answer.returncode == 2, answer.stderr
+    assert answer.stderr.splitlines()[-1].endswith("pip install 'oflow[train]'")
+    assert "Traceback" not in answer.stderr
+    assert {"matplotlib", "pandas", "pillow", "tensorboard"} <= set(locked("train")) - set(locked("worker"))

@@ -13,6 +13,7 @@ from model.checkpoints import checkpoint_hash, find_checkpoint, load_checkpoint,
 from model.config.schema import load_config
 from model.errors import CheckpointError
 from model.methods import build_model
+from service import VERSION
 
 
 @pytest.fixture
@@ -131,7 +132,7 @@ def test_the_shipped_checkpoint_fits_its_config() -> None:
     halves = read_checkpoint(find_checkpoint(config))["halves"]
     for half in ("shape", "flow"):
         assert halves[half]["config_name"] == f"training/bodies_{half}"
-        assert halves[half]["code_version"].startswith("0.1.0+")
+        assert halves[half]["code_version"].startswith(f"{VERSION}+")
         assert halves[half]["data_recipe"]["data"]["bodies"]["variety"] == 1.0
 
 
