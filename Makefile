@@ -17,7 +17,7 @@ endif
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-package torch pyproject.toml
 
-.PHONY: help setup demo up test bench gpu-check chaos load audit lint format lock clean
+.PHONY: help setup demo up test coverage docs bench gpu-check chaos load audit lint format lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the commands
@@ -41,6 +41,15 @@ up: setup ## Run the stack in the foreground on PORT (8000)
 
 test: setup ## Run every test that needs no GPU
 	$(BIN)/pytest
+
+coverage: setup ## The same tests, with the lines and branches they reach
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+docs: setup ## Build the documentation into site/; a broken link is an error
+	$(BIN)/mkdocs build --strict --quiet
 
 bench: setup ## Measure fast against plain, cost against size, the service's overhead, training, reading data
 	@mkdir -p bench-out
@@ -66,12 +75,14 @@ audit: setup ## bandit over the code, known advisories of the locked packages
 	for lock in requirements.lock docker/gateway.lock docker/train.lock; do \
 		$(BIN)/pip-audit --strict --no-deps --disable-pip -r $$lock || exit 1; done
 
-lint: setup ## ruff, mypy strict, the rule about imports, hadolint
+lint: setup ## ruff, mypy strict, the rule about imports, typos, Dockerfiles, workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/hadolint docker/*.Dockerfile
+	$(BIN)/typos
+	$(BIN)/hadolint docker/*.Dockerfile .devcontainer/Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 format: setup ## Let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
@@ -85,4 +96,4 @@ lock: setup ## Resolve the lock files anew
 	sed -n 's/^constraint-dependencies = \["\(torch==[^"]*\)".*/\1/p' pyproject.toml > docker/torch.lock
 
 clean: ## Remove what the commands above made
-	rm -rf $(VENV) demo-out bench-out gpu-out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) demo-out bench-out gpu-out site .coverage* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
