@@ -72,6 +72,30 @@ assert controls()["$defs"]["Format"]["enum"][-1] == "toy"
 document = create_app(Settings(redis_url="redis://127.0.0.1:1/0")).openapi()
 assert document["components"]["schemas"]["Format"]["enum"][-1] == "toy"
 """
+INPUT = """    ".toy": read_toy,
+"""
+READER = """from service.core.sequences.archives import EntryReader
+import numpy as np
+
+def read_toy(entry: EntryReader, most: int) -> np.ndarray:
+    points = np.frombuffer(entry.read(entry.size), np.float32).reshape(-1, 3)
+    entry.finish()
+    return points
+"""
+INPUT_PROBE = """
+import io, zipfile
+import numpy as np
+from service.core.sequences.formats import WANTED
+from service.core.sequences.sequence import read_sequence
+
+points = np.random.default_rng(0).random((2, 40, 3), np.float32)
+file = io.BytesIO()
+with zipfile.ZipFile(file, "w") as archive:
+    for name, frame in zip(("a.toy", "b.toy"), points):
+        archive.writestr(name, frame.tobytes())
+assert np.array_equal(np.stack(read_sequence(file).points), points)
+assert ".toy" in WANTED
+"""
 
 
 def insert(file: Path, before: str, lines: str) -> None:
@@ -105,3 +129,11 @@ def test_an_output_format_is_a_writer_and_a_line(copy: Path) -> None:
     (copy / "model" / "meshes" / "toy.py").write_text(WRITER)
     insert(copy / "service" / "core" / "jobs" / "formats.py", "\n    def __new__", FORMAT)
     probe(copy, FORMAT_PROBE)
+
+
+def test_an_input_format_is_a_reader_and_a_line(copy: Path) -> None:
+    folder = copy / "service" / "core" / "sequences"
+    (folder / "toy.py").write_text(READER)
+    insert(folder / "formats.py", "}\n", INPUT)
+    insert(folder / "formats.py", "import re\n", "from service.core.sequences.toy import read_toy\n")
+    probe(copy, INPUT_PROBE)

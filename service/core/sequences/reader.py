@@ -4,7 +4,6 @@ Apart from the points to be kept, memory use is bounded: archives are read entry
 and frame archives through a temporary file.
 """
 
-import re
 import shutil
 import tempfile
 import zipfile
@@ -16,7 +15,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core.sequences.archives import Archive, Budget
+from service.core.sequences.archives import Archive, Budget, EntryReader
 from service.core.sequences.arrays import CHUNK_VALUES, ArrayStream
 from service.core.sequences.checks import LARGEST, PointScan, length_faults, time_faults
 from service.core.sequences.errors import (
@@ -28,10 +27,17 @@ from service.core.sequences.errors import (
     quoted,
     refusal,
 )
+from service.core.sequences.formats import (
+    FRAME_READERS,
+    WANTED,
+    FrameReader,
+    is_frame,
+    natural_order,
+    suffix_of,
+)
 
 Points = NDArray[np.float32] | NDArray[np.float64]
 
-FRAME_NAME = re.compile(r"\d{8}\.npz", re.ASCII)
 MAX_FAULTS = 20  # stop checking frame archives after this many faults
 _SPOOL_BYTES = 2 << 20  # larger frame archives go to a temporary file
 
@@ -83,7 +89,7 @@ class SequenceReader:
         self._limits, self._keep, self._faults = limits, keep, list[Fault]()
         self._budget = Budget(limits, size)
         archive = Archive(file, self._budget, max(limits.max_entries, limits.max_frames))
-        if any(name.endswith(".npz") for name in archive.names):
+        if any(suffix_of(name) in (".npz", *FRAME_READERS) for name in archive.names):
             self._read_frames(archive)
         else:
             self._read_arrays(archive)
@@ -140,33 +146,54 @@ class SequenceReader:
             self._scan(points, PointScan(lengths, points.dtype), lengths or [])
 
     def _read_frames(self, archive: Archive) -> None:
-        """Format 3: one archive per frame with `points` [N, 3], `loc` [3] and `scale`, ordered by name."""
-        if wrong := [name for name in archive.names if not FRAME_NAME.fullmatch(name)]:
+        """Formats 3 and 4: one file per frame, in the natural order of their names."""
+        if wrong := [name for name in archive.names if not is_frame(name)]:
             found = ", ".join(map(quoted, wrong[:3]))
-            self._fault(
-                "file", "contains files that are not frames", found, "only names such as 00000017.npz"
-            )
+            self._fault("file", "contains files that are not frames", found, f"only {WANTED}")
+            return
+        if len(kinds := sorted({suffix_of(name) for name in archive.names})) > 1:
+            self._fault("file", "mixes formats", ", ".join(kinds), "frames of one format")
             return
         self._check_limit(self._limits.max_frames, len(archive.names), "file", "frames")
-        for index, name in enumerate(sorted(archive.names)):
+        for index, name in enumerate(sorted(archive.names, key=natural_order)):
             if len(self._faults) >= MAX_FAULTS:
                 found = f"{index} frames checked"
                 self._fault("file", "has further errors that are not listed", found, "valid frames")
                 return
-            reader = archive.open(name)
-            with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as inner:
-                for start in range(0, reader.size, CHUNK_VALUES):
-                    inner.write(reader.read(min(CHUNK_VALUES, reader.size - start)))
-                reader.finish()
-                try:
-                    frame = Archive(cast(BinaryIO, inner), self._budget, self._limits.max_entries, key=name)
-                    self._read_frame(frame, index)
-                except SequenceError as error:
-                    if error.code == "too_large":
-                        raise
-                    self._faults += error.faults
+            try:
+                if read := FRAME_READERS.get(suffix_of(name)):
+                    self._read_points(archive.open(name), read, index)
+                else:
+                    self._read_published(archive.open(name), name, index)
+            except SequenceError as error:
+                if error.code == "too_large":
+                    raise
+                self._faults += error.faults
         if not self._faults:
             self._faults += length_faults(self.lengths, False)
+
+    def _read_points(self, entry: EntryReader, read: FrameReader, index: int) -> None:
+        """Format 4: a frame in one of FRAME_READERS."""
+        before = sum(self.lengths)
+        points = read(entry, self._limits.max_points - before)  # [N, 3]
+        self._check_limit(self._limits.max_points, before + len(points), "file", "points in total")
+        scan = PointScan([len(points)], points.dtype, frame=index)
+        with np.errstate(invalid="ignore"):
+            scan.feed_rows(points, 0)
+        self._faults += scan.faults(entry.key)
+        self.lengths.append(len(points))
+        self.dtype = max(self.dtype, points.dtype, key=lambda dtype: dtype.itemsize)
+        if self._keep and not self._faults:
+            self.clouds.append(points)
+
+    def _read_published(self, entry: EntryReader, name: str, index: int) -> None:
+        """Format 3: an archive with `points` [N, 3], `loc` [3] and `scale`."""
+        with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as inner:
+            for start in range(0, entry.size, CHUNK_VALUES):
+                inner.write(entry.read(min(CHUNK_VALUES, entry.size - start)))
+            entry.finish()
+            archive = Archive(cast(BinaryIO, inner), self._budget, self._limits.max_entries, key=name)
+            self._read_frame(archive, index)
 
     def _read_frame(self, archive: Archive, index: int) -> None:
         arrays = self._open(archive, _FRAME_KEYS, required=_FRAME_KEYS)
@@ -298,10 +325,9 @@ def pack_frames(
     total = 0
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for name, part in parts:
-            if not FRAME_NAME.fullmatch(name) or name in names:
+            if not is_frame(name) or name in names:
                 message = "has a duplicate frame name" if name in names else "has an invalid frame name"
-                wanted = "unique names such as 00000017.npz"
-                raise refusal("invalid_sequence", "file", message, quoted(name), wanted)
+                raise refusal("invalid_sequence", "file", message, quoted(name), WANTED)
             names.add(name)
             total += part.seek(0, SEEK_END)
             if total > limits.max_bytes or len(names) > limits.max_frames:
