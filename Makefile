@@ -49,7 +49,7 @@ coverage: setup ## The same tests, with the lines and branches they reach
 	$(BIN)/coverage report
 
 docs: setup ## Build the documentation into site/; a broken link is an error
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: setup ## Measure fast against plain, cost against size, the service's overhead, training, reading data
 	@mkdir -p bench-out

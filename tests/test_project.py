@@ -1,5 +1,6 @@
 """What the project says of itself in several places agrees: hooks, workflows, templates, commands."""
 
+import os
 import re
 import subprocess
 import sys
@@ -38,6 +39,21 @@ def test_workflows_call_commands_that_the_makefile_has() -> None:
                 called |= set(re.findall(r"^make ([a-z-]+)", step.get("run", ""), re.MULTILINE))
     assert called >= {"lint", "docs"}
     assert called <= targets
+
+
+def test_the_documentation_builds_and_every_link_and_anchor_leads_somewhere(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    pages = {file.stem for file in (ROOT / "docs").glob("*.md")} - {"index"}
+    assert pages <= {file.parent.name for file in tmp_path.rglob("index.html")}
+
+
+def test_links_of_the_files_beside_the_documentation_lead_somewhere() -> None:
+    for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"):
+        links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / name).read_text())
+        assert [link for link in links if not (ROOT / link).exists()] == [], name
 
 
 def test_the_oldest_python_is_tested() -> None:

@@ -29,6 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from tests.worker.geometry import nearest as nearest_distances
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -111,8 +113,8 @@ def _ragged(frame: Floats, rng: np.random.Generator) -> Floats:
 def score(vertices: Floats, faces: Ints, truth: Floats) -> tuple[float, float, float]:
     """Chamfer, correspondence, and the latter of a mesh that never moves.
 
-    vertices [T, V, 3] and faces [F, 3] by the particles [T, P, 3]; a vertex corresponds to its nearest particle in
-    frame 0.
+    vertices [T, V, 3] and faces [F, 3] by the particles [T, P, 3]; a vertex corresponds to its nearest particle
+    in frame 0.
     """
     rng = np.random.default_rng(1)
     nearest = cKDTree(truth[0]).query(vertices[0])[1]
@@ -120,7 +122,7 @@ def score(vertices: Floats, faces: Ints, truth: Floats) -> tuple[float, float, f
     for moved, frame in zip(vertices, truth, strict=True):
         surface = on(moved, faces, *draw(moved, faces, SAMPLES, rng))
         some = frame[rng.integers(len(frame), size=SAMPLES)]
-        there, back = cKDTree(frame).query(surface)[0].mean(), cKDTree(surface).query(some)[0].mean()
+        there, back = nearest_distances(frame, surface).mean(), nearest_distances(surface, some).mean()
         rows.append((
             (there + back) / 2,
             np.linalg.norm(moved - frame[nearest], axis=1).mean(),

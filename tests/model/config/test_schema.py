@@ -117,7 +117,9 @@ def test_circle_and_missing_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "a.yaml", "inherit_from: b.yaml")
     write(tmp_path / "b.yaml", "inherit_from: a.yaml")
-    with pytest.raises(ConfigError, match=r"circular inheritance of configs: .*a\.yaml → .*b\.yaml → .*a\.yaml"):
+    with pytest.raises(
+        ConfigError, match=r"circular inheritance of configs: .*a\.yaml → .*b\.yaml → .*a\.yaml"
+    ):
         load_config("a.yaml")
     orphan = write(tmp_path / "c.yaml", "inherit_from: none.yaml")
     with pytest.raises(ConfigError, match=r"c\.yaml: inherit_from: no file none\.yaml in "):
