@@ -1,7 +1,7 @@
-"""The maximum over edges of a linear layer of source and edge, whose gradient follows the greatest alone.
+"""Maximum over edges of a linear layer of source and edge features, with a sparse backward pass.
 
-Plain autograd would keep every edge's features and walk through them again in the backward pass; here that
-costs as much as the targets have features, a sixteenth of it.
+Autograd would store the features of every edge and traverse them in the backward pass; here only the edge
+with the maximum is stored per target and channel, a sixteenth of the memory and time.
 """
 
 from typing import Any
@@ -11,13 +11,13 @@ from torch import Tensor
 
 from model.networks.neighborhoods import Edges
 
-ELEMENTS = 2**17, 2**30  # features of edges held at once, on a CPU (in its cache) and on a GPU
+ELEMENTS = 2**17, 2**30  # edge features in memory at once: on a CPU (its cache), on a GPU
 
 
 def max_over_edges(sources: Tensor, weight: Tensor, edges: Edges) -> Tensor:
     """max over k of sources[rows[b, m, k]] + weight · features[b, m, k]: [B, M, c].
 
-    sources [B · n, c] and weight [c, F] get gradients; the edges do not. In the type of `sources`.
+    Differentiable in sources [B · n, c] and weight [c, F], not in the edges. Returns the dtype of `sources`.
     """
     batch, targets, count = edges.rows.shape
     rows, features = edges.rows.reshape(-1, count), edges.features.reshape(batch * targets, count, -1)
@@ -31,8 +31,10 @@ class _EdgeMaximum(torch.autograd.Function):
         (targets, count), channels = rows.shape, sources.shape[1]
         matrix = weight.to(sources.dtype).T  # [F, c]
         greatest = sources.new_empty(targets, channels)
-        learns = any(ctx.needs_input_grad)
-        chosen = torch.empty(targets if learns else 0, channels, dtype=torch.uint8, device=sources.device)
+        needs_gradient = any(ctx.needs_input_grad)
+        chosen = torch.empty(
+            targets if needs_gradient else 0, channels, dtype=torch.uint8, device=sources.device
+        )
         step = max(1, ELEMENTS[sources.is_cuda] // (count * channels))
         for begin in range(0, targets, step):
             part = slice(begin, begin + step)
@@ -40,8 +42,8 @@ class _EdgeMaximum(torch.autograd.Function):
             values.addmm_(features[part].reshape(-1, features.shape[2]).to(values.dtype), matrix)
             values = values.reshape(-1, count, channels)
             torch.amax(values, dim=1, out=greatest[part])
-            if learns:
-                chosen[part] = _which(values, greatest[part])
+            if needs_gradient:
+                chosen[part] = _argmax(values, greatest[part])
         ctx.save_for_backward(rows, features, chosen)
         ctx.count, ctx.kind, ctx.weight_kind = len(sources), sources.dtype, weight.dtype
         return greatest
@@ -51,19 +53,19 @@ class _EdgeMaximum(torch.autograd.Function):
         rows, features, chosen = ctx.saved_tensors
         gradient = gradients[0].float()  # [M, c]
         edge = chosen.long()
-        # The sums are in float32: a source can be the greatest for hundreds of targets.
+        # Accumulated in float32: a source can be the maximum of hundreds of targets.
         of_sources = torch.zeros(ctx.count, gradient.shape[1], device=gradient.device)
         of_sources.scatter_add_(0, rows.gather(1, edge), gradient)
-        # One feature after the other in memory: a CPU gathers ten times as fast along the last axis.
+        # Feature by feature in memory: a CPU gathers ten times faster along the last axis.
         seen = features.permute(2, 0, 1).gather(2, edge.expand(features.shape[2], -1, -1))  # [F, M, c]
         of_weight = seen.mul_(gradient).sum(dim=1).T
         return of_sources.to(ctx.kind), of_weight.to(ctx.weight_kind), None, None
 
 
-def _which(values: Tensor, greatest: Tensor) -> Tensor:
-    """Which of values [m, K, c] along K is the greatest [m, c]."""
+def _argmax(values: Tensor, greatest: Tensor) -> Tensor:
+    """Index [m, c] of the maximum of values [m, K, c] along K, given the maximum [m, c]."""
     if values.device.type != "cpu":
         return values.max(dim=1).indices
-    # The same from bytes, in a third of the time that a CPU takes for `max` along a strided axis.
+    # Computed on bytes, in a third of the time of `max` along a strided axis on a CPU.
     numbers = torch.arange(values.shape[1], dtype=torch.uint8)[:, None]
     return ((values == greatest[:, None]).view(torch.uint8) * numbers).amax(dim=1)

@@ -1,9 +1,8 @@
-"""Which part of one cloud became which of the other: a few hundred points of each, all pairs.
+"""Global matching of a few hundred points between two clouds.
 
-Attention within and between the two clouds, then a softmax over all points of the other by their
-descriptors, and displacements handed on from points that are sure to those that are not: the scheme of
-GMFlow (Xu et al. 2022) and Lepard (Li and Harada 2022), with attention that falls off with the distance at
-a learned rate for each head.
+Self-attention and cross-attention, a softmax over all points of the other cloud by the similarity of
+descriptors, and propagation of displacements from confident to uncertain points, after GMFlow (Xu et al.
+2022) and Lepard (Li and Harada 2022). Attention decreases with distance at a learned rate per head.
 """
 
 from dataclasses import dataclass
@@ -12,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-WAVES = 4  # octaves in which places are told
+WAVES = 4  # octaves of the positional encoding
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Features [B, M, C] of points [B, M, 3], in boxes of the thing's size around its middle."""
+    """Features [B, M, C] and positions [B, M, 3], relative to the center and size of the object."""
 
     features: Tensor
     places: Tensor
@@ -25,24 +24,26 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Matches:
-    log_weights: Tensor  # [B, M, M'], of each point of the other cloud
-    displacement: Tensor  # [B, M, 3], to the weighted mean of those
+    """Soft assignment of the points of one cloud to those of the other."""
+
+    log_weights: Tensor  # [B, M, M']
+    displacement: Tensor  # [B, M, 3], to the weighted mean
 
 
 def _squares(a: Tensor, b: Tensor) -> Tensor:
-    """Squared distances [B, M, M'] of places [B, M, 3] and [B, M', 3]."""
+    """Squared distances [B, M, M'] between points [B, M, 3] and [B, M', 3]."""
     return (a[:, :, None] - b[:, None]).square().sum(dim=3)
 
 
 class Attention(nn.Module):
-    """Queries [B, M, C] attend to others [B, M', C], whose squared distances are `squares` [B, M, M']."""
+    """Multi-head attention of x [B, M, C] to others [B, M', C] at squared distances [B, M, M']."""
 
     def __init__(self, size: int, heads: int = 4) -> None:
         super().__init__()
         self.heads = heads
         self.query, self.key_value = nn.Linear(size, size), nn.Linear(size, 2 * size)
         self.out = nn.Linear(size, size)
-        self.reach = nn.Parameter(torch.tensor([0.0, 1.5, 3.0, 4.5]))  # logarithms, one a head
+        self.reach = nn.Parameter(torch.tensor([0.0, 1.5, 3.0, 4.5]))  # log rate of each head
 
     def forward(self, x: Tensor, others: Tensor, squares: Tensor) -> Tensor:
         query = self.query(x).unflatten(2, (self.heads, -1)).transpose(1, 2)  # [B, H, M, C / H]
@@ -68,7 +69,7 @@ class Perceptron(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention within a cloud, then to the other one, then a perceptron."""
+    """Self-attention, cross-attention and a perceptron."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -84,7 +85,7 @@ class Block(nn.Module):
 
 
 class GlobalMatching(nn.Module):
-    """Tokens of both clouds → the first one's features, displacements and matches."""
+    """Tokens of both clouds → features [B, M, C], displacements [B, M, 3] and matches of the first."""
 
     def __init__(self, size: int = 128, blocks: int = 2) -> None:
         super().__init__()
@@ -99,10 +100,10 @@ class GlobalMatching(nn.Module):
         self.sure, self.correction = nn.Linear(size, 1), nn.Linear(size, 3)
         nn.init.zeros_(self.correction.weight)
         nn.init.zeros_(self.correction.bias)
-        self.reach = nn.Parameter(torch.tensor([3.5, 3.5]))  # logarithms: of matches, of what is handed on
+        self.reach = nn.Parameter(torch.tensor([3.5, 3.5]))  # log rates of matching and of propagation
 
     def forward(self, first: Tokens, second: Tokens) -> tuple[Tensor, Tensor, Matches]:
-        x, y = (cloud.features + self._told(cloud.places) for cloud in (first, second))
+        x, y = (cloud.features + self._positions(cloud.places) for cloud in (first, second))
         within, other = _squares(first.places, first.places), _squares(second.places, second.places)
         between = _squares(first.places, second.places)
         for block in self.blocks:
@@ -120,12 +121,14 @@ class GlobalMatching(nn.Module):
             displacement = weights @ matches.displacement + 0.1 * self.correction(x.float())
         return x, displacement, matches
 
-    def _told(self, places: Tensor) -> Tensor:
+    def _positions(self, places: Tensor) -> Tensor:
         waves = (
             places[..., None] * (2 ** torch.arange(WAVES, device=places.device)) * torch.pi
         )  # [B, M, 3, W]
-        told: Tensor = self.place(torch.cat([places, waves.sin().flatten(2), waves.cos().flatten(2)], dim=2))
-        return told
+        encoding: Tensor = self.place(
+            torch.cat([places, waves.sin().flatten(2), waves.cos().flatten(2)], dim=2)
+        )
+        return encoding
 
     def _matches(self, query: Tensor, key: Tensor, between: Tensor, first: Tensor, second: Tensor) -> Matches:
         with torch.autocast(query.device.type, enabled=False):
@@ -135,7 +138,7 @@ class GlobalMatching(nn.Module):
 
     @staticmethod
     def _evidence(matches: Matches, first: Tensor, second: Tensor) -> Tensor:
-        """The displacement, the weight of the best match, and how far apart the matches lie: [B, M, 5]."""
+        """Features [B, M, 5]: displacement, log weight of the best match, spread of the matches."""
         with torch.autocast(first.device.type, enabled=False):
             weights = matches.log_weights.exp()
             mean = first + matches.displacement

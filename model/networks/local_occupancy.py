@@ -1,4 +1,4 @@
-"""Class-agnostic occupancy from a point cloud: logits from the points near a query."""
+"""Class-agnostic occupancy from a point cloud, based on the points near a query."""
 
 from collections.abc import Callable
 
@@ -9,13 +9,13 @@ from model.networks.nearby_points import NearbyPoints
 from model.networks.neighborhoods import Neighborhoods, nearest, neighborhoods
 from model.networks.point_features import CHANNELS, PointFeatures
 
-ROWS, GPU_ROWS = 1024, 65_536  # queries evaluated together: what a CPU's cache holds, what fills a GPU
+ROWS, GPU_ROWS = 1024, 65_536  # queries evaluated together on a CPU and on a GPU
 
 
 class LocalOccupancy(nn.Module):
     """points [B, N, 3] in random order, queries [B, Q, 3] → occupancy logits [B, Q].
 
-    The scale and place of a cloud do not matter; N may be anything from 16 on.
+    Invariant to translation and scale; N is at least 16.
     """
 
     def __init__(self, channels: tuple[int, ...] = CHANNELS, width: int = 64, hidden: int = 128) -> None:
@@ -33,7 +33,7 @@ class LocalOccupancy(nn.Module):
         return self.decode(queries, nearest(points, queries), neighborhoods(points))
 
     def decode(self, queries: Tensor, near: Tensor, cloud: Neighborhoods) -> Tensor:
-        """The same for given neighborhoods and nearest points [B, Q]: logits [B, Q]."""
+        """Logits [B, Q] for given neighborhoods and the nearest point of each query [B, Q]."""
         features = self.features(cloud)
         seen = self.nearby(queries, near, self.nearby.keys(features, cloud))
         logits: Tensor = self.rest(self.first(seen) + self.overall(features.overall)[:, None])
@@ -41,20 +41,20 @@ class LocalOccupancy(nn.Module):
 
     @torch.no_grad()
     def bind(self, points: Tensor, seed: int = 0) -> Callable[[Tensor], Tensor]:
-        """A function of queries [Q, 3] that gives logits [Q], for one cloud [N, 3] in any order.
+        """A function of queries [Q, 3] that returns logits [Q] for one cloud [N, 3], in any order of points.
 
-        The features of the points are worked out here, once.
+        The features of the points are computed once, here.
         """
         order = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))
         cloud = neighborhoods(points[order.to(points.device)][None])
         features = self.features(cloud)
         keys, overall = self.nearby.keys(features, cloud), self.overall(features.overall)
-        together = ROWS if points.device.type == "cpu" else GPU_ROWS
+        chunk = ROWS if points.device.type == "cpu" else GPU_ROWS
 
         @torch.no_grad()
         def occupancy(queries: Tensor) -> Tensor:
             parts = []
-            for part in torch.split(queries.to(cloud.points.dtype), together):
+            for part in torch.split(queries.to(cloud.points.dtype), chunk):
                 near = nearest(cloud.points, part[None])
                 parts.append(self.rest(self.first(self.nearby(part[None], near, keys)) + overall).flatten())
             return torch.cat(parts) if parts else queries.new_zeros(0)

@@ -1,18 +1,18 @@
-"""Where particles on the surface of a moving thing go, from unordered clouds of it at two times.
+"""Displacements of a moving surface between two unordered point clouds.
 
     net = LocalVelocity()
-    first, second = net.encode(cloud), net.encode(next_cloud)   # once a frame; [B, N, 3] each, in random
-    order motion = net.match(first, second)                           # once a pair of frames found =
-    net.at(motion, queries, share)                      # Found: displacement [B, Q, 3], log_scale [B, Q]
+    first, second = net.encode(cloud), net.encode(next_cloud)   # once per frame; [B, N, 3], in random order
+    motion = net.match(first, second)                           # once per pair of frames
+    found = net.at(motion, queries, share)                      # displacement [B, Q, 3], log_scale [B, Q]
 
-Coarse to fine: a few hundred points of the first cloud are matched with as many of the second
-(`global_matching`); twice as many look, three times, at the points around the place they are thought to
-have gone to, as RAFT does in images (Teed and Deng 2020; PV-RAFT, Wei et al. 2021, for points), and at what
-their neighbors think; a query anywhere, at any `share` of the time between the frames, gathers from the
-moved points around it and looks once more itself, into both frames. So `displacement` over the frame time
-is a velocity field whose particles go straight from one frame to the next.
+Coarse to fine: a few hundred tokens of the first cloud are matched with as many of the second
+(`global_matching`). Twice as many anchors then refine their displacement three times, from the points around
+their estimated position, as RAFT does in images (Teed and Deng 2020; PV-RAFT, Wei et al. 2021, for points),
+and from the estimates of their neighbors. A query at any `share` of the time between the frames reads the
+moved anchors around it and once more the points of both frames. `displacement` divided by the time between
+the frames is a velocity field along which particles move in straight lines from one frame to the next.
 
-Nothing changes with the place or size of the whole.
+Equivariant to translation and scale.
 """
 
 from dataclasses import dataclass
@@ -27,42 +27,46 @@ from model.networks.point_features import Features, PointFeatures
 from model.networks.rows import take
 
 CHANNELS = (48, 96, 96, 96)
-TOKENS, ANCHORS = 256, 512  # most points that are matched with all, and that are refined
+TOKENS, ANCHORS = 256, 512  # maximum numbers of matched and of refined points
 ROUNDS = 3
-NEAR = 8  # moved anchors around a query; anchors around an anchor, of all of them and of one in `WIDER`
+NEAR = 8  # anchors near a query; anchors near an anchor, among all and among one in `WIDER`
 WIDER = 8
-AT_ONCE = 512  # queries, on a CPU: what is known of them and their neighbors stays in its cache
-UPWARDS = 4  # tokens that an anchor starts from
+CHUNK_SIZE = 512  # queries evaluated together on a CPU; their features fit in its cache
+UPWARDS = 4  # tokens that an anchor is initialized from
 
 
 @dataclass(frozen=True)
 class EncodedFrame:
+    """Features of one cloud, and the keys by which it is looked up."""
+
     cloud: Neighborhoods
     features: Features
-    keys: tuple[Tensor, ...]  # for anchors that look here, [B · n_l, W] of the first levels
-    keys_before: tuple[Tensor, ...]  # for queries, where this is the first frame
-    keys_after: tuple[Tensor, ...]  # and where it is the second
+    keys: tuple[Tensor, ...]  # for anchors, [B · n_l, W] of the finest levels
+    keys_before: tuple[Tensor, ...]  # for queries, if this is the first frame
+    keys_after: tuple[Tensor, ...]  # and if it is the second
 
 
 @dataclass(frozen=True)
 class Motion:
-    """From the first frame to the second, known at anchors of the first."""
+    """Displacements from the first frame to the second, at anchors of the first."""
 
     first: EncodedFrame
     second: EncodedFrame
     anchors: Tensor  # [B, R, 3]
     displacement: Tensor  # [B, R, 3]
-    keys: Tensor  # [B · R, W], what queries read of anchors
-    spacing: Tensor  # [B, 1, 1], the unit of small corrections
+    keys: Tensor  # [B · R, W], of the anchors, for queries
+    spacing: Tensor  # [B, 1, 1], unit of corrections
     matches: Matches
-    stages: tuple[Tensor, ...]  # displacements after each stage, of tokens [B, M, 3], then anchors [B, R, 3]
+    stages: tuple[Tensor, ...]  # displacements after each stage: of tokens [B, M, 3], of anchors [B, R, 3]
 
 
 @dataclass(frozen=True)
 class Found:
-    displacement: Tensor  # [B, Q, 3], over the whole time from the first frame to the second
-    log_scale: Tensor  # [B, Q], logarithm of the error to expect, in units of the clouds
-    gathered: Tensor  # [B, Q, 3], what the anchors alone say
+    """Motion at queries."""
+
+    displacement: Tensor  # [B, Q, 3], from the first frame to the second
+    log_scale: Tensor  # [B, Q], logarithm of the expected error, in units of the clouds
+    gathered: Tensor  # [B, Q, 3], interpolated from the anchors
 
 
 class LocalVelocity(nn.Module):
@@ -87,7 +91,7 @@ class LocalVelocity(nn.Module):
         )
 
     def encode(self, points: Tensor) -> EncodedFrame:
-        """Clouds [B, N, 3] in random order, of 16 points or more."""
+        """Encode clouds [B, N, 3] of at least 16 points, in random order."""
         return self.encode_cloud(neighborhoods(points))
 
     def encode_cloud(self, cloud: Neighborhoods) -> EncodedFrame:
@@ -120,12 +124,12 @@ class LocalVelocity(nn.Module):
         return Motion(first, second, anchors, displacement, keys, spacing, matches, tuple(stages))
 
     def at(self, motion: Motion, queries: Tensor, share: Tensor) -> Found:
-        """Of queries [B, Q, 3] on the surface (or near it) at `share` [B] (0 … 1) of the time between the
-        frames.
+        """Motion at queries [B, Q, 3] on or near the surface, at fractions `share` [B] in [0, 1] of the time
+        between the frames.
         """
-        if torch.is_grad_enabled() or queries.shape[1] <= AT_ONCE or queries.is_cuda:
+        if torch.is_grad_enabled() or queries.shape[1] <= CHUNK_SIZE or queries.is_cuda:
             return self._at(motion, queries, share)
-        parts = [self._at(motion, part, share) for part in torch.split(queries, AT_ONCE, dim=1)]
+        parts = [self._at(motion, part, share) for part in torch.split(queries, CHUNK_SIZE, dim=1)]
         return Found(*(torch.cat([getattr(part, name) for part in parts], dim=1) for name in vars(parts[0])))
 
     def _at(self, motion: Motion, queries: Tensor, share: Tensor) -> Found:
@@ -149,8 +153,8 @@ class LocalVelocity(nn.Module):
         return Found(gathered + change, log_scale[..., 0], gathered)
 
     def forward(self, first: Tensor, second: Tensor, queries: Tensor, share: Tensor) -> tuple[Motion, Found]:
-        """The motion from `first` to `second` [B, N, 3] and [B, N', 3], and what it says of queries."""
-        if first.shape == second.shape:  # in half as many operations
+        """The motion from `first` [B, N, 3] to `second` [B, N', 3], and its values at queries; see `at`."""
+        if first.shape == second.shape:  # in one batch
             frames = _halves(self.encode(torch.cat([first, second])))
         else:
             frames = self.encode(first), self.encode(second)
@@ -166,7 +170,7 @@ class LocalVelocity(nn.Module):
         second: EncodedFrame,
         spacing: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Look around the places that the anchors are thought to be at, and at what other anchors think."""
+        """Refine displacements from the points at the estimated positions and from other anchors."""
         normed = self.norm(hidden)
         seen, ways = self.lookup(normed, anchors + displacement, second.cloud, second.keys, spacing)
         keys = self.message(normed).chunk(2, dim=2)
@@ -186,7 +190,7 @@ class LocalVelocity(nn.Module):
         return Tokens(self._own(frame, TOKENS), (frame.cloud.points[:, :TOKENS] - middle) / size)
 
     def _own(self, frame: EncodedFrame, count: int) -> Tensor:
-        """Features [B, count, C] of the first points of a frame, of coarser levels from the nearest there."""
+        """Features [B, count, C] of the first points, plus those of the nearest points of coarser levels."""
         features: Tensor = self.token[0](frame.features.levels[0][:, :count])
         for level in range(1, len(self.token)):
             rows = frame.cloud.around[level][:, :count, 0]
@@ -195,13 +199,13 @@ class LocalVelocity(nn.Module):
 
     @staticmethod
     def _nearby(places: Tensor, points: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Row numbers [B, P, K] of the nearest points, and the ways to them [B, P, K, 3]."""
+        """Indices [B, P, K] of the nearest points, and their offsets [B, P, K, 3]."""
         rows = search(places, points, min(count, points.shape[1]))[0]
         return rows, take(points.flatten(0, 1), rows) - places[:, :, None]
 
 
 def _halves(frame: EncodedFrame) -> tuple[EncodedFrame, EncodedFrame]:
-    """The first and the second half of a batch."""
+    """Split a batch into its first and second half."""
     cloud, features = frame.cloud, frame.features
     count = len(cloud.points) // 2
 

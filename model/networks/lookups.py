@@ -1,6 +1,6 @@
-"""Places that look at the points around them, and at their neighbors: attention over short lists of points.
+"""Attention over short lists of nearby points.
 
-Everything is told in units of the local spacing, faded so that what is far off tells little but its
+Offsets are in units of the local spacing and compressed, so that those of distant points mainly encode
 direction.
 """
 
@@ -16,10 +16,10 @@ EDGE = 8  # features of an offset
 
 
 def edge_features(offsets: Tensor, unit: Tensor, usual: Tensor) -> Tensor:
-    """Of offsets [B, P, K, 3] told in `unit` [B, P, K or 1, 1], and that in the `usual` one [B, 1, 1]: [B,
-    P, K, 8].
+    """Features [B, P, K, 8] of offsets [B, P, K, 3] in `unit` [B, P, K or 1, 1], and of `unit` in the `usual`
+    one [B, 1, 1].
 
-    Without a gradient, which would have no bound where an offset vanishes.
+    Without gradients, which are unbounded as an offset vanishes.
     """
     with torch.no_grad():
         relative = (unit / usual[..., None]).log().expand(*offsets.shape[:3], 1)
@@ -27,11 +27,10 @@ def edge_features(offsets: Tensor, unit: Tensor, usual: Tensor) -> Tensor:
 
 
 class Pool(nn.Module):
-    """What P places make of K listed points each: features [B, P, W], and how much each point counts [B, P,
-    K, 1].
+    """Attention pooling of K points at each of P places: features [B, P, W] and weights [B, P, K, 1].
 
-    `keys` [B · n, W] are of the points, `rows` [B, P, K] their row numbers, `edges` [B, P, K, E] how they
-    lie, `query` [B, P, C] what a place knows, where it knows something.
+    `query` [B, P, C] are features of the places, `keys` [B · n, W] those of the points, `rows` [B, P, K]
+    their indices, and `edges` [B, P, K, E] features of the offsets.
     """
 
     def __init__(self, c_query: int, width: int, edge: int) -> None:
@@ -45,12 +44,12 @@ class Pool(nn.Module):
         hidden = self.mix(hidden.relu_()).relu_()
         weights = torch.softmax(self.weight(hidden).float(), dim=2)  # [B, P, K, 1]
         parts = weights.to(hidden.dtype) * hidden
-        with torch.autocast(parts.device.type, enabled=False):  # which would first write a float32 copy
+        with torch.autocast(parts.device.type, enabled=False):  # it would make a float32 copy
             return parts.sum(dim=2), weights
 
 
 class Lookup(nn.Module):
-    """Looks around places at points of some levels of a cloud, the nearest first: see `forward`."""
+    """Reads the points of a cloud around given places, on several levels."""
 
     def __init__(self, channels: tuple[int, ...], c_query: int, width: int, count: int | None = None) -> None:
         super().__init__()
@@ -59,15 +58,13 @@ class Lookup(nn.Module):
         self.pool = nn.ModuleList(Pool(c_query, width, EDGE) for _ in channels)
 
     def keys(self, features: Features) -> tuple[Tensor, ...]:
-        """What depends on the cloud alone: [B · n_l, W] of each level."""
+        """Features [B · n_l, W] of each level, which depend on the cloud only."""
         return tuple(key(x).flatten(0, 1) for key, x in zip(self.key, features.levels, strict=False))
 
     def forward(
         self, query: Tensor, places: Tensor, cloud: Neighborhoods, keys: tuple[Tensor, ...], usual: Tensor
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Of each level: features [B, P, W] for places [B, P, 3], and the way to the points meant [B, P,
-        3].
-        """
+        """Features [B, P, W] and attention-weighted offsets [B, P, 3] at places [B, P, 3], for each level."""
         near = nearest(cloud.points, places)  # [B, P]
         seen, ways = [], []
         for level, pool in enumerate(self.pool):
@@ -81,10 +78,10 @@ class Lookup(nn.Module):
 
 
 class Step(nn.Module):
-    """From all that was seen, what a place knows next and how its displacement changes.
+    """Update of the features and the displacement of places from what they read.
 
-    The displacement goes by a vector of its own, in units of `spacing`, and a part of each of the `ways`
-    seen.
+    The displacement changes by a predicted vector, in units of `spacing`, plus a convex combination of the
+    offsets `ways`.
     """
 
     def __init__(self, size: int, c_seen: int, ways: int, extra: int = 0) -> None:
@@ -96,7 +93,7 @@ class Step(nn.Module):
         )
         self.second = nn.Linear(2 * size, size)
         self.norm_out, self.out = nn.LayerNorm(size), nn.Linear(size, 3 + ways + 1)
-        # At the start of training a place stays, for the most part.
+        # Initially, displacements hardly change.
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
         nn.init.constant_(self.out.bias[-1:], 2.0)
@@ -110,17 +107,17 @@ class Step(nn.Module):
         extra: tuple[Tensor, ...] = (),
     ) -> tuple[Tensor, Tensor]:
         """hidden [B, P, C], ways [B, P, 3] each, spacing [B, 1, 1] → hidden, change of the displacement."""
-        vectors = [_faded(way / spacing) for way in (*ways, *extra)]
+        vectors = [_compressed(way / spacing) for way in (*ways, *extra)]
         inner = self.known(self.norm(hidden)) + self.seen(torch.cat([*seen, *vectors], dim=2))
         hidden = hidden + self.second(F.gelu(inner))
         out = self.out(self.norm_out(hidden)).float()
-        shares = torch.softmax(out[..., 3:], dim=2)  # [B, P, ways + 1], the last of them: stay
+        shares = torch.softmax(out[..., 3:], dim=2)  # [B, P, ways + 1], the last for no change
         change = spacing * out[..., :3]
         for number, way in enumerate(ways):
             change = change + shares[..., number : number + 1] * way
         return hidden, change
 
 
-def _faded(offsets: Tensor) -> Tensor:
-    faded: Tensor = offsets / (1 + offsets.norm(dim=-1, keepdim=True) / FAR)
-    return faded
+def _compressed(offsets: Tensor) -> Tensor:
+    result: Tensor = offsets / (1 + offsets.norm(dim=-1, keepdim=True) / FAR)
+    return result

@@ -1,10 +1,10 @@
-"""The motion of a thing that is known by unordered clouds of it at several times.
+"""Motion of an object given by unordered point clouds at several times.
 
     moving = MovingClouds(net, clouds, times)       # clouds [N_i, 3]
-    step, error = moving.displacement(3, 4, points)  # of points [Q, 3] of frame 3, to frame 4
+    step, error = moving.displacement(3, 4, points)  # of points [Q, 3] in frame 3, to frame 4
     solution = advect(moving.velocity, points[None], times, solver)
 
-The velocity field is local in time: between two frames it depends on nothing but these.
+The velocity field is local in time: between two frames it depends on these frames only.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,15 @@ from torch import Tensor
 
 from model.networks.local_velocity import EncodedFrame, LocalVelocity, Motion
 
-FEWEST = 16  # points of a cloud
+MIN_POINTS = 16  # of a cloud
 
 
 class MovingClouds:
-    """Clouds [N_i, 3] of `FEWEST` points or more at rising `times`; any unit, any numbers of points.
+    """Clouds [N_i, 3] of at least `MIN_POINTS` points, in any unit, at increasing `times`.
 
-    Frames are encoded, and pairs of them matched, once: when they are first asked for. The order of the
-    points decides which of them make the coarse levels, so they are shuffled here, always in the same way.
+    Frames are encoded and pairs of frames matched when they are first used, and cached. Coarse levels consist
+    of the first points, so points are shuffled here, with a fixed seed. Raises ValueError for fewer than two
+    clouds, or a different number of times.
     """
 
     def __init__(self, net: LocalVelocity, clouds: Sequence[Tensor], times: Sequence[float]) -> None:
@@ -39,15 +40,16 @@ class MovingClouds:
         self._motions: dict[tuple[int, int], Motion] = {}
 
     def displacement(self, start: int, end: int, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Where points [Q, 3] on the surface of frame `start` go until frame `end`: the way there [Q, 3],
-        and the error to expect of it [Q], both in units of the clouds."""
+        """Displacement [Q, 3] of points [Q, 3] on the surface in frame `start` to frame `end`, and its
+        expected error [Q], in units of the clouds.
+        """
         with torch.no_grad():
             found = self.net.at(self.motion(start, end), points[None].float(), points.new_zeros(1).float())
         return found.displacement[0], found.log_scale[0].exp()
 
     def velocity(self, t: Tensor, points: Tensor) -> Tensor:
-        """Of points [1, P, 3] at time t []: [1, P, 3]. Before the first and after the last frame it stays
-        as there.
+        """Velocity [1, P, 3] of points [1, P, 3] at time t []; constant before the first and after the last
+        frame.
         """
         at = float(t)
         start = max(0, min(len(self.times) - 2, sum(time <= at for time in self.times) - 1))

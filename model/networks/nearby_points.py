@@ -1,4 +1,4 @@
-"""A query attends to the points near it, on every level."""
+"""Attention of a query to the points near it, on every level of a cloud."""
 
 from dataclasses import dataclass
 
@@ -10,24 +10,25 @@ from model.networks.neighborhoods import Neighborhoods, offset_features
 from model.networks.point_features import CHANNELS, Features
 from model.networks.rows import take
 
-NEAR = 12  # points of a level that a query looks at, at most
+NEAR = 12  # maximum number of points of a level that a query attends to
 DIRECTIONS = 8
 
 
 @dataclass(frozen=True)
 class Keys:
-    """What the points of one level offer to queries; worked out once for all of them."""
+    """Features of the points of one level that queries read, computed once for all queries."""
 
     key: Tensor  # [B · n, width + 3 DIRECTIONS]
     place: Tensor  # [B · n, 5]: coordinates, 1 / spacing, log spacing relative to the mean
-    around: Tensor  # [B · N, K]: rows of the level near each point of the cloud
+    around: Tensor  # [B · N, K]: indices of the level's points near each point of the cloud
 
 
 class NearbyPoints(nn.Module):
-    """What queries make of the features of the points near them: `size` numbers.
+    """Features of queries [B, Q, size] pooled from the points near them.
 
-    Each point offers `DIRECTIONS` linear functions of the place (the distance from its tangent plane is one
-    such), which go with the offset into one hidden layer; attention over the points of a level pools it.
+    Each point predicts `DIRECTIONS` linear functions of the query position (the distance from its tangent
+    plane is one), which are the input of a hidden layer together with the offset; attention over the points
+    of a level pools the result.
     """
 
     def __init__(self, channels: tuple[int, ...] = CHANNELS, width: int = 64, heads: int = 4) -> None:
@@ -38,7 +39,7 @@ class NearbyPoints(nn.Module):
         self.weight = nn.ModuleList(nn.Linear(width, heads) for _ in channels)
 
     def keys(self, features: Features, cloud: Neighborhoods) -> list[Keys]:
-        """Of each level."""
+        """The keys of each level."""
         return [
             Keys(
                 key(features.levels[level]).flatten(0, 1),
@@ -49,7 +50,7 @@ class NearbyPoints(nn.Module):
         ]
 
     def forward(self, queries: Tensor, near: Tensor, keys: list[Keys]) -> Tensor:
-        """[B, Q, size] for queries [B, Q, 3] and their nearest points `near` [B, Q]."""
+        """Features [B, Q, size] of queries [B, Q, 3], given the index of the nearest point of each [B, Q]."""
         return torch.cat(
             [self._level(level, queries, near, keys[level]) for level in range(len(keys))], dim=-1
         )
@@ -68,11 +69,11 @@ class NearbyPoints(nn.Module):
         return self._pool(self.weight[level](hidden), hidden)
 
     def _pool(self, logits: Tensor, hidden: Tensor) -> Tensor:
-        """Means over K of hidden [B, Q, K, width]: each head's share, by its own weights [B, Q, K, heads]."""
-        # Softmax by hand: along an axis that is not the last, a CPU takes five times as long for F.softmax.
+        """Weighted means over K of hidden [B, Q, K, width], with the logits [B, Q, K, heads] of each head."""
+        # F.softmax is five times slower on a CPU along an axis that is not the last.
         weights = (logits - logits.amax(dim=2, keepdim=True).detach()).exp().to(hidden.dtype)
         parts = weights[..., None] * hidden.reshape(*hidden.shape[:3], self.heads, self.width // self.heads)
-        with torch.autocast(parts.device.type, enabled=False):  # which would first write a float32 copy
+        with torch.autocast(parts.device.type, enabled=False):  # it would make a float32 copy
             pooled: Tensor = parts.sum(dim=2) / weights.sum(dim=2)[..., None]
         return pooled.flatten(-2)
 

@@ -1,14 +1,13 @@
-"""Which points of a cloud lie near which, on several levels: worked out once, outside of the networks.
+"""Multi-level neighborhoods of a point cloud, computed once and outside of the networks.
 
     cloud = neighborhoods(points)       # [B, N, 3], N ≥ 16, in random order
     near = nearest(points, queries)     # [B, Q, 3] → [B, Q]
 
-Level 0 is the whole cloud and level l the first `sizes[l]` of its points, fewer by about the same factor from
-level to level, so points must be in random order (`points[:, torch.randperm(N)]`). Indices are row numbers
-of the points of a level, all clouds stacked ([B · sizes[l]]), as `rows.take` wants them.
+Level 0 is the complete cloud and level l the first `sizes[l]` of its points, decreasing by about the same
+factor per level, so points must be in random order (`points[:, torch.randperm(N)]`). Indices refer to the
+points of a level with all clouds of the batch stacked, [B · sizes[l]], as expected by `rows.take`.
 
-A query needs no search of its own but that of its nearest point: the points of all levels that it looks at
-are those near that one.
+A query only needs a search for its nearest point: it reads the points of all levels near that point.
 """
 
 from collections.abc import Iterator
@@ -23,18 +22,18 @@ from torch import Tensor
 from model.networks.rows import take
 
 LEVELS = 4
-WITHIN = 16  # neighbors of a point on its own level, itself the first
+WITHIN = 16  # neighbors of a point on its own level, starting with itself
 AROUND = 8, 6, 6  # points of each coarser level near a point of the cloud
-UPWARDS = 4  # points of the next coarser level that a point of a finer one reads
-FAR = 8.0  # spacings
+UPWARDS = 4  # points of the next coarser level that a point reads
+FAR = 8.0  # in spacings: larger offsets are compressed
 SPACING = 8  # the spacing of a point is its distance to this neighbor
-COARSEST = 16, 64  # least and most points of the last level
-PAIRS = 2**27  # distances held at once on a GPU
+COARSEST = 16, 64  # minimum and maximum size of the last level
+PAIRS = 2**27  # distances in memory at once on a GPU
 
 
 @dataclass(frozen=True)
 class Edges:
-    """From each of M targets to K sources."""
+    """Edges from each of M targets to K sources."""
 
     rows: Tensor  # [B, M, K], int64
     features: Tensor  # [B, M, K, 8]: `offset_features` of source − target, log(spacing of source / target)
@@ -42,11 +41,13 @@ class Edges:
 
 @dataclass(frozen=True)
 class Neighborhoods:
+    """Neighbors of the points of B clouds on all levels; indices are those of stacked clouds."""
+
     points: Tensor  # [B, N, 3]
     sizes: tuple[int, ...]
     spacing: tuple[Tensor, ...]  # [B, sizes[l]] of each level
     within: tuple[Tensor, ...]  # [B, sizes[l], K] of each level: neighbors on it
-    around: tuple[Tensor, ...]  # [B, N, K_l] of each level: its points near each point of the cloud
+    around: tuple[Tensor, ...]  # [B, N, K_l] of each level: its points nearest to each point of the cloud
 
     def level(self, number: int) -> Tensor:
         """Points [B, sizes[number], 3] of a level."""
@@ -56,15 +57,15 @@ class Neighborhoods:
         return self._edges(self.within[number], number, number)
 
     def downwards(self, number: int) -> Edges:
-        """From the points of level `number` + 1 to those of level `number` around them."""
+        """Edges from targets on level `number` + 1 to nearby sources on level `number`."""
         return self._edges(self.within[number][:, : self.sizes[number + 1]], number, number + 1)
 
     def upwards(self, number: int) -> Edges:
-        """From the points of level `number` to the nearest of level `number` + 1."""
+        """Edges from targets on level `number` to the nearest sources on level `number` + 1."""
         return self._edges(self.around[number + 1][:, : self.sizes[number], :UPWARDS], number + 1, number)
 
     def _edges(self, rows: Tensor, source: int, target: int) -> Edges:
-        """Lengths are in units of the spacing of the target, or of the coarser level of the two."""
+        """Lengths are in units of the spacing on the coarser of the two levels."""
         places = take(self.level(source).flatten(0, 1), rows)  # [B, M, K, 3]
         own = self.spacing[target][:, : rows.shape[1], None]  # [B, M, 1]
         others = take(self.spacing[source].reshape(-1, 1), rows)[..., 0]  # [B, M, K]
@@ -75,9 +76,9 @@ class Neighborhoods:
 
 
 def offset_features(offsets: Tensor) -> Tensor:
-    """What networks see of offsets [..., 3], in spacings: themselves, their direction and length, [..., 7].
+    """Features [..., 7] of offsets [..., 3] in spacings: compressed offset, direction and log length.
 
-    Beyond `FAR` spacings they fade to their direction, so that outliers and far places give no large numbers.
+    The length of the offset is limited to `FAR` spacings, so that outliers do not cause large activations.
     """
     lengths = offsets.norm(dim=-1, keepdim=True)
     near, direction = offsets / (1 + lengths / FAR), offsets / lengths.clamp_min(1e-6)
@@ -85,14 +86,14 @@ def offset_features(offsets: Tensor) -> Tensor:
 
 
 def level_sizes(count: int) -> tuple[int, ...]:
-    """How many of `count` points each level has: 2000 → 2000, 628, 197, 62."""
-    least, most = COARSEST
-    last = min(count, max(least, min(most, count // 32)))
+    """Number of points on each level of a cloud of `count` points: 2000 → 2000, 628, 197, 62."""
+    minimum, maximum = COARSEST
+    last = min(count, max(minimum, min(maximum, count // 32)))
     return tuple(round(count * (last / count) ** (level / (LEVELS - 1))) for level in range(LEVELS))
 
 
 def neighborhoods(points: Tensor) -> Neighborhoods:
-    """Those of B clouds [B, N, 3] in random order. Raises ValueError for fewer than 16 points."""
+    """Neighborhoods of B clouds [B, N, 3] in random order. Raises ValueError for fewer than 16 points."""
     if points.shape[1] < WITHIN:
         raise ValueError(f"found a cloud of {points.shape[1]} points, wanted {WITHIN} or more")
     points = points.float()
@@ -102,7 +103,7 @@ def neighborhoods(points: Tensor) -> Neighborhoods:
     for level in levels:
         rows, distances = search(level, level, WITHIN)
         spread = distances[..., SPACING]
-        # Points on top of each other have no spacing.
+        # Duplicate points have no spacing.
         spacing.append(spread.clamp_min(1e-3 * spread.mean(dim=1, keepdim=True)).clamp_min(1e-9))
         within.append(rows)
     around = [
@@ -113,14 +114,14 @@ def neighborhoods(points: Tensor) -> Neighborhoods:
 
 
 def nearest(points: Tensor, queries: Tensor) -> Tensor:
-    """The nearest point of each query [B, Q, 3], as a row number of the points [B · N]: [B, Q]."""
+    """Index [B, Q] of the nearest point to each query [B, Q, 3], into the stacked points [B · N]."""
     return search(queries, points, 1)[0][..., 0]
 
 
 def search(targets: Tensor, sources: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The `count` sources [B, n, 3] nearest to each target [B, M, 3], nearest first.
 
-    Row numbers of the sources of all clouds stacked [B · n], and distances: [B, M, count] each.
+    Returns indices into the stacked sources [B · n] and distances, [B, M, count] each.
     """
     found = _search_trees if targets.device.type == "cpu" else _search_pairs
     rows, distances = found(targets, sources, count)
@@ -139,7 +140,7 @@ def _search_trees(targets: Tensor, sources: Tensor, count: int) -> tuple[Tensor,
 
 
 def _search_pairs(targets: Tensor, sources: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """All distances. Not by products, whose cancellation is as large as the spacing of dense clouds."""
+    """By all distances, computed from differences: products cancel to the spacing of dense clouds."""
     parts = []
     for part in _chunks(targets, sources):
         squares = (part[:, :, None, 0] - sources[:, None, :, 0]).square_()  # [B, m, n]

@@ -1,15 +1,14 @@
-"""Features of the points of a cloud, on several levels: what local networks read.
+"""Multi-resolution features of the points of a cloud.
 
     cloud = neighborhoods(points)               # points [B, N, 3] in random order
     features = PointFeatures()(cloud)           # Features: .levels [B, n_l, C_l] each, .overall [B, C]
-    read = NearbyPoints(CHANNELS)               # what queries make of them
+    read = NearbyPoints(CHANNELS)               # pools them at queries
     near = nearest(points, queries)             # [B, Q]
     seen = read(queries, near, read.keys(features, cloud))   # [B, Q, read.size]
 
-Points look at their neighbors; coarser levels gather from finer ones, and hand back what they make of it.
-All lengths are in units of the local spacing, so the features change with neither place nor size.
-
-The levels are those of PointNet++ (Qi et al. 2017), the layers close to those of DGCNN (Wang et al. 2019).
+An encoder from fine to coarse levels and a decoder back, with message passing between neighbors on each
+level. All lengths are in units of the local spacing, so that features are invariant to translation and scale.
+Levels are those of PointNet++ (Qi et al. 2017), layers similar to those of DGCNN (Wang et al. 2019).
 """
 
 from dataclasses import dataclass
@@ -28,14 +27,14 @@ EDGE = 8  # features of an edge
 @dataclass(frozen=True)
 class Features:
     levels: tuple[Tensor, ...]  # [B, sizes[l], C_l]
-    overall: Tensor  # [B, C], of the last level's width
+    overall: Tensor  # [B, C], global features
 
 
 class EdgeLayer(nn.Module):
-    """Targets [B, M, c_target] gather from sources [B, n, c_source] along edges: [B, M, c].
+    """Message passing from sources [B, n, c_source] to targets [B, M, c_target] along edges: [B, M, c].
 
-    One linear layer of source and edge, the maximum over the edges, then a residual MLP on the target alone,
-    as in PointNeXt (Qian et al. 2022): nothing but the first layer is computed for each edge.
+    A linear layer of source and edge, the maximum over edges, and a residual MLP on the targets, as in
+    PointNeXt (Qian et al. 2022): only the first layer is evaluated per edge.
     """
 
     def __init__(self, c_source: int, c_target: int, c: int) -> None:
@@ -55,7 +54,7 @@ class EdgeLayer(nn.Module):
 
 
 class PointFeatures(nn.Module):
-    """Down through the levels, up again, with skip connections. Of B clouds at once, all of N points."""
+    """Features of B clouds of N points each: down through the levels and up again, with skip connections."""
 
     def __init__(self, channels: tuple[int, ...] = CHANNELS) -> None:
         super().__init__()

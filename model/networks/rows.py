@@ -1,6 +1,6 @@
-"""Rows of a feature matrix by number, many times over: a gather whose gradient is summed in float32.
+"""Gathering of rows whose gradient is accumulated in float32.
 
-The gradient of plain indexing adds up in the type of the features and, on a GPU, sorts the numbers first.
+The gradient of indexing is accumulated in the dtype of the features and, on a GPU, sorts the indices first.
 """
 
 from typing import Any
@@ -24,6 +24,6 @@ class _Take(torch.autograd.Function):
 
 
 def take(x: Tensor, rows: Tensor) -> Tensor:
-    """Rows of x [n, C] by their numbers `rows` [...], int64: [..., C]."""
+    """Rows [..., C] of x [n, C] at indices `rows` [...], int64."""
     taken: Tensor = _Take.apply(x, rows.reshape(-1))  # type: ignore[no-untyped-call]
     return taken.reshape(*rows.shape, x.shape[1])
