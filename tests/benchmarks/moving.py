@@ -113,8 +113,8 @@ def _ragged(frame: Floats, rng: np.random.Generator) -> Floats:
 def score(vertices: Floats, faces: Ints, truth: Floats) -> tuple[float, float, float]:
     """Chamfer, correspondence, and the latter of a mesh that never moves.
 
-    vertices [T, V, 3] and faces [F, 3] by the particles [T, P, 3]; a vertex corresponds to its nearest particle
-    in frame 0.
+    vertices [T, V, 3] and faces [F, 3] by the particles [T, P, 3]; a vertex corresponds to its nearest
+    particle in frame 0.
     """
     rng = np.random.default_rng(1)
     nearest = cKDTree(truth[0]).query(vertices[0])[1]
