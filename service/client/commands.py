@@ -7,15 +7,15 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from service.client.client import ADDRESS, Client, JobFailedError
+from service.client.job_bar import JobBar
 from service.client.retrying import ServiceError
 from service.core.flags import takes_options
 from service.core.jobs.formats import Format
 from service.core.jobs.options import Options
-from service.core.jobs.record import JobEvent, State
+from service.core.jobs.record import State
 from service.core.jobs.targets import SUFFIXES, TargetError, plan_targets
 from service.core.jobs.views import JobView
 
@@ -103,23 +103,9 @@ def models(address: Address = ADDRESS, key: Key = None) -> None:
 
 def _follow(client: Client, job: JobView) -> JobView:
     """The job once it has succeeded; Ctrl-C cancels it."""
-    columns = (
-        TextColumn("{task.description:>12}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
-    )
-    with Progress(*columns, console=told, transient=True) as bar:
-        task = bar.add_task("queued", total=100, left="")
-
-        def show(event: JobEvent) -> None:
-            eta, progress = event.progress.eta_seconds, event.progress
-            left = "" if eta is None else f"{eta:.0f} s left"
-            bar.update(task, description=progress.stage, completed=progress.percent, left=left)
-
+    with JobBar(told, "queued") as bar:
         try:
-            return client.wait(job.id, show)
+            return client.wait(job.id, bar.show)
         except KeyboardInterrupt:
             client.cancel(job.id)
             told.print(f"job {job.id} is canceled")

@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.text import Text
 
 from service.client.client import Client, JobFailedError
+from service.client.job_bar import JobBar
 from service.core.jobs.formats import Format
 from service.core.jobs.views import JobView, ResultView
 from service.local.directories import data_directory
@@ -34,41 +34,31 @@ def run_demo(sample: str | None, out: Path, log: MergedLog) -> None:
     picture = out / f"{name}.png"
     console = Console(highlight=False)
     start = time.monotonic()
-    with _progress(console) as bar, data_directory(None) as directory:
-        task = bar.add_task("starting the servers", total=None, eta="")
-        with (
-            LocalStack(directory, log) as stack,
-            Client(stack.address) as client,
-        ):
-            job = client.reconstruct(SAMPLES[name].path, formats=FORMATS, color="correspondence")
-            job, result = _follow(client, job, stack, bar, task)
-            for file_format, file in files.items():
-                client.download(job, file, file_format)
-            bar.update(task, description="rendering", eta="")
-            _render(SAMPLES[name].path, files[Format.OBJ], picture, result)
-            bar.update(task, description="stopping the servers")
+    with (
+        JobBar(console, "starting the servers") as bar,
+        data_directory(None) as directory,
+        LocalStack(directory, log) as stack,
+        Client(stack.address) as client,
+    ):
+        job = client.reconstruct(SAMPLES[name].path, formats=FORMATS, color="correspondence")
+        job, result = _follow(client, job, stack, bar)
+        for file_format, file in files.items():
+            client.download(job, file, file_format)
+        bar.phase("rendering")
+        _render(SAMPLES[name].path, files[Format.OBJ], picture, result)
+        bar.phase("stopping the servers")
     seconds = {"start": stack.timings["worker"], "total": time.monotonic() - start}
     rows = _report(name, result, [*files.values(), picture], seconds, stack.address)
     console.print(rows, soft_wrap=True)
 
 
-def _progress(console: Console) -> Progress:
-    columns = ("{task.description:>22}", BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[eta]}"))
-    return Progress(*columns, console=console, transient=True)
-
-
-def _follow(
-    client: Client, job: JobView, stack: LocalStack, bar: Progress, task: TaskID
-) -> tuple[JobView, ResultView]:
+def _follow(client: Client, job: JobView, stack: LocalStack, bar: JobBar) -> tuple[JobView, ResultView]:
     """Wait for the job by polling, which notices immediately if a part of the stack dies."""
-    bar.update(task, total=100)
     while job.state.open:
         stack.check()
         time.sleep(POLL_SECONDS)
         job = client.job(job.id)
-        eta = job.progress.eta_seconds
-        left = "" if eta is None else f"{eta:.0f} s left"
-        bar.update(task, description=job.progress.stage, completed=job.progress.percent, eta=left)
+        bar.show(job)
     if job.result is None:
         raise JobFailedError(job)
     return job, job.result
