@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from service.api.http.problems import REF, FaultDetails, ProblemDetails, responses
 from service.api.webhooks import WebhookEvent
+from service.core.jobs.options import Options
 from service.core.jobs.record import JobEvent
 
 HEADERS: dict[str, Any] = {
@@ -40,10 +41,10 @@ def describe(app: FastAPI, *, keys: bool) -> None:
 
 def _complete(document: dict[str, Any], *, keys: bool) -> None:
     components = document["components"]
-    for model in (ProblemDetails, FaultDetails, JobEvent, WebhookEvent):
+    for model in (ProblemDetails, FaultDetails, JobEvent, WebhookEvent, Options):
         schema = model.model_json_schema(ref_template=REF)
-        schema.pop("$defs", None)
-        components["schemas"][model.__name__] = schema
+        for name, definition in {**schema.pop("$defs", {}), model.__name__: schema}.items():
+            components["schemas"].setdefault(name, definition)
     components["headers"] = HEADERS
     document["webhooks"] = {"ended": {"post": _webhook()}}
     if keys:

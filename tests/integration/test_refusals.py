@@ -103,7 +103,7 @@ def test_too_many_frames_for_glb_are_refused(
     gateway: Gateway, worker: Worker, sample: bytes, option: dict[str, str]
 ) -> None:
     response = gateway.client.post("/reconstruct", files={"file": ("a.npz", sample)}, data=option)
-    assert "a glb holds at most 200" in problem(response, 422, "invalid_options")["detail"]
+    assert "output frames, glb holds at most 200" in problem(response, 422, "invalid_options")["detail"]
 
 
 def test_unknown_model_error_lists_known_models(gateway: Gateway, worker: Worker, sample: bytes) -> None:

@@ -99,7 +99,7 @@ async def read_job(
 
 @router.delete(
     "/{job_id}",
-    summary="Cancel a job, or delete the files of an ended one",
+    summary="Cancel a job or delete its files",
     response_model_exclude_none=True,
     responses=keyed_responses("not_found", "invalid_request", "storage_unavailable"),
 )
