@@ -37,7 +37,7 @@ demo: setup ## Reconstruct a shipped sample through the whole stack; files in de
 	$(BIN)/python -m service.local demo
 
 up: setup ## Run the stack in the foreground on PORT (8000)
-	$(BIN)/python -m service.local up --port $(PORT)
+	$(BIN)/oflow up --port $(PORT)
 
 test: setup ## Run every test that needs no GPU
 	$(BIN)/pytest
