@@ -150,7 +150,7 @@ def score(
         if sequence:
             windows = sequence_windows(dataset, sequence)[:limit]
         with bar("score", len(windows)) as advance:
-            rows = score_windows(task, dataset, windows, samples, told=lambda _: advance())
+            rows = score_windows(task, dataset, windows, samples, on_row=lambda _: advance())
         console.print(score_table(rows, "mesh" if task.gives == "meshes" else "pcl", _title(settings)))
         if network:
             means = score_network(task, windows)

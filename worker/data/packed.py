@@ -51,10 +51,10 @@ class PackedFrames:
         return Frame(self.folder, self.points[index], self.loc[index], self.scale[index], occupancies)
 
 
-def write_packed(folder: Path, frames: Frames, told: Callable[[int], None]) -> None:
+def write_packed(folder: Path, frames: Frames, on_frame: Callable[[int], None]) -> None:
     """Pack the frames of a folder beside it, frame by frame; the result appears whole or not at all.
 
-    `told` is given the bytes of each frame. Raises DataError where frames differ in points or types.
+    `on_frame` is given the bytes of each frame. Raises DataError where frames differ in points or types.
     """
     began = time.time()
     target = packed_folder(folder)
@@ -62,7 +62,7 @@ def write_packed(folder: Path, frames: Frames, told: Callable[[int], None]) -> N
     shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
     part.mkdir()
     try:
-        _write_arrays(part, frames, told)
+        _write_arrays(part, frames, on_frame)
         os.utime(part, (began, began))  # so that a frame that changed meanwhile is younger
         shutil.rmtree(target, ignore_errors=True)  # one that is out of date
         part.rename(target)
@@ -70,7 +70,7 @@ def write_packed(folder: Path, frames: Frames, told: Callable[[int], None]) -> N
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _write_arrays(part: Path, frames: Frames, told: Callable[[int], None]) -> None:
+def _write_arrays(part: Path, frames: Frames, on_frame: Callable[[int], None]) -> None:
     first, count = frames[0], len(frames.numbers)
     boxes = np.empty((count, 4), np.float32)  # loc and scale
     with ExitStack() as files:
@@ -92,7 +92,7 @@ def _write_arrays(part: Path, frames: Frames, told: Callable[[int], None]) -> No
             for name, array in _arrays(frame).items():
                 streams[name].write(array.tobytes())
             boxes[index, :3], boxes[index, 3] = frame.loc, frame.scale
-            told(sum(array.nbytes for array in _arrays(frame).values()))
+            on_frame(sum(array.nbytes for array in _arrays(frame).values()))
         numbers = np.array(frames.numbers, np.int64)
         for name, array in (("loc", boxes[:, :3]), ("scale", boxes[:, 3]), ("numbers", numbers)):
             streams[name] = files.enter_context((part / f"{name}.npy").open("wb"))

@@ -44,13 +44,13 @@ def generate(
     dataset: Windows,
     indices: Iterable[int],
     folder: GenerationFolder,
-    told: Callable[[Window], None] = lambda _: None,
+    on_window: Callable[[Window], None] = lambda _: None,
 ) -> Generated:
     """Write what a task makes of these windows of a data set, in the unit box of their first cloud.
 
     Windows finished before, from the same inputs by the same checkpoint and settings, are kept. One whose
-    surface is empty, or that fails otherwise, is recorded with its reason, and the run goes on. `told` gets
-    each window when done.
+    surface is empty, or that fails otherwise, is recorded with its reason, and the run goes on. `on_window`
+    gets each window when done.
     """
     made_with, done = _made_with(task), Generated()
     for index in indices:
@@ -71,7 +71,7 @@ def generate(
             done.timings.append(identity(window, index) | record["seconds"])
             if empty := record.get("empty frames"):
                 done.empty[window] = [int(frame) for frame in empty]
-        told(window)
+        on_window(window)
     return done
 
 

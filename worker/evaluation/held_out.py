@@ -48,7 +48,7 @@ def score_windows(
     dataset: Windows,
     indices: Iterable[int],
     samples: int = SURFACE_SAMPLES,
-    told: Callable[[Row], None] = lambda _: None,
+    on_row: Callable[[Row], None] = lambda _: None,
 ) -> list[Row]:
     """The rows that generating and evaluating these windows would give; the worst where there is no mesh."""
     with_iou = task.model.config.test.eval_mesh_iou and task.gives == "meshes"
@@ -57,7 +57,7 @@ def score_windows(
         item, truth = read_window(dataset, index, with_iou)
         row = identity(window_of(dataset, index), index) | _score(task, item, truth, index, samples)
         rows.append(row)
-        told(row)
+        on_row(row)
     return rows
 
 

@@ -29,9 +29,11 @@ class InBetweens:
 
 
 def in_betweens(
-    model: LoadedModel, given: RegisteredMeshes, steps: int, told: Callable[[], None] = lambda: None
+    model: LoadedModel, given: RegisteredMeshes, steps: int, on_pair: Callable[[], None] = lambda: None
 ) -> InBetweens:
-    """`steps` meshes, evenly spaced in time, between each two neighbours. `told` after each pair."""
+    """`steps` meshes, evenly spaced in time, between each two neighbours. `on_pair` is called after each
+    pair.
+    """
     data, generation = model.config.data, model.config.generation
     rng = np.random.default_rng(generation.rand_seed)
     times = np.arange(1, steps + 2) / (steps + 1)  # the last is the next given mesh's
@@ -45,7 +47,7 @@ def in_betweens(
         frames += [box.denormalize(blend(forward[:-1], backward, times[:-1])), ends[1:]]
         misses.append(box.scale * np.linalg.norm(forward[-1] - inside[1], axis=-1).mean())
         sides.append(box.scale)
-        told()
+        on_pair()
     return InBetweens(np.concatenate(frames), np.array(misses), np.array(sides))
 
 

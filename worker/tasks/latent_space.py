@@ -110,9 +110,9 @@ class LatentSpace:
 
 
 def encode(
-    model: LoadedModel, dataset: Windows, indices: Sequence[int], told: Callable[[], None] = lambda: None
+    model: LoadedModel, dataset: Windows, indices: Sequence[int], on_window: Callable[[], None] = lambda: None
 ) -> LatentSpace:
-    """The posteriors of these windows of a data set. `told` after each."""
+    """The posteriors of these windows of a data set. `on_window` is called after each."""
     net, training = model.occupancy_flow, model.config.training
     subset: Any = Subset(dataset, indices)  # type: ignore[arg-type]
     loader: DataLoader[dict[str, Tensor]] = DataLoader(
@@ -129,7 +129,7 @@ def encode(
             q_z, q_zt = net.infer_z(inputs, net.encode_motion(inputs), batch)
             rows.append([part.cpu() for part in (q_z.loc, q_z.scale, q_zt.loc, q_zt.scale)])
             for _ in range(len(inputs)):
-                told()
+                on_window()
     columns = [torch.cat(column).numpy() for column in zip(*rows, strict=True)]  # [K, z_dim] each
     windows = [window_of(dataset, index) for index in indices]
     return LatentSpace(windows, dict(zip(CODES, columns, strict=True)), model.checkpoint_sha256)

@@ -35,9 +35,9 @@ def load_task(config: Config, checkpoint: str | Path | None = None, device: str 
     """The task of a config, its model loaded. Raises ModelError for what is wrong, settings first."""
     kind, generation = TASKS[task_name(config)], config.generation
     kind.check(config)
-    asked: list[Gives] = ["meshes"] if generation.generate_mesh else []
-    asked += ["point clouds"] if generation.generate_pointcloud else []
-    if asked != [kind.gives]:
+    requested: list[Gives] = ["meshes"] if generation.generate_mesh else []
+    requested += ["point clouds"] if generation.generate_pointcloud else []
+    if requested != [kind.gives]:
         raise ConfigError(
             f"{config.name}: found generation.generate_mesh {generation.generate_mesh} and "
             f"generate_pointcloud {generation.generate_pointcloud}; this model gives {kind.gives} only"

@@ -81,10 +81,10 @@ class Report:
     def _cost(self, seconds: float, waited: float) -> str:
         steps = self.last_step - self.first_step if self.last_step else 100_000
         span = "the steps to training.max_iterations" if self.last_step else "100,000 steps"
-        told = f"measured: {seconds:.3f} s a step, so {span} take {_duration(steps * seconds)}"
+        cost = f"measured: {seconds:.3f} s a step, so {span} take {_duration(steps * seconds)}"
         if waited > 0.2 * seconds:
-            told += f"; {waited:.3f} s of it waiting for data: more training.num_workers may help"
-        return told
+            cost += f"; {waited:.3f} s of it waiting for data: more training.num_workers may help"
+        return cost
 
 
 def _duration(seconds: float) -> str:

@@ -83,9 +83,9 @@ class Trainer:
             batches = self._batches()
             stopped = False
             while not stopped and not self.is_done:
-                asked = time.monotonic()
+                requested = time.monotonic()
                 batch = next(batches)
-                waited += time.monotonic() - asked
+                waited += time.monotonic() - requested
                 terms, norm = self._learn(batch)
                 names = list(terms)
                 *means, stopping = self.processes.mean([*terms.values(), float(stop.wanted)], self.device)
@@ -111,8 +111,8 @@ class Trainer:
 
     @property
     def is_done(self) -> bool:
-        most = self.config.training.max_iterations
-        return most is not None and self.reached.it >= most
+        limit = self.config.training.max_iterations
+        return limit is not None and self.reached.it >= limit
 
     def _batches(self) -> Iterator[Any]:
         """The batches of the next step and all later ones."""

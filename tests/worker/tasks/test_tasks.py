@@ -9,6 +9,7 @@ import pytest
 from model import Config, load_config
 from model.config.schema import config_names
 from model.errors import ConfigError, InputError
+from model.methods import METHODS
 from tests.worker.evaluation_data import people
 from tests.worker.task_models import pushing, small
 from worker.data import build_dataset
@@ -18,7 +19,7 @@ from worker.evaluation.generation import generate
 from worker.evaluation.held_out import score_windows
 from worker.evaluation.layout import GenerationFolder, first_path, inputs_of, is_made_from
 from worker.tasks.loaded import LoadedModel, load_model
-from worker.tasks.registry import load_task, task_name
+from worker.tasks.registry import TASKS, load_task, task_name
 from worker.tasks.task import Gives, Item, Output
 
 
@@ -32,16 +33,18 @@ from worker.tasks.task import Gives, Item, Output
         ("generative/oflow", "generative"),
         ("representation_power/oflow", "representation power"),
         ("img/oflow", "images"),
-        ("img/onet4d", "onet4d"),
-        ("pointcloud/psgn4d_w_correspond", "psgn4d"),
+        ("img/onet4d", "occupancy at every time"),
+        ("pointcloud/psgn4d_w_correspond", "point sets"),
     ],
 )
 def test_a_config_says_what_it_is_for(config: str, task: str) -> None:
     assert task_name(load_config(config)) == task
 
 
-def test_every_config_is_for_one_task() -> None:
-    assert all(task_name(load_config(name)) for name in config_names())
+@pytest.mark.parametrize("name", config_names())
+def test_every_config_has_a_task_that_gives_what_its_method_gives(name: str) -> None:
+    config = load_config(name)
+    assert TASKS[task_name(config)].gives == METHODS[config.method].gives
 
 
 class Frames:
