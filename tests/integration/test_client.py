@@ -1,4 +1,4 @@
-"""The client and its commands against a running service."""
+"""The client and its commands with a running service."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def run(gateway: Gateway, *arguments: str) -> "subprocess.Popen[str]":
 def test_client_reconstructs_and_downloads(
     gateway: Gateway, worker: Worker, tmp_path: Path, upload_above: int
 ) -> None:
-    """Through the gateway, and past it by an upload."""
+    """Submits through the gateway, and by a direct upload."""
     with Client(address(gateway), upload_above=upload_above) as client:
         seen: list[JobEvent] = []
         job = client.reconstruct(SAMPLE, formats=["glb", "npz"], metadata={"take": 3}, **SMALL)
@@ -84,7 +84,7 @@ def test_refusals_are_the_servers_words(client: Client, worker: Worker, tmp_path
 
 
 class Busy(BaseHTTPRequestHandler):
-    """Answers 503 twice, drops one line, then answers."""
+    """Responds with 503 twice, drops a connection, then succeeds."""
 
     asked: list[tuple[str, str | None]]
 

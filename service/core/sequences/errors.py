@@ -16,11 +16,11 @@ class Fault:
     wanted: str
 
     def __str__(self) -> str:
-        """The message with key, found and wanted, each where the message does not name it already."""
-        told = self.message if self.message.startswith(self.key) else f"{self.key}: {self.message}"
+        """The message with key, found and wanted, unless the message already contains them."""
+        text = self.message if self.message.startswith(self.key) else f"{self.key}: {self.message}"
         sides = (("found", self.found), ("wanted", self.wanted))
-        rest = [f"{side} {text}" for side, text in sides if text and text not in self.message]
-        return f"{told} ({'; '.join(rest)})" if rest else told
+        rest = [f"{side} {value}" for side, value in sides if value and value not in self.message]
+        return f"{text} ({'; '.join(rest)})" if rest else text
 
 
 class SequenceError(Exception):
