@@ -91,10 +91,10 @@ class JobMetrics(Collector):
             "input_bytes": ("oflow_job_input_bytes", "Bytes of accepted sequences.", ["model"]),
             "result_bytes": ("oflow_job_result_bytes", "Bytes of result files.", ["model", "format"]),
         }
-        for what, (name, text, labels) in families.items():
+        for counter_name, (name, text, labels) in families.items():
             counter = CounterMetricFamily(name, text, labels=labels)
             for (kind, *values), number in counters.items():
-                if kind == what:
+                if kind == counter_name:
                     counter.add_metric(values, number)
             yield counter
         now = GaugeMetricFamily("oflow_jobs_now", "Jobs currently in a state.", labels=["model", "state"])
@@ -128,11 +128,11 @@ class JobMetrics(Collector):
 
 
 def _histogram(
-    name: str, text: str, what: str, counters: Mapping[tuple[str, ...], float]
+    name: str, text: str, counter_name: str, counters: Mapping[tuple[str, ...], float]
 ) -> HistogramMetricFamily:
     found: defaultdict[str, dict[str, float]] = defaultdict(dict)
     for (kind, *rest), number in counters.items():
-        if kind == what:
+        if kind == counter_name:
             model, bucket = rest
             found[model][bucket] = number
     histogram = HistogramMetricFamily(name, text, labels=["model"])

