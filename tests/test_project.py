@@ -14,6 +14,7 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+SECURITY = ROOT / "docs" / "security.md"
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 SCHEMAS = {
     "github-workflows": sorted((ROOT / ".github" / "workflows").glob("*.yml")),
@@ -85,3 +86,11 @@ def test_setup_names_the_python_it_wants(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "Python 3.9 found, 3.11 or later wanted" in done.stderr
     assert not (tmp_path / "venv").exists()
+
+
+def test_every_test_that_the_threats_name_exists() -> None:
+    named = re.findall(
+        r"`((?:integration|security|service|worker|model|docker)/[a-z/_]+)`", SECURITY.read_text()
+    )
+    assert len(named) > 30
+    assert {name for name in named if not (ROOT / "tests" / f"{name}.py").exists()} == set()
