@@ -51,7 +51,7 @@ coverage: setup ## The same tests, with the lines and branches they reach
 docs: setup ## Build the documentation into site/; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-bench: setup ## Measure fast against plain, cost against size, the service's overhead, training, reading data
+bench: setup ## Measure fast against reference, cost against size, the service's overhead, training, reading data
 	@mkdir -p bench-out
 	$(BIN)/python -m tests.benchmarks.inference --json bench-out/inference.json
 	$(BIN)/python -m tests.benchmarks.sizes --json bench-out/sizes.json --plot bench-out/sizes.png

@@ -9,7 +9,7 @@ from model.meshes.fit import MAX_POINTS, fit, surface_distances
 
 
 def brute_force(points: NDArray[Any], vertices: NDArray[Any], faces: NDArray[Any]) -> NDArray[Any]:
-    """The plain twin: every point against every triangle, one at a time.
+    """The reference implementation: every point against every triangle, one at a time.
 
     The nearest point is the foot of the perpendicular, or on an edge where that falls outside.
     """

@@ -149,7 +149,7 @@ def test_times_that_float32_cannot_tell_apart_are_refused() -> None:
         meshes.to_glb()
 
 
-def plain_normals(vertices: NDArray[Any], faces: NDArray[Any]) -> NDArray[Any]:
+def reference_normals(vertices: NDArray[Any], faces: NDArray[Any]) -> NDArray[Any]:
     sums = np.zeros(vertices.shape)
     for a, b, c in faces:
         area = np.cross(vertices[b] - vertices[a], vertices[c] - vertices[a])
@@ -164,6 +164,6 @@ def test_normals_point_outward_and_are_unit_even_where_faces_are_crushed() -> No
     normals = vertex_normals(frames, ball.faces)
     for frame in normals:
         np.testing.assert_allclose(frame, ball.vertices, atol=0.03)
-    np.testing.assert_allclose(normals[3], plain_normals(frames[3], ball.faces), atol=1e-5)
+    np.testing.assert_allclose(normals[3], reference_normals(frames[3], ball.faces), atol=1e-5)
     crushed = vertex_normals(np.zeros((1, 3, 3), np.float32), np.array([[0, 1, 2]]))
     np.testing.assert_array_equal(crushed[0], [[0, 1, 0]] * 3)

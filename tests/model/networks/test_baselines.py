@@ -83,8 +83,8 @@ def test_occupancy_of_space_and_time() -> None:
         none, c = net.encode_inputs(inputs)
         assert none.shape == (2, 0)
         logits = net.decode(points, None, c, times)
-        plain = net.decoder(torch.cat([points, times[:, None, None].expand(2, 40, 1)], dim=2), None, c)
-        torch.testing.assert_close(logits, plain)
+        reference = net.decoder(torch.cat([points, times[:, None, None].expand(2, 40, 1)], dim=2), None, c)
+        torch.testing.assert_close(logits, reference)
         for item in (0, 1):
             occupancy = net.occupancy(None, c[[item]], float(times[item]))
             torch.testing.assert_close(occupancy(points[item]), logits[item], rtol=1e-4, atol=1e-4)

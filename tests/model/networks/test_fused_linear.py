@@ -1,4 +1,4 @@
-"""Fused layers, and the networks made of them, beside the plain ones."""
+"""Fused layers, and the networks made of them, compared with their references."""
 
 from typing import Any
 
@@ -29,14 +29,14 @@ def test_a_layer_is_the_linear_layer(fused: bool, dtype: torch.dtype, rows: int,
     torch.manual_seed(0)
     x, weight = torch.randn(rows, 48), torch.randn(33, 48) / 48**0.5
     bias, before = torch.randn(33) if has_bias else None, torch.randn(rows, 33)
-    layer, plain = FusedLinear(weight, bias, dtype), F.linear(x, weight, bias)
+    layer, reference = FusedLinear(weight, bias, dtype), F.linear(x, weight, bias)
     close: dict[str, Any] = {"rtol": TOLERANCES[dtype], "atol": TOLERANCES[dtype]}
     with torch.inference_mode():
-        torch.testing.assert_close(layer(x).float(), plain, **close)
-        torch.testing.assert_close(layer.relu(x).float(), plain.relu(), **close)
+        torch.testing.assert_close(layer(x).float(), reference, **close)
+        torch.testing.assert_close(layer.relu(x).float(), reference.relu(), **close)
         summed = layer.add_to(before.clone(), x)
     assert summed.dtype == torch.float32
-    torch.testing.assert_close(summed, before + plain, **close)
+    torch.testing.assert_close(summed, before + reference, **close)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)

@@ -71,8 +71,8 @@ def test_the_gradient_of_taken_rows_is_that_of_indexing() -> None:
     x, rows = torch.randn(9, 4, requires_grad=True), torch.randint(9, (5, 6))
     weights = torch.randn(5, 6, 4)
     (ours,) = torch.autograd.grad((take(x, rows) * weights).sum(), x)
-    (plain,) = torch.autograd.grad((x[rows] * weights).sum(), x)
-    torch.testing.assert_close(ours, plain)
+    (reference,) = torch.autograd.grad((x[rows] * weights).sum(), x)
+    torch.testing.assert_close(ours, reference)
 
 
 def test_the_maximum_over_edges_and_its_gradients_are_those_of_plain_operations(
@@ -84,11 +84,11 @@ def test_the_maximum_over_edges_and_its_gradients_are_those_of_plain_operations(
     edges = Edges(torch.randint(20, (2, 7, 4)), torch.randn(2, 7, 4, 8))
     factors = torch.randn(2, 7, 6)
     ours = max_over_edges(sources, weight, edges)
-    plain = (sources[edges.rows] + edges.features @ weight.T).amax(dim=2)
-    torch.testing.assert_close(ours, plain)
+    reference = (sources[edges.rows] + edges.features @ weight.T).amax(dim=2)
+    torch.testing.assert_close(ours, reference)
     for one, other in zip(
         torch.autograd.grad((ours * factors).sum(), (sources, weight)),
-        torch.autograd.grad((plain * factors).sum(), (sources, weight)),
+        torch.autograd.grad((reference * factors).sum(), (sources, weight)),
         strict=True,
     ):
         torch.testing.assert_close(one, other)

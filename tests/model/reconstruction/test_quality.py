@@ -1,4 +1,4 @@
-"""The fast path of a reconstruction beside the plain one, on a shipped sample."""
+"""The fast path of a reconstruction compared with the reference, on a shipped sample."""
 
 from typing import Any
 
@@ -31,20 +31,20 @@ def small() -> Reconstructor:
 
 
 @pytest.fixture(scope="module")
-def plain(small: Reconstructor, sample: dict[str, np.ndarray]) -> MeshSequence:
+def reference(small: Reconstructor, sample: dict[str, np.ndarray]) -> MeshSequence:
     return reconstruct_reference(small, sample["points"], sample["times"])
 
 
 @pytest.mark.parametrize("quality", ["exact", "balanced"])
 def test_the_surface_is_that_of_the_plain_path(
-    small: Reconstructor, sample: dict[str, NDArray[Any]], plain: MeshSequence, quality: str
+    small: Reconstructor, sample: dict[str, NDArray[Any]], reference: MeshSequence, quality: str
 ) -> None:
     meshes = small(sample["points"], sample["times"], quality=quality)
-    np.testing.assert_array_equal(meshes.faces, plain.faces)
-    np.testing.assert_allclose(meshes.vertices[0], plain.vertices[0], atol=2e-5)
+    np.testing.assert_array_equal(meshes.faces, reference.faces)
+    np.testing.assert_allclose(meshes.vertices[0], reference.vertices[0], atol=2e-5)
     assert meshes.fit is not None
-    assert plain.fit is not None
-    np.testing.assert_allclose(meshes.fit.mean, plain.fit.mean, rtol=0.02)
+    assert reference.fit is not None
+    np.testing.assert_allclose(meshes.fit.mean, reference.fit.mean, rtol=0.02)
 
 
 @pytest.mark.parametrize("quality", QUALITIES)
@@ -70,12 +70,12 @@ def test_paths_keep_the_bound_of_their_quality(
 def test_a_machine_without_bfloat16_makes_drafts_too(
     small: Reconstructor,
     sample: dict[str, NDArray[Any]],
-    plain: MeshSequence,
+    reference: MeshSequence,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(model.reconstruction.reconstructor, "matmul_dtype", lambda device: torch.float32)
     draft = small(sample["points"], sample["times"], quality="draft")
-    np.testing.assert_array_equal(draft.faces, plain.faces)
+    np.testing.assert_array_equal(draft.faces, reference.faces)
 
 
 def test_an_unknown_quality_is_refused(small: Reconstructor, sample: dict[str, NDArray[Any]]) -> None:
@@ -102,9 +102,9 @@ def test_what_is_thin_is_found_near_its_points(steps: int) -> None:
         counted.append(len(points))
         return rod(points)
 
-    plain = extract_isosurface(counting, 0.5, upsampling_steps=steps)
+    reference = extract_isosurface(counting, 0.5, upsampling_steps=steps)
     cost, counted[:] = sum(counted), []
     fast = extract_isosurface(counting, 0.5, upsampling_steps=steps, near=near)
-    np.testing.assert_array_equal(fast[1], plain[1])
-    np.testing.assert_array_equal(fast[0], plain[0])
+    np.testing.assert_array_equal(fast[1], reference[1])
+    np.testing.assert_array_equal(fast[0], reference[0])
     assert sum(counted) < 0.6 * cost

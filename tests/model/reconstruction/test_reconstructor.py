@@ -253,10 +253,10 @@ def test_bound_decoder_is_the_decoder(model: dict[str, Any]) -> None:
     z = torch.randn(1, config.model.z_dim) if config.model.z_dim else None
     c, points = torch.randn(1, config.model.c_dim), torch.randn(100, 3)
     with torch.inference_mode():
-        plain = net.decode(points[None], z, c)[0]  # [P]
+        reference = net.decode(points[None], z, c)[0]  # [P]
         bound = net.occupancy(z, c)(points)
-    assert plain.std() > 0.01
-    torch.testing.assert_close(bound, plain, rtol=1e-4, atol=1e-5)
+    assert reference.std() > 0.01
+    torch.testing.assert_close(bound, reference, rtol=1e-4, atol=1e-5)
 
 
 def test_describe(rec: Reconstructor) -> None:
