@@ -14,7 +14,7 @@ WRONG = 15.0  # seconds
 HOUR = 3600
 
 
-@scenario("gateway", f"no room for uploads for {FULL:g} s", within=30)
+@scenario("gateway", f"no space for uploads for {FULL:g} s", within=30)
 def gateway_disk_full(stack: Stack, ledger: Ledger) -> Recovery:
     """Large uploads are refused with Retry-After; small ones are kept in memory and succeed."""
     source = ledger.source(LARGE_INPUT).read_bytes()
@@ -30,10 +30,10 @@ def gateway_disk_full(stack: Stack, ledger: Ledger) -> Recovery:
     freed = time.monotonic()
     ledger.submit(LARGE_INPUT)
     ledger.settle()
-    return Recovery(time.monotonic() - freed, "room again → all jobs done")
+    return Recovery(time.monotonic() - freed, "space again → all jobs done")
 
 
-@scenario("worker", f"no room for inputs for {FULL:g} s", within=30)
+@scenario("worker", f"no space for inputs for {FULL:g} s", within=30)
 def worker_disk_full(stack: Stack, ledger: Ledger) -> Recovery:
     disk = stack.disks["worker"]
     disk.fill()
@@ -43,10 +43,10 @@ def worker_disk_full(stack: Stack, ledger: Ledger) -> Recovery:
     disk.free()
     freed = time.monotonic()
     ledger.settle()
-    return Recovery(time.monotonic() - freed, "room again → all jobs done")
+    return Recovery(time.monotonic() - freed, "space again → all jobs done")
 
 
-@scenario("S3", f"no room for objects for {FULL:g} s", within=120)
+@scenario("S3", f"no space for objects for {FULL:g} s", within=120)
 def store_disk_full(stack: Stack, ledger: Ledger) -> Recovery:
     """SeaweedFS checks once a minute whether there is space again."""
     disk = stack.disks["store"]
@@ -57,17 +57,17 @@ def store_disk_full(stack: Stack, ledger: Ledger) -> Recovery:
     disk.free()
     freed = time.monotonic()
     ledger.settle()
-    return Recovery(time.monotonic() - freed, "room again → all jobs done")
+    return Recovery(time.monotonic() - freed, "space again → all jobs done")
 
 
-@scenario("Valkey", f"no room for its append-only file for {FULL:g} s", within=30)
+@scenario("Valkey", f"no space for its append-only file for {FULL:g} s", within=30)
 def valkey_disk_full(stack: Stack, ledger: Ledger) -> Recovery:
     ids = ledger.submit(LONG, STEADY, QUICK)
     stack.wait_for_attempt(ids[0], 1, "extract")
     stack.disks["valkey"].fill()
     time.sleep(FULL)
     stack.disks["valkey"].free()
-    return Recovery(until_a_job_moves(stack, ids), "room again → a job goes on")
+    return Recovery(until_a_job_moves(stack, ids), "space again → a job continues")
 
 
 @scenario("clock", f"an hour ahead for {WRONG:g} s, right, an hour behind for {WRONG:g} s, right", within=30)

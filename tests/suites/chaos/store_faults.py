@@ -61,7 +61,7 @@ def store_slow(stack: Stack, ledger: Ledger) -> Recovery:
     )
 
 
-@scenario("S3", "breaks off in the middle of multipart uploads: resets, then answers of 500", within=90)
+@scenario("S3", "fails in the middle of multipart uploads: resets, then responses of 500", within=90)
 def multipart_broken(stack: Stack, ledger: Ledger) -> Recovery:
     """Both an input and a result are stored in three parts."""
     start, broken = time.monotonic(), 0
@@ -88,7 +88,7 @@ def input_gone(stack: Stack, ledger: Ledger) -> Recovery:
         files.put_object(Bucket=bucket, Key=f"jobs/{altered}/input", Body=other)
     start = time.monotonic()
     ledger.settle()
-    return Recovery(time.monotonic() - start, "read → told in words, the others done")
+    return Recovery(time.monotonic() - start, "read → reported, the others done")
 
 
 @scenario("S3", "a result missing or altered before it is fetched")
@@ -110,7 +110,7 @@ def result_gone(stack: Stack, ledger: Ledger) -> Recovery:
     with suppress(httpx.RemoteProtocolError):  # it is cut off before the last part
         response = stack.gateway.client.get(f"/jobs/{altered}/result?redirect=false")
         raise AssertionError(f"the gateway handed out {len(response.content)} damaged bytes as a whole file")
-    return Recovery(seconds, "asked for → told", "two files")
+    return Recovery(seconds, "requested → reported", "two files")
 
 
 def _refusal(client: Client, job_id: str, target: Path) -> str:

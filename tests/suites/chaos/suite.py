@@ -14,8 +14,8 @@ from tests.suites.chaos.scenarios import SCENARIOS, Recovery, Scenario
 from tests.suites.chaos.stack import Stack
 
 # Importing these modules registers their scenarios, in the order in which they run.
-ROOMS = (worker_faults, valkey_faults, store_faults, gateway_faults, machine_faults)
-ALL = [one for room in ROOMS for one in SCENARIOS.values() if one.run.__module__ == room.__name__]
+MODULES = (worker_faults, valkey_faults, store_faults, gateway_faults, machine_faults)
+ALL = [one for module in MODULES for one in SCENARIOS.values() if one.run.__module__ == module.__name__]
 
 
 @dataclass(frozen=True)

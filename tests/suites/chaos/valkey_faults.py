@@ -38,10 +38,10 @@ def valkey_killed(stack: Stack, ledger: Ledger) -> Recovery:
     time.sleep(GONE)
     stack.redis.start()
     stack.redis.wait_until_ready()
-    return Recovery(until_a_job_moves(stack, ids), "back → a job goes on")
+    return Recovery(until_a_job_moves(stack, ids), "back → a job continues")
 
 
-@scenario("Valkey", f"stands still for {PAUSE:g} s (SIGSTOP)", within=30)
+@scenario("Valkey", f"frozen for {PAUSE:g} s (SIGSTOP)", within=30)
 def valkey_paused(stack: Stack, ledger: Ledger) -> Recovery:
     """A client that follows a job throughout is notified of its end."""
     ids = ledger.submit(LONG, STEADY, STEADY, QUICK)
@@ -55,7 +55,7 @@ def valkey_paused(stack: Stack, ledger: Ledger) -> Recovery:
             stack.redis.resume()
         seconds = until_a_job_moves(stack, ids)
         assert followed.result(120).id == ids[0]
-    return Recovery(seconds, "back → a job goes on")
+    return Recovery(seconds, "back → a job continues")
 
 
 @scenario("Valkey", "every connection reset, four times under one job", within=30)
@@ -67,10 +67,10 @@ def connections_cut(stack: Stack, ledger: Ledger) -> Recovery:
     for _ in range(4):
         stack.valkey.cut()
         longest = max(longest, until_a_job_moves(stack, ids))
-    return Recovery(longest, "cut → a job goes on", "the longest of four")
+    return Recovery(longest, "cut → a job continues", "the longest of four")
 
 
-@scenario("Valkey", f"out of reach for {PAUSE:g} s: connections silent, then reset", within=30)
+@scenario("Valkey", f"unreachable for {PAUSE:g} s: connections silent, then reset", within=30)
 def valkey_out_of_reach(stack: Stack, ledger: Ledger) -> Recovery:
     ids = ledger.submit(LONG, STEADY, QUICK)
     stack.wait_for_attempt(ids[0], 1, "extract")
@@ -78,4 +78,4 @@ def valkey_out_of_reach(stack: Stack, ledger: Ledger) -> Recovery:
     time.sleep(PAUSE)
     stack.valkey.cut()
     stack.valkey.heal()
-    return Recovery(until_a_job_moves(stack, ids), "back → a job goes on")
+    return Recovery(until_a_job_moves(stack, ids), "back → a job continues")
