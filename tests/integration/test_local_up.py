@@ -117,7 +117,7 @@ def test_up_keeps_its_data_and_leaves_no_process_when_killed(tmp_path: Path) -> 
         with redis_of(stack) as client:
             client.set("mark", mark)
         port = str(stack.port)
-        assert f"Port {port} on {LOOPBACK} is in use" in refused("--port", port)
+        assert f"Port {port} on {LOOPBACK} is already in use" in refused("--port", port)
         other = str(free_ports(1)[0])
         assert "is in use by another stack" in refused("--port", other, "--data", str(tmp_path / "data"))
 
