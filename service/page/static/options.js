@@ -1,12 +1,12 @@
-// The controls of the form, built from the JSON schema of the options of a job.
+// Builds the form controls from the JSON schema of the job options.
 
 import { json } from "./api.js";
 import { $, element } from "./dom.js";
 
-const FIRST = ["formats", "frames", "fps", "color", "quality"]; // in view; all others under "More options"
-const PRESET = { color: "correspondence" }; // unlike the API: a page shows how particles travel
+const FIRST = ["formats", "frames", "fps", "color", "quality"]; // the others go under "More options"
+const PRESET = { color: "correspondence" }; // differs from the API default, for the viewer
 
-// Add a control for every option that the form does not have yet, except those in `without`.
+// Adds a control for every option that the form does not have yet, except those in `without`.
 export async function buildOptions(without) {
   const schema = await json("/page/options");
   for (const [name, field] of Object.entries(schema.properties)) {
@@ -17,7 +17,7 @@ export async function buildOptions(without) {
   exclude(schema.not?.required ?? []);
 }
 
-// A field with what it refers to, and without the null that stands for "not given".
+// Resolves references of a field, and drops null from optional ones.
 function resolve(field, definitions) {
   const { anyOf = [], $ref, ...own } = field;
   const [kind = {}] = anyOf.filter(({ type }) => type !== "null");
@@ -79,10 +79,10 @@ function labelled(name, field, control) {
   );
 }
 
-// `code` between backticks.
+// Renders text between backticks as code.
 const marked = (text) => text.split("`").map((part, index) => (index % 2 ? element("code", {}, part) : part));
 
-// Of these, one at most: filling one disables the others.
+// Makes inputs mutually exclusive: filling in one disables the others.
 function exclude(names) {
   const inputs = names.map((name) => $(name)).filter(Boolean);
   for (const input of inputs) {
