@@ -12,6 +12,8 @@ from model.registration.graph import Graph, Motion, Moved, Skin, step
 from model.registration.kernels import Floats, Ints, add_observations
 
 POINT = 0.05  # weight of distances along the surface against those across it
+CONVERGED = 0.02  # step of a node, in units of the reach, under which a stage is done
+POINTS, SPACING = 2000, 0.012  # of the clouds that the stages are meant for
 BACK = 800  # samples of the surface that look for the cloud
 
 
@@ -66,7 +68,7 @@ def fit(
     the places where the samples should be.
     """
     graph = level.graph
-    for stage in stages:
+    for stage in (suited(stage, cloud) for stage in stages):
         for _ in range(stage.rounds):
             moved = graph.move(level.skin, motion)
             band, right = graph.equations(
@@ -81,9 +83,18 @@ def fit(
             if prior is not None:
                 add_prior(band, right, motion, prior)
             before, motion = motion, step(motion, band, right, 1e-8)
-            if np.abs(motion.positions - before.positions).max() < 1e-3 * stage.reach:
+            if np.abs(motion.positions - before.positions).max() < CONVERGED * stage.reach:
                 break
     return motion
+
+
+def suited(stage: Stage, cloud: Cloud) -> Stage:
+    """A stage for the sampling of a cloud: few points are far apart, and say less of each node."""
+    if not stage.reach:
+        return stage
+    wide = max(1.0, cloud.spacing / SPACING)
+    stiff = float(np.clip(POINTS / len(cloud.points), 0.5, 8.0))
+    return stage._replace(stiffness=stage.stiffness * stiff, reach=stage.reach * wide)
 
 
 def stiffness(level: Level, motion: Motion) -> Floats:

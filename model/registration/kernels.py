@@ -17,10 +17,11 @@ Ints = npt.NDArray[np.int64]
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile on the first call; keep the machine code on disk where there is a place to write it."""
+    relaxed = {"contract", "reassoc", "arcp", "nsz"}
     try:
-        return numba.njit(cache=True, fastmath={"contract", "reassoc", "arcp", "nsz"})(function)
+        return numba.njit(cache=True, nogil=True, fastmath=relaxed)(function)
     except RuntimeError:  # a read-only installation without a home: compiled anew in each process
-        return numba.njit(fastmath={"contract", "reassoc", "arcp", "nsz"})(function)
+        return numba.njit(nogil=True, fastmath=relaxed)(function)
 
 
 @compiled

@@ -14,7 +14,8 @@ from model.registration.template import Template
 from model.registration.transport import transport_targets
 
 BLURS = (0.06, 0.04, 0.03, 0.03)  # of the transport plan, round after round
-PLACED = 0.08  # distance beyond which mass rather stays unmatched
+PLACED = (0.08, 0.08)  # distances beyond which the surface, and points, rather stay unmatched
+HIDDEN = (0.01, 0.08)  # the same where part of the surface is out of view
 MATCHED = 1.0  # weight of a sure match against transport
 FAR = Stage(0.03, 0.05, 0.0, 2)
 NEAR = (Stage(10.0, 0.02, 0.08, 4), Stage(3.0, 0.02, 0.08, 4), Stage(1.0, 0.01, 0.06, 6))
@@ -43,7 +44,7 @@ def register(
     """
     best: Fitted | None = None
     for start in starts:
-        for far in (True, False) if complete or matches is not None else (False,):
+        for far in (True, False):
             begin = approach(template, cloud, start, complete, matches) if far else start
             motion = fit(template.level, cloud, begin, NEAR, complete)
             found = Fitted(motion, energy(template.level, cloud, motion, complete))
@@ -61,9 +62,9 @@ def approach(
 ) -> Motion:
     """Go where transport and matches point, however far."""
     for blur in BLURS:
-        goals = [matches] if matches is not None else []
-        if complete:
-            goals.append(_transport(template, start, cloud, blur))
+        goals = [_transport(template, start, cloud, blur, PLACED if complete else HIDDEN)]
+        if matches is not None:
+            goals.append(matches)
         start = fit(template.level, cloud, start, [FAR], complete, goals)
     return start
 
@@ -89,9 +90,11 @@ def energy(level: Level, cloud: Cloud, motion: Motion, complete: bool, prior: Pr
     return float(total)
 
 
-def _transport(template: Template, motion: Motion, cloud: Cloud, blur: float) -> Observations:
+def _transport(
+    template: Template, motion: Motion, cloud: Cloud, blur: float, reach: tuple[float, float]
+) -> Observations:
     now = _few(template, motion)
-    goals, placed = transport_targets(now, template.masses, cloud.few, cloud.masses, blur, PLACED, 30)
+    goals, placed = transport_targets(now, template.masses, cloud.few, cloud.masses, blur, reach, 30)
     return _goals(goals, placed * template.masses)
 
 

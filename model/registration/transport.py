@@ -15,22 +15,23 @@ def transport_targets(
     target: Floats,
     target_masses: Floats,
     blur: float,
-    reach: float,
+    reach: tuple[float, float],
     rounds: int,
 ) -> tuple[Floats, Floats]:
     """Where each source point goes, and how surely.
 
     source [A, 3] and target [B, 3] with masses that add to one; `blur` is the distance under which targets
-    are not told apart, `reach` the distance beyond which mass rather stays unmatched. Returns targets [A, 3],
-    the mean of the plan over the target points, and the share of the mass that was placed, in [0, 1] [A].
+    are not told apart, `reach` the distance beyond which mass of the source, and of the target, rather stays
+    unmatched. Returns targets [A, 3], the mean of the plan over the target points, and the share of the mass
+    that was placed, in [0, 1] [A].
     """
     squared = ((source[:, None] - target[None]) ** 2).sum(-1)  # [A, B]
     kernel = np.exp(-squared / (2 * blur**2)) + 1e-200
-    power = reach**2 / (reach**2 + blur**2)
+    give, take = (r**2 / (r**2 + blur**2) for r in reach)
     left, right = np.ones(len(source)), np.ones(len(target))
     for _ in range(rounds):
-        right = (target_masses / (kernel.T @ left)) ** power
-        left = (source_masses / (kernel @ right)) ** power
+        right = (target_masses / (kernel.T @ left)) ** take
+        left = (source_masses / (kernel @ right)) ** give
     plan = left[:, None] * kernel * right
     mass = plan.sum(1)
     return plan @ target / mass[:, None], np.minimum(mass / source_masses, 1.0)

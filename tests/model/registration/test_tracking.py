@@ -72,7 +72,9 @@ def test_turned_scaled_and_shifted_input_gives_the_same_motion(
 
     placed = [place(c) for c in clouds]
     again = track(placed, None, exact(placed, place(vertices), faces), options=ONE)
-    np.testing.assert_allclose(again.vertices, place(tracked.vertices), atol=40 * 1e-3)
+    apart = np.linalg.norm(again.vertices - place(tracked.vertices), axis=2) / 40
+    assert apart.mean() < 5e-4  # of the length of the solid
+    assert apart.max() < 0.01
 
 
 @pytest.mark.parametrize(("count", "noise"), [(300, 0.004), (800, 0.002), (2000, 0.001)])
