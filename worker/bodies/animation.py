@@ -53,7 +53,7 @@ def arm_clearance(rig: Rig, body: Body) -> float:
     vertices = body.vertices[rig.weights[:, trunk].sum(axis=1) > 0.95]
     drop = shoulder[1] - vertices[:, 1]
     beside_arm = (drop > 0.12) & (drop < arm + 0.1) & (np.abs(vertices[:, 2]) < 0.12)
-    half_arm = 0.035  # metres of flesh between the bone and the torso
+    half_arm = 0.035  # metres of soft tissue between the bone and the torso
     angles = np.arctan2(vertices[beside_arm, 0] + half_arm - shoulder[0], drop[beside_arm])
     return max(0.0, float(np.degrees(angles.max())))
 

@@ -31,13 +31,13 @@ class Scenes:
     """Draws people (near the `adults` of these numbers) and motions.
 
     With a variety of 0, people are the adults themselves and do one of `ACTIONS`. With 1, they are mixed and
-    exaggerated, motions are varied as `draw_pose` describes, and flesh trails.
+    exaggerated, motions are varied as `draw_pose` describes, and soft tissue trails the bones.
     """
 
     def __init__(self, adults: tuple[int, ...], variety: float, turn: float) -> None:
         self.rig = load_rig()
         self._adults, self._variety, self._turn = adults, variety, turn
-        self._flesh = SoftTissue(self.rig)
+        self._soft_tissue = SoftTissue(self.rig)
         self._heavier = corpulence(self.rig)  # [K], coefficients of one kg/m² more
 
     def draw_milder(self, rng: np.random.Generator, frames: int) -> Scene:
@@ -57,10 +57,10 @@ class Scenes:
         vertices = pose_body(self.rig, body, pose)  # [LAG + T, V, 3]
         if self._variety:
             vertices[..., 1] += _ease(vertices[..., 1].mean(axis=1))[:, None]
-        return Scene(action, self._flesh.trail(vertices, self._variety * rng.uniform(0, 0.5)))
+        return Scene(action, self._soft_tissue.trail(vertices, self._variety * rng.uniform(0, 0.5)))
 
     def draw_body(self, rng: np.random.Generator) -> Body:
-        """A person between two adults, moved towards or away from the average, with flesh put on or off.
+        """A person between two adults, moved towards or away from the average, with more or less soft tissue.
 
         Few of the rig's adults are heavy (body mass index over 30), and none over 36; here two in five are
         made heavier, by up to 20 kg/m².
@@ -71,7 +71,7 @@ class Scenes:
         if rng.uniform() < 0.4:
             coefficients += self._variety * rng.uniform(0, 20) * self._heavier
         girths = rng.normal(0.3, 0.8) + rng.normal(0, 1, len(GIRTHS))  # common to all parts, and of each
-        return self._flesh.put_on(self.rig.body(coefficients), self._variety * girths)
+        return self._soft_tissue.put_on(self.rig.body(coefficients), self._variety * girths)
 
 
 def _ease(height: Floats) -> Floats:

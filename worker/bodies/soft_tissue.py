@@ -1,4 +1,4 @@
-"""What the skeleton does not decide: how much flesh a person carries, and how it trails the bones."""
+"""What the skeleton does not decide: how much soft tissue a person has, and how it trails the bones."""
 
 from collections.abc import Mapping
 
@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from worker.bodies.rig import Body, Floats, Rig
 
-# Parts of the body: one standard deviation of the flesh on them, in metres along the surface normal, and how
-# the names of their bones begin. The rig's shape coefficients couple all parts; in people they vary freely.
+# Parts of the body: one standard deviation of the soft tissue on them, in metres along the surface normal,
+# and how the names of their bones begin. The rig's shape coefficients couple all parts; in people they vary
+# freely.
 GIRTHS: Mapping[str, tuple[float, tuple[str, ...]]] = {
     "hips": (0.011, ("root", "pelvis", "spine05", "upperleg01")),
     "thighs": (0.008, ("upperleg",)),
@@ -19,14 +20,14 @@ GIRTHS: Mapping[str, tuple[float, tuple[str, ...]]] = {
     "calves": (0.005, ("lowerleg",)),
     "head": (0.003, ("neck", "head")),
 }
-# How freely the flesh on these bones moves; bones that are not named are firm.
+# How freely the soft tissue on these bones moves; bones that are not named are firm.
 SOFTNESS: Mapping[tuple[str, ...], float] = {
     ("spine05", "spine04", "pelvis"): 1.0,
     ("spine03", "spine02", "upperleg"): 0.8,
     ("spine01", "upperarm"): 0.4,
     ("lowerleg",): 0.2,
 }
-LAG = 3  # frames by which flesh trails its bone: 50 ms
+LAG = 3  # frames by which soft tissue trails its bone: 50 ms
 
 
 class SoftTissue:
@@ -42,7 +43,7 @@ class SoftTissue:
         self._softness = np.sum(softness, axis=0)  # [V]
 
     def put_on(self, body: Body, amounts: Floats) -> Body:
-        """The body with flesh put on (or off) each of `GIRTHS`, `amounts` [G] in standard deviations."""
+        """The body with more or less soft tissue on `GIRTHS`, by `amounts` [G] in standard deviations."""
         return Body(body.vertices + np.tensordot(amounts, self._girths, 1), body.joints)
 
     def trail(self, vertices: Floats, strength: float) -> Floats:

@@ -25,21 +25,21 @@ def serve() -> int:
     from worker.serving.watchdog import Watchdog
 
     configure_logs(settings)
-    liveness = Watchdog(WorkerContext(settings))
+    watchdog = Watchdog(WorkerContext(settings))
 
     def ready(**_: object) -> None:
-        liveness.start()
+        watchdog.start()
         stop = signal.getsignal(signal.SIGTERM)  # Celery's handler
 
         def give_back_and_stop(number: int, frame: FrameType | None) -> None:
-            liveness.give_back()
+            watchdog.give_back()
             if callable(stop):
                 stop(number, frame)
 
         signal.signal(signal.SIGTERM, give_back_and_stop)
 
     worker_ready.connect(ready, weak=False)
-    worker_shutting_down.connect(lambda **_: liveness.stop(), weak=False)
+    worker_shutting_down.connect(lambda **_: watchdog.stop(), weak=False)
     worker = app.Worker(
         queues=[queue_name(settings.model_name)],
         loglevel="warning",  # until a child has configured its own logging

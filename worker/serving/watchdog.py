@@ -34,7 +34,7 @@ class Watchdog(threading.Thread):
     """
 
     def __init__(self, context: WorkerContext, interval: float | None = None) -> None:
-        super().__init__(daemon=True, name="liveness")
+        super().__init__(daemon=True, name="watchdog")
         self.context = context
         self.interval = interval or context.settings.visibility_timeout_seconds / 4
         self.model = context.settings.model_name

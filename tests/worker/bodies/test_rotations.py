@@ -1,4 +1,4 @@
-"""Rotations of poses against their twin in scipy."""
+"""Rotations of poses compared with scipy."""
 
 import numpy as np
 import pytest

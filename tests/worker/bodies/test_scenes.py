@@ -1,4 +1,4 @@
-"""Varied people and motions: wider than the rig's, and still people; flesh that trails; people held out."""
+"""Varied people and motions: wider than the rig's, still people; trailing soft tissue; people held out."""
 
 from collections.abc import Callable
 from typing import Any
@@ -69,7 +69,7 @@ def test_drawn_people_are_wider_than_the_adults_and_still_people() -> None:
     assert 1.35 < min(heights) < max(heights) < 2.25
 
 
-def test_flesh_is_put_on_where_it_was_asked_for() -> None:
+def test_soft_tissue_is_added_where_it_was_asked_for() -> None:
     body = RIG.body()
     belly = np.zeros(len(GIRTHS))
     belly[list(GIRTHS).index("belly")] = 2.0
@@ -80,17 +80,17 @@ def test_flesh_is_put_on_where_it_was_asked_for() -> None:
     )
 
 
-def test_flesh_trails_a_body_that_turns_around_and_rests_on_one_that_is_still() -> None:
-    flesh = SoftTissue(RIG)
+def test_soft_tissue_trails_a_body_that_turns_around_and_rests_on_one_that_is_still() -> None:
+    tissue = SoftTissue(RIG)
     still = np.repeat(RIG.mean.vertices[None], LAG + 4, axis=0)
-    np.testing.assert_allclose(flesh.trail(still, 0.5), still[LAG:], atol=1e-12)
+    np.testing.assert_allclose(tissue.trail(still, 0.5), still[LAG:], atol=1e-12)
     rising = still + 0.01 * np.arange(len(still))[:, None, None]
-    behind = rising[LAG:] - flesh.trail(rising, 0.5)
+    behind = rising[LAG:] - tissue.trail(rising, 0.5)
     assert behind.min() >= -1e-12
     assert behind.max() == pytest.approx(0.5 * LAG * 0.01, rel=0.05), "the softest vertex, half of the way"
     head = RIG.weights[:, [RIG.bones["head"]]].sum(axis=1) > 0.99
     assert np.abs(behind[:, head]).max() < 1e-12, "a head is firm"
-    np.testing.assert_array_equal(flesh.trail(rising, 0.0), rising[LAG:])
+    np.testing.assert_array_equal(tissue.trail(rising, 0.0), rising[LAG:])
 
 
 @pytest.mark.parametrize("motion", [punching, hips])

@@ -1,4 +1,4 @@
-"""Data sets made here: labels as of the brute-force twin, particles that stay, files that are read again."""
+"""Data sets made here: labels as by brute force, particles that stay, files that are read again."""
 
 import json
 import os

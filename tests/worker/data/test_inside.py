@@ -1,4 +1,4 @@
-"""The inside test against its brute-force twin: solid angles, which know nothing of rays."""
+"""The inside test compared with brute force: solid angles, which know nothing of rays."""
 
 from typing import Any
 

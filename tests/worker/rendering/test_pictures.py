@@ -1,4 +1,4 @@
-"""Pictures: the rasteriser against a slow twin, the camera, and what is on the sheet."""
+"""Pictures: the rasteriser compared with a slow reference, the camera, and what is on the sheet."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ FRONT = {"azimuth": 0.0, "elevation": 0.0}
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1))
-def test_rasteriser_agrees_with_its_slow_twin(seed: int) -> None:
+def test_rasteriser_agrees_with_the_slow_reference(seed: int) -> None:
     rng = np.random.default_rng(seed)
     screen = np.column_stack([rng.uniform(-4, 20, (18, 2)), rng.uniform(1, 5, 18)])
     faces = np.arange(18).reshape(6, 3)  # no corner in common: no ties
