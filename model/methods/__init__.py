@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from model.errors import InputError
+from model.methods.local_oflow import LocalOccupancyFlowMethod
 from model.methods.method import Method
 from model.methods.oflow import OccupancyFlowMethod
 from model.methods.onet4d import OccupancyNetwork4DMethod
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
 
 METHODS: dict[str, Method[Any]] = {
     method.name: method
-    for method in (OccupancyFlowMethod(), OccupancyNetwork4DMethod(), PointSetGeneration4DMethod())
+    for method in (
+        OccupancyFlowMethod(),
+        LocalOccupancyFlowMethod(),
+        OccupancyNetwork4DMethod(),
+        PointSetGeneration4DMethod(),
+    )
 }
 
 

@@ -17,10 +17,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from model.displacement_loss import motion_loss
 from model.networks.local_velocity import LocalVelocity
 from worker.solids.particles import Pairs
 from worker.training.endless import EndlessRun, Schedule, Scores
-from worker.training.motion_scores import by_motion, displacement_errors, motion_loss, nearest_point_errors
+from worker.training.motion_scores import by_motion, displacement_errors, nearest_point_errors
 from worker.training.moving_pairs import KINDS, MovingPairs, PairSettings, held_out_pairs
 from worker.training.stopping import Stop
 

@@ -146,7 +146,7 @@ def test_circle_and_missing_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ({"model": {"ode_solver": "adams"}}, r"model\.ode_solver: found adams, wanted 'dopri5', "),
         ({"model": {"ode_solver": "rk4"}}, r"model\.ode_step_size is null; wanted a step size"),
         ({"model": {"rtol": float("nan")}}, r"model\.rtol: found \.nan, wanted a finite number"),
-        ({"method": "oflo"}, r"method: found oflo, wanted 'oflow', 'onet4d' or 'psgn4d'"),
+        ({"method": "oflo"}, r"method: found oflo, wanted 'oflow', 'local_oflow', 'onet4d' or 'psgn4d'"),
     ],
 )
 def test_refusals_name_the_key(overrides: dict[str, Any], message: str) -> None:
