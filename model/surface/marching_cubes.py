@@ -22,16 +22,17 @@ def march_cells(values: Tensor, cells: Tensor, level: float) -> tuple[Tensor, Te
     """
     device, shape = values.device, values.shape
     strides = torch.tensor([shape[1] * shape[2], shape[2], 1], device=device)  # [3]
-    corners = CORNERS.to(device)
+    # Sums instead of matrix products, which CUDA has for no integers.
+    corners = (CORNERS.to(device) * strides).sum(dim=1)  # [8], from the lowest corner
     grid = values.reshape(-1)
-    first = cells @ strides  # [C], its lowest corner
-    above = grid[first[:, None] + corners @ strides] > level  # [C, 8]
+    first = (cells * strides).sum(dim=1)  # [C], its lowest corner
+    above = grid[first[:, None] + corners] > level  # [C, 8]
     case = (above << torch.arange(8, device=device)).sum(dim=1)  # [C]
     crossed = ((case != 0) & (case != 255)).nonzero()[:, 0]  # [A]
     crossed = crossed[first[crossed].argsort()]
     edges, used = _cases(str(device))
     edge = edges[case[crossed]]  # [A, 15], edges of the cell
-    end = first[crossed][:, None] + (corners @ strides)[edge // 3]  # [A, 15], the upper end of each edge
+    end = first[crossed][:, None] + corners[edge // 3]  # [A, 15], the upper end of each edge
     key = (3 * end + edge % 3)[used[case[crossed]]]  # [3 F], index of each edge in the grid
     key, faces = torch.unique(key, return_inverse=True)  # [V], [3 F]
     end, axis = key // 3, key % 3

@@ -30,11 +30,17 @@ def points() -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def full_precision() -> Iterator[None]:
-    """Float32 products unless a test asks for less."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    """Float32 products unless a test asks for less. Convolutions use TF32 by default, unlike products."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    _set_precision("highest")
     yield
-    torch.set_float32_matmul_precision(before)
+    torch.set_float32_matmul_precision(before[0])
+    torch.backends.cudnn.allow_tf32 = before[1]
+
+
+def _set_precision(precision: str) -> None:
+    torch.set_float32_matmul_precision(precision)
+    torch.backends.cudnn.allow_tf32 = precision != "highest"
 
 
 def evaluated(model: Reconstructor, points: np.ndarray) -> dict[str, torch.Tensor]:
@@ -56,7 +62,7 @@ def test_networks_agree(
 ) -> None:
     """`high` multiplies in TF32: ten bits of mantissa, so a relative error of about 1e-3 a layer."""
     expected = evaluated(models[0], points)
-    torch.set_float32_matmul_precision(precision)
+    _set_precision(precision)
     found = evaluated(models[1], points)
     for name, value in expected.items():
         worst = float((found[name] - value).abs().max() / value.abs().max())
