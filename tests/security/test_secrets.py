@@ -193,7 +193,7 @@ def test_run_covers_all_outputs(run: Run) -> None:
         "succeeded in",
         "webhook of job",
         "worker.serving.runner",
-        "the object store is not ready",
+        "object store is not ready (reported by /readyz)",
         "queue_unavailable",
     ):
         assert expected in log, expected
