@@ -31,14 +31,16 @@ class Part(StrEnum):
 
 
 def main(
-    parts: Annotated[list[Part] | None, typer.Argument(help="All of them by default.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Of `jobs`.")] = 200,
-    clients: Annotated[int, typer.Option(min=1, help="Of `jobs` and `leak`.")] = 20,
+    parts: Annotated[list[Part] | None, typer.Argument(help="Parts to run; all by default.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of jobs for `jobs`.")] = 200,
+    clients: Annotated[int, typer.Option(min=1, help="Number of clients for `jobs` and `leak`.")] = 20,
     leak_jobs: Annotated[int, typer.Option(min=20)] = 1000,
-    seconds: Annotated[float, typer.Option(min=1, help="Of `polling` and `submits`.")] = 20,
-    model: Annotated[str, typer.Option(help="A shipped config, of `throughput`.")] = "bodies",
-    model_jobs: Annotated[int, typer.Option(min=2, help="Of `throughput`.")] = 20,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the numbers here as well.")] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="Duration of `polling` and `submits`.")] = 20,
+    model: Annotated[str, typer.Option(help="Config for `throughput`.")] = "bodies",
+    model_jobs: Annotated[int, typer.Option(min=2, help="Number of jobs for `throughput`.")] = 20,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write the numbers to this JSON file.")
+    ] = None,
 ) -> None:
     """Measure, print a table for each part, and exit with 1 if a target was missed."""
     os.environ["OMP_NUM_THREADS"] = "1"  # for the bare Reconstructor, as in the worker

@@ -36,7 +36,7 @@ class Timings:
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
-        self.sent_again = 0
+        self.retries = 0
         self._lock = threading.Lock()
 
     def add(self, seconds: float) -> None:
@@ -45,7 +45,7 @@ class Timings:
 
     def count_again(self) -> None:
         with self._lock:
-            self.sent_again += 1
+            self.retries += 1
 
 
 class Caller:

@@ -80,7 +80,7 @@ def measure_jobs(
     waits = run.seconds_between("created_at", "started_at")
     for name, seconds in zip(("median", "95 %", "99 %"), percentiles(waits), strict=True):
         report.add(f"wait in the queue, {name}", seconds, "s")
-    report.add("requests sent again after Retry-After", run.submits.sent_again + run.polls.sent_again, "")
+    report.add("requests retried after Retry-After", run.submits.retries + run.polls.retries, "")
     for part, mib in after.items():
         report.add(f"{part}, before", before[part], "MiB")
         report.add(f"{part}, after", mib, "MiB")

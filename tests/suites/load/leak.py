@@ -42,7 +42,7 @@ def measure_leak(
     report.add("first tenth", first, "MiB")
     report.add("last tenth", last, "MiB")
     report.add("growth", 100 * (last / first - 1), "%", below=MOST_PERCENT)
-    report.add("slope", 1000 * slope, "MiB in 1,000 jobs")
+    report.add("slope", 1000 * slope, "MiB per 1,000 jobs")
     report.add("gateway, first", gateway[0], "MiB")
     report.add("gateway, last", gateway[-1], "MiB", below=150e6 / MIB)
     return report

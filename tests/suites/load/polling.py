@@ -30,15 +30,15 @@ def measure_polling(stack: Stack, sequence: Sequence, seconds: float) -> Report:
         _poll(stack, keys[0], job_ids, closed, seconds / 2, pause=0.0)
     report = Report(
         "Polling",
-        f"{CLIENTS} clients poll jobs for {seconds:g} s, once a second each; then for {seconds / 2:g} s "
-        f"without a pause. {STREAMS} event streams are open and the worker runs jobs all the while",
+        f"{CLIENTS} clients poll jobs for {seconds:g} s, once a second each, then for {seconds / 2:g} s "
+        f"without a pause. {STREAMS} event streams are open and the worker runs jobs throughout",
     )
     report.add("polls", len(polls.seconds) / seconds, "1/s")
     report.add_times("once a second", polls.seconds, below=WANTED_MS)
     report.add("polls without a pause", len(closed.seconds) / (seconds / 2), "1/s")
     report.add_times("without a pause", closed.seconds)
     report.add("events received", streams.events, "")
-    report.add("gateway, most memory", max(memory), "MiB", below=WANTED_MIB)
+    report.add("gateway, peak memory", max(memory), "MiB", below=WANTED_MIB)
     return report
 
 

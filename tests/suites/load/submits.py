@@ -41,17 +41,17 @@ def measure_submits(stack: Stack, seconds: float) -> Report:
         for process in [gateway, *others]:
             _confine(process, set(cores))
     if len(ids) != len(timings.seconds):
-        raise LoadError(f"{len(timings.seconds)} submissions made {len(ids)} jobs")
+        raise LoadError(f"{len(timings.seconds)} submissions created {len(ids)} jobs")
     milliseconds = 1e3 * spent / len(ids)
     report = Report(
         "Submissions",
-        f"{CLIENTS} clients for {seconds:g} s, each submits the shipped sample ({len(sample) / 1000:.0f} kB, "
+        f"{CLIENTS} clients for {seconds:g} s, each submits the sample ({len(sample) / 1000:.0f} kB, "
         "bare body, idempotency key) as soon as the answer to the last is there. The gateway has one core, "
         "all others, the clients too, have the rest",
     )
     report.add("accepted", len(ids) / took, "1/s")
-    report.add("gateway, time on its core", milliseconds, "ms each")
-    report.add("which one core does", 1e3 / milliseconds, "1/s", at_least=WANTED)
+    report.add("gateway, CPU time", milliseconds, "ms per submission")
+    report.add("capacity of one core", 1e3 / milliseconds, "1/s", at_least=WANTED)
     report.add("machine, idle", 100 * idle, "%")
     report.add_times("submit", timings.seconds)
     report.add("gateway, memory", gateway.memory_info().rss / MIB, "MiB")

@@ -27,12 +27,12 @@ def measure_throughput(stack: Stack, bare: Bare, model: str, jobs: int) -> Repor
     served = (ended[-1] - ended[0]).total_seconds() / (jobs - 1)
     report = Report(
         "Throughput",
-        f"{jobs} jobs of the shipped sample on the model {model!r}, queued at once, against as many runs "
+        f"{jobs} jobs of the sample with model {model!r}, queued at once, against as many runs "
         "of the bare Reconstructor (points to GLB), each on one thread",
     )
-    report.add("bare", statistics.mean(alone), "s a sequence")
-    report.add("through the service", served, "s a job")
-    report.add("service's throughput / bare's", statistics.mean(alone) / served, "", at_least=WANTED)
+    report.add("bare", statistics.mean(alone), "s per sequence")
+    report.add("through the service", served, "s per job")
+    report.add("relative throughput of the service", statistics.mean(alone) / served, "", at_least=WANTED)
     for stage in ("fetch", "write", "store"):
         report.add(f"{stage}, median", 1e3 * statistics.median(times[stage] for times in stages), "ms")
     return report
@@ -54,7 +54,7 @@ def _through_the_service(
         [file] = job["result"]["files"]
         found = hashlib.sha256(caller.download(Timings(), file["href"])).hexdigest()
         if not file["sha256"] == found == expected:
-            raise LoadError(f"job {job_id} has another file than the bare Reconstructor makes")
+            raise LoadError(f"job {job_id} has a file that differs from the bare Reconstructor")
         ended.append(datetime.fromisoformat(job["ended_at"]))
         stages.append(job["result"]["timings"])
     caller.close()
