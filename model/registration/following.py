@@ -41,11 +41,10 @@ def follow(
         before = first
         for last, i in pairwise(frames):
             now = motions[last]
-            found = None
-            if match is not None:
-                found = matched(template, now, partial(match, last, i))
             starts = [extrapolate(now, before), now]
-            best = register(template, clouds[i], starts, complete, found, USUAL * float(np.median(energies)))
+            if match is not None:
+                starts.insert(0, matched(template, now, clouds[i], partial(match, last, i)))
+            best = register(template, clouds[i], starts, complete, USUAL * float(np.median(energies)))
             motions[i] = best.motion
             energies.append(best.energy)
             before = now

@@ -16,7 +16,8 @@ from model.registration.transport import transport_targets
 BLURS = (0.06, 0.04, 0.03, 0.03)  # of the transport plan, round after round
 PLACED = (0.08, 0.08)  # distances beyond which the surface, and points, rather stay unmatched
 HIDDEN = (0.01, 0.08)  # the same where part of the surface is out of view
-MATCHED = 1.0  # weight of a sure match against transport
+SURE = 0.02  # expected error at which a match counts half
+SURE = 0.02  # expected error at which a match counts half
 FAR = Stage(0.03, 0.05, 0.0, 2)
 NEAR = (Stage(10.0, 0.02, 0.08, 4), Stage(3.0, 0.02, 0.08, 4), Stage(1.0, 0.01, 0.06, 6))
 CAP = 0.05  # distances count no more than this
@@ -34,18 +35,17 @@ def register(
     cloud: Cloud,
     starts: Sequence[Motion],
     complete: bool,
-    matches: Observations | None = None,
     enough: float = 0.0,
 ) -> Fitted:
     """The best motion that puts the template on a cloud, from several starts, the likeliest first.
 
-    `complete` is whether the cloud covers the whole surface; `matches` say where samples of the template are;
-    no other start is tried once the energy is below `enough`.
+    `complete` is whether the cloud covers the whole surface. From each start the way leads first along
+    transport, then straight to the nearest points; no other is tried once the energy is below `enough`.
     """
     best: Fitted | None = None
     for start in starts:
         for far in (True, False):
-            begin = approach(template, cloud, start, complete, matches) if far else start
+            begin = approach(template, cloud, start, complete) if far else start
             motion = fit(template.level, cloud, begin, NEAR, complete)
             found = Fitted(motion, energy(template.level, cloud, motion, complete))
             if best is None or found.energy < best.energy:
@@ -57,24 +57,21 @@ def register(
     return best
 
 
-def approach(
-    template: Template, cloud: Cloud, start: Motion, complete: bool, matches: Observations | None
-) -> Motion:
-    """Go where transport and matches point, however far."""
+def approach(template: Template, cloud: Cloud, start: Motion, complete: bool) -> Motion:
+    """Go where transport points, however far."""
     for blur in BLURS:
-        goals = [_transport(template, start, cloud, blur, PLACED if complete else HIDDEN)]
-        if matches is not None:
-            goals.append(matches)
-        start = fit(template.level, cloud, start, [FAR], complete, goals)
+        goals = _transport(template, start, cloud, blur, PLACED if complete else HIDDEN)
+        start = fit(template.level, cloud, start, [FAR], complete, [goals])
     return start
 
 
 def matched(
-    template: Template, now: Motion, match: Callable[[Floats], tuple[Floats, Floats]]
-) -> Observations:
-    """Where the first samples of the template are according to a match of the frame where they are now."""
-    goals, confidence = match(_few(template, now))
-    return _goals(goals, MATCHED * confidence * template.masses)
+    template: Template, now: Motion, cloud: Cloud, match: Callable[[Floats], tuple[Floats, Floats]]
+) -> Motion:
+    """Where the template is on a cloud according to a match of the frame where it is now."""
+    goals, error = match(_few(template, now))
+    wanted = _goals(goals, template.masses / (1 + (error / SURE) ** 2))
+    return fit(template.level, cloud, now, [FAR._replace(rounds=6)], True, [wanted])
 
 
 def energy(level: Level, cloud: Cloud, motion: Motion, complete: bool, prior: Prior | None = None) -> float:

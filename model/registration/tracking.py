@@ -16,7 +16,7 @@ from model.registration.motions import resample
 from model.registration.pull import pull
 from model.registration.registering import energy
 from model.registration.sweeping import sweep
-from model.registration.template import Template, make_template
+from model.registration.template import Template, make_template, refined
 
 Extract = Callable[[Floats], tuple[Floats, Ints]]
 REACH = 0.05  # how far from its points the surface of the network may be
@@ -56,11 +56,17 @@ def track(
 ) -> Tracking:
     """Follow a surface through clouds whose points do not correspond.
 
-    clouds: one array [N_t, 3] a frame, in any order of its points; times [T], increasing, by default 0, 1, …;
-    extract: the surface of one cloud, points [N, 3] → vertices [V, 3], faces [F, 3];
-    match: (i, j, queries [Q, 3]) → where points of frame i are in frame j [Q, 3], and how surely, in [0, 1]
-    [Q]; complete: whether the points of a frame cover the whole surface, rather than what one camera sees;
-    progress: called with the share done; is_canceled: asked often, `Canceled` is raised when it says so.
+    Args:
+        clouds: one array [N_t, 3] a frame, its points in any order.
+        times: [T], increasing; 0, 1, … by default.
+        extract: the surface of one cloud, points [N, 3] → vertices [V, 3], faces [F, 3].
+        match: (i, j, queries [Q, 3]) → where what is there in frame i is in frame j [Q, 3], and how far off
+            that is expected to be [Q]. Where it helps it is believed, so it need not be good.
+        complete: whether the points of a frame cover the whole surface, not only what one camera sees.
+        progress: called with the completed fraction.
+        is_canceled: asked after every frame.
+
+    Raises InputError for fewer than 16 points in a frame and Canceled where `is_canceled` says so.
     """
     options = options or Options()
     report = _Report(progress, is_canceled)
@@ -92,6 +98,7 @@ def track(
     for n in range(0 if still else options.sweeps):
         part = report.part(0.7 + 0.3 * n / options.sweeps, 0.7 + 0.3 * (n + 1) / options.sweeps)
         motions = sweep(template, frames, motions, complete, n % 2 == 1, part)
+        template = refined(template, frames, motions, REACH)
     residuals = _residuals(template, frames, motions)
     moved = [template.move(m) for m in motions]
     confidence = np.stack([_confidence(m, c) for m, c in zip(moved, frames, strict=True)])
@@ -148,8 +155,8 @@ def _scaled(match: Match, center: Floats, size: float) -> Match:
     """A match in the caller's units as one in ours."""
 
     def scaled(i: int, j: int, queries: Floats) -> tuple[Floats, Floats]:
-        goals, confidence = match(i, j, queries * size + center)
-        return (np.asarray(goals, dtype=np.float64) - center) / size, np.asarray(confidence, dtype=np.float64)
+        goals, error = match(i, j, queries * size + center)
+        return (np.asarray(goals, np.float64) - center) / size, np.asarray(error, np.float64) / size
 
     return scaled
 
