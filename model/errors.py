@@ -35,6 +35,12 @@ class EmptySurfaceError(ModelError):
     code = "empty_surface"
 
 
+class PoorFitError(ModelError):
+    """A surface came out, but it has nothing to do with the points."""
+
+    code = "poor_fit"
+
+
 class FlowError(ModelError):
     """The velocity field cannot be integrated: its values are not finite or change too fast."""
 

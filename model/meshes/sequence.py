@@ -1,6 +1,7 @@
 """Animated meshes of constant topology, and how well they fit their input."""
 
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,24 @@ class FitReport:
         return {"times": self.times.tolist(), "mean": self.mean.tolist(), "p95": self.p95.tolist()}
 
 
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What is known of a reconstruction beside its meshes.
+
+    `reasons` say why the verdict is not good, `warnings` what is unusual about the input: both phrases for
+    people. `decisions` are what was found out of the input and done with it, `measures` what the verdict
+    rests on (`model.reconstruction.verdict`). `confidence` [V] is near 1 where points were measured at a
+    vertex, near 0 where none were.
+    """
+
+    verdict: Literal["good", "doubtful", "poor"]
+    reasons: list[str]
+    warnings: list[str]
+    decisions: dict[str, Any]
+    measures: dict[str, float]
+    confidence: NDArray[np.float32] | None = None  # [V]
+
+
 @dataclass(eq=False)
 class MeshSequence:
     """An animated mesh: faces are the same in every frame, and vertex i is the same particle throughout.
@@ -35,6 +54,7 @@ class MeshSequence:
     colors: NDArray[np.uint8] | None = None  # [V, 3]
     fit: FitReport | None = None
     timings: dict[str, float] = field(default_factory=dict)  # seconds by stage
+    findings: Findings | None = None
 
     def __post_init__(self) -> None:
         self.vertices = np.asarray(self.vertices, np.float64)

@@ -11,6 +11,8 @@ IsCanceled = Callable[[], bool]
 
 # Start and end of each stage as fractions of the total time, measured on a CPU at 128 cells per side.
 STAGE_SPANS = {
+    "prepare": (0.0, 0.0),
+    "register": (0.0, 0.7),
     "encode": (0.0, 0.01),
     "extract": (0.01, 0.43),
     "simplify": (0.43, 0.46),

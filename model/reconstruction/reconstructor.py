@@ -1,9 +1,10 @@
 """From a moving point cloud to an animated mesh.
 
     rec = Reconstructor.from_config("bodies")
-    meshes = rec(frames)  # 17 arrays [N, 3], row j the same particle in each → MeshSequence
+    meshes = rec(clouds)  # arrays [N_t, 3] → MeshSequence
 
-The mesh is extracted once, in the unit box of the first frame; its vertices then follow the flow.
+The surface of one frame follows the points through all frames, by registration. With `refine="off"` it
+follows the velocity field of the network instead, as published.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,23 +18,23 @@ from numpy.typing import ArrayLike, NDArray
 
 from model.checkpoints import checkpoint_hash, find_checkpoint, load_checkpoint
 from model.config.schema import Config, load_config
-from model.devices import chunk_size, matmul_dtype
 from model.errors import ConfigError, InputError
-from model.flow.ode import advect
-from model.flow.particles import InterpolatedParticles
-from model.flow.solution import Solver
-from model.flow.step_doubling import StepDoubling
 from model.meshes.colors import correspondence_colors
 from model.meshes.fit import fit
 from model.meshes.sequence import FitReport, MeshSequence
 from model.methods import build_model
 from model.networks.occupancy_flow import OccupancyFlow
+from model.reconstruction.findings import find, require_useful
+from model.reconstruction.flow import Flow
 from model.reconstruction.normalization import UnitBox
+from model.reconstruction.preparation import MAX_FRAMES, MIN_FRAMES, check_clouds, prepare
 from model.reconstruction.progress import IsCanceled, OnProgress, StageProgress
-from model.reconstruction.quality import DEFAULT, QUALITIES, Quality
-from model.reconstruction.surface import GridLevels, extract_surface
-from model.reconstruction.times import check_times, frame_times, resample
-from model.surface.simplification import simplify as simplify_mesh
+from model.reconstruction.quality import DEFAULT
+from model.reconstruction.registered import particles, register
+from model.reconstruction.settings import Settings
+from model.reconstruction.shapes import FlowShapes, Shapes
+from model.reconstruction.times import check_times, frame_times
+from model.registration.cleanup import LEAST_POINTS
 
 
 class Reconstructor:
@@ -61,7 +62,8 @@ class Reconstructor:
         self.name = config.name
         self.device = device
         self.checkpoint_sha256 = checkpoint_sha256
-        self.input_frames = config.data.length_sequence
+        self.shapes: Shapes = FlowShapes(self.net)
+        self.flow: Flow | None = Flow(self.net, config)
 
     @classmethod
     def from_config(
@@ -94,7 +96,12 @@ class Reconstructor:
         return {
             "name": self.name,
             "task": "pointcloud completion",
-            "input": {"frames": self.input_frames, "corresponding": True},
+            "input": {
+                "frames": [MIN_FRAMES, MAX_FRAMES],
+                "min_points": LEAST_POINTS,
+                "corresponding": False,  # rows need not be the same particles
+                "upright": self.shapes.upright,
+            },
             "checkpoint_sha256": self.checkpoint_sha256,
             "threshold": self.config.test.threshold,
             "resolution": generation.resolution_0 << generation.upsampling_steps,
@@ -106,7 +113,7 @@ class Reconstructor:
         self,
         points: Sequence[ArrayLike] | NDArray[Any],
         times: ArrayLike | None = None,
-        corresponding: bool = True,
+        corresponding: bool | None = None,
         *,
         frames: int | None = None,
         fps: float | None = None,
@@ -115,124 +122,98 @@ class Reconstructor:
         simplify: int | None = None,
         color: Literal["none", "correspondence"] = "none",
         quality: str = DEFAULT,
+        up: str = "auto",
+        cleanup: str = "auto",
+        refine: str = "auto",
         box: UnitBox | None = None,
         progress: OnProgress | None = None,
         is_canceled: IsCanceled | None = None,
     ) -> MeshSequence:
-        """Reconstruct an animated mesh from `input_frames` point clouds [N, 3], at any position and scale.
+        """Reconstruct an animated mesh from point clouds [N_t, 3], at any position and scale.
 
         Args:
-            points: T arrays [N, 3]; row j is the same particle in every frame.
+            points: T arrays [N_t, 3]: 2 to 1,000 frames, each of 32 points or more.
             times: T increasing times in seconds; evenly spaced over one second by default.
-            corresponding: whether rows correspond between frames; this model requires it.
+            corresponding: whether row j is the same particle in every frame; None finds out.
             frames, fps: the number of output frames or their rate; by default the frames of the input.
             resolution: grid cells per side, rounded up to a grid that halves evenly; by default the config's.
             threshold: occupancy probability of the surface; by default the config's.
             simplify: target number of faces.
             quality: one of `QUALITIES`, a trade-off between accuracy and speed.
-            box: unit box of the first frame, if it is known better than from these points.
+            up: the axis of the input that points up, for models of upright things; `auto` finds out.
+            cleanup: `auto` removes stray points and a clear floor, `off` does not.
+            refine: `auto` puts the surface on the points of all frames. `off` leaves shape and motion to the
+                network, which gets input that it can read as it is: not cleaned, not turned.
+            box: unit box of the first frame, if it is known better than from these points; with `refine` off.
             progress: called with the stage and the completed fraction of the whole.
             is_canceled: polled at every progress report; once it returns True, Canceled is raised.
 
-        Returns a MeshSequence in the units of the caller. Raises InputError for unsupported input and
-        EmptySurfaceError if there is no surface.
+        Returns a MeshSequence in the units of the caller, with findings. Raises InputError for unsupported
+        input, EmptySurfaceError if there is no surface, PoorFitError if it has nothing to do with the points.
         """
-        box, inputs = self._normalize(points, corresponding, box)  # [T, N, 3]
-        times = check_times(times, len(inputs))  # [T]
+        clouds = check_clouds(points)
+        times = check_times(times, len(clouds))  # [T]
         output_times = frame_times(times, frames, fps)  # [K]
-        grid = None if resolution is None else GridLevels.from_resolution(resolution)
-        target_faces = self.config.generation.simplify_nfaces if simplify is None else simplify
-        if color not in ("none", "correspondence"):
-            raise InputError(f"color is {color!r}; wanted none or correspondence")
-        if quality not in QUALITIES:
-            raise InputError(f"quality is {quality!r}; wanted {', '.join(QUALITIES)}")
-        settings = QUALITIES[quality]
-        reduced = matmul_dtype(self.device)
-        flow_dtype = reduced if settings.flow_bfloat16 else torch.float32
-        occupancy_dtype = reduced if settings.occupancy_bfloat16 else torch.float32
+        settings = Settings.of(self.config, self.device, quality, resolution, threshold, simplify)
+        self._check_choices(color, cleanup, refine)
+        wanted = np.concatenate([output_times, times])  # [K + T]
         stage = StageProgress(progress, is_canceled)
 
-        with stage("encode"):
-            uniform = torch.from_numpy(resample(inputs, times)).to(self.device)
-            c_s, c_t = self.net.encode_inputs(uniform[None])  # [1, c_dim] each
-        with stage("extract") as on_progress:
-            vertices, faces = extract_surface(
-                self.net.occupancy(None, c_s, occupancy_dtype),
-                self.config,
-                self.device,
-                grid=grid,
-                threshold=threshold,
-                near=torch.from_numpy(inputs[0]) if settings.near_input else None,
-                on_progress=on_progress,
-            )  # [V, 3], [F, 3]
-        if target_faces is not None:
-            with stage("simplify"):
-                vertices, faces = simplify_mesh(vertices, faces, target_faces)
-        with stage("flow") as on_progress:
-            requested = np.concatenate([output_times, times])  # [K + T]
-            flow = advect(
-                self.net.vector_field.precompute(None, c_t, flow_dtype),
-                torch.from_numpy(vertices.astype(np.float32)).to(self.device),
-                torch.from_numpy((requested - times[0]) / (times[-1] - times[0])),
-                self._solver(settings),
-                on_progress,
-            )
-            trajectories = flow.positions.cpu().numpy()  # [K + T, V, 3]
+        with stage("prepare"):
+            prepared = prepare(clouds, corresponding, cleanup == "auto")
+        registered = None
+        flow = self.flow if refine == "off" else None
+        if flow and prepared.corresponding and flow.reads(clouds) and up in ("auto", "y"):
+            moved, faces = flow(clouds, times, wanted, settings, stage, box)
+        else:
+            with stage("register") as on_progress:
+                registered = register(prepared, times, self.shapes, settings, up, on_progress)
+            moved, faces = registered.tracking.at(wanted), registered.tracking.faces
+            if flow:
+                even = np.linspace(times[0], times[-1], flow.frames)
+                moved, faces = flow(particles(registered, even), even, wanted, settings, stage)
+                moved = moved @ registered.orientation.rotation
+        measured = clouds if registered is None else prepared.believed
         with stage("fit") as on_progress:
-            at_input = trajectories[len(output_times) :]  # [T, V, 3]
-            report = _fit_report(inputs, at_input, faces, times, box.scale, on_progress)
-
+            at_input = moved[len(output_times) :]  # [T, V, 3]
+            fit_report = _fit_report(measured, at_input, faces, times, on_progress)
+            findings = find(measured, at_input, faces, prepared, registered)
+        if refine == "auto":
+            require_useful(findings, self.name)
         return MeshSequence(
-            vertices=box.denormalize(trajectories[: len(output_times)]),
+            vertices=moved[: len(output_times)],
             faces=faces.astype(np.int32),
             times=output_times,
-            colors=correspondence_colors(vertices) if color == "correspondence" else None,
-            fit=report,
+            colors=correspondence_colors(moved[0]) if color == "correspondence" else None,
+            fit=fit_report,
             timings=stage.timings,
+            findings=findings,
         )
 
-    def _normalize(
-        self, points: Sequence[ArrayLike] | NDArray[Any], corresponding: bool, box: UnitBox | None
-    ) -> tuple[UnitBox, NDArray[np.float32]]:
-        """The unit box of the first frame, and all frames in its coordinates [T, N, 3]."""
-        reads = (
-            f"{self.name} reads {self.input_frames} frames of corresponding points (row j is one particle)"
-        )
-        if not corresponding:
-            raise InputError(f"{reads}; found frames whose points do not correspond")
-        if len(points) != self.input_frames:
-            raise InputError(f"{reads}; found {len(points)} frames")
-        clouds = [np.asarray(cloud, dtype=np.float64) for cloud in points]
-        for index, cloud in enumerate(clouds):
-            if cloud.shape != clouds[0].shape or cloud.ndim != 2 or cloud.shape[1] != 3 or not len(cloud):
-                shapes = f"{list(clouds[0].shape)} in frame 0 and {list(cloud.shape)} in frame {index}"
-                raise InputError(f"{reads}, each an array [N, 3]; found {shapes}")
-            if not np.isfinite(cloud).all():
-                raise InputError(f"frame {index} holds NaN or infinity; wanted finite coordinates")
-        box = box or UnitBox.around(clouds[0])
-        return box, np.stack([box.normalize(cloud) for cloud in clouds])
-
-    def _solver(self, settings: Quality) -> Solver:
-        solver = StepDoubling(settings.tolerance, chunk_size=chunk_size(self.device))
-        if settings.spacing is None or self.device != "cpu":  # a GPU integrates all vertices as fast as a few
-            return solver
-        return InterpolatedParticles(solver, settings.spacing)
+    def _check_choices(self, color: str, cleanup: str, refine: str) -> None:
+        known = {"none", "correspondence"}, {"auto", "off"}, {"auto", "off"}
+        for (name, value), values in zip(
+            {"color": color, "cleanup": cleanup, "refine": refine}.items(), known, strict=True
+        ):
+            if value not in values:
+                raise InputError(f"{name} is {value!r}; wanted {' or '.join(sorted(values))}")
+        if refine == "off" and self.flow is None:
+            raise InputError(f"refine is off, but {self.name} has no motion of its own; wanted auto")
 
 
 def _fit_report(
-    inputs: NDArray[np.float32],
-    vertices: NDArray[np.float32],
+    clouds: Sequence[NDArray[np.float64]],
+    vertices: NDArray[np.float64],
     faces: NDArray[np.int64],
     times: NDArray[np.float64],
-    scale: float,
     on_progress: Callable[[float], None],
 ) -> FitReport:
-    """Distance of the input points [T, N, 3] to the mesh [T, V, 3] at their times, multiplied by `scale`."""
+    """Distance of the input points [N_t, 3] to the mesh [T, V, 3] at their times."""
     distances = []
     # scipy and numpy release the global interpreter lock for most of the work.
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for distance in pool.map(lambda cloud, mesh: fit(cloud, mesh, faces), inputs, vertices):
+        for distance in pool.map(lambda cloud, mesh: fit(cloud, mesh, faces), clouds, vertices):
             distances.append(distance)
-            on_progress(len(distances) / len(inputs))
-    mean, p95 = scale * np.array(distances).T
+            on_progress(len(distances) / len(clouds))
+    mean, p95 = np.array(distances).T
     return FitReport(times=times, mean=mean, p95=p95)

@@ -86,6 +86,7 @@ def _drop(kept: list[NDArray[np.bool_]], flags: list[NDArray[np.bool_]], most: f
 def _outliers(frames: list[Floats]) -> list[NDArray[np.bool_]]:
     """Points [N_t] that lie apart from the rest of their frame and that neither frame beside it confirms."""
     trees = [cKDTree(cloud) for cloud in frames]
+    middles = [np.median(cloud, axis=0) for cloud in frames]  # things may walk
     flags = []
     for number, cloud in enumerate(frames):
         near = neighbors(cloud, NEIGHBORS)
@@ -95,7 +96,7 @@ def _outliers(frames: list[Floats]) -> list[NDArray[np.bool_]]:
         for other in (number - 1, number + 1):
             if rows.size and 0 <= other < len(frames):
                 # The second nearest: an outlier of the other frame that happens to be near confirms nothing.
-                distance, _ = nearest(trees[other], cloud[rows], 2)
+                distance, _ = nearest(trees[other], cloud[rows] + middles[other] - middles[number], 2)
                 rows = rows[distance[:, 1] > SUPPORT * spacing]
         wild = (isolation > WILD) | _specks(near, FAR_LINK * spacing)
         wild[rows] = True

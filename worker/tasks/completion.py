@@ -46,6 +46,8 @@ class Completion:
             corresponding=config.data.input_pointcloud_corresponding,
             frames=self._frames,
             color="correspondence" if config.generation.mesh_color else "none",
+            refine="off",  # as published
             box=DATA_BOX,
         )
-        return Output.moving(meshes, {STAGES[stage]: seconds for stage, seconds in meshes.timings.items()})
+        seconds = {STAGES[stage]: taken for stage, taken in meshes.timings.items() if stage in STAGES}
+        return Output.moving(meshes, seconds)

@@ -30,12 +30,12 @@ def cloud() -> Array:
 
 
 def surface(rec: Reconstructor, points: Any, **options: Any) -> Any:
-    return rec(list(points), **{"resolution": 32, **options})
+    return rec(list(points), **{"resolution": 32, "refine": "off", **options})
 
 
 def test_a_body_at_full_resolution(rec: Reconstructor, cloud: Array) -> None:
     """The mesh is closed, follows the points, and beats one that stands still."""
-    meshes = rec(list(cloud), color="correspondence")
+    meshes = rec(list(cloud), color="correspondence", refine="off")
     frames, vertices, _ = meshes.vertices.shape
     assert frames == 17
     assert vertices > 3000
@@ -43,7 +43,7 @@ def test_a_body_at_full_resolution(rec: Reconstructor, cloud: Array) -> None:
     assert meshes.colors is not None
     assert meshes.colors.shape == (vertices, 3)
     assert np.allclose(meshes.times, np.linspace(0, 1, 17))
-    assert set(meshes.timings) == {"encode", "extract", "flow", "fit"}
+    assert set(meshes.timings) == {"prepare", "encode", "extract", "flow", "fit"}
     height = np.ptp(cloud[0], axis=0).max()
     fit = meshes.fit
     assert fit is not None
@@ -147,7 +147,7 @@ def test_progress_is_told_in_order(rec: Reconstructor, cloud: Array) -> None:
     told: list[tuple[str, float]] = []
     surface(rec, cloud, simplify=500, progress=lambda stage, fraction: told.append((stage, fraction)))
     stages = list(dict.fromkeys(stage for stage, _ in told))
-    assert stages == ["encode", "extract", "simplify", "flow", "fit"]
+    assert stages == ["prepare", "encode", "extract", "simplify", "flow", "fit"]
     fractions = [fraction for _, fraction in told]
     assert fractions == sorted(fractions)
     assert fractions[0] == 0
@@ -168,26 +168,18 @@ def test_cancel_in_every_stage(rec: Reconstructor, cloud: Array, stage: str) -> 
     assert reached.count(stage) == 1  # stopped at the very next chance
 
 
-def _with(cloud: Array, frame: int, row: int, value: float) -> list[Array]:
-    spoiled = cloud.copy()
-    spoiled[frame, row, 1] = value
-    return list(spoiled)
-
-
 @pytest.mark.parametrize(
     ("points", "options", "message"),
     [
-        (lambda c: c[:16], {}, r"bodies reads 17 frames of corresponding points .*; found 16 frames"),
-        (lambda c: c, {"corresponding": False}, r"found frames whose points do not correspond"),
+        (lambda c: c[:1], {}, r"found 1 frames; wanted 2 to 1000"),
         (
             lambda c: [*c[:5], c[5][:299], *c[6:]],
-            {},
-            r"found \[300, 3\] in frame 0 and \[299, 3\] in frame 5",
+            {"corresponding": True},
+            r"corresponding is true, but frames have 299 to 300 points",
         ),
-        (lambda c: c[:, :, :2], {}, r"each an array \[N, 3\]; found \[300, 2\]"),
-        (lambda c: c[:, :0], {}, r"found \[0, 3\]"),
-        (lambda c: _with(c, 3, 7, np.nan), {}, r"frame 3 holds NaN or infinity"),
-        (lambda c: _with(c, 0, 0, np.inf), {}, r"frame 0 holds NaN or infinity"),
+        (lambda c: c[:, :, :2], {}, r"frame 0 is an array \[300, 2\]; wanted \[N, 3\], N at least 32"),
+        (lambda c: c[:, :31], {}, r"frame 0 is an array \[31, 3\]"),
+        (lambda c: np.full_like(c, np.nan), {}, r"frame 0 has 0 usable points of 300"),
         (lambda c: 0 * c, {}, r"the points of the first frame span 0"),
         (lambda c: c, {"times": np.zeros(17)}, r"wanted 17 finite, increasing numbers"),
         (lambda c: c, {"times": np.arange(16)}, r"wanted 17 finite, increasing numbers"),
@@ -199,7 +191,9 @@ def _with(cloud: Array, frame: int, row: int, value: float) -> list[Array]:
         (lambda c: c, {"resolution": 1}, r"resolution is 1; wanted 2 cells per side or more"),
         (lambda c: c, {"threshold": 1.0}, r"threshold is 1\.0"),
         (lambda c: c, {"simplify": 2}, r"simplify is 2"),
-        (lambda c: c, {"color": "rainbow"}, r"color is 'rainbow'; wanted none or correspondence"),
+        (lambda c: c, {"color": "rainbow"}, r"color is 'rainbow'; wanted correspondence or none"),
+        (lambda c: c, {"refine": "on"}, r"refine is 'on'; wanted auto or off"),
+        (lambda c: c, {"cleanup": "some"}, r"cleanup is 'some'; wanted auto or off"),
     ],
 )
 def test_refusals(
@@ -265,7 +259,7 @@ def test_describe(rec: Reconstructor) -> None:
     assert said == {
         "name": "bodies",
         "task": "pointcloud completion",
-        "input": {"frames": 17, "corresponding": True},
+        "input": {"frames": [2, 1000], "min_points": 32, "corresponding": False, "upright": True},
         "threshold": 0.5,
         "resolution": 128,
         "parameters": 2503556,

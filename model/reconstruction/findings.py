@@ -1,0 +1,78 @@
+"""What a reconstruction found out and did, and whether to trust it: for people, beside the meshes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.errors import PoorFitError
+from model.meshes.sequence import Findings
+from model.reconstruction.preparation import Prepared
+from model.reconstruction.registered import Registered
+from model.reconstruction.verdict import judge, measure
+from model.registration.stillness import is_still
+
+USELESS_FIT, USELESS_SHARE = 0.1, 0.6  # mean distance in sizes; share of the points off the surface
+
+
+def find(
+    clouds: Sequence[NDArray[np.floating]],
+    vertices: NDArray[np.floating],
+    faces: NDArray[np.integer],
+    prepared: Prepared,
+    registered: Registered | None,
+) -> Findings:
+    """Findings on vertices [T, V, 3] at the times of clouds [N_t, 3]; unregistered ones follow a flow."""
+    keyframe = registered.tracking.keyframe if registered else 0
+    confidence = registered.tracking.confidence if registered else None  # [T, V]
+    measures = measure(clouds, vertices, faces, keyframe, confidence)
+    verdict = judge(measures)
+    warnings = list(prepared.warnings)
+    decisions: dict[str, Any] = {
+        "corresponding": prepared.corresponding,
+        "scatter": round(prepared.found.scatter, 4),
+        "removed": prepared.removed.to_dict() if registered else {},
+        "keyframe": keyframe,
+    }
+    if registered is not None:
+        decisions["jumps"] = registered.tracking.jumps
+        decisions["one_sided"] = registered.one_sided
+        if registered.orientation.up != "y" or not registered.orientation.certain:
+            decisions["up"] = registered.orientation.up
+        warnings += _warnings(registered)
+    if is_still(prepared.clouds, prepared.corresponding):
+        warnings.append("nothing moves: all frames show one pose")
+    same = confidence is not None and confidence.shape[1] == vertices.shape[1]  # not of another surface
+    return Findings(
+        verdict=verdict.word,
+        reasons=verdict.reasons,
+        warnings=warnings,
+        decisions=decisions,
+        measures=measures.to_dict(),
+        confidence=confidence.mean(axis=0).astype(np.float32) if confidence is not None and same else None,
+    )
+
+
+def require_useful(findings: Findings, name: str) -> None:
+    """Raise PoorFitError where the surface has nothing to do with the points."""
+    fit, off = findings.measures["fit"], findings.measures["off_surface"]
+    if fit <= USELESS_FIT and off <= USELESS_SHARE:
+        return
+    raise PoorFitError(
+        f"{name} found no surface that fits: the points lie {fit:.0%} of the size off it on average, "
+        f"{off:.0%} of them far off. Try another model, `up` for a model of upright things, "
+        "`corresponding` false if rows are not the same particles, or more points in each frame"
+    )
+
+
+def _warnings(registered: Registered) -> list[str]:
+    warnings = []
+    if registered.tracking.jumps:
+        frames = ", ".join(map(str, registered.tracking.jumps[:8]))
+        warnings.append(f"the sequence jumps or is cut before frame {frames}")
+    if registered.one_sided:
+        warnings.append("the points show one side only: the other side is a guess of the model")
+    if not registered.orientation.certain:
+        warnings.append("which way is up is not clear: y was taken; say it by `up`")
+    return warnings

@@ -1,0 +1,90 @@
+"""From what a caller sends to clouds that can be tracked, with a record of what was found and done."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from model.errors import InputError
+from model.registration.cleanup import LEAST_POINTS, CleanupReport, clean
+from model.registration.correspondence import Correspondence, find_correspondence
+from model.registration.kernels import Floats
+
+MIN_FRAMES, MAX_FRAMES = 2, 1000
+MOST_POINTS = 8192  # of a frame that are used: more show no more of a shape, and networks learn from as many
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Clouds [N_t, 3] in the caller's units, without what does not belong to them.
+
+    With `corresponding`, all clouds are whole and `valid` [T, N] says which points to believe; else what is
+    not to be believed is gone. `found` is the correspondence that was measured, None where it was given.
+    """
+
+    clouds: list[Floats]
+    valid: NDArray[np.bool_]
+    corresponding: bool
+    found: Correspondence
+    removed: CleanupReport
+    warnings: list[str]
+
+    @property
+    def believed(self) -> list[Floats]:
+        """The clouds without points that are not to be believed."""
+        if not self.corresponding:
+            return self.clouds
+        return [cloud[mask] for cloud, mask in zip(self.clouds, self.valid, strict=True)]
+
+
+def prepare(clouds: list[Floats], corresponding: bool | None, remove: bool = True) -> Prepared:
+    """Clean T clouds [N_t, 3]; find out whether their rows correspond where that is not told.
+
+    Of more than `MOST_POINTS` points in a frame a random selection is used, the same rows of all frames where
+    they may correspond. Raises InputError for frames that hold too little.
+    """
+    clouds = _thinned(clouds)
+    kept, report = clean(clouds, remove)
+    same = len({len(cloud) for cloud in clouds}) == 1
+    filled = [np.where(mask[:, None], cloud, 0) for cloud, mask in zip(clouds, kept, strict=True)]
+    found = find_correspondence(filled) if same else Correspondence(False, 1.0)
+    if corresponding and not same:
+        sizes = f"{min(map(len, clouds))} to {max(map(len, clouds))}"
+        raise InputError(
+            f"corresponding is true, but frames have {sizes} points; wanted the same number in each, "
+            "or corresponding false"
+        )
+    warnings = []
+    if corresponding and found.scatter > 0.5:
+        warnings.append(
+            "the rows are said to be the same particles in every frame, but neighbours do not stay "
+            "neighbours: without `corresponding` the sequence is tracked instead"
+        )
+    rows_correspond = found.holds if corresponding is None else bool(corresponding)
+    if rows_correspond:
+        return Prepared(filled, np.stack(kept), True, found, report, warnings)
+    cleaned = [cloud[mask] for cloud, mask in zip(clouds, kept, strict=True)]
+    return Prepared(cleaned, np.ones((0, 0), bool), False, found, report, warnings)
+
+
+def check_clouds(points: Sequence[ArrayLike] | NDArray[Any]) -> list[Floats]:
+    """T arrays [N_t, 3] as float64. Raises InputError with what was found and what is wanted."""
+    if not MIN_FRAMES <= len(points) <= MAX_FRAMES:
+        raise InputError(f"found {len(points)} frames; wanted {MIN_FRAMES} to {MAX_FRAMES}")
+    clouds = [np.asarray(cloud, np.float64) for cloud in points]
+    for number, cloud in enumerate(clouds):
+        if cloud.ndim != 2 or cloud.shape[1] != 3 or len(cloud) < LEAST_POINTS:
+            raise InputError(
+                f"frame {number} is an array {list(cloud.shape)}; wanted [N, 3], N at least {LEAST_POINTS}"
+            )
+    return clouds
+
+
+def _thinned(clouds: list[Floats]) -> list[Floats]:
+    most = max(map(len, clouds))
+    if most <= MOST_POINTS:
+        return clouds
+    order = np.random.default_rng(0).permutation(most)  # the same rows of frames of one size
+    return [cloud[np.sort(order[order < len(cloud)][:MOST_POINTS])] for cloud in clouds]

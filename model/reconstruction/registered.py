@@ -1,0 +1,105 @@
+"""Any moving point cloud: the surface of one frame, carried through all of them by registration."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.meshes.sampling import draw_surface_points
+from model.reconstruction.normalization import UnitBox
+from model.reconstruction.preparation import Prepared
+from model.reconstruction.settings import Settings
+from model.reconstruction.shapes import Shapes, misfit
+from model.reconstruction.surface import extract_surface
+from model.registration import Tracking, track
+from model.registration.corresponding import track_corresponding
+from model.registration.coverage import is_one_sided
+from model.registration.kernels import Floats, Ints
+from model.registration.orientation import UPRIGHT, Orientation, orient
+from model.surface.simplification import simplify
+
+FEW = 256  # points that tell which way is up
+PARTICLES = 300  # as many as the published networks were trained on
+
+
+@dataclass(frozen=True)
+class Registered:
+    tracking: Tracking
+    orientation: Orientation
+    one_sided: bool
+
+
+def register(
+    prepared: Prepared,
+    times: NDArray[np.float64],
+    shapes: Shapes,
+    settings: Settings,
+    up: str,
+    on_progress: Callable[[float], None],
+) -> Registered:
+    """Track a surface of `shapes` through prepared clouds at times [T]; `on_progress` may raise Canceled."""
+    orientation = _orientation(prepared, shapes, settings, up)
+
+    def extract(points: Floats) -> tuple[Floats, Ints]:
+        turned = points @ orientation.rotation.T
+        vertices, faces = surface_of(turned, shapes, settings, lambda _: on_progress(0.0))
+        return vertices @ orientation.rotation, faces
+
+    if prepared.corresponding:
+        points = np.stack(prepared.clouds)  # [T, N, 3]
+        tracking = track_corresponding(points, times, extract, prepared.valid)
+        return Registered(tracking, orientation, False)
+    one_sided = is_one_sided(prepared.clouds)
+    tracking = track(
+        prepared.clouds,
+        times,
+        extract,
+        match=shapes.matching(prepared.clouds),
+        complete=not one_sided,
+        progress=on_progress,
+    )
+    return Registered(tracking, orientation, one_sided)
+
+
+def particles(registered: Registered, times: NDArray[np.float64]) -> list[Floats]:
+    """The same particles of the tracked surface at times [W], in the frame of the model: W arrays [N, 3]."""
+    tracking = registered.tracking
+    rest = tracking.vertices[tracking.keyframe]
+    drawn = draw_surface_points(rest, tracking.faces, PARTICLES, np.random.default_rng(0))
+    return list(drawn.on(tracking.at(times)) @ registered.orientation.rotation.T)
+
+
+def surface_of(
+    points: Floats, shapes: Shapes, settings: Settings, on_progress: Callable[[float], None]
+) -> tuple[Floats, Ints]:
+    """The surface around points [N, 3], in their units: vertices [V, 3], faces [F, 3]."""
+    box = UnitBox.around(points)
+    inside = torch.from_numpy(box.normalize(points)).to(settings.device)
+    vertices, faces = extract_surface(
+        shapes.occupancy(inside, settings.occupancy_dtype),
+        settings.config,
+        settings.device,
+        grid=settings.grid,
+        threshold=settings.threshold,
+        near=inside.cpu() if settings.quality.near_input else None,
+        on_progress=on_progress,
+    )
+    if settings.faces is not None:
+        vertices, faces = simplify(vertices, faces, settings.faces)
+    return box.denormalize(vertices), faces
+
+
+def _orientation(prepared: Prepared, shapes: Shapes, settings: Settings, up: str) -> Orientation:
+    if not shapes.upright:
+        return UPRIGHT
+    rng = np.random.default_rng(0)
+    cloud = prepared.believed[0]
+    few = cloud[rng.permutation(len(cloud))[:FEW]]
+
+    def unlike(points: Floats) -> float:
+        inside = UnitBox.around(points).normalize(points)
+        return misfit(shapes, torch.from_numpy(inside).to(settings.device))
+
+    return orient(few, up, unlike)

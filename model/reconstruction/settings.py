@@ -1,0 +1,53 @@
+"""How a reconstruction is computed: a config, and what a call changes of it."""
+
+from dataclasses import dataclass
+
+import torch
+
+from model.config.schema import Config
+from model.devices import matmul_dtype
+from model.errors import InputError
+from model.reconstruction.quality import QUALITIES, Quality
+from model.reconstruction.surface import GridLevels
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`grid` and `threshold` as for `extract_surface`; `faces` is what surfaces are simplified to."""
+
+    config: Config
+    device: str
+    quality: Quality
+    grid: GridLevels | None
+    threshold: float | None
+    faces: int | None
+
+    @classmethod
+    def of(
+        cls,
+        config: Config,
+        device: str,
+        quality: str,
+        resolution: int | None,
+        threshold: float | None,
+        simplify: int | None,
+    ) -> "Settings":
+        """Raises InputError for unknown qualities and unsupported resolutions."""
+        if quality not in QUALITIES:
+            raise InputError(f"quality is {quality!r}; wanted {', '.join(QUALITIES)}")
+        return cls(
+            config,
+            device,
+            QUALITIES[quality],
+            None if resolution is None else GridLevels.from_resolution(resolution),
+            threshold,
+            config.generation.simplify_nfaces if simplify is None else simplify,
+        )
+
+    @property
+    def occupancy_dtype(self) -> torch.dtype:
+        return matmul_dtype(self.device) if self.quality.occupancy_bfloat16 else torch.float32
+
+    @property
+    def flow_dtype(self) -> torch.dtype:
+        return matmul_dtype(self.device) if self.quality.flow_bfloat16 else torch.float32

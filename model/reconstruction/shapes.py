@@ -1,0 +1,64 @@
+"""What networks know about shapes: the occupancy around one cloud of points."""
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from model.networks.local_occupancy import LocalOccupancy
+from model.networks.occupancy_flow import OccupancyFlow
+from model.registration.following import Match
+from model.registration.kernels import Floats
+
+Occupancy = Callable[[Tensor], Tensor]  # points [P, 3] → logits [P]
+
+
+class Shapes(Protocol):
+    """A network that completes single frames."""
+
+    upright: ClassVar[bool]  # whether it knows things standing on their feet, with y up, and no others
+
+    def occupancy(self, points: Tensor, dtype: torch.dtype = torch.float32) -> Occupancy:
+        """Logits around points [N, 3] of the unit box; large products take factors of `dtype`."""
+
+    def matching(self, clouds: Sequence[Floats]) -> Match | None:
+        """What the network knows about motion between clouds [N_t, 3], for `track`; None if nothing."""
+
+
+class FlowShapes:
+    """The shape half of Occupancy Flow: a code for the whole cloud."""
+
+    upright: ClassVar[bool] = True
+
+    def __init__(self, net: OccupancyFlow) -> None:
+        self.net = net
+
+    def occupancy(self, points: Tensor, dtype: torch.dtype = torch.float32) -> Occupancy:
+        return self.net.occupancy(None, self.net.encode_shape(points[None, None]), dtype)
+
+    def matching(self, clouds: Sequence[Floats]) -> Match | None:  # noqa: ARG002
+        return None
+
+
+class LocalShapes:
+    """Features of the points near a query: no class of things, no way up."""
+
+    upright: ClassVar[bool] = False
+
+    def __init__(self, net: LocalOccupancy) -> None:
+        self.net = net
+
+    def occupancy(self, points: Tensor, dtype: torch.dtype = torch.float32) -> Occupancy:  # noqa: ARG002
+        return self.net.bind(points)
+
+    def matching(self, clouds: Sequence[Floats]) -> Match | None:  # noqa: ARG002
+        return None
+
+
+def misfit(shapes: Shapes, points: Tensor) -> float:
+    """How far points [N, 3] of the unit box are from being occupied, on average: 0 where they all are.
+
+    Low where the network recognizes what it sees, so it tells orientations apart.
+    """
+    return float(-shapes.occupancy(points)(points).clamp(max=0).mean()) + 1e-6

@@ -1,0 +1,137 @@
+"""Whether to trust a reconstruction, told from what is known without the truth.
+
+`measure` compares the surface with the points that it was made from, and with itself over time; `judge` turns
+the measures into a word and reasons. The limits were set on drawn things whose truth is known (see
+`worker.evaluation.verdicts`): of those that are called good, at least 95 % have a Chamfer distance below
+0.01 of their size.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from model.meshes.sampling import draw_surface_points
+from model.registration.clouds import nearest
+
+Word = Literal["good", "doubtful", "poor"]
+
+FRAMES = 12  # looked at, of a longer sequence
+POINTS = 2000  # of a frame, and as many of its surface
+OFF_SURFACE = 0.03  # of the size: a point further from the surface is not explained by it
+UNSEEN = 4.0  # distances between points: a piece of surface further from all of them was not measured
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is known of a result; lengths as shares of the size, the longest side of the keyframe's points."""
+
+    fit: float  # mean distance of the points to the surface, of all frames
+    worst_fit: float  # the same of the worst frame
+    off_surface: float  # share of the points that lie off the surface
+    unseen: float  # share of the surface that lies far from all points
+    spacing: float  # mean distance between neighbouring points
+    stretch: float  # logarithm by which an edge is stretched or shrunk over time, 95th percentile
+    volume: float  # logarithm by which the volume changes over time, at most
+    confidence: float  # mean over the vertices and frames
+
+    def to_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Beyond `doubtful` a measure casts doubt, beyond `poor` nothing can be trusted; `reason` says why."""
+
+    measure: str
+    doubtful: float
+    poor: float
+    reason: str
+
+
+LIMITS = (
+    Limit("fit", 0.010, 0.030, "the points lie {value:.1%} of the size off the surface on average"),
+    Limit("worst_fit", 0.016, 0.060, "in the worst frame the points lie {value:.1%} of the size off it"),
+    Limit("off_surface", 0.05, 0.25, "{value:.0%} of the points have no surface near them"),
+    Limit("unseen", 0.05, 0.30, "{value:.0%} of the surface is far from any point"),
+    Limit("spacing", 0.045, 0.12, "the points lie {value:.1%} of the size apart, too far to show the shape"),
+    Limit("stretch", 0.45, 1.20, "parts of the surface are stretched {factor:.1f} times over time"),
+    Limit("volume", 0.20, 0.70, "the volume changes {factor:.1f} times over time"),
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`word` and the `reasons` for it, sentences without a full stop; none where it is good."""
+
+    word: Word
+    reasons: list[str]
+
+
+def judge(measures: Measures) -> Verdict:
+    """Good where no measure is beyond its limit, poor where one is far beyond it, doubtful between."""
+    values = measures.to_dict()
+    beyond = [limit for limit in LIMITS if not values[limit.measure] <= limit.doubtful]
+    word: Word = "good"
+    if beyond:
+        word = "poor" if any(not values[limit.measure] <= limit.poor for limit in beyond) else "doubtful"
+    reasons = [
+        limit.reason.format(value=values[limit.measure], factor=np.exp(values[limit.measure]))
+        for limit in beyond
+    ]
+    return Verdict(word, reasons)
+
+
+def measure(
+    clouds: Sequence[NDArray[np.floating]],
+    vertices: NDArray[np.floating],
+    faces: NDArray[np.integer],
+    keyframe: int = 0,
+    confidence: NDArray[np.floating] | None = None,
+) -> Measures:
+    """Measures of clouds [N_t, 3] and the surface at their times, vertices [T, V, 3]."""
+    size = float(np.ptp(clouds[keyframe], axis=0).max())
+    rng = np.random.default_rng(0)
+    picked = np.unique(np.linspace(0, len(clouds) - 1, FRAMES).round().astype(int))
+    particles = draw_surface_points(vertices[keyframe], faces, 4 * POINTS, rng)
+    fits, off, unseen, spacings, lengths, volumes = [], [], [], [], [], []
+    for frame in picked:
+        cloud = np.asarray(clouds[frame], np.float64)
+        cloud = cloud[rng.permutation(len(cloud))[:POINTS]]
+        mesh = np.asarray(vertices[frame], np.float64)
+        surface = particles.on(mesh)  # [4 P, 3]
+        tree = cKDTree(cloud)
+        distance = nearest(cKDTree(surface), cloud)[0] / size
+        spacing = float(np.mean(nearest(tree, cloud, 2)[0][:, 1])) / size
+        fits.append(distance.mean())
+        off.append(np.mean(distance > OFF_SURFACE))
+        unseen.append(np.mean(nearest(tree, surface)[0] / size > max(UNSEEN * spacing, OFF_SURFACE)))
+        spacings.append(spacing)
+        lengths.append(_edge_lengths(mesh, faces))
+        volumes.append(_volume(mesh, faces))
+    rest = np.maximum(_edge_lengths(np.asarray(vertices[keyframe], np.float64), faces), 1e-12)
+    stretches = np.abs(np.log(np.maximum(np.stack(lengths), 1e-12) / rest))  # [P, E]
+    ratios = np.maximum(volumes, 1e-12 * size**3) / max(_volume(vertices[keyframe], faces), 1e-12 * size**3)
+    return Measures(
+        fit=float(np.mean(fits)),
+        worst_fit=float(np.max(fits)),
+        off_surface=float(np.mean(off)),
+        unseen=float(np.mean(unseen)),
+        spacing=float(np.mean(spacings)),
+        stretch=float(np.percentile(stretches.max(axis=0), 95)),
+        volume=float(np.abs(np.log(ratios)).max()),
+        confidence=1.0 if confidence is None else float(np.mean(confidence)),
+    )
+
+
+def _edge_lengths(vertices: NDArray[np.float64], faces: NDArray[np.integer]) -> NDArray[np.float64]:
+    corners = vertices[faces]  # [F, 3, 3]
+    return np.asarray(np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).ravel())  # [3 F]
+
+
+def _volume(vertices: NDArray[np.floating], faces: NDArray[np.integer]) -> float:
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    return float(np.einsum("fi,fi->", a, np.cross(b, c)) / 6)

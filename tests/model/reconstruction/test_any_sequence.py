@@ -1,0 +1,150 @@
+"""Sequences of any kind through a model of bodies: what comes out, and what is said about it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from model import Reconstructor
+from model.errors import Canceled, PoorFitError
+from model.meshes.sequence import MeshSequence
+
+SAMPLE = Path(__file__).parents[3] / "service" / "page" / "samples" / "knees.npz"
+Array = NDArray[Any]
+
+
+@pytest.fixture(scope="module")
+def rec() -> Reconstructor:
+    return Reconstructor.from_config("bodies")
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Array:
+    return np.load(SAMPLE)["points"].astype(np.float64)  # [17, 300, 3]
+
+
+@pytest.fixture(scope="module")
+def plain(rec: Reconstructor, cloud: Array) -> MeshSequence:
+    return rec(cloud, resolution=32)
+
+
+def share(meshes: MeshSequence) -> float:
+    """Mean distance of the points as a share of their size."""
+    assert meshes.findings is not None
+    return meshes.findings.measures["fit"]
+
+
+def test_the_surface_lies_on_the_points(rec: Reconstructor, cloud: Array, plain: MeshSequence) -> None:
+    unrefined = rec(cloud, resolution=32, refine="off")
+    assert share(plain) < 0.9 * share(unrefined)
+    assert plain.vertices.shape[0] == 17
+    assert plain.watertight
+    assert set(plain.timings) == {"prepare", "register", "fit"}
+    findings = plain.findings
+    assert findings is not None
+    assert findings.decisions["corresponding"] is True
+    assert findings.decisions["removed"] == {}
+    assert findings.warnings == []
+    assert findings.confidence is not None
+    assert findings.confidence.shape == plain.vertices.shape[1:2]
+
+
+def test_coordinates_do_not_matter(rec: Reconstructor, cloud: Array, plain: MeshSequence) -> None:
+    offset = np.array([1e6, -2e6, 3e5])
+    there = rec(1000 * cloud + offset, resolution=32)
+    assert np.abs((there.vertices - offset) / 1000 - plain.vertices).max() < 1e-3
+
+
+def test_one_wild_point_changes_nothing(rec: Reconstructor, cloud: Array, plain: MeshSequence) -> None:
+    wild = cloud.copy()
+    wild[0, 0] += [30, 0, 0]
+    meshes = rec(wild, resolution=32)
+    assert meshes.findings is not None
+    assert meshes.findings.decisions["removed"] == {"outliers": [1] + 16 * [0]}
+    assert share(meshes) < 1.1 * share(plain)
+    blind = rec(wild, resolution=32, refine="off")
+    assert blind.findings is not None
+    assert blind.findings.verdict == "poor"
+    assert blind.findings.reasons
+
+
+@pytest.mark.parametrize("up", ["auto", "z"])
+def test_z_up_is_turned_and_turned_back(
+    rec: Reconstructor, cloud: Array, plain: MeshSequence, up: str
+) -> None:
+    turn = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+    meshes = rec(cloud @ turn.T, resolution=32, up=up)
+    assert meshes.findings is not None
+    assert meshes.findings.decisions["up"] == "z"
+    assert np.abs(meshes.vertices - plain.vertices @ turn.T).max() < 1e-6
+
+
+def test_a_long_way_is_walked(rec: Reconstructor, cloud: Array, plain: MeshSequence) -> None:
+    walked = np.linspace(0, 8, 17)[:, None, None] * [1.0, 0, 0]
+    meshes = rec(cloud + walked, resolution=32)
+    assert np.abs(meshes.vertices - walked - plain.vertices).mean() < 0.01
+
+
+def test_five_frames_at_uneven_times(rec: Reconstructor, cloud: Array) -> None:
+    times = np.array([0.0, 0.1, 0.35, 0.5, 1.0])
+    meshes = rec(cloud[[0, 2, 6, 8, 16]], times=times, frames=9, resolution=32)
+    assert meshes.vertices.shape[0] == 9
+    assert meshes.fit is not None
+    assert np.array_equal(meshes.fit.times, times)
+    assert share(meshes) < 0.02
+
+
+def test_unordered_frames_of_different_size(rec: Reconstructor, cloud: Array) -> None:
+    rng = np.random.default_rng(0)
+    ragged = [rng.permutation(frame)[: 250 + 10 * number] for number, frame in enumerate(cloud[:4])]
+    meshes = rec(ragged, resolution=32)
+    assert meshes.findings is not None
+    assert meshes.findings.decisions["corresponding"] is False
+    assert share(meshes) < 0.02
+    network_alone = rec(ragged, resolution=32, refine="off")
+    assert network_alone.vertices.shape[0] == 4
+    assert share(network_alone) < 0.05
+
+
+def test_rows_said_to_correspond_that_do_not_are_warned_of(rec: Reconstructor, cloud: Array) -> None:
+    rng = np.random.default_rng(0)
+    shuffled = [rng.permutation(frame) for frame in cloud]
+    meshes = rec(shuffled, resolution=32, corresponding=True, refine="off")
+    assert meshes.findings is not None
+    assert "neighbours do not stay neighbours" in meshes.findings.warnings[0]
+
+
+def test_a_pose_that_does_not_move_is_warned_of(rec: Reconstructor, cloud: Array) -> None:
+    meshes = rec([cloud[0]] * 3, resolution=32)
+    assert meshes.findings is not None
+    assert meshes.findings.warnings == ["nothing moves: all frames show one pose"]
+
+
+def test_what_is_no_body_at_all_is_refused_with_advice(rec: Reconstructor) -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.uniform(-1, 1, (3, 400, 3))
+    with pytest.raises(PoorFitError, match=r"bodies found no surface that fits.*Try another model") as caught:
+        rec(noise, resolution=32, corresponding=True)
+    assert caught.value.code == "poor_fit"
+
+
+@pytest.mark.parametrize("stage", ["prepare", "register", "fit"])
+def test_cancel_in_every_stage(rec: Reconstructor, cloud: Array, stage: str) -> None:
+    reached: list[str] = []
+    with pytest.raises(Canceled):
+        rec(
+            cloud,
+            resolution=32,
+            progress=lambda name, _: reached.append(name),
+            is_canceled=lambda: stage in reached,
+        )
+    assert reached.count(stage) == 1
+
+
+def test_progress_never_falls(rec: Reconstructor, cloud: Array) -> None:
+    told: list[float] = []
+    rec(cloud, resolution=32, progress=lambda _, fraction: told.append(fraction))
+    assert told == sorted(told)
+    assert (told[0], told[-1]) == (0, 1)
