@@ -8,8 +8,8 @@ from service.core.jobs.formats import Format
 from service.core.jobs.options import ReconstructionOptions
 from service.core.sequences.sequence import PointCloudSequence
 
-# The options that the Reconstructor takes.
-ARGUMENTS = ReconstructionOptions.model_fields.keys() - {"formats"}
+# The options that the Reconstructor takes as they are.
+ARGUMENTS = ReconstructionOptions.model_fields.keys() - {"formats", "corresponding"}
 
 
 def reconstruct_sequence(
@@ -24,7 +24,7 @@ def reconstruct_sequence(
     return reconstructor(
         sequence.points,
         sequence.times,
-        sequence.corresponding,
+        sequence.corresponding if options.corresponding is None else options.corresponding,
         **options.model_dump(include=ARGUMENTS),
         progress=progress,
         is_canceled=is_canceled,

@@ -27,14 +27,13 @@ from model.networks.occupancy_flow import OccupancyFlow
 from model.reconstruction.findings import find, require_useful
 from model.reconstruction.flow import Flow
 from model.reconstruction.normalization import UnitBox
-from model.reconstruction.preparation import MAX_FRAMES, MIN_FRAMES, check_clouds, prepare
+from model.reconstruction.preparation import check_clouds, prepare
 from model.reconstruction.progress import IsCanceled, OnProgress, StageProgress
 from model.reconstruction.quality import DEFAULT
 from model.reconstruction.registered import particles, register
 from model.reconstruction.settings import Settings
 from model.reconstruction.shapes import FlowShapes, Shapes
 from model.reconstruction.times import check_times, frame_times
-from model.registration.cleanup import LEAST_POINTS
 
 
 class Reconstructor:
@@ -97,9 +96,8 @@ class Reconstructor:
             "name": self.name,
             "task": "pointcloud completion",
             "input": {
-                "frames": [MIN_FRAMES, MAX_FRAMES],
-                "min_points": LEAST_POINTS,
-                "corresponding": False,  # rows need not be the same particles
+                "frames": None,  # any number
+                "corresponding": False,  # not needed
                 "upright": self.shapes.upright,
             },
             "checkpoint_sha256": self.checkpoint_sha256,

@@ -57,8 +57,8 @@ def clean(frames: Sequence[Floats], remove: bool = True) -> tuple[list[NDArray[n
     for number, (cloud, finite) in enumerate(zip(frames, kept, strict=True)):
         if finite.sum() < LEAST_POINTS:
             raise InputError(
-                f"frame {number} has {finite.sum()} usable points of {len(cloud)}; "
-                f"wanted at least {LEAST_POINTS} finite ones"
+                f"frame {number} has {finite.sum()} usable points of {len(cloud)}, the others hold NaN or "
+                f"infinity; wanted at least {LEAST_POINTS} finite ones"
             )
     not_finite = np.array([(~finite).sum() for finite in kept])
     outliers, floor = np.zeros_like(not_finite), np.zeros_like(not_finite)

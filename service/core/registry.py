@@ -10,7 +10,8 @@ class ModelInput(BaseModel):
     """The input a model expects."""
 
     frames: int | None  # None: any number
-    corresponding: bool
+    corresponding: bool  # whether rows must be the same particles in every frame
+    upright: bool = False  # whether it knows things standing on their feet only
 
 
 class ModelInfo(BaseModel):

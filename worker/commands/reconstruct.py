@@ -75,6 +75,11 @@ def _print_report(meshes: MeshSequence, files: Iterable[Path], load_seconds: flo
         console.print(
             f"fit: points lie {mean:.4g} from the mesh on average, 95 % of the worst frame's within {p95:.4g}"
         )
+    if meshes.findings is not None:
+        findings = meshes.findings
+        console.print(f"verdict: {findings.verdict}", highlight=False)
+        for line in findings.reasons + findings.warnings:
+            console.print(f"  {line}", highlight=False)
     stages = {"load": load_seconds} | meshes.timings
     console.print("seconds: " + ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in stages.items()))
 

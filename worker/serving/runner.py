@@ -17,7 +17,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_expo
 from model import MeshSequence, Reconstructor, load_config
 from model.errors import Canceled, ModelError
 from service.core.jobs.options import OptionsError
-from service.core.jobs.record import Fit, Job, JobError, Mesh, Result, ResultFile
+from service.core.jobs.record import Decisions, Fit, Job, JobError, Mesh, Result, ResultFile
 from service.core.registry import ModelInfo
 from service.core.sequences.sequence import PointCloudSequence, SequenceError, read_sequence
 from service.core.trace import begin_trace
@@ -219,7 +219,12 @@ def _is_out_of_memory(error: Exception) -> bool:
 def _result(meshes: MeshSequence, files: list[ResultFile], timings: dict[str, float]) -> Result:
     frames, vertices, _ = meshes.vertices.shape  # [T, V, 3]
     assert meshes.fit is not None  # noqa: S101  # always set by the Reconstructor
+    assert meshes.findings is not None  # noqa: S101  # likewise
     return Result(
+        verdict=meshes.findings.verdict,
+        reasons=meshes.findings.reasons,
+        warnings=meshes.findings.warnings,
+        decisions=Decisions.model_validate(meshes.findings.decisions),
         files=files,
         mesh=Mesh(vertices=vertices, faces=len(meshes.faces), frames=frames, watertight=meshes.watertight),
         fit=Fit(mean=meshes.fit.mean.tolist(), p95=meshes.fit.p95.tolist()),

@@ -40,6 +40,23 @@ class Quality(StrEnum):
     DRAFT = "draft"
 
 
+class Up(StrEnum):
+    """Axes of the input."""
+
+    AUTO = "auto"
+    X = "x"
+    Y = "y"
+    Z = "z"
+    MINUS_X = "-x"
+    MINUS_Y = "-y"
+    MINUS_Z = "-z"
+
+
+class Switch(StrEnum):
+    AUTO = "auto"
+    OFF = "off"
+
+
 class ReconstructionOptions(BaseModel):
     """What shapes the result, on a server or without one.
 
@@ -79,6 +96,24 @@ class ReconstructionOptions(BaseModel):
     quality: Annotated[Quality, Field(description="`draft` is the fastest, `exact` the most accurate.")] = (
         Quality.BALANCED
     )
+    corresponding: Annotated[
+        bool | None,
+        Field(
+            title="Corresponding points",
+            description="Whether row j is the same particle in every frame; found out if neither this nor the "
+            "file says it.",
+        ),
+    ] = None
+    up: Annotated[
+        Up, Field(description="Axis of the input that points up, for models of people; `auto` finds out.")
+    ] = Up.AUTO
+    cleanup: Annotated[
+        Switch, Field(description="`auto` removes stray points and a clear floor, `off` keeps them.")
+    ] = Switch.AUTO
+    refine: Annotated[
+        Switch,
+        Field(description="`auto` puts the surface on the points, `off` leaves it to the network alone."),
+    ] = Switch.AUTO
     resolution: Annotated[
         int | None,
         Field(ge=32, le=512, description="Grid cells per side; rounded up to a grid that halves evenly."),

@@ -3,7 +3,7 @@
 import secrets
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field
 
@@ -68,7 +68,28 @@ class Fit(BaseModel):
     p95: list[float]
 
 
-class Result(BaseModel):
+class Decisions(BaseModel):
+    """What was found out about the input, and done with it."""
+
+    corresponding: bool
+    scatter: float  # 0 where neighbors stay neighbors across frames, 1 where rows are shuffled
+    removed: dict[str, list[int]]  # points of each frame, by reason
+    keyframe: int  # frame whose shape is carried through all
+    up: str | None = None  # axis of the input, if the model knows upright things and it is not y
+    jumps: list[int] = []  # frames before which the motion is cut
+    one_sided: bool = False  # whether the points show one side only
+
+
+class Assessment(BaseModel):
+    """Whether to trust a result: `reasons` if it is not good, `warnings` about the input."""
+
+    verdict: Literal["good", "doubtful", "poor"] | None = None
+    reasons: list[str] = []
+    warnings: list[str] = []
+    decisions: Decisions | None = None
+
+
+class Result(Assessment):
     files: list[ResultFile]
     mesh: Mesh
     fit: Fit

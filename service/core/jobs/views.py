@@ -5,14 +5,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from service.core.jobs.record import Fit, Input, Job, JobError, Mesh, Progress, ResultFile, State
+from service.core.jobs.record import Assessment, Fit, Input, Job, JobError, Mesh, Progress, ResultFile, State
 
 
 class FileView(ResultFile):
     href: str
 
 
-class ResultView(BaseModel):
+class ResultView(Assessment):
     files: list[FileView]
     mesh: Mesh
     fit: Fit

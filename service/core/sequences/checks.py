@@ -108,7 +108,7 @@ def _row_in_memory(first: int, flat: NDArray[np.int64]) -> NDArray[np.int64]:
     return first + flat // 3
 
 
-def length_faults(lengths: Sequence[int], corresponding: bool) -> list[Fault]:
+def length_faults(lengths: Sequence[int], corresponding: bool | None) -> list[Fault]:
     """Check the number of frames, the number of points per frame, and equal sizes for corresponding rows."""
     faults = []
     if len(lengths) < MIN_FRAMES:

@@ -63,7 +63,7 @@ class SequenceInfo:
     points: int | tuple[int, int]
     total_points: int
     duration: float  # seconds, from the first frame to the last
-    corresponding: bool
+    corresponding: bool | None  # None: not said
     dtype: str
     bytes: int
 
@@ -102,7 +102,7 @@ class SequenceReader:
             points=most if fewest == most else (fewest, most),
             total_points=sum(self.lengths),
             duration=float(self.times[-1] - self.times[0]),
-            corresponding=fewest == most if self._corresponding is None else self._corresponding,
+            corresponding=self._corresponding if fewest == most else False,
             dtype=self.dtype.name,
             bytes=size,
         )

@@ -33,12 +33,13 @@ class PointCloudSequence:
     """A moving point cloud in the caller's units.
 
     `points` has one float32 or float64 array [N_i, 3] per frame; `times` [T] float64 is strictly increasing;
-    with `corresponding`, row j is the same particle in every frame. Raises SequenceError with all faults.
+    with `corresponding`, row j is the same particle in every frame; None leaves it to be found out. Raises
+    SequenceError with all faults.
     """
 
     points: tuple[Points, ...]
     times: NDArray[np.float64]
-    corresponding: bool
+    corresponding: bool | None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "points", tuple(map(np.asarray, self.points)))
@@ -81,7 +82,8 @@ class PointCloudSequence:
         arrays: dict[str, Any] = {"times": self.times}
         if len(set(self.points_per_frame)) == 1:
             arrays["points"] = np.stack(self.points)  # [T, N, 3]
-            arrays["corresponding"] = np.bool_(self.corresponding)
+            if self.corresponding is not None:
+                arrays["corresponding"] = np.bool_(self.corresponding)
         else:
             arrays["points"] = np.concatenate(self.points)  # [M, 3]
             arrays["lengths"] = np.array(self.points_per_frame)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-import model.reconstruction.reconstructor
+import model.reconstruction.settings
 from model import Reconstructor
 from model.errors import InputError
 from model.flow.ode import advect
@@ -39,7 +39,7 @@ def reference(small: Reconstructor, sample: dict[str, np.ndarray]) -> MeshSequen
 def test_the_surface_is_that_of_the_plain_path(
     small: Reconstructor, sample: dict[str, NDArray[Any]], reference: MeshSequence, quality: str
 ) -> None:
-    meshes = small(sample["points"], sample["times"], quality=quality)
+    meshes = small(sample["points"], sample["times"], refine="off", quality=quality)
     np.testing.assert_array_equal(meshes.faces, reference.faces)
     np.testing.assert_allclose(meshes.vertices[0], reference.vertices[0], atol=2e-5)
     assert meshes.fit is not None
@@ -53,7 +53,7 @@ def test_paths_keep_the_bound_of_their_quality(
     small: Reconstructor, sample: dict[str, NDArray[Any]], quality: str
 ) -> None:
     clouds = sample["points"].astype(np.float64)
-    meshes = small(clouds, sample["times"], quality=quality)
+    meshes = small(clouds, sample["times"], refine="off", quality=quality)
     box = UnitBox.around(clouds[0])
     vertices = np.stack([box.normalize(frame) for frame in meshes.vertices])  # [T, V, 3]
     inputs = torch.from_numpy(np.stack([box.normalize(cloud) for cloud in clouds]))[None]
@@ -73,8 +73,8 @@ def test_a_machine_without_bfloat16_makes_drafts_too(
     reference: MeshSequence,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(model.reconstruction.reconstructor, "matmul_dtype", lambda device: torch.float32)
-    draft = small(sample["points"], sample["times"], quality="draft")
+    monkeypatch.setattr(model.reconstruction.settings, "matmul_dtype", lambda device: torch.float32)
+    draft = small(sample["points"], sample["times"], refine="off", quality="draft")
     np.testing.assert_array_equal(draft.faces, reference.faces)
 
 

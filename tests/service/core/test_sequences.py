@@ -23,7 +23,7 @@ from service.core.sequences.sequence import (
 )
 
 # A file, its clouds, its times, and whether its points correspond.
-Upload = tuple[io.BytesIO, list[NDArray[Any]], NDArray[Any], bool]
+Upload = tuple[io.BytesIO, list[NDArray[Any]], NDArray[Any], bool | None]
 
 POINTS = np.random.default_rng(0).normal(size=(5, 40, 3)).astype(np.float32)  # [T, N, 3]
 ROWS = POINTS.reshape(-1, 3)  # [M, 3]
@@ -74,9 +74,9 @@ def test_dense_points_with_times_and_flag() -> None:
     assert sequence.points_per_frame == (40,) * 5
 
 
-def test_defaults_are_corresponding_rows_over_one_second() -> None:
+def test_whether_rows_correspond_may_be_left_open() -> None:
     sequence = read_sequence(npz(points=POINTS))
-    assert sequence.corresponding
+    assert sequence.corresponding is None
     assert np.array_equal(sequence.times, [0, 0.25, 0.5, 0.75, 1])
 
 
@@ -122,7 +122,7 @@ def test_published_frames_are_ordered_and_placed_in_the_world(compression: int) 
     upload = frames_zip({f"{index + 80:08d}.npz": published(index) for index in (2, 0, 1)}, compression)
     assert inspect_sequence(upload).dtype == "float16"
     sequence = read_sequence(upload)
-    assert sequence.corresponding
+    assert sequence.corresponding is None
     for index, cloud in enumerate(sequence.points):
         frame = published(index)
         assert np.array_equal(
@@ -139,7 +139,7 @@ def test_published_frames_far_from_the_origin_keep_their_detail() -> None:
 def test_published_frames_of_different_size_do_not_correspond() -> None:
     upload = frames_zip({f"{index:08d}.npz": published(index, 40 - index) for index in range(3)})
     assert inspect_sequence(upload).points == (38, 40)
-    assert not read_sequence(upload).corresponding
+    assert read_sequence(upload).corresponding is False
 
 
 def test_separate_frame_files_are_packed() -> None:
@@ -537,7 +537,7 @@ def test_large_offsets_need_float64() -> None:
 def sequence(
     points: Sequence[NDArray[Any]] | NDArray[Any] = POINTS,
     times: NDArray[Any] | None = None,
-    corresponding: bool = True,
+    corresponding: bool | None = True,
 ) -> PointCloudSequence:
     return PointCloudSequence(
         tuple(points), evenly_spaced(len(points)) if times is None else times, corresponding
@@ -572,6 +572,7 @@ def test_the_type_is_validated_on_construction(arguments: dict[str, Any], key: s
 def test_saving_is_exact_and_deterministic(tmp_path: Path) -> None:
     for saved in (
         sequence(),
+        sequence(corresponding=None),
         sequence(POINTS.astype(np.float64) + 1e6, times=np.arange(5.0), corresponding=False),
         sequence([POINTS[0], POINTS[1, :35]], corresponding=False),
     ):
@@ -612,8 +613,8 @@ def uploads(draw: st.DrawFn) -> Upload:
         clouds = [
             loc + scale * cloud.astype(float) for cloud, (loc, scale) in zip(clouds, places, strict=True)
         ]
-        return upload, clouds, evenly_spaced(frames), len(set(sizes)) == 1
-    times, corresponding = evenly_spaced(frames), form == "one"
+        return upload, clouds, evenly_spaced(frames), None if len(set(sizes)) == 1 else False
+    times, corresponding = evenly_spaced(frames), None if form == "one" else False
     if draw(st.booleans()):
         times = np.cumsum(random.uniform(0.1, 2, frames))
         arrays["times"] = times
