@@ -23,6 +23,7 @@ from model.meshes.colors import correspondence_colors
 from model.meshes.fit import fit
 from model.meshes.sequence import FitReport, MeshSequence
 from model.methods import build_model
+from model.networks.local_occupancy_flow import LocalOccupancyFlow
 from model.networks.occupancy_flow import OccupancyFlow
 from model.reconstruction.findings import find, require_useful
 from model.reconstruction.flow import Flow
@@ -32,7 +33,7 @@ from model.reconstruction.progress import IsCanceled, OnProgress, StageProgress
 from model.reconstruction.quality import DEFAULT
 from model.reconstruction.registered import particles, register
 from model.reconstruction.settings import Settings
-from model.reconstruction.shapes import FlowShapes, Shapes
+from model.reconstruction.shapes import FlowShapes, LocalShapes, Shapes
 from model.reconstruction.times import check_times, frame_times
 
 
@@ -40,10 +41,14 @@ class Reconstructor:
     """A model with its weights on a device; calls do not change it."""
 
     def __init__(
-        self, config: Config, net: OccupancyFlow, checkpoint_sha256: str, device: str = "cpu"
+        self,
+        config: Config,
+        net: OccupancyFlow | LocalOccupancyFlow,
+        checkpoint_sha256: str,
+        device: str = "cpu",
     ) -> None:
         """Raises ConfigError if the model does not map point clouds to meshes, or for an absent device."""
-        if (
+        if isinstance(net, OccupancyFlow) and (
             net.decoder is None
             or net.encoder is None
             or config.model.z_dim
@@ -61,8 +66,12 @@ class Reconstructor:
         self.name = config.name
         self.device = device
         self.checkpoint_sha256 = checkpoint_sha256
-        self.shapes: Shapes = FlowShapes(self.net)
-        self.flow: Flow | None = Flow(self.net, config)
+        self.shapes: Shapes
+        self.flow: Flow | None = None  # only the published network has a motion without registration
+        if isinstance(self.net, OccupancyFlow):
+            self.shapes, self.flow = FlowShapes(self.net), Flow(self.net, config)
+        else:
+            self.shapes = LocalShapes(self.net)
 
     @classmethod
     def from_config(
@@ -81,9 +90,10 @@ class Reconstructor:
         elif overrides:
             raise ConfigError("overrides cannot be combined with a loaded config; pass them to load_config")
         net = build_model(config)
-        if not isinstance(net, OccupancyFlow):
+        if not isinstance(net, OccupancyFlow | LocalOccupancyFlow):
             raise ConfigError(
-                f"{config.name} produces no animated meshes (method {config.method}); wanted method oflow"
+                f"{config.name} produces no animated meshes (method {config.method}); "
+                "wanted method oflow or local_oflow"
             )
         file = Path(checkpoint) if checkpoint is not None else find_checkpoint(config)
         load_checkpoint(file, net)

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from model.errors import ConfigError
 from model.meshes.fit import fit
 from model.meshes.sequence import FitReport, MeshSequence
+from model.networks.occupancy_flow import OccupancyFlow
 from model.reconstruction.normalization import UnitBox
 from model.reconstruction.reconstructor import Reconstructor
 from model.surface.extraction import extract_isosurface
@@ -25,6 +27,8 @@ def reconstruct_reference(
 ) -> MeshSequence:
     """Reconstruct corresponding clouds [T, N, 3] at evenly spaced times [T]: the mesh at these times."""
     net, config = model.net, model.config
+    if not isinstance(net, OccupancyFlow):
+        raise ConfigError(f"{model.name} has no reference implementation; wanted a model of method oflow")
     times = np.asarray(times, np.float64)
     clock = _Clock()
 

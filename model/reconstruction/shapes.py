@@ -6,8 +6,9 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from model.networks.local_occupancy import LocalOccupancy
+from model.networks.local_occupancy_flow import LocalOccupancyFlow
 from model.networks.occupancy_flow import OccupancyFlow
+from model.reconstruction.displacements import Displacements
 from model.registration.following import Match
 from model.registration.kernels import Floats
 
@@ -46,14 +47,14 @@ class LocalShapes:
 
     upright: ClassVar[bool] = False
 
-    def __init__(self, net: LocalOccupancy) -> None:
+    def __init__(self, net: LocalOccupancyFlow) -> None:
         self.net = net
 
     def occupancy(self, points: Tensor, dtype: torch.dtype = torch.float32) -> Occupancy:  # noqa: ARG002
-        return self.net.bind(points)
+        return self.net.shape.bind(points)
 
-    def matching(self, clouds: Sequence[Floats]) -> Match | None:  # noqa: ARG002
-        return None
+    def matching(self, clouds: Sequence[Floats]) -> Match:
+        return Displacements(self.net.flow, clouds)
 
 
 def misfit(shapes: Shapes, points: Tensor) -> float:

@@ -100,8 +100,8 @@ class ReconstructionOptions(BaseModel):
         bool | None,
         Field(
             title="Corresponding points",
-            description="Whether row j is the same particle in every frame; found out if neither this nor the "
-            "file says it.",
+            description="Whether row j is the same particle in every frame; by default the file says it, or the "
+            "points do.",
         ),
     ] = None
     up: Annotated[
