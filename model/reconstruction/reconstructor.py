@@ -28,13 +28,14 @@ from model.networks.occupancy_flow import OccupancyFlow
 from model.reconstruction.findings import find, require_useful
 from model.reconstruction.flow import Flow
 from model.reconstruction.normalization import UnitBox
-from model.reconstruction.preparation import check_clouds, prepare
+from model.reconstruction.preparation import MAX_FRAMES, MIN_FRAMES, check_clouds, prepare
 from model.reconstruction.progress import IsCanceled, OnProgress, StageProgress
 from model.reconstruction.quality import DEFAULT
 from model.reconstruction.registered import particles, register
 from model.reconstruction.settings import Settings
 from model.reconstruction.shapes import FlowShapes, LocalShapes, Shapes
 from model.reconstruction.times import check_times, frame_times
+from model.registration.cleanup import LEAST_POINTS
 
 
 class Reconstructor:
@@ -106,8 +107,9 @@ class Reconstructor:
             "name": self.name,
             "task": "pointcloud completion",
             "input": {
-                "frames": None,  # any number
-                "corresponding": False,  # not needed
+                "min_frames": MIN_FRAMES,
+                "max_frames": MAX_FRAMES,
+                "min_points": LEAST_POINTS,
                 "upright": self.shapes.upright,
             },
             "checkpoint_sha256": self.checkpoint_sha256,

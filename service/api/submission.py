@@ -16,7 +16,7 @@ from service.core.addresses import is_public, literal
 from service.core.jobs.record import Input, Job, new_id
 from service.core.jobs.store import ReservationLost, TooManyJobs
 from service.core.registry import ModelInfo
-from service.core.sequences.sequence import Fault, SequenceInfo, inspect_sequence
+from service.core.sequences.sequence import Fault, inspect_sequence
 from service.core.trace import current_trace
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,6 @@ def _accept(context: GatewayContext, caller: Caller, body: Body, job_id: str, re
         _fetch_upload(context, caller, body)
     size, digest = size_and_sha256(body.file)
     info = inspect_sequence(body.file, context.limits)
-    _check_input(model, info)
     options.check_length(info.duration, info.frames)
     trace = current_trace()
     job = Job.new(
@@ -150,29 +149,3 @@ def _check_webhook(context: GatewayContext, url: str | None) -> None:
             message = "webhook_url must not point to a private or reserved address"
     if message:
         raise Problem("invalid_options", errors=[Fault("webhook_url", message, "", "")])
-
-
-def _check_input(model: ModelInfo, info: SequenceInfo) -> None:
-    """Reject input that the model cannot process before it is queued."""
-    expected = f"{model.name} expects {model.input.frames} frames with corresponding points"
-    faults = []
-    if model.input.frames is not None and info.frames != model.input.frames:
-        faults.append(
-            Fault(
-                "points",
-                f"the sequence has {info.frames} frames: {expected}",
-                f"{info.frames} frames",
-                f"{model.input.frames} frames",
-            )
-        )
-    if model.input.corresponding and not info.corresponding:
-        faults.append(
-            Fault(
-                "corresponding",
-                f"the points do not correspond across frames: {expected}",
-                "no correspondence",
-                "row j is the same particle in every frame",
-            )
-        )
-    if faults:
-        raise Problem("unsupported_input", errors=faults)

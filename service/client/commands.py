@@ -95,8 +95,7 @@ def models(address: Address = ADDRESS, key: Key = None) -> None:
     """List the models of the server: name, task, the input it reads, workers; `*` marks the default."""
     with _client(address, key) as client:
         for model in client.models():
-            frames, rows = model["input"]["frames"], model["input"]["corresponding"]
-            reads = f"{frames or 'any'} frames{' of corresponding points' if rows else ''}"
+            reads = f"{model['input']['min_frames']} to {model['input']['max_frames']} frames"
             mark = "*" if model["default"] else " "
             typer.echo(f"{mark} {model['name']}  {model['task']}  {reads}  {model['workers']} workers")
 

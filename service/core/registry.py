@@ -7,11 +7,12 @@ from redis import Redis
 
 
 class ModelInput(BaseModel):
-    """The input a model expects."""
+    """The input a model reads. Points need not correspond, and frames may differ in size."""
 
-    frames: int | None  # None: any number
-    corresponding: bool  # whether rows must be the same particles in every frame
-    upright: bool = False  # whether it knows things standing on their feet only
+    min_frames: int
+    max_frames: int
+    min_points: int  # per frame
+    upright: bool  # whether it knows only things that stand on their feet; see the option `up`
 
 
 class ModelInfo(BaseModel):

@@ -19,7 +19,7 @@ from worker.serving.context import worker_name
 ANY_INPUT = ModelInfo(
     name="any",
     task="completion",
-    input=ModelInput(frames=None, corresponding=False),
+    input=ModelInput(min_frames=2, max_frames=1000, min_points=32, upright=False),
     checkpoint_sha256="0" * 64,
     parameters=1,
     resolution=32,

@@ -48,7 +48,7 @@ def test_deleting_an_ended_job_deletes_its_files(
     assert gateway.client.get(href).json()["state"] == "expired"
 
 
-@pytest.mark.parametrize("stage", ["extract", "flow"])
+@pytest.mark.parametrize("stage", ["register", "fit"])
 def test_canceling_a_running_job_frees_its_worker(
     gateway: Gateway, worker: Worker, sample: bytes, object_store: ObjectStore, stage: str
 ) -> None:

@@ -57,7 +57,7 @@ def test_events_are_numbered_in_order(followed: tuple[str, list[Event]]) -> None
     states = [event["data"]["state"] for event in received if event["event"] == "state"]
     assert states == ["queued", "running", "succeeded"]
     stages = list(dict.fromkeys(event["data"]["progress"]["stage"] for event in received))
-    assert stages == ["queued", "fetch", "encode", "extract", "flow", "fit", "write", "done"]
+    assert stages == ["queued", "fetch", "prepare", "register", "fit", "write", "done"]
     percents = [event["data"]["progress"]["percent"] for event in received]
     assert percents == sorted(percents)
     assert percents[-1] == 100

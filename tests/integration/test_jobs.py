@@ -58,7 +58,7 @@ def test_job_succeeds_and_describes_its_result(finished: dict[str, Any]) -> None
     fit = finished["result"]["fit"]
     assert len(fit["mean"]) == len(fit["p95"]) == 17
     assert all(0 < mean < p95 < 0.2 for mean, p95 in zip(fit["mean"], fit["p95"], strict=True))  # metres
-    assert {"queue", "fetch", "encode", "extract", "flow", "write", "store"} <= finished["result"][
+    assert {"queue", "fetch", "prepare", "register", "fit", "write", "store"} <= finished["result"][
         "timings"
     ].keys()
 
@@ -161,7 +161,7 @@ def test_unsuccessful_reconstruction_fails_with_a_message(
 def test_models_and_readiness_include_the_worker(gateway: Gateway, worker: Worker) -> None:
     model = {model["name"]: model for model in gateway.client.get("/models").json()}["bodies"]
     checkpoint = Path("configs/checkpoints/bodies_128.pt").read_bytes()
-    assert model["input"] == {"frames": 17, "corresponding": True}
+    assert model["input"] == {"min_frames": 2, "max_frames": 1000, "min_points": 32, "upright": True}
     assert model["checkpoint_sha256"] == hashlib.sha256(checkpoint).hexdigest()
     assert model["workers"] == 1
     assert model["default"]

@@ -83,7 +83,7 @@ def test_trace_is_propagated_to_all_logs(json_gateway: Gateway, json_worker: Wor
     )
     of_job = [r for r in records(json_worker) if r.get("trace_id") == trace_id]
     stages = [(r["stage"], r["job_id"]) for r in of_job if "stage" in r]
-    assert stages == [(s, job_id) for s in ("fetch", "encode", "extract", "flow", "fit", "write")]
+    assert stages == [(s, job_id) for s in ("fetch", "prepare", "register", "fit", "write")]
     assert all(r["seconds"] >= 0 for r in of_job if "stage" in r)
 
 

@@ -44,13 +44,6 @@ REFUSED_FILES = {
     "few points": (npz(points=cloud(17, 31)), 422, "invalid_sequence", "points"),
     "all in one place": (npz(points=np.ones((17, 64, 3), np.float32)), 422, "invalid_sequence", "points"),
     "times that stand still": (npz(points=cloud(), times=np.zeros(17)), 422, "invalid_sequence", "times"),
-    "a frame too many for the model": (npz(points=cloud(18)), 422, "unsupported_input", "points"),
-    "no correspondence": (
-        npz(points=cloud(), corresponding=np.bool_(False)),
-        422,
-        "unsupported_input",
-        "corresponding",
-    ),
 }
 
 
@@ -82,13 +75,6 @@ def test_nan_is_located_by_frame_and_row(gateway: Gateway, worker: Worker) -> No
     text = " ".join(fault.values())
     assert "frame 3" in text
     assert "row 5" in text
-
-
-def test_unsupported_input_error_names_the_expected_frames(gateway: Gateway, worker: Worker) -> None:
-    response = gateway.client.post("/reconstruct", files={"file": ("a.npz", npz(points=cloud(30)))})
-    (fault,) = response.json()["errors"]
-    assert fault["found"] == "30 frames"
-    assert fault["wanted"] == "17 frames"
 
 
 def test_all_option_faults_are_reported_at_once(gateway: Gateway, worker: Worker, sample: bytes) -> None:

@@ -45,7 +45,6 @@ CODES: dict[str, tuple[int, str]] = {
     "invalid_options": (422, "Invalid options"),
     "invalid_request": (422, "Invalid request"),
     "unknown_model": (422, "Unknown model"),
-    "unsupported_input": (422, "Sequence not supported by the model"),
     "rate_limited": (429, "Rate limit exceeded"),
     "too_many_streams": (429, "Too many open responses for this key"),
     "too_many_uploads": (429, "Too many pending uploads for this key"),

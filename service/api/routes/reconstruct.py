@@ -57,7 +57,6 @@ def _request_body() -> dict[str, Any]:
         "invalid_options",
         "invalid_request",
         "unknown_model",
-        "unsupported_input",
         "idempotency_key_reused",
         "too_many_jobs",
         "no_model",

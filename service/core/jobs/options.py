@@ -100,8 +100,7 @@ class ReconstructionOptions(BaseModel):
         bool | None,
         Field(
             title="Corresponding points",
-            description="Whether row j is the same particle in every frame; by default the file says it, or the "
-            "points do.",
+            description="Whether row j is the same particle in every frame; found out where nothing says so.",
         ),
     ] = None
     up: Annotated[

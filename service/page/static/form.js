@@ -62,11 +62,10 @@ export function setModels(models) {
     for (const input of $("more-options").querySelectorAll("input")) {
       if (model && input.name in model) input.placeholder = model[input.name];
     }
-    const frames = model?.input.frames ? `${model.input.frames} frames` : "any number of frames";
-    const rows = model?.input.corresponding
-      ? " with corresponding points (row j is the same particle in every frame)"
+    const { min_frames: least, max_frames: most, min_points: points } = model?.input ?? {};
+    $("model-help").textContent = model
+      ? `Expects ${least} to ${most} frames of at least ${points} points each.`
       : "";
-    $("model-help").textContent = model ? `Expects ${frames}${rows}.` : "";
   };
   $("model").onchange = describe;
   describe();

@@ -259,7 +259,7 @@ def test_describe(rec: Reconstructor) -> None:
     assert said == {
         "name": "bodies",
         "task": "pointcloud completion",
-        "input": {"frames": None, "corresponding": False, "upright": True},
+        "input": {"min_frames": 2, "max_frames": 1000, "min_points": 32, "upright": True},
         "threshold": 0.5,
         "resolution": 128,
         "parameters": 2503556,

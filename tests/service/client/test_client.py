@@ -22,7 +22,7 @@ JOB = "0" * 32
 MODEL = {
     "name": "bodies",
     "task": "pointcloud completion",
-    "input": {"frames": 17, "corresponding": True},
+    "input": {"min_frames": 2, "max_frames": 1000, "min_points": 32, "upright": True},
     "workers": 1,
     "default": True,
 }
@@ -90,7 +90,7 @@ def test_models_are_a_list(server: Server, tmp_path: Path) -> None:
     with Client(server.address) as client:
         assert client.models() == [MODEL]
     done = oflow("models", address=server.address, folder=tmp_path)
-    told = "* bodies  pointcloud completion  17 frames of corresponding points  1 workers\n"
+    told = "* bodies  pointcloud completion  2 to 1000 frames  1 workers\n"
     assert (done.returncode, done.stdout) == (0, told)
 
 
