@@ -19,7 +19,7 @@ from model.registration.clouds import nearest
 
 Word = Literal["good", "doubtful", "poor"]
 
-FRAMES = 12  # looked at, of a longer sequence
+FRAMES = 8  # looked at, of a longer sequence
 POINTS = 2000  # of a frame, and as many of its surface
 OFF_SURFACE = 0.03  # of the size: a point further from the surface is not explained by it
 UNSEEN = 4.0  # distances between points: a piece of surface further from all of them was not measured

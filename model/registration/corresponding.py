@@ -50,7 +50,9 @@ def track_corresponding(
         faces=faces,
         keyframe=key,
         residuals=size * np.array([_residual(v, c) for v, c in zip(moved, clouds, strict=True)]),
-        confidence=np.stack([_confidence(v, c) for v, c in zip(moved, clouds, strict=True)]),
+        confidence=np.repeat(
+            _confidence(moved[key], clouds[key])[None], len(moved), axis=0
+        ),  # points move along
         jumps=cuts,
         at=_between(moved * size + center, times, cuts),
     )
@@ -68,6 +70,9 @@ def _between(vertices: Floats, times: Floats, cuts: list[int]) -> Callable[[Floa
     """Times [W] → vertices [W, V, 3] on natural cubic splines through the frames of each take."""
 
     def at(wanted: Floats) -> Floats:
+        known = np.searchsorted(times, wanted).clip(max=len(times) - 1)
+        if np.array_equal(times[known], wanted):
+            return vertices[known]
         result = np.empty((len(wanted), *vertices.shape[1:]))
         wanted = np.clip(wanted, times[0], times[-1])
         bounds = [0, *cuts, len(times)]

@@ -23,7 +23,7 @@ from service.page.samples import SAMPLES
 
 ROUNDS = 5
 POLL_SECONDS = 0.01
-COMPUTED = ("encode", "extract", "flow", "fit")  # what the bare Reconstructor does
+COMPUTED = ("prepare", "register", "fit")  # what the bare Reconstructor does
 ORDER = ("upload", "queue", "fetch", *COMPUTED, "write", "store", "notice", "download")
 
 console = Console()

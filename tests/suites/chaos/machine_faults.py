@@ -51,7 +51,7 @@ def store_disk_full(stack: Stack, ledger: Ledger) -> Recovery:
     """SeaweedFS checks once a minute whether there is space again."""
     disk = stack.disks["store"]
     ids = ledger.submit(STEADY, LONG, QUICK)
-    stack.wait_for_attempt(ids[0], 1, "extract")
+    stack.wait_for_attempt(ids[0], 1, "register")
     disk.fill()
     time.sleep(FULL)
     disk.free()
@@ -63,7 +63,7 @@ def store_disk_full(stack: Stack, ledger: Ledger) -> Recovery:
 @scenario("Valkey", f"no space for its append-only file for {FULL:g} s", within=30)
 def valkey_disk_full(stack: Stack, ledger: Ledger) -> Recovery:
     ids = ledger.submit(LONG, STEADY, QUICK)
-    stack.wait_for_attempt(ids[0], 1, "extract")
+    stack.wait_for_attempt(ids[0], 1, "register")
     stack.disks["valkey"].fill()
     time.sleep(FULL)
     stack.disks["valkey"].free()
@@ -77,7 +77,7 @@ def clock_jumps(stack: Stack, ledger: Ledger) -> Recovery:
     with stack.restarted([stack.redis, *stack.workers, stack.gateway], **clock.environment):
         for wrong in (HOUR, -HOUR):
             ids = ledger.submit(LONG, STEADY)
-            stack.wait_for_attempt(ids[0], 1, "extract")
+            stack.wait_for_attempt(ids[0], 1, "register")
             clock.set_wrong(wrong)
             time.sleep(WRONG)
             clock.set_wrong(0)

@@ -24,7 +24,7 @@ def store_down(stack: Stack, ledger: Ledger) -> Recovery:
     """Running jobs wait for it; clients that submit meanwhile are told to retry."""
     running = ledger.submit(STEADY, MANY_PARTS)
     ledger.submit(QUICK, QUICK)
-    stack.wait_for_attempt(running[0], 1, "extract")
+    stack.wait_for_attempt(running[0], 1, "register")
     stack.store.kill()
     came_back = time.monotonic() + DOWN
     late = threading.Thread(target=ledger.submit, args=[QUICK])

@@ -33,7 +33,7 @@ def until_a_job_moves(stack: Stack, ids: list[str]) -> float:
 @scenario("Valkey", f"kill -9, back after {GONE:g} s with its append-only file", within=30)
 def valkey_killed(stack: Stack, ledger: Ledger) -> Recovery:
     ids = ledger.submit(STEADY, STEADY, QUICK, QUICK)
-    stack.wait_for_attempt(ids[0], 1, "extract")
+    stack.wait_for_attempt(ids[0], 1, "register")
     stack.redis.kill()
     time.sleep(GONE)
     stack.redis.start()
@@ -45,7 +45,7 @@ def valkey_killed(stack: Stack, ledger: Ledger) -> Recovery:
 def valkey_paused(stack: Stack, ledger: Ledger) -> Recovery:
     """A client that follows a job throughout is notified of its end."""
     ids = ledger.submit(LONG, STEADY, STEADY, QUICK)
-    stack.wait_for_attempt(ids[0], 1, "extract")
+    stack.wait_for_attempt(ids[0], 1, "register")
     with ThreadPoolExecutor(1) as pool:
         followed = pool.submit(ledger.client.wait, ids[0])
         stack.redis.pause()
@@ -62,7 +62,7 @@ def valkey_paused(stack: Stack, ledger: Ledger) -> Recovery:
 def connections_cut(stack: Stack, ledger: Ledger) -> Recovery:
     """The workers survive, so no attempt counts as lost."""
     ids = ledger.submit(LONG, LONG, QUICK)
-    stack.wait_for_attempt(ids[0], 1, "extract")
+    stack.wait_for_attempt(ids[0], 1, "register")
     longest = 0.0
     for _ in range(4):
         stack.valkey.cut()
@@ -73,7 +73,7 @@ def connections_cut(stack: Stack, ledger: Ledger) -> Recovery:
 @scenario("Valkey", f"unreachable for {PAUSE:g} s: connections silent, then reset", within=30)
 def valkey_out_of_reach(stack: Stack, ledger: Ledger) -> Recovery:
     ids = ledger.submit(LONG, STEADY, QUICK)
-    stack.wait_for_attempt(ids[0], 1, "extract")
+    stack.wait_for_attempt(ids[0], 1, "register")
     stack.valkey.hold()
     time.sleep(PAUSE)
     stack.valkey.cut()

@@ -19,7 +19,7 @@ SLOW_LINE = 400_000  # bytes a second
 def model_process_killed(stack: Stack, ledger: Ledger) -> Recovery:
     job_id, *_ = ledger.submit(STEADY, STEADY, QUICK)
     holder = stack.holder(job_id, 1)
-    stack.wait_for_attempt(job_id, 1, "extract")
+    stack.wait_for_attempt(job_id, 1, "register")
     model_process(holder).kill()
     fault_time = time.monotonic()
     return Recovery(stack.wait_for_attempt(job_id, 2) - fault_time, BACK)
@@ -29,7 +29,7 @@ def model_process_killed(stack: Stack, ledger: Ledger) -> Recovery:
 def worker_killed(stack: Stack, ledger: Ledger) -> Recovery:
     job_id, *_ = ledger.submit(STEADY, STEADY, QUICK)
     holder = stack.holder(job_id, 1)
-    stack.wait_for_attempt(job_id, 1, "extract")
+    stack.wait_for_attempt(job_id, 1, "register")
     holder.kill()
     fault_time = time.monotonic()
     return Recovery(stack.wait_for_attempt(job_id, 2) - fault_time, BACK)
@@ -74,7 +74,7 @@ def parent_killed(stack: Stack, ledger: Ledger) -> Recovery:
     """The orphaned process with the model must exit too, as it occupies a worker's memory."""
     job_id, *_ = ledger.submit(LONG, STEADY, QUICK)
     holder = stack.holder(job_id, 1)
-    stack.wait_for_attempt(job_id, 1, "extract")
+    stack.wait_for_attempt(job_id, 1, "register")
     orphan = model_process(holder)
     with suspended(orphan):  # so that it cannot finish the job before another worker takes it
         psutil.Process(holder.pid).kill()

@@ -1,0 +1,85 @@
+"""Verdicts: what they are made of, what they say, and how far drawn things of known truth bear them out."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import trimesh
+from numpy.typing import NDArray
+
+from model.reconstruction.verdict import LIMITS, Measures, judge, measure
+from tests.model.registration.solids import bend, draw, solid
+
+FINE = Measures(0.003, 0.004, 0.0, 0.0, 0.02, 0.1, 0.02, 0.95)
+PHASES = np.linspace(0, 0.6, 4)
+Array = NDArray[Any]
+
+
+def seen(count: int = 600) -> tuple[list[Array], Array, Array]:
+    rest, faces = solid()
+    vertices = np.stack([bend(rest, phase) for phase in PHASES])
+    rng = np.random.default_rng(0)
+    return [draw(v, faces, count, rng) for v in vertices], vertices, faces
+
+
+def test_the_truth_is_good() -> None:
+    measures = measure(*seen())
+    assert judge(measures).word == "good"
+    assert judge(measures).reasons == []
+    assert measures.fit < 0.005
+    assert measures.off_surface == measures.unseen == 0
+    assert measures.volume < 0.05
+
+
+def test_a_surface_beside_the_points_is_poor() -> None:
+    clouds, vertices, faces = seen()
+    verdict = judge(measure(clouds, vertices + np.array([0, 0.4, 0]), faces))
+    assert verdict.word == "poor"
+    assert any("off the surface on average" in reason for reason in verdict.reasons)
+
+
+def test_a_surface_that_stands_still_does_not_follow() -> None:
+    clouds, vertices, faces = seen()
+    assert judge(measure(clouds, np.repeat(vertices[:1], 4, axis=0), faces)).word != "good"
+
+
+def test_points_without_surface_and_surface_without_points_are_seen() -> None:
+    clouds, vertices, faces = seen()
+    without = [cloud[cloud[:, 0] < np.median(cloud[:, 0])] for cloud in clouds]
+    assert measure(without, vertices, faces).unseen > 0.2
+    more = [np.concatenate([cloud, cloud[:200] + np.array([0, 0, 0.5])]) for cloud in clouds]
+    assert measure(more, vertices, faces).off_surface == pytest.approx(0.25, abs=0.01)
+
+
+def test_growth_and_collapse_are_seen() -> None:
+    sphere = trimesh.creation.icosphere(subdivisions=3)
+    grown = np.stack([sphere.vertices * factor for factor in (1, 2, 0.5)])
+    measures = measure([frame[::3] for frame in grown], grown, sphere.faces)
+    assert measures.volume == pytest.approx(3 * np.log(2), abs=1e-6)
+    assert measures.stretch == pytest.approx(np.log(2), abs=1e-6)
+    inside_out = np.stack([sphere.vertices, -sphere.vertices])
+    assert measure([f[::3] for f in inside_out], inside_out, sphere.faces).volume > 10
+
+
+@pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.measure)
+def test_each_limit_counts_and_says_why(limit: Any) -> None:
+    assert judge(FINE).word == "good"
+    for value, word in ((limit.doubtful * 1.01, "doubtful"), (limit.poor * 1.01, "poor")):
+        verdict = judge(replace(FINE, **{limit.measure: value}))
+        assert verdict.word == word
+        assert len(verdict.reasons) == 1
+    assert judge(replace(FINE, **{limit.measure: float("nan")})).word == "poor"
+
+
+def test_good_means_close_to_the_truth() -> None:
+    """On the table of `worker.evaluation.verdicts`: 95 % of the good are within 0.01 of the size."""
+    data = np.load(Path(__file__).parents[2] / "data" / "verdicts.npz")
+    rows = [dict(zip(data["columns"], map(float, row), strict=True)) for row in data["table"]]
+    close = [row.pop("chamfer") < 0.01 for row in rows]
+    words = [judge(Measures(**row)).word for row in rows]
+    good = [near for near, word in zip(close, words, strict=True) if word == "good"]
+    assert np.mean(good) >= 0.95
+    assert len(good) > 0.4 * sum(close)  # and most of what is close is called good, or nearly
+    assert np.mean([near for near, word in zip(close, words, strict=True) if word == "poor"]) < 0.3
