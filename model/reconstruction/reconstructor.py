@@ -100,6 +100,13 @@ class Reconstructor:
         load_checkpoint(file, net)
         return cls(config, net, checkpoint_hash(file), device)
 
+    @property
+    def occupancy_flow(self) -> OccupancyFlow:
+        """The published network. Raises ConfigError if this model has another one."""
+        if not isinstance(self.net, OccupancyFlow):
+            raise ConfigError(f"{self.name} is a model of method {self.config.method}; wanted oflow")
+        return self.net
+
     def describe(self) -> dict[str, Any]:
         """Facts for a list of models, as JSON values."""
         generation = self.config.generation

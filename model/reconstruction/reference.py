@@ -10,10 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from model.errors import ConfigError
 from model.meshes.fit import fit
 from model.meshes.sequence import FitReport, MeshSequence
-from model.networks.occupancy_flow import OccupancyFlow
 from model.reconstruction.normalization import UnitBox
 from model.reconstruction.reconstructor import Reconstructor
 from model.surface.extraction import extract_isosurface
@@ -26,9 +24,7 @@ def reconstruct_reference(
     model: Reconstructor, clouds: NDArray[np.floating], times: ArrayLike
 ) -> MeshSequence:
     """Reconstruct corresponding clouds [T, N, 3] at evenly spaced times [T]: the mesh at these times."""
-    net, config = model.net, model.config
-    if not isinstance(net, OccupancyFlow):
-        raise ConfigError(f"{model.name} has no reference implementation; wanted a model of method oflow")
+    net, config = model.occupancy_flow, model.config
     times = np.asarray(times, np.float64)
     clock = _Clock()
 

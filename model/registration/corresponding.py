@@ -50,9 +50,7 @@ def track_corresponding(
         faces=faces,
         keyframe=key,
         residuals=size * np.array([_residual(v, c) for v, c in zip(moved, clouds, strict=True)]),
-        confidence=np.repeat(
-            _confidence(moved[key], clouds[key])[None], len(moved), axis=0
-        ),  # points move along
+        confidence=np.repeat(_confidence(moved[key], clouds[key])[None], len(moved), axis=0),
         jumps=cuts,
         at=_between(moved * size + center, times, cuts),
     )
@@ -72,7 +70,7 @@ def _between(vertices: Floats, times: Floats, cuts: list[int]) -> Callable[[Floa
     def at(wanted: Floats) -> Floats:
         known = np.searchsorted(times, wanted).clip(max=len(times) - 1)
         if np.array_equal(times[known], wanted):
-            return vertices[known]
+            return np.asarray(vertices[known])
         result = np.empty((len(wanted), *vertices.shape[1:]))
         wanted = np.clip(wanted, times[0], times[-1])
         bounds = [0, *cuts, len(times)]

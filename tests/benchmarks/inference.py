@@ -54,8 +54,8 @@ class Case:
         self.box = UnitBox.around(self.clouds[0].astype(np.float64))
         with torch.inference_mode():
             inputs = np.stack([self.box.normalize(cloud.astype(np.float64)) for cloud in self.clouds])
-            c_t = model.net.encode_motion(torch.from_numpy(inputs)[None])
-            self.field = model.net.vector_field.precompute(None, c_t)
+            c_t = model.occupancy_flow.encode_motion(torch.from_numpy(inputs)[None])
+            self.field = model.occupancy_flow.vector_field.precompute(None, c_t)
         exact = model(self.clouds, self.times, quality="exact", refine="off")
         self.faces = exact.faces
         self.tight = self.carried(self.in_box(exact)[0])  # [T, V, 3]
@@ -99,7 +99,10 @@ def timed(run: Callable[[], MeshSequence]) -> tuple[dict[str, float], MeshSequen
 def measure(model: Reconstructor, case: Case, rounds: int, title: str) -> dict[str, Any]:
     runs: dict[str, Callable[[], MeshSequence]] = {
         "reference": lambda: reconstruct_reference(model, case.clouds, case.times)
-    } | {quality: partial(model, case.clouds, case.times, quality=quality, refine="off") for quality in QUALITIES}
+    } | {
+        quality: partial(model, case.clouds, case.times, quality=quality, refine="off")
+        for quality in QUALITIES
+    }
     laps: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
     last: dict[str, MeshSequence] = {}
     for _ in track(range(rounds), title, console=console, transient=True):

@@ -50,8 +50,8 @@ def stages(device: str, dry: bool) -> list[Row]:
     for width, model in models(device, dry).items():
         for quality in ("balanced",) if dry else ("exact", "balanced", "draft"):
             for _ in range(2):
-                model(points, quality=quality)
-            laps = [model(points, quality=quality).timings for _ in range(1 if dry else 5)]
+                model(points, quality=quality, refine="off")
+            laps = [model(points, quality=quality, refine="off").timings for _ in range(1 if dry else 5)]
             medians = {stage: statistics.median(lap[stage] for lap in laps) for stage in laps[0]}
             rows.append({"width": width, "quality": quality, "all": sum(medians.values()), **medians})
     return rows
@@ -61,7 +61,7 @@ def networks(device: str, dry: bool) -> list[Row]:
     """Encoder, decoder and velocity field by width, batch and type of product; TFLOP/s of the last two."""
     return [
         {"width": width, "batch": batch, "type": str(dtype).removeprefix("torch.")}
-        | _network(model.net, batch, dtype, device, dry)
+        | _network(model.occupancy_flow, batch, dtype, device, dry)
         for width, model in models(device, dry).items()
         for batch in ((1,) if dry else (1, 16))
         for dtype in (torch.float32, torch.bfloat16)
@@ -94,7 +94,10 @@ def compiled(device: str, dry: bool) -> list[Row]:
     """The velocity field of one sequence: eager, compiled, and replayed as a CUDA graph."""
     if not device.startswith("cuda"):
         return []
-    return [{"width": width} | _compiled(model.net, device) for width, model in models(device, dry).items()]
+    return [
+        {"width": width} | _compiled(model.occupancy_flow, device)
+        for width, model in models(device, dry).items()
+    ]
 
 
 @torch.inference_mode()

@@ -57,7 +57,7 @@ def test_paths_keep_the_bound_of_their_quality(
     box = UnitBox.around(clouds[0])
     vertices = np.stack([box.normalize(frame) for frame in meshes.vertices])  # [T, V, 3]
     inputs = torch.from_numpy(np.stack([box.normalize(cloud) for cloud in clouds]))[None]
-    field = small.net.vector_field.precompute(None, small.net.encode_motion(inputs))
+    field = small.occupancy_flow.vector_field.precompute(None, small.occupancy_flow.encode_motion(inputs))
     tight = advect(field, torch.from_numpy(vertices[0]), torch.linspace(0, 1, 17), StepDoubling(5e-5))
     error = np.linalg.norm(vertices - tight.positions.numpy(), axis=2).max(axis=0)  # [V]
     tolerance = QUALITIES[quality].tolerance

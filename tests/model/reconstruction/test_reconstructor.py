@@ -213,9 +213,9 @@ def test_many_points_are_encoded_in_bounded_memory(
 ) -> None:
     inputs = torch.from_numpy(UnitBox.around(cloud[0]).normalize(cloud))[None]
     with torch.inference_mode():
-        whole = rec.net.encode_inputs(inputs)
+        whole = rec.occupancy_flow.encode_inputs(inputs)
         monkeypatch.setattr("model.networks.encoders.CHUNK_SIZE", 64)
-        chunked = rec.net.encode_inputs(inputs)
+        chunked = rec.occupancy_flow.encode_inputs(inputs)
     for one, other in zip(whole, chunked, strict=True):
         assert one.abs().max() > 0.1
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
