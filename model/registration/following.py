@@ -13,7 +13,7 @@ from model.registration.graph import Motion
 from model.registration.kernels import Floats
 from model.registration.motions import extrapolate
 from model.registration.pull import GATHERED
-from model.registration.registering import NEAR, energy, matched, register
+from model.registration.registering import NEAR, Start, energy, matched, register
 from model.registration.template import Template
 
 USUAL = 1.2  # energy over the median so far from which other starts are tried
@@ -41,9 +41,10 @@ def follow(
         before = first
         for last, i in pairwise(frames):
             now = motions[last]
-            starts = [extrapolate(now, before), now]
+            starts = [Start(m, far) for m in (extrapolate(now, before), now) for far in (True, False)]
             if match is not None:
-                starts.insert(0, matched(template, now, clouds[i], partial(match, last, i)))
+                found = matched(template, now, clouds[i], partial(match, last, i))
+                starts = [Start(found, False), Start(found, True), *starts]
             best = register(template, clouds[i], starts, complete, USUAL * float(np.median(energies)))
             motions[i] = best.motion
             energies.append(best.energy)

@@ -23,6 +23,13 @@ NEAR = (Stage(10.0, 0.02, 0.08, 4), Stage(3.0, 0.02, 0.08, 4), Stage(1.0, 0.01, 
 CAP = 0.05  # distances count no more than this
 
 
+class Start(NamedTuple):
+    """A guess of a motion, and whether limbs may be far from it, so that transport leads on."""
+
+    motion: Motion
+    far: bool
+
+
 class Fitted(NamedTuple):
     """A motion and the energy it is judged by."""
 
@@ -33,25 +40,24 @@ class Fitted(NamedTuple):
 def register(
     template: Template,
     cloud: Cloud,
-    starts: Sequence[Motion],
+    starts: Sequence[Start],
     complete: bool,
     enough: float = 0.0,
 ) -> Fitted:
     """The best motion that puts the template on a cloud, from several starts, the likeliest first.
 
-    `complete` is whether the cloud covers the whole surface. From each start the way leads first along
-    transport, then straight to the nearest points; no other is tried once the energy is below `enough`.
+    `complete` is whether the cloud covers the whole surface; no other start is tried once the energy is below
+    `enough`.
     """
     best: Fitted | None = None
     for start in starts:
-        for far in (True, False):
-            begin = approach(template, cloud, start, complete) if far else start
-            motion = fit(template.level, cloud, begin, NEAR, complete)
-            found = Fitted(motion, energy(template.level, cloud, motion, complete))
-            if best is None or found.energy < best.energy:
-                best = found
-            if best.energy < enough:
-                return best
+        begin = approach(template, cloud, start.motion, complete) if start.far else start.motion
+        motion = fit(template.level, cloud, begin, NEAR, complete)
+        found = Fitted(motion, energy(template.level, cloud, motion, complete))
+        if best is None or found.energy < best.energy:
+            best = found
+        if best.energy < enough:
+            break
     if best is None:
         raise ValueError("registration needs a motion to start from")
     return best

@@ -13,7 +13,7 @@ from model.registration.clouds import Cloud
 from model.registration.fitting import Level, Prior, Stage, fit
 from model.registration.graph import Motion
 from model.registration.motions import between
-from model.registration.registering import energy, register
+from model.registration.registering import Start, energy, register
 from model.registration.template import Template
 
 LAST = (Stage(0.6, 0.03, 0.1, 4),)
@@ -42,7 +42,7 @@ def sweep(
         if energies[t] > SUSPECT * usual:
             near = [result[i] for i in (t - 1, t + 1) if 0 <= i < len(result)]
             others = near if expected is None else [expected, *near]
-            starts += [*others, register(template, clouds[t], others[:1], complete).motion]
+            starts += [*others, register(template, clouds[t], [Start(others[0], True)], complete).motion]
         tried = [fit(level, clouds[t], s, LAST, complete, prior=prior) for s in starts]
         costs = [energy(level, clouds[t], m, complete, prior) for m in tried]
         result[t] = tried[int(np.argmin(costs))]

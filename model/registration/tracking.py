@@ -1,12 +1,15 @@
 """From unordered clouds to the paths of a template's particles."""
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 from scipy.spatial import cKDTree
 
-from model.errors import Canceled, InputError
+from model.errors import InputError
 from model.registration.clouds import Cloud, canonical, make_cloud, nearest
 from model.registration.following import Match, follow
 from model.registration.graph import Motion
@@ -15,11 +18,13 @@ from model.registration.keyframes import candidates, jumps
 from model.registration.motions import resample
 from model.registration.pull import pull
 from model.registration.registering import energy
+from model.registration.reporting import Report
 from model.registration.sweeping import sweep
 from model.registration.template import Template, make_template, refined
 
 Extract = Callable[[Floats], tuple[Floats, Ints]]
 REACH = 0.05  # how far from its points the surface of the network may be
+FOLLOWED = 0.7  # of the work, done when all templates were followed
 SIZE = 3.5  # of the root mean square distance from the centroid; lengths in this package are in units of it
 
 
@@ -63,13 +68,13 @@ def track(
         match: (i, j, queries [Q, 3]) → where what is there in frame i is in frame j [Q, 3], and how far off
             that is expected to be [Q]. Where it helps it is believed, so it need not be good.
         complete: whether the points of a frame cover the whole surface, not only what one camera sees.
-        progress: called with the completed fraction.
+        progress: called with the completed fraction, by one thread at a time.
         is_canceled: asked after every frame.
 
     Raises InputError for fewer than 16 points in a frame and Canceled where `is_canceled` says so.
     """
     options = options or Options()
-    report = _Report(progress, is_canceled)
+    report = Report(progress, is_canceled)
     instants = np.arange(len(clouds), dtype=float) if times is None else np.asarray(times, dtype=float)
     if not len(clouds) or min(len(c) for c in clouds) < 16:
         raise InputError(
@@ -82,21 +87,19 @@ def track(
     cuts = jumps(frames)
     matching = _scaled(match, center, size) if match is not None else None
     keys = candidates(frames, options.keyframes)
-    tried = [
-        _try(
-            frames,
-            key,
-            extract,
-            matching,
-            complete,
-            report.part(0.7 * n / len(keys), 0.7 * (n + 1) / len(keys)),
-        )
-        for n, key in enumerate(keys)
-    ]
-    _, key, template, motions = min(tried, key=lambda t: t[0])
+    templates = [_template(frames[key], extract) for key in keys]
+    reports = report.parts(0.0, FOLLOWED, len(keys))
+
+    def attempt(n: int) -> list[Motion]:
+        return follow(templates[n], frames, keys[n], complete, matching, reports[n])
+
+    with ThreadPoolExecutor(min(len(keys), os.cpu_count() or 1)) as pool:  # most of the work is compiled
+        attempts = list(pool.map(attempt, range(len(keys))))
+    costs = [_energy(t, frames, m, complete) for t, m in zip(templates, attempts, strict=True)]
+    best = int(np.argmin(costs))
+    key, template, motions = keys[best], templates[best], attempts[best]
     still = all(m is motions[0] for m in motions)
-    for n in range(0 if still else options.sweeps):
-        part = report.part(0.7 + 0.3 * n / options.sweeps, 0.7 + 0.3 * (n + 1) / options.sweeps)
+    for n, part in enumerate(report.parts(FOLLOWED, 1.0, 0 if still else options.sweeps)):
         motions = sweep(template, frames, motions, complete, n % 2 == 1, part)
         template = refined(template, frames, motions, REACH)
     residuals = _residuals(template, frames, motions)
@@ -114,48 +117,25 @@ def track(
     )
 
 
-class _Report:
-    """Progress within a part of the work, and the question whether to go on."""
-
-    def __init__(
-        self, progress: Callable[[float], None] | None, is_canceled: Callable[[], bool] | None,
-        begin: float = 0.0, end: float = 1.0,
-    ) -> None:  # fmt: skip
-        self.progress, self.is_canceled, self.begin, self.end = progress, is_canceled, begin, end
-
-    def __call__(self, share: float) -> None:
-        if self.is_canceled is not None and self.is_canceled():
-            raise Canceled("the registration was canceled")
-        if self.progress is not None:
-            self.progress(self.begin + share * (self.end - self.begin))
-
-    def part(self, begin: float, end: float) -> "_Report":
-        return _Report(self.progress, self.is_canceled, begin, end)
-
-
-def _try(
-    clouds: Sequence[Cloud],
-    key: int,
-    extract: Extract,
-    match: Match | None,
-    complete: bool,
-    report: _Report,
-) -> tuple[float, int, Template, list[Motion]]:
-    """Mean energy, keyframe, template and motions with the template taken from frame `key`."""
-    vertices, faces = extract(clouds[key].points)
+def _template(cloud: Cloud, extract: Extract) -> Template:
+    vertices, faces = extract(cloud.points)
     faces = np.ascontiguousarray(faces, dtype=np.int64)
-    vertices = pull(np.asarray(vertices, dtype=np.float64), faces, clouds[key].points, REACH)
-    template = make_template(vertices, faces)
-    motions = follow(template, clouds, key, complete, match, report)
-    cost = np.mean([energy(template.level, c, m, complete) for c, m in zip(clouds, motions, strict=True)])
-    return float(cost), key, template, motions
+    return make_template(pull(np.asarray(vertices, np.float64), faces, cloud.points, REACH), faces)
+
+
+def _energy(template: Template, clouds: Sequence[Cloud], motions: Sequence[Motion], complete: bool) -> float:
+    """Mean energy of all frames."""
+    each = [energy(template.level, c, m, complete) for c, m in zip(clouds, motions, strict=True)]
+    return float(np.mean(each))
 
 
 def _scaled(match: Match, center: Floats, size: float) -> Match:
-    """A match in the caller's units as one in ours."""
+    """A match in the caller's units as one in ours, asked by one thread at a time."""
+    lock = Lock()
 
     def scaled(i: int, j: int, queries: Floats) -> tuple[Floats, Floats]:
-        goals, error = match(i, j, queries * size + center)
+        with lock:
+            goals, error = match(i, j, queries * size + center)
         return (np.asarray(goals, np.float64) - center) / size, np.asarray(error, np.float64) / size
 
     return scaled
