@@ -28,6 +28,13 @@ def canonical(points: Floats) -> Floats:
     return np.ascontiguousarray(exact[np.argsort(((exact - exact.mean(0)) ** 2).sum(1), kind="stable")])
 
 
+def thinned(points: Floats, most: int) -> Floats:
+    """At most `most` of the points [N, 3], drawn with a fixed seed, in their order."""
+    if len(points) <= most:
+        return points
+    return points[np.sort(np.random.default_rng(0).permutation(len(points))[:most])]
+
+
 def make_cloud(points: Floats, few: int = 400) -> Cloud:
     """Prepare points [N, 3] in canonical order."""
     tree = cKDTree(points)

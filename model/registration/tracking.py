@@ -10,7 +10,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from model.errors import InputError
-from model.registration.clouds import Cloud, canonical, make_cloud, nearest
+from model.registration.clouds import Cloud, canonical, make_cloud, nearest, thinned
 from model.registration.following import Match, follow
 from model.registration.graph import Motion
 from model.registration.kernels import Floats, Ints
@@ -24,7 +24,9 @@ from model.registration.template import Template, make_template, refined
 
 Extract = Callable[[Floats], tuple[Floats, Ints]]
 REACH = 0.05  # how far from its points the surface of the network may be
+LONG = 32  # frames, beyond which one template has to do
 FOLLOWED = 0.7  # of the work, done when all templates were followed
+POINTS = 2500  # of a frame that are registered; the keyframe's surface is taken from all of its points
 SIZE = 3.5  # of the root mean square distance from the centroid; lengths in this package are in units of it
 
 
@@ -32,7 +34,7 @@ SIZE = 3.5  # of the root mean square distance from the centroid; lengths in thi
 class Options:
     """How much effort registration makes."""
 
-    keyframes: int = 2  # templates that are tried
+    keyframes: int = 2  # templates that are tried, where the sequence is not long
     sweeps: int = 3  # passes over all frames after the tracking
 
 
@@ -83,11 +85,12 @@ def track(
     ordered = [canonical(np.asarray(c, dtype=np.float64)) for c in clouds]
     center = np.median([c.mean(0) for c in ordered], axis=0)
     size = SIZE * float(np.median([np.sqrt(((c - c.mean(0)) ** 2).sum(1).mean()) for c in ordered]))
-    frames = [make_cloud((c - center) / size) for c in ordered]
+    scaled = [(c - center) / size for c in ordered]
+    frames = [make_cloud(thinned(c, POINTS)) for c in scaled]
     cuts = jumps(frames)
     matching = _scaled(match, center, size) if match is not None else None
-    keys = candidates(frames, options.keyframes)
-    templates = [_template(frames[key], extract) for key in keys]
+    keys = candidates(frames, options.keyframes if len(frames) <= LONG else 1)
+    templates = [_template(scaled[key], extract) for key in keys]
     reports = report.parts(0.0, FOLLOWED, len(keys))
 
     def attempt(n: int) -> list[Motion]:
@@ -117,10 +120,10 @@ def track(
     )
 
 
-def _template(cloud: Cloud, extract: Extract) -> Template:
-    vertices, faces = extract(cloud.points)
+def _template(points: Floats, extract: Extract) -> Template:
+    vertices, faces = extract(points)
     faces = np.ascontiguousarray(faces, dtype=np.int64)
-    return make_template(pull(np.asarray(vertices, np.float64), faces, cloud.points, REACH), faces)
+    return make_template(pull(np.asarray(vertices, np.float64), faces, points, REACH), faces)
 
 
 def _energy(template: Template, clouds: Sequence[Cloud], motions: Sequence[Motion], complete: bool) -> float:

@@ -1,5 +1,7 @@
 """Registration of a solid whose every particle is known by a formula."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -100,6 +102,18 @@ def test_a_cut_is_named_by_its_frame() -> None:
     vertices = vertices + away * (np.arange(8) >= 5)[:, None, None]
     result = track(clouds, None, exact(clouds, vertices, faces), options=ONE)
     assert result.jumps == [5]
+
+
+def test_a_long_sequence_costs_in_proportion_and_does_not_drift() -> None:
+    seconds = []
+    for frames in (12, 36):
+        clouds, vertices, faces = sequence(frames, 500, last=frames / 48)
+        began = time.process_time()
+        result = track(clouds, None, exact(clouds, vertices, faces), options=ONE)
+        seconds.append(time.process_time() - began)
+    error = np.linalg.norm(result.vertices - vertices, axis=2).mean(1)
+    assert error.max() < 0.02 * box(vertices[0])
+    assert seconds[1] < 2 * 3 * seconds[0]
 
 
 def test_progress_rises_to_one_and_canceling_stops(bending: tuple[list[Floats], Floats, Ints]) -> None:
