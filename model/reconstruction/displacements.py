@@ -10,11 +10,11 @@ from model.networks.local_velocity import EncodedFrame, LocalVelocity, Motion
 from model.registration.kernels import Floats
 
 MAX_POINTS = 2048  # per frame
-CACHED = 4  # encoded frames and matched pairs
+CACHED = 8  # encoded frames and matched pairs: two keyframes are followed at once
 
 
 class Displacements:
-    """`(i, j, queries)` → where points of frame i are in frame j, and how surely; see `track`."""
+    """`(i, j, queries)` → where points of frame i are in frame j, and how far off that is expected to be."""
 
     def __init__(self, net: LocalVelocity, clouds: Sequence[Floats]) -> None:
         self.net = net
@@ -34,9 +34,8 @@ class Displacements:
         motion = self._motion(first, second)
         start = torch.from_numpy((queries - self.center).astype(np.float32)).to(self.device)
         found = self.net.at(motion, start[None], torch.zeros(1, device=self.device))
-        error = found.log_scale[0].exp() / motion.spacing.flatten()  # [Q], in distances between points
-        confidence = 1 / (1 + error**2)
-        return queries + found.displacement[0].double().cpu().numpy(), confidence.double().cpu().numpy()
+        error = found.log_scale[0].exp()  # [Q]
+        return queries + found.displacement[0].double().cpu().numpy(), error.double().cpu().numpy()
 
     def _encode(self, frame: int) -> EncodedFrame:
         return self.net.encode(torch.from_numpy(self.clouds[frame])[None].to(self.device))
