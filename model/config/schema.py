@@ -67,6 +67,14 @@ class BodiesConfig(Section):
     held_out_windows: Positive
 
 
+class SolidsConfig(Section):
+    """Generation of clouds for `data.dataset: solids`."""
+
+    batches: Literal["large", "small"]
+    held_out_points: Annotated[list[Positive], Field(min_length=1)]
+    held_out_view_points: Positive
+
+
 class DataConfig(Section):
     """Location of sequences or their generation, and sampling of windows."""
 
@@ -97,6 +105,7 @@ class DataConfig(Section):
     pointcloud_seq_folder: str
     img_seq_folder: str
     bodies: BodiesConfig
+    solids: SolidsConfig
 
 
 class ModelConfig(Section):
@@ -156,6 +165,10 @@ class TrainingConfig(Section):
     schedule: Literal["constant", "cosine"]
     warmup_iterations: Count
     max_iterations: Positive | None
+    max_minutes: PositiveFloat | None
+    betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    average_decay: Annotated[float, Field(gt=0, lt=1)] | None
     clip_gradient_norm: PositiveFloat | None
     precision: Literal["fp32", "tf32", "bf16"]
     seed: Count
@@ -283,14 +296,18 @@ def _find_conflict(config: Config) -> str | None:
         return f"training.parts is {training.parts} and method {config.method} has {found}; wanted joint"
     if conflict := method.find_conflict(config):
         return conflict
-    if training.schedule == "cosine" and training.max_iterations is None:
-        return "training.schedule cosine ends at training.max_iterations, which is null; wanted a number"
+    if training.schedule == "cosine" and training.max_iterations is None and training.max_minutes is None:
+        return (
+            "training.schedule cosine ends at training.max_iterations or training.max_minutes, "
+            "which are null; wanted a number for one of them"
+        )
     return None
 
 
 _SECTIONS: dict[str, type[Section]] = {
     "data": DataConfig,
     "data.bodies": BodiesConfig,
+    "data.solids": SolidsConfig,
     "model": ModelConfig,
     "training": TrainingConfig,
     "test": TestConfig,

@@ -48,8 +48,12 @@ class LocalOccupancyFlowMethod(Method["LocalOccupancyFlow"]):
         return {"motion": motion_loss(motion, found, batch)}
 
     def score(self, net: LocalOccupancyFlow, batch: Any, config: Config) -> dict[str, list[float]]:
-        loss = next(iter(self.losses(net, batch, config).values()))
-        return {"loss": [loss.item()]}
+        """Of one held-out set: `iou`, `rec_error` and `iou_<set>`, or `l2` and `l2_<set>` by motion."""
+        from model.methods.local_scores import cloud_scores, pair_scores
 
-    def minimized_metrics(self, config: Config) -> tuple[str, ...]:  # noqa: ARG002
-        return ("loss",)
+        if config.training.parts == "shape":
+            return cloud_scores(net.shape, batch)
+        return pair_scores(net.flow, batch)
+
+    def minimized_metrics(self, config: Config) -> tuple[str, ...]:
+        return ("rec_error",) if config.training.parts == "shape" else ("l2",)

@@ -19,13 +19,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.losses import occupancy_loss
 from model.networks import nearby_points
 from model.networks.local_occupancy import LocalOccupancy
 from model.networks.neighborhoods import Edges, offset_features
 from model.networks.point_features import EdgeLayer
 from worker.solids.clouds import Clouds
-from worker.solids.stream import CloudStream, StreamSettings
-from worker.training.local_shape import ON_CPU, occupancy_loss
+from worker.solids.source import CLOUDS
+from worker.solids.stream import CloudStream
 
 
 def plain_layer(layer: EdgeLayer, sources: Tensor, targets: Tensor, edges: Edges) -> Tensor:
@@ -64,7 +65,7 @@ def first_form() -> Iterator[None]:
 def step(net: nn.Module, clouds: Clouds) -> None:
     net.zero_grad()
     with torch.autocast(clouds.points.device.type, dtype=torch.bfloat16):
-        loss = occupancy_loss(net, clouds)
+        loss = occupancy_loss(net(clouds.points, clouds.queries), clouds.occupied.float())
     loss.backward()
 
 
@@ -101,7 +102,7 @@ def main() -> None:
     after = seconds(lambda: step(net, clouds), device, options.steps)
     print(f"step in its first form {before:7.3f} s")
     print(f"step                   {after:7.3f} s, {before / after:.1f} times as fast")
-    stream = CloudStream(ON_CPU if device.type == "cpu" else StreamSettings(), 0, device)
+    stream = CloudStream(CLOUDS["small" if device.type == "cpu" else "large"], 0, device)
     next(stream)
     drawn = seconds(lambda: next(stream), device, options.steps)
     print(f"a batch of the stream  {drawn:7.3f} s, its new shapes drawn in this process")

@@ -2,9 +2,10 @@
 
     python -m tests.gpu [--minutes 8] [--out gpu-out] [--dry]
 
-Runs the tests marked `gpu`, then the measurements, then trains the shape and the motion network with the
-time that is left, from the checkpoints in `--out` if there are any. Writes report.json, report.md and the
-checkpoints. `--dry` does the same on the CPU, briefly, to know that the command works.
+Runs the tests marked `gpu`, then the measurements, then `worker train` for both halves of local_oflow
+with the time that is left; runs in `--out` that were stopped go on. Writes report.json, report.md and the run
+folders.
+`--dry` does the same on the CPU, briefly, to know that the command works.
 """
 
 import argparse
@@ -23,10 +24,15 @@ import torch
 from tests.gpu import measurements
 
 ROOT = Path(__file__).parents[2]
-RESERVE = 15.0  # seconds kept for the end: the last checkpoints and the report
-# Network → what trains it, and its share of the processor's cores, which draw bodies.
-TRAININGS = {"shape": ("worker.training.local_shape", 0.6), "flow": ("worker.training.local_velocity", 0.4)}
-DRY = {"shape": ["--shapes", "1"], "flow": ["--pairs", "2"]}  # measured on less
+RESERVE = 30.0  # seconds kept for the end: the start of `worker train`, its last validation, the report
+TRAININGS = {"shape": 0.6, "flow": 0.4}  # halves of local_oflow → shares of the cores, which draw bodies
+DRY = (
+    "data.solids.batches=small",
+    "data.solids.held_out_points=[100]",
+    "data.solids.held_out_view_points=100",
+    "training.n_val_items=1",
+)
+DRY_MINUTES = 0.2
 
 
 def main() -> int:
@@ -90,31 +96,34 @@ def run_tests(out: Path) -> dict[str, Any]:
 
 
 def run_training(out: Path, seconds: float, dry: bool) -> list[dict[str, Any]]:
-    """Train both networks at once (neither fills a large GPU alone), each from its checkpoint in `out`."""
-    minutes = min(seconds / 60, 0.3 if dry else seconds / 60)
-    if minutes <= 0:
+    """Train both halves at once (neither fills a large GPU alone), in folders of `out`."""
+    minutes = DRY_MINUTES if dry else seconds / 60
+    if seconds <= 0:
         return []
     running = {}
     cores = (os.cpu_count() or 1) - 1
-    for name, (module, share) in TRAININGS.items():
-        command = [sys.executable, "-m", module, "--out", str(out / name), "--minutes", f"{minutes:.3f}"]
-        command += [] if dry else ["--workers", str(round(share * cores))]
-        command += ["--device", "cpu", "--workers", "0", "--scores", "1", *DRY[name]] if dry else []
-        log = (out / f"{name}.log").open("w")
-        running[name] = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+    for half, share in TRAININGS.items():
+        workers = 0 if dry else round(share * cores)
+        command = [sys.executable, "-m", "worker", "train", f"training/local_oflow_{half}"]
+        command += ["--out", str(out / half), "--minutes", f"{minutes:.3f}"]
+        command += ["--device", "cpu" if dry else "cuda", f"training.num_workers={workers}"]
+        log = (out / f"{half}.log").open("w")
+        running[half] = subprocess.Popen(
+            [*command, *(DRY if dry else ())], cwd=ROOT, stdout=log, stderr=subprocess.STDOUT
+        )
     return [
         {
-            "network": name,
+            "half": half,
             "minutes": round(minutes, 2),
             "exit code": process.wait(),
-            "last": last_line(out / f"{name}.log"),
+            "last": last_validation(out / f"{half}.log"),
         }
-        for name, process in running.items()
+        for half, process in running.items()
     ]
 
 
-def last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
+def last_validation(log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("it ")]
     return lines[-1][:200] if lines else ""
 
 

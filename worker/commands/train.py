@@ -19,6 +19,7 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Instead of training.out_dir.")] = None,
     precision: Annotated[str | None, typer.Option(help="fp32, tf32 or bf16.")] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of training.seed.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Instead of training.max_minutes.")] = None,
     exit_after: Annotated[
         float | None,
         typer.Option(metavar="SECONDS", help="Save and leave after this time, with exit code 3."),
@@ -26,15 +27,16 @@ def train(
 ) -> None:
     """Train a model; run again, it goes on from model.pt in its folder.
 
-    Exit codes: 0 reached training.max_iterations; 2 refused; 3 saved and left early (--exit-after, SIGTERM,
-    SIGINT): run again to go on; 4 the loss was lost.
+    Exit codes: 0 reached training.max_iterations or training.max_minutes; 2 refused; 3 saved and left early
+    (--exit-after, SIGTERM, SIGINT): run again to go on; 4 the loss was lost.
 
     Several GPUs: torchrun --nproc-per-node N -m worker train …
     """
     from worker.training.run import run
 
     given = parse_overrides(overrides or [])
-    options = {"out_dir": None if out is None else str(out), "precision": precision, "seed": seed}
+    options: dict[str, Any] = {"out_dir": None if out is None else str(out), "precision": precision}
+    options |= {"seed": seed, "max_minutes": minutes}
     chosen = {key: value for key, value in options.items() if value is not None}
     given.setdefault("training", {}).update(chosen)
     raise typer.Exit(run(config, given, device, exit_after))
@@ -44,13 +46,14 @@ def join(
     shape: Annotated[Path, typer.Argument(metavar="SHAPE.pt", exists=True, dir_okay=False)],
     flow: Annotated[Path, typer.Argument(metavar="FLOW.pt", exists=True, dir_okay=False)],
     target: Annotated[Path, typer.Argument(metavar="OUT.pt")],
+    float16: Annotated[bool, typer.Option("--float16", help="Store the weights in half the bytes.")] = False,
 ) -> None:
     """Put the shape half of one checkpoint and the flow half of another into one."""
     from model.errors import ModelError
     from worker.training.parts import join_halves
 
     try:
-        counts = join_halves(shape, flow, target)
+        counts = join_halves(shape, flow, target, float16)
     except ModelError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None

@@ -19,8 +19,15 @@ __all__ = ["STREAMS", "DataError", "build_dataset", "open_source"]
 
 Split = Literal["train", "val", "test"]
 
+
+def _open_solids(config: "Config", split: Split) -> "BatchStream":  # noqa: ARG001
+    from worker.solids.source import open_solids
+
+    return open_solids(config)
+
+
 # Values of data.dataset that are streams of batches, and what opens one for a split.
-STREAMS: dict[str, Callable[["Config", Split], "BatchStream"]] = {}
+STREAMS: dict[str, Callable[["Config", Split], "BatchStream"]] = {"solids": _open_solids}
 
 
 def open_source(config: "Config", split: Split) -> "Source | BatchStream":

@@ -7,14 +7,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
 MEASURED_STEPS = 20  # after as many again, that warm up, the cost is told
@@ -22,23 +15,33 @@ LINE_EVERY = 30.0  # seconds between lines where there is no terminal to draw a 
 
 
 class Report:
-    """Of one process; with `quiet` it says and writes nothing."""
+    """Of one process; with `quiet` it says and writes nothing. A run has a last step, an end in time, both or
+    neither.
+    """
 
-    def __init__(self, folder: Path, first_step: int, last_step: int | None, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        first_step: int,
+        last_step: int | None,
+        minutes: float | None = None,
+        quiet: bool = False,
+    ) -> None:
         self.console = Console(soft_wrap=True, quiet=quiet)
-        self.first_step, self.last_step = first_step, last_step
+        self.first_step, self.last_step, self.minutes = first_step, last_step, minutes
         self.began = self.said = time.monotonic()
-        self.warm = (0.0, 0.0)  # when the measured steps began, and the seconds waited until then
+        # Steps, time and seconds waited when the measured steps began; then, that the cost is told.
+        self.warm: tuple[int, float, float] | None = None
+        self.is_told = False
         self.writer = None if quiet else SummaryWriter(str(folder / "logs"), purge_step=first_step)
         columns = (
             BarColumn(),
-            MofNCompleteColumn(),
             TextColumn("{task.description}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
         self.bar = Progress(*columns, console=self.console, disable=quiet or not self.console.is_terminal)
-        self.task = self.bar.add_task("", total=last_step, completed=first_step)
+        self.task = self.bar.add_task("", total=1.0 if last_step or minutes else None)
 
     def __enter__(self) -> "Report":
         self.bar.start()
@@ -54,17 +57,19 @@ class Report:
     def say(self, text: str) -> None:
         self.console.print(text, highlight=False)
 
-    def step(self, it: int, smoothed_loss: float, seconds_waited: float) -> None:
-        """After the step that makes `it` of them."""
+    def step(self, it: int, share: float, smoothed_loss: float, seconds_waited: float) -> None:
+        """After the step that makes `it` of them, with this share of the run over, 0 … 1."""
         now, done = time.monotonic(), it - self.first_step
         rate = done / (now - self.began)
         text = f"loss {smoothed_loss:.4f}, {rate:.2f} it/s"
-        self.bar.update(self.task, completed=it, description=text)
-        if done == MEASURED_STEPS:
-            self.warm = (now, seconds_waited)
-        elif done == 2 * MEASURED_STEPS:
-            began, waited = self.warm
-            self.say(self._cost((now - began) / MEASURED_STEPS, (seconds_waited - waited) / MEASURED_STEPS))
+        steps = f"{it}/{self.last_step}" if self.last_step else str(it)
+        self.bar.update(self.task, completed=share, description=f"step {steps}, {text}")
+        if self.warm is None and done >= MEASURED_STEPS:
+            self.warm = done, now, seconds_waited
+        elif self.warm is not None and not self.is_told and done >= self.warm[0] + MEASURED_STEPS:
+            first, began, waited = self.warm
+            self.say(self._cost((now - began) / (done - first), (seconds_waited - waited) / (done - first)))
+            self.is_told = True
         if not self.console.is_terminal and now - self.said >= LINE_EVERY:
             self.said = now
             self.say(f"it {it}: {text}")
@@ -82,6 +87,8 @@ class Report:
         steps = self.last_step - self.first_step if self.last_step else 100_000
         span = "the steps to training.max_iterations" if self.last_step else "100,000 steps"
         cost = f"measured: {seconds:.3f} s a step, so {span} take {_duration(steps * seconds)}"
+        if self.minutes:
+            cost += f", and training.max_minutes are {60 * self.minutes / seconds:,.0f} steps"
         if waited > 0.2 * seconds:
             cost += f"; {waited:.3f} s of it waiting for data: more training.num_workers may help"
         return cost

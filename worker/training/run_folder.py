@@ -6,26 +6,31 @@ again.
 """
 
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from model.checkpoints import load_checkpoint, read_checkpoint, save_checkpoint
 from model.config.schema import BUNDLE, Config
 from model.errors import CheckpointError
+from worker.training.learner import Learner
+
+LAST_WEIGHTS = "last_weights"  # of a checkpoint whose model is an average: those that learning goes on with
 
 
 @dataclass
 class Reached:
-    """How far a run is: steps done, epochs begun, and the best value of the selection metric."""
+    """How far a run is: steps done, epochs begun, the best value of the selection metric, and the time it
+    took.
+    """
 
     it: int
     epoch_it: int
     loss_val_best: float
+    seconds: float = field(default=0.0, compare=False)
 
 
 class RunFolder:
@@ -45,16 +50,20 @@ class RunFolder:
     def backup(self, it: int) -> Path:
         return self.path / f"model_{it}.pt"
 
-    def save(self, path: Path, net: nn.Module, optimizer: torch.optim.Optimizer, reached: Reached) -> None:
-        """Write one checkpoint, whole or not at all."""
+    def save(self, path: Path, learner: Learner, reached: Reached) -> None:
+        """Write one checkpoint, whole or not at all. Averaged weights, where there are any, are the model."""
         path.parent.mkdir(parents=True, exist_ok=True)
         config = self.config.model_dump()
+        weights = {"model": learner.net.state_dict()}
+        if learner.average is not None:
+            weights = {"model": learner.average.state, LAST_WEIGHTS: learner.net.state_dict()}
         content = {
-            "model": net.state_dict(),
-            "optimizer": optimizer.state_dict(),
+            **weights,
+            "optimizer": learner.optimizer.state_dict(),
             "epoch_it": reached.epoch_it,
             "it": reached.it,
             "loss_val_best": reached.loss_val_best,
+            "seconds": reached.seconds,
             "config": config,
             "config_name": self.config.name,
             "code_version": self.code_version,
@@ -64,15 +73,29 @@ class RunFolder:
         }
         save_checkpoint(path, content)
 
-    def resume(self, net: nn.Module, optimizer: torch.optim.Optimizer) -> Reached | None:
-        """Load `model.pt` into both, and the random states; None where there is none."""
+    def resume(self, learner: Learner) -> Reached | None:
+        """Load `model.pt` into a learner, and the random states; None where there is none.
+
+        The settings of its optimizer stay those of the config.
+        """
         if not self.last.exists():
             return None
-        load_checkpoint(self.last, net)
+        load_checkpoint(self.last, learner.net)
         content = read_checkpoint(self.last)
         try:
-            reached = Reached(content["it"], content["epoch_it"], float(content["loss_val_best"]))
-            optimizer.load_state_dict(content["optimizer"])
+            if learner.average is not None:
+                learner.average.restart()
+            if LAST_WEIGHTS in content:
+                learner.net.load_state_dict(content[LAST_WEIGHTS])
+            reached = Reached(
+                content["it"],
+                content["epoch_it"],
+                float(content["loss_val_best"]),
+                float(content.get("seconds", 0.0)),
+            )
+            state = content["optimizer"]
+            groups = [group | learner.optimizer.defaults for group in state["param_groups"]]
+            learner.optimizer.load_state_dict(state | {"param_groups": groups})
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{self.last} has no state that this run can go on from ({type(error).__name__}: {error}); "

@@ -6,35 +6,27 @@ two ends in the same weights as one run.
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from model.config.schema import Config
-from model.methods import build_model, freeze_other_parts, losses, needed_fields
+from model.methods import build_model, freeze_other_parts, needed_fields
 from worker.data import open_source
 from worker.data.batches import Batches, BatchStream, Source, load_batches
 from worker.evaluation.validation import Metrics, is_better, selection, validate, worst
 from worker.processes import Processes, join_batch_norms
 from worker.training.initialization import initialize
+from worker.training.learner import Learner
 from worker.training.pictures import picture
 from worker.training.report import Report
 from worker.training.run_folder import Reached, RunFolder
-from worker.training.schedule import learning_rate
+from worker.training.schedule import done_share, learning_rate
 from worker.training.stopping import DivergedError, LossWatch, Stop
 
-
-class LossStep(nn.Module):
-    """The losses as a module's forward, which is what DistributedDataParallel wraps."""
-
-    def __init__(self, net: nn.Module, config: Config) -> None:
-        super().__init__()
-        self.net, self.config = net, config
-
-    def forward(self, batch: Any) -> dict[str, Tensor]:
-        return losses(self.net, batch, self.config)
+RUN_AHEAD = 10  # steps that a GPU is given before the losses of the first are read
 
 
 class Trainer:
@@ -47,6 +39,7 @@ class Trainer:
         processes: Processes | None = None,
         sources: tuple[Source | BatchStream, Source | BatchStream] | None = None,
     ) -> None:
+        began = time.monotonic()
         self.config, self.device, self.processes = config, device, processes or Processes()
         training = config.training
         if training.precision == "tf32":
@@ -66,53 +59,85 @@ class Trainer:
         freeze_other_parts(self.net, config)
         join_batch_norms(self.net, self.processes)
         self.net.to(device)
-        self.step = self.processes.wrap(LossStep(self.net, config), device)
-        self.parameters = [parameter for parameter in self.net.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.Adam(self.parameters, lr=training.learning_rate)
-        self.reached = self.folder.resume(self.net, self.optimizer) or Reached(0, 0, worst(config))
+        self.learner = Learner(self.net, config, device, self.processes)
+        self.reached = self.folder.resume(self.learner) or Reached(0, 0, worst(config))
+        self.began = began - self.reached.seconds
+        self.run_ahead = RUN_AHEAD if device.startswith("cuda") else 1
 
     def run(self, stop: Stop) -> bool:
-        """Train on; whether `max_iterations` was reached. Raises DivergedError where the loss is lost."""
+        """Train on; whether the end of the run was reached. Raises DivergedError where the loss is lost."""
         training, reached = self.config.training, self.reached
         watch, waited = LossWatch(), 0.0
         quiet = not self.processes.is_first
-        with Report(self.folder.path, reached.it, training.max_iterations, quiet) as report:
+        limits = training.max_iterations, training.max_minutes
+        with Report(self.folder.path, reached.it, *limits, quiet) as report:
             self._introduce(report)
             if reached.it == 0 and training.validate_every:
                 self._validate(report)  # what learning starts from; and data that cannot be read says so now
             batches = self._batches()
-            stopped = False
+            stopped, unread = False, []
             while not stopped and not self.is_done:
                 requested = time.monotonic()
                 batch = next(batches)
                 waited += time.monotonic() - requested
-                terms, norm = self._learn(batch)
-                names = list(terms)
-                *means, stopping = self.processes.mean([*terms.values(), float(stop.wanted)], self.device)
-                terms = dict(zip(names, means, strict=True))
-                try:
-                    watch.check(terms["loss"], norm)
-                except DivergedError as error:
-                    raise DivergedError(f"step {reached.it}: {error}; {self._last_good()}") from None
+                rate = learning_rate(reached.it, training, reached.seconds)
                 reached.it += 1
+                unread.append(self.learner.learn(batch, rate, reached.it))
                 if not isinstance(self.source, BatchStream):
                     reached.epoch_it = reached.it * training.batch_size // max(1, len(self.source))
-                report.step(reached.it, watch.smoothed or terms["loss"], waited)
-                if _due(reached.it, training.print_every):
-                    rate = self.optimizer.param_groups[0]["lr"]
-                    report.scalars(
-                        reached.it, terms | {"gradient_norm": norm, "learning_rate": rate}, "train"
-                    )
-                stopped = stopping > 0
+                if not self._is_time_to_read(len(unread)):
+                    continue
+                stopped = self._read(unread, watch, stop, report)
+                unread.clear()
+                report.step(reached.it, self.done_share, watch.smoothed or 0.0, waited)
                 self._keep(report, leaving=stopped or self.is_done)
             if stopped and not self.is_done:
                 report.say(f"{stop.reason}: saved {self.folder.last} at step {reached.it}")
         return self.is_done
 
     @property
+    def done_share(self) -> float:
+        return done_share(self.reached.it, self.reached.seconds, self.config.training)
+
+    @property
     def is_done(self) -> bool:
-        limit = self.config.training.max_iterations
-        return limit is not None and self.reached.it >= limit
+        return self.done_share >= 1
+
+    def _is_time_to_read(self, steps: int) -> bool:
+        """Whether the losses of so many steps are read now, for which the device has to finish them."""
+        training = self.config.training
+        intervals = (
+            training.print_every,
+            training.validate_every,
+            training.visualize_every,
+            training.backup_every,
+            training.checkpoint_every,
+        )
+        due = any(_due(self.reached.it, every) for every in intervals)
+        return due or self.is_done or steps >= self.run_ahead
+
+    def _read(self, unread: list[dict[str, Tensor]], watch: LossWatch, stop: Stop, report: Report) -> bool:
+        """Check the losses of the last steps, and the time; whether to stop."""
+        training, reached = self.config.training, self.reached
+        names = list(unread[0])
+        rows = torch.stack([torch.stack(list(terms.values())) for terms in unread]).tolist()
+        seconds = time.monotonic() - self.began
+        # All processes go by the same numbers.
+        values = [value for row in rows for value in row]
+        *means, stopping, reached.seconds = self.processes.mean(
+            [*values, float(stop.wanted), seconds], self.device
+        )
+        for number in range(len(rows)):
+            terms = dict(zip(names, means[number * len(names) :], strict=False))
+            step = reached.it - len(rows) + number
+            try:
+                watch.check(terms["loss"], terms["gradient_norm"])
+            except DivergedError as error:
+                raise DivergedError(f"step {step}: {error}; {self._last_good()}") from None
+        if _due(reached.it, training.print_every):
+            rate = self.learner.optimizer.param_groups[0]["lr"]
+            report.scalars(reached.it, terms | {"learning_rate": rate}, "train")
+        return stopping > 0
 
     def _batches(self) -> Iterator[Any]:
         """The batches of the next step and all later ones."""
@@ -123,21 +148,6 @@ class Trainer:
         batches = Batches(self.source, training.seed, rows, needed_fields(self.config))
         return load_batches(batches, first_step, training.num_workers, self.device)
 
-    def _learn(self, batch: Any) -> tuple[dict[str, float], float]:
-        """One step: the loss terms and the norm of the gradient. One that is not finite changes nothing."""
-        training = self.config.training
-        self.net.train()
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.reached.it, training)
-        self.optimizer.zero_grad(set_to_none=True)
-        with _autocast(training.precision, self.device):
-            terms = self.step(batch)
-        terms["loss"].backward()
-        norm = nn.utils.clip_grad_norm_(self.parameters, training.clip_gradient_norm or float("inf")).item()
-        if norm < float("inf"):
-            self.optimizer.step()
-        return {name: term.item() for name, term in terms.items()}, norm
-
     def _keep(self, report: Report, leaving: bool) -> None:
         """Validate, draw and save where it is time to."""
         training, reached, first = self.config.training, self.reached, self.processes.is_first
@@ -147,12 +157,16 @@ class Trainer:
         if first and _due(reached.it, training.visualize_every):
             self._draw(report)
         if first and _due(reached.it, training.backup_every):
-            self.folder.save(self.folder.backup(reached.it), self.net, self.optimizer, reached)
+            self._save(self.folder.backup(reached.it))
         if first and (leaving or _due(reached.it, training.checkpoint_every)):
-            self.folder.save(self.folder.last, self.net, self.optimizer, reached)
+            self._save(self.folder.last)
+
+    def _save(self, file: Path) -> None:
+        self.folder.save(file, self.learner, self.reached)
 
     def _validate(self, report: Report) -> Metrics:
-        metrics = validate(self.net, self.val_source, self.config, self.device, self.processes)
+        with self.learner.averaged():
+            metrics = validate(self.net, self.val_source, self.config, self.device, self.processes)
         report.scalars(self.reached.it, metrics, "val")
         values = ", ".join(f"{key} {value:.4f}" for key, value in metrics.items())
         report.say(f"it {self.reached.it}: {values}")
@@ -163,7 +177,7 @@ class Trainer:
         if is_better(value, self.reached.loss_val_best, self.config):
             self.reached.loss_val_best = value
             if self.processes.is_first:
-                self.folder.save(self.folder.best, self.net, self.optimizer, self.reached)
+                self._save(self.folder.best)
                 report.say(f"best so far: {self.folder.best}")
 
     def _draw(self, report: Report) -> None:
@@ -176,7 +190,7 @@ class Trainer:
     def _introduce(self, report: Report) -> None:
         for note in self.notes:
             report.say(note)
-        count = sum(parameter.numel() for parameter in self.parameters)
+        count = sum(parameter.numel() for parameter in self.learner.parameters)
         where = f"goes on at step {self.reached.it}" if self.reached.it else "starts"
         report.say(
             f"{self.config.name} ({self.config.training.parts}, {count:,} parameters, "
@@ -186,11 +200,6 @@ class Trainer:
     def _last_good(self) -> str:
         last = self.folder.last
         return f"the last good checkpoint is {last}" if last.exists() else "no checkpoint was saved before"
-
-
-def _autocast(precision: str, device: str) -> AbstractContextManager[None]:
-    kind = torch.device(device).type
-    return torch.autocast(kind, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
 def _due(it: int, every: int) -> bool:

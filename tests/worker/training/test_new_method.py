@@ -109,9 +109,11 @@ def test_configs_know_it(line_config: Path) -> None:
     config = load_config(line_config)
     assert isinstance(build_model(config), LineNet)
     assert task_name(config) in TASKS
-    with pytest.raises(ConfigError, match=r"found nothing, wanted 'oflow', 'onet4d', 'psgn4d' or 'line'"):
+    with pytest.raises(
+        ConfigError, match=r"found nothing, wanted 'oflow', 'local_oflow', 'onet4d', 'psgn4d' or 'line'"
+    ):
         load_config(line_config, {"method": "nothing"})
-    with pytest.raises(ConfigError, match=r"found letters, wanted .Humans., .bodies. or .numbers."):
+    with pytest.raises(ConfigError, match=r"found letters, wanted .Humans., .bodies., .solids. or .numbers."):
         load_config(line_config, {"data": {"dataset": "letters"}})
     with pytest.raises(ConfigError, match="bodies, which method line does not read; wanted numbers"):
         load_config(line_config, {"data": {"dataset": "bodies"}})

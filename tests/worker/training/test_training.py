@@ -17,6 +17,7 @@ from tests.model.published import filled
 from tests.worker.training_data import Balls, tiny_config
 from worker.commands.train import parse_overrides
 from worker.evaluation.validation import is_better, selection, validate, worst
+from worker.training.average import WeightAverage
 from worker.training.pictures import picture
 from worker.training.schedule import learning_rate
 from worker.training.stopping import Stop
@@ -50,9 +51,14 @@ class After(Stop):
         return self.looks <= 0
 
 
-@pytest.mark.parametrize(("schedule", "workers"), [("constant", 0), ("cosine", 2)])
-def test_a_run_cut_in_two_ends_in_the_same_weights(tmp_path: Path, schedule: str, workers: int) -> None:
-    settings: dict[str, Any] = {"schedule": schedule, "warmup_iterations": 2, "num_workers": workers}
+AVERAGED = {"average_decay": 0.9, "weight_decay": 0.1, "betas": [0.9, 0.99]}
+
+
+@pytest.mark.parametrize(
+    "recipe", [{}, {"schedule": "cosine", "num_workers": 2}, AVERAGED], ids=["plain", "cosine", "averaged"]
+)
+def test_a_run_cut_in_two_ends_in_the_same_weights(tmp_path: Path, recipe: dict[str, Any]) -> None:
+    settings: dict[str, Any] = {"warmup_iterations": 2, "num_workers": 0} | recipe
     whole = trained(tmp_path / "whole", **settings)
     (tmp_path / "cut").mkdir()
     config = tiny_config(tmp_path / "cut", **settings)
@@ -66,10 +72,59 @@ def test_a_run_cut_in_two_ends_in_the_same_weights(tmp_path: Path, schedule: str
     for name, tensor in weights(whole).items():
         assert torch.equal(tensor, second.net.state_dict()[name]), name
     assert second.reached == whole.reached
-    mine, theirs = (read_checkpoint(trainer.folder.last)["optimizer"] for trainer in (second, whole))
+    kept = [read_checkpoint(trainer.folder.last) for trainer in (second, whole)]
+    for name, tensor in kept[1]["model"].items():
+        assert torch.equal(tensor, kept[0]["model"][name]), name
+    mine, theirs = (content["optimizer"] for content in kept)
     assert mine["param_groups"] == theirs["param_groups"]
     for key, state in theirs["state"].items():
         assert all(torch.equal(value, mine["state"][key][name]) for name, value in state.items())
+
+
+def test_the_average_of_the_weights_is_kept_and_validated(tmp_path: Path) -> None:
+    trainer = trained(tmp_path, average_decay=0.9)
+    content = read_checkpoint(trainer.folder.last)
+    last, kept = weights(trainer), content["model"]
+    assert all(torch.equal(tensor, content["last_weights"][name]) for name, tensor in last.items())
+    assert any(not torch.equal(tensor, last[name]) for name, tensor in kept.items())
+    with trainer.learner.averaged():
+        assert all(torch.equal(tensor, kept[name]) for name, tensor in trainer.net.state_dict().items())
+    assert all(torch.equal(tensor, last[name]) for name, tensor in trainer.net.state_dict().items())
+
+
+def test_an_average_follows_the_weights() -> None:
+    net = torch.nn.Linear(1, 1, bias=False)
+    values = [3.0, 5.0, 4.0]
+    torch.nn.init.constant_(net.weight, 1.0)
+    average, expected = WeightAverage(net, 0.2), 1.0
+    for step, value in enumerate(values, 1):
+        torch.nn.init.constant_(net.weight, value)
+        average.update(step)
+        decay = min(0.2, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * value
+    assert average.state["weight"].item() == pytest.approx(expected)
+
+
+def test_losses_may_be_read_later(tmp_path: Path) -> None:
+    """On a GPU, steps are started before the losses of those before them are known."""
+    (tmp_path / "ahead").mkdir()
+    whole = trained(tmp_path / "whole")
+    trainer = Trainer(tiny_config(tmp_path / "ahead", print_every=0), sources=SOURCES)
+    trainer.run_ahead = 3
+    assert trainer.run(Stop())
+    for name, tensor in weights(whole).items():
+        assert torch.equal(tensor, trainer.net.state_dict()[name]), name
+
+
+def test_the_time_ends_a_run(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"max_iterations": None, "schedule": "cosine", "validate_every": 0}
+    trainer = trained(tmp_path, max_minutes=0.05, **settings)
+    assert trainer.reached.it > 0
+    assert 3 <= trainer.reached.seconds < 30
+    again = Trainer(trainer.config, sources=SOURCES)  # time counts on
+    assert again.is_done
+    assert again.run(Stop())
+    assert again.reached.it == trainer.reached.it
 
 
 def test_another_seed_is_another_run(tmp_path: Path) -> None:
@@ -248,6 +303,14 @@ def test_learning_rates(tmp_path: Path) -> None:
     assert rates[7] == pytest.approx(0.001)
     assert rates[12] == pytest.approx(0)
     assert sorted(rates[2:], reverse=True) == rates[2:]
+    timed = tiny_config(
+        tmp_path, schedule="cosine", warmup_iterations=2, max_iterations=None, max_minutes=1
+    ).training
+    assert learning_rate(0, timed, 0) == pytest.approx(0.001)
+    assert learning_rate(50, timed, 30) == pytest.approx(0.001)
+    assert learning_rate(50, timed, 90) == pytest.approx(0)
+    with pytest.raises(ConfigError, match=r"cosine ends at .* which are null"):
+        tiny_config(tmp_path, schedule="cosine", max_iterations=None)
 
 
 def test_initialize_from_copies_what_fits(tmp_path: Path) -> None:

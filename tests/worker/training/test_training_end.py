@@ -55,13 +55,13 @@ def test_a_signal_saves_and_leaves(tmp_path: Path, number: signal.Signals) -> No
     stop = Stop()
     try:
         stop.listen()
-        learn = trainer._learn
+        learn = trainer.learner.learn
 
-        def interrupted(batch: dict[str, torch.Tensor]) -> tuple[dict[str, float], float]:
+        def interrupted(batch: Any, rate: float, step: int) -> dict[str, torch.Tensor]:
             os.kill(os.getpid(), number)
-            return learn(batch)
+            return learn(batch, rate, step)
 
-        trainer._learn = interrupted  # type: ignore[method-assign]
+        trainer.learner.learn = interrupted  # type: ignore[method-assign]
         assert not trainer.run(stop)
     finally:
         for each, handler in before.items():

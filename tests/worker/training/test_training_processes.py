@@ -36,7 +36,7 @@ app.command()(join)
 
 @pytest.fixture
 def balls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer_module, "build_dataset", lambda config, split: Balls())
+    monkeypatch.setattr(trainer_module, "open_source", lambda config, split: Balls())
     monkeypatch.setattr(Stop, "listen", lambda self: None)  # the handlers of the test runner stay
 
 

@@ -1,19 +1,16 @@
-"""Pairs of clouds of moving things to learn from, drawn on the device; and fixed ones to measure with."""
+"""Pairs of clouds of moving things to learn from, drawn on the device."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from worker.bodies.scenes import HELD_OUT_ADULTS, TRAINING_ADULTS
+from worker.bodies.scenes import TRAINING_ADULTS
 from worker.solids.moving import draw_moving_solids
 from worker.solids.moving_bodies import BodyPool
 from worker.solids.particles import Pairs, Particles, join, observe, spare
 from worker.solids.skeletons import Skeletons, draw_skeletons
-
-HELD_OUT = 999_999  # seed of what is measured on
-KINDS = ("bodies", "solids")
 
 
 @dataclass(frozen=True)
@@ -80,24 +77,3 @@ def _solids(
 ) -> Particles:
     rows = torch.randint(len(skeletons), (count,), device=generator.device, generator=generator)
     return draw_moving_solids(skeletons[rows], spare(counts), generator)
-
-
-def held_out_pairs(
-    kind: str, points: int, count: int, device: torch.device | str, views: float = 0.0, queries: int = 256
-) -> Pairs:
-    """`count` pairs of unseen people or of other solids: the same for the same arguments, on one kind of
-    device.
-    """
-    generator = torch.Generator(device).manual_seed(HELD_OUT + points)
-    counts = (points, points, queries)
-    if kind == "bodies":
-        pool = BodyPool(HELD_OUT_ADULTS, HELD_OUT, min(count, 32), device)
-        particles = pool.draw(count, spare(counts), generator)
-    else:
-        skeletons = draw_skeletons(count, HELD_OUT).to(device)
-        particles = draw_moving_solids(skeletons, spare(counts), generator)
-    return observe(particles, counts, views, 0.0, generator)
-
-
-def part_of(pairs: Pairs, rows: slice) -> Pairs:
-    return Pairs(*(getattr(pairs, field.name)[rows] for field in fields(Pairs)))
