@@ -56,7 +56,8 @@ def register(
         prepared.clouds,
         times,
         extract,
-        match=shapes.matching(prepared.clouds),
+        # Clouds that show all of a thing are matched by optimal transport, with smaller errors.
+        match=shapes.matching(prepared.clouds) if one_sided else None,
         complete=not one_sided,
         progress=on_progress,
     )

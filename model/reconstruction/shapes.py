@@ -24,7 +24,7 @@ class Shapes(Protocol):
         """Logits around points [N, 3] of the unit box; large products take factors of `dtype`."""
 
     def matching(self, clouds: Sequence[Floats]) -> Match | None:
-        """What the network knows about motion between clouds [N_t, 3], for `track`; None if nothing."""
+        """Matches between clouds [N_t, 3] for `track`; None if the network has none."""
 
 
 class FlowShapes:

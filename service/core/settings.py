@@ -24,7 +24,7 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     auth: Literal["keys", "open"] = "keys"  # open: no authentication, all clients share one identity
     trusted_network: bool = False  # the network or a proxy keeps untrusted clients out
-    default_model: str = "bodies"
+    default_model: str = "local_oflow"
     max_connections: Annotated[int, Field(gt=0)] = 512  # further connections are refused
     header_seconds: Annotated[float, Field(gt=0)] = 10  # timeout for receiving request headers
     stall_seconds: Annotated[float, Field(gt=0)] = 30  # timeout without progress on a body or response
@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     webhook_loopback: bool = False  # allow plain http to loopback, for tests
 
     # The worker
-    model: str = "bodies"  # a name under configs/, or a path to a YAML file
+    model: str = "local_oflow"  # a name under configs/, or a path to a YAML file
     checkpoint: str | None = None  # path or URL; None: the config's checkpoint
     checkpoint_sha256: Annotated[str | None, Field(pattern="^[0-9a-fA-F]{64}$")] = None  # required hash
     device: str = "auto"

@@ -110,13 +110,13 @@ def health(url: str) -> tuple[int, str]:
 def test_worker_is_healthy_while_it_beats(valkey: Server) -> None:
     with redis.Redis.from_url(valkey.url, decode_responses=True) as client:
         registry = Registry(client)
-        registry.beat("another-host:7", "bodies", 60)
+        registry.beat("another-host:7", "local_oflow", 60)
         code, message = health(valkey.url)
         assert code == 1
         assert "no live worker on" in message
-        registry.beat(worker_name(), "bodies", 60)
+        registry.beat(worker_name(), "local_oflow", 60)
         assert health(valkey.url) == (0, "")
-        registry.beat(worker_name(), "bodies", -1)
+        registry.beat(worker_name(), "local_oflow", -1)
         assert health(valkey.url)[0] == 1, "a beat that no longer counts"
     code, message = health(f"redis://{LOOPBACK}:{free_ports(1)[0]}/0")
     assert code == 1

@@ -87,7 +87,7 @@ class Worker(ManagedProcess):
         return self.log.tail(self.name, count=2000)
 
     def is_ready(self) -> bool:
-        model = self.environment.get("OFLOW_MODEL", "bodies")
+        model = self.environment.get("OFLOW_MODEL", "local_oflow")
         with Redis.from_url(self.environment["OFLOW_REDIS_URL"], decode_responses=True) as redis:
             return self.is_running and Registry(redis).is_alive(worker_name(self.pid), model)
 

@@ -68,7 +68,7 @@ def test_files_match_the_reconstructor(gateway: Gateway, finished: dict[str, Any
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in the worker, since rounding depends on it
     try:
-        meshes = Reconstructor.from_config("bodies")(
+        meshes = Reconstructor.from_config("local_oflow")(
             sequence.points, sequence.times, sequence.corresponding, color="correspondence", **QUICK
         )
     finally:
@@ -140,7 +140,7 @@ def test_published_frames_as_repeated_parts(gateway: Gateway, worker: Worker, sa
 def test_the_model_is_loaded_once_for_all_jobs(finished: dict[str, Any], worker: Worker) -> None:
     lines = worker.lines()
     jobs = [line for line in lines if re.search(r"job \w{32} succeeded", line)]
-    loads = [line for line in lines if "model bodies loaded in" in line]
+    loads = [line for line in lines if "model local_oflow loaded in" in line]
     assert len(jobs) >= 2
     assert len(loads) == 1
 
@@ -159,9 +159,9 @@ def test_unsuccessful_reconstruction_fails_with_a_message(
 
 
 def test_models_and_readiness_include_the_worker(gateway: Gateway, worker: Worker) -> None:
-    model = {model["name"]: model for model in gateway.client.get("/models").json()}["bodies"]
-    checkpoint = Path("configs/checkpoints/bodies_128.pt").read_bytes()
-    assert model["input"] == {"min_frames": 2, "max_frames": 1000, "min_points": 32, "upright": True}
+    model = {model["name"]: model for model in gateway.client.get("/models").json()}["local_oflow"]
+    checkpoint = Path("configs/checkpoints/local_oflow.pt").read_bytes()
+    assert model["input"] == {"min_frames": 2, "max_frames": 1000, "min_points": 32, "upright": False}
     assert model["checkpoint_sha256"] == hashlib.sha256(checkpoint).hexdigest()
     assert model["workers"] == 1
     assert model["default"]

@@ -129,26 +129,26 @@ def test_metrics_count_jobs_requests_bytes_and_errors(
     def increase(name: str, **labels: str) -> float:
         return labelled(after[name], **labels) - labelled(before.get(name, {}), **labels)
 
-    assert increase("oflow_jobs_total", model="bodies", state="queued") == 2
-    assert increase("oflow_jobs_total", model="bodies", state="succeeded") == 1
-    assert increase("oflow_jobs_total", model="bodies", state="failed") == 1
-    assert increase("oflow_job_errors_total", model="bodies", code="empty_surface") == 1
-    assert labelled(after["oflow_jobs_now"], model="bodies", state="running") == 0
-    assert increase("oflow_job_input_bytes_total", model="bodies") == 2 * len(sample)
+    assert increase("oflow_jobs_total", model="local_oflow", state="queued") == 2
+    assert increase("oflow_jobs_total", model="local_oflow", state="succeeded") == 1
+    assert increase("oflow_jobs_total", model="local_oflow", state="failed") == 1
+    assert increase("oflow_job_errors_total", model="local_oflow", code="empty_surface") == 1
+    assert labelled(after["oflow_jobs_now"], model="local_oflow", state="running") == 0
+    assert increase("oflow_job_input_bytes_total", model="local_oflow") == 2 * len(sample)
     assert increase("oflow_job_result_bytes_total", format="glb") == done["result"]["files"][0]["bytes"]
     for name in ("oflow_job_queue_seconds", "oflow_job_run_seconds"):
-        assert increase(f"{name}_count", model="bodies") == 2
-        assert increase(f"{name}_bucket", model="bodies", le="+Inf") == 2
-        buckets = [v for k, v in after[f"{name}_bucket"].items() if ("model", "bodies") in k]
+        assert increase(f"{name}_count", model="local_oflow") == 2
+        assert increase(f"{name}_bucket", model="local_oflow", le="+Inf") == 2
+        buckets = [v for k, v in after[f"{name}_bucket"].items() if ("model", "local_oflow") in k]
         assert buckets == sorted(buckets)
-        assert increase(f"{name}_sum", model="bodies") > 0
+        assert increase(f"{name}_sum", model="local_oflow") > 0
     assert increase("oflow_http_requests_total", route="/reconstruct", method="POST", status="202") == 2
     assert increase("oflow_http_problems_total", code="not_found") == 1
     assert increase("oflow_http_bytes_total", direction="in") > 2 * len(sample)
     assert increase("oflow_http_request_seconds_count", route="/jobs/{job_id}") >= 3
-    info = next(key for key in after["oflow_model_info"] if ("model", "bodies") in key)
+    info = next(key for key in after["oflow_model_info"] if ("model", "local_oflow") in key)
     assert dict(info)["checkpoint_sha256"]
-    assert labelled(after["oflow_workers"], model="bodies") == 1
+    assert labelled(after["oflow_workers"], model="local_oflow") == 1
     assert after["oflow_redis_up"] == {(): 1}
     assert after["process_resident_memory_bytes"][()] < 150e6
 

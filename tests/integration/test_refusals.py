@@ -94,7 +94,7 @@ def test_too_many_frames_for_glb_are_refused(
 
 def test_unknown_model_error_lists_known_models(gateway: Gateway, worker: Worker, sample: bytes) -> None:
     response = gateway.client.post("/reconstruct", files={"file": ("a.npz", sample)}, data={"model": "cats"})
-    assert "bodies" in problem(response, 422, "unknown_model")["detail"]
+    assert "local_oflow" in problem(response, 422, "unknown_model")["detail"]
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def reconstruct(
     source: Annotated[Path, typer.Argument(metavar="IN", exists=True, dir_okay=False)],
     target: Annotated[Path, typer.Argument(metavar="OUT", help=f"A file ({SUFFIXES}) or a folder.")],
     options: ReconstructionOptions,
-    model: Model = "bodies",
+    model: Model = "local_oflow",
     checkpoint: Checkpoint = None,
     device: Device = "auto",
 ) -> None:

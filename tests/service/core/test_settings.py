@@ -80,5 +80,5 @@ def test_invalid_settings_exit_without_traceback() -> None:
 
 
 def test_model_name_of_a_config_file_is_its_stem() -> None:
-    assert Settings(**SAFE).model_name == "bodies"
+    assert Settings(**SAFE).model_name == "local_oflow"
     assert Settings(**SAFE, model="/models/cats.yaml").model_name == "cats"

@@ -108,7 +108,7 @@ class Ledger:
     def _check_queue(self) -> None:
         """No message of an ended job is queued or unacknowledged."""
         redis, end = self.stack.records.redis, time.monotonic() + ACKNOWLEDGED
-        while left := redis.llen(queue_name("bodies")) + redis.hlen("unacked"):
+        while left := redis.llen(queue_name("local_oflow")) + redis.hlen("unacked"):
             assert time.monotonic() < end, f"{left} messages are still in the queue"
             time.sleep(0.05)
         assert not redis.zcard(self.stack.records.leased), "a lease outlived its job"

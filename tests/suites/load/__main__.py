@@ -36,7 +36,7 @@ def main(
     clients: Annotated[int, typer.Option(min=1, help="Number of clients for `jobs` and `leak`.")] = 20,
     leak_jobs: Annotated[int, typer.Option(min=20)] = 1000,
     seconds: Annotated[float, typer.Option(min=1, help="Duration of `polling` and `submits`.")] = 20,
-    model: Annotated[str, typer.Option(help="Config for `throughput`.")] = "bodies",
+    model: Annotated[str, typer.Option(help="Config for `throughput`.")] = "local_oflow",
     model_jobs: Annotated[int, typer.Option(min=2, help="Number of jobs for `throughput`.")] = 20,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Also write the numbers to this JSON file.")
