@@ -8,6 +8,7 @@ The velocity field is local in time: between two frames it depends on these fram
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -15,14 +16,15 @@ from torch import Tensor
 from model.networks.local_velocity import EncodedFrame, LocalVelocity, Motion
 
 MIN_POINTS = 16  # of a cloud
+CACHED = 8  # frames, and pairs of frames: features take megabytes each
 
 
 class MovingClouds:
     """Clouds [N_i, 3] of at least `MIN_POINTS` points, in any unit, at increasing `times`.
 
-    Frames are encoded and pairs of frames matched when they are first used, and cached. Coarse levels consist
-    of the first points, so points are shuffled here, with a fixed seed. Raises ValueError for fewer than two
-    clouds, or a different number of times.
+    Frames are encoded and pairs of frames matched when used; the last few are kept. Coarse levels
+    consist of the first points, so points are shuffled here, with a fixed seed. Raises ValueError for fewer
+    than two clouds, or a different number of times.
     """
 
     def __init__(self, net: LocalVelocity, clouds: Sequence[Tensor], times: Sequence[float]) -> None:
@@ -36,8 +38,8 @@ class MovingClouds:
             cloud[torch.randperm(len(cloud), generator=generator).to(cloud.device)].float()
             for cloud in clouds
         ]
-        self._frames: dict[int, EncodedFrame] = {}
-        self._motions: dict[tuple[int, int], Motion] = {}
+        self.frame = lru_cache(CACHED)(self._encode)
+        self.motion = lru_cache(CACHED)(self._match)
 
     def displacement(self, start: int, end: int, points: Tensor) -> tuple[Tensor, Tensor]:
         """Displacement [Q, 3] of points [Q, 3] on the surface in frame `start` to frame `end`, and its
@@ -58,14 +60,10 @@ class MovingClouds:
         with torch.no_grad():
             return self.net.at(self.motion(start, start + 1), points, share).displacement / (end - begin)
 
-    def motion(self, start: int, end: int) -> Motion:
-        if (start, end) not in self._motions:
-            with torch.no_grad():
-                self._motions[start, end] = self.net.match(self.frame(start), self.frame(end))
-        return self._motions[start, end]
+    def _match(self, start: int, end: int) -> Motion:
+        with torch.no_grad():
+            return self.net.match(self.frame(start), self.frame(end))
 
-    def frame(self, number: int) -> EncodedFrame:
-        if number not in self._frames:
-            with torch.no_grad():
-                self._frames[number] = self.net.encode(self._clouds[number][None])
-        return self._frames[number]
+    def _encode(self, number: int) -> EncodedFrame:
+        with torch.no_grad():
+            return self.net.encode(self._clouds[number][None])

@@ -56,8 +56,7 @@ def register(
         prepared.clouds,
         times,
         extract,
-        # Clouds that show all of a thing are matched by optimal transport, with smaller errors.
-        match=shapes.matching(prepared.clouds) if one_sided else None,
+        match=shapes.matching(prepared.clouds),
         complete=not one_sided,
         progress=on_progress,
     )

@@ -3,15 +3,17 @@
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from model.networks.local_occupancy_flow import LocalOccupancyFlow
+from model.networks.moving_clouds import MovingClouds
 from model.networks.occupancy_flow import OccupancyFlow
-from model.reconstruction.displacements import Displacements
-from model.registration.following import Match
+from model.registration import Match
 from model.registration.kernels import Floats
 
+MATCHED = 2048  # points of a frame
 Occupancy = Callable[[Tensor], Tensor]  # points [P, 3] → logits [P]
 
 
@@ -54,7 +56,21 @@ class LocalShapes:
         return self.net.shape.bind(points)
 
     def matching(self, clouds: Sequence[Floats]) -> Match:
-        return Displacements(self.net.flow, clouds)
+        center = np.median([cloud.mean(axis=0) for cloud in clouds], axis=0)  # for float32
+        device = next(self.net.parameters()).device
+        rng = np.random.default_rng(0)
+        few = [cloud[rng.permutation(len(cloud))[:MATCHED]] - center for cloud in clouds]
+        moving = MovingClouds(
+            self.net.flow, [torch.from_numpy(cloud).float().to(device) for cloud in few], range(len(few))
+        )
+
+        def match(start: int, end: int, queries: Floats) -> tuple[Floats, Floats]:
+            step, error = moving.displacement(
+                start, end, torch.from_numpy(queries - center).float().to(device)
+            )
+            return queries + step.double().cpu().numpy(), error.double().cpu().numpy()
+
+        return match
 
 
 def misfit(shapes: Shapes, points: Tensor) -> float:

@@ -55,8 +55,8 @@ def test_displacements_are_those_of_the_network_in_any_order_of_points() -> None
     assert bool((error > 0).all())
     again, _ = moving.displacement(1, 2, frames[1][:10].flip(0))
     torch.testing.assert_close(again.flip(0), step, atol=1e-5, rtol=1e-4)
-    assert len(moving._frames) == 2
-    assert len(moving._motions) == 1
+    assert moving.frame.cache_info().misses == 2
+    assert moving.motion.cache_info().misses == 1
 
 
 def test_the_field_of_times_outside_is_that_of_the_nearest_frames() -> None:

@@ -1,6 +1,7 @@
 """Verdicts: what they are made of, what they say, and how far drawn things of known truth bear them out."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,3 +71,15 @@ def test_each_limit_counts_and_says_why(limit: Any) -> None:
         assert verdict.word == word
         assert len(verdict.reasons) == 1
     assert judge(replace(FINE, **{limit.measure: float("nan")})).word == "poor"
+
+
+def test_good_means_close_to_the_truth() -> None:
+    """On the table of `worker.evaluation.verdicts`: 95 % of the good are within 0.01 of the size."""
+    data = np.load(Path(__file__).parents[2] / "data" / "verdicts.npz")
+    rows = [dict(zip(data["columns"], map(float, row), strict=True)) for row in data["table"]]
+    close = [row.pop("chamfer") < 0.01 for row in rows]
+    words = [judge(Measures(**row)).word for row in rows]
+    good = [near for near, word in zip(close, words, strict=True) if word == "good"]
+    assert np.mean(good) >= 0.95
+    assert len(good) > 0.4 * sum(close)  # and most of what is close is called good, or nearly
+    assert np.mean([near for near, word in zip(close, words, strict=True) if word == "poor"]) < 0.3
