@@ -1,0 +1,21 @@
+"""What networks know about shapes and their motion, in the units of the caller."""
+
+import numpy as np
+import torch
+
+from model.networks.local_occupancy_flow import LocalOccupancyFlow
+from model.reconstruction.shapes import LocalShapes
+
+
+def test_targets_of_matches_and_their_errors_are_in_the_units_of_the_clouds() -> None:
+    torch.manual_seed(0)
+    shapes = LocalShapes(LocalOccupancyFlow().eval())
+    rng = np.random.default_rng(0)
+    clouds = [rng.normal(size=(200, 3)) for _ in range(2)]
+    queries = clouds[0][:50]
+    goals, error = shapes.matching(clouds)(0, 1, queries)
+    larger, larger_error = shapes.matching([10 * c for c in clouds])(0, 1, 10 * queries)
+    assert goals.shape == (50, 3)
+    assert error.min() > 0
+    np.testing.assert_allclose(larger, 10 * goals, atol=1e-3)
+    np.testing.assert_allclose(larger_error, 10 * error, rtol=1e-3)
