@@ -88,6 +88,14 @@ def test_the_command_goes_on_to_the_end(tmp_path: Path, balls: None) -> None:
     assert read_checkpoint(tmp_path / "here" / "model.pt")["it"] == 3
 
 
+def test_minutes_end_the_command(tmp_path: Path, balls: None) -> None:
+    timed = invoke(
+        "train", tiny_file(tmp_path), "training.max_iterations=null", "--minutes", "0.01", "--device", "cpu"
+    )
+    assert timed.exit_code == 0, timed.output
+    assert read_checkpoint(tmp_path / "run" / "model.pt")["it"] >= 1
+
+
 def test_refusals(tmp_path: Path, balls: None) -> None:
     file = tiny_file(tmp_path)
     assert invoke("train", file, "training.batch_sise=3", "--device", "cpu").exit_code == 2
