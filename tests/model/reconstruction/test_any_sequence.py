@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from model import Reconstructor
-from model.errors import Canceled, PoorFitError
+from model.errors import Canceled, InputError, PoorFitError
 from model.meshes.sequence import MeshSequence
 
 SAMPLE = Path(__file__).parents[3] / "service" / "page" / "samples" / "knees.npz"
@@ -98,13 +98,13 @@ def test_five_frames_at_uneven_times(rec: Reconstructor, cloud: Array) -> None:
 
 def test_unordered_frames_of_different_size(rec: Reconstructor, cloud: Array) -> None:
     rng = np.random.default_rng(0)
-    ragged = [rng.permutation(frame)[: 250 + 10 * number] for number, frame in enumerate(cloud[:4])]
+    ragged = [rng.permutation(frame)[: 280 + 10 * number] for number, frame in enumerate(cloud[:3])]
     meshes = rec(ragged, resolution=32)
     assert meshes.findings is not None
     assert meshes.findings.decisions["corresponding"] is False
     assert share(meshes) < 0.02
     network_alone = rec(ragged, resolution=32, refine="off")
-    assert network_alone.vertices.shape[0] == 4
+    assert network_alone.vertices.shape[0] == 3
     assert share(network_alone) < 0.05
 
 
@@ -148,3 +148,15 @@ def test_progress_never_falls(rec: Reconstructor, cloud: Array) -> None:
     rec(cloud, resolution=32, progress=lambda _, fraction: told.append(fraction))
     assert told == sorted(told)
     assert (told[0], told[-1]) == (0, 1)
+
+
+def test_a_model_of_any_thing_in_any_orientation(cloud: Array, plain: MeshSequence) -> None:
+    local = Reconstructor.from_config("local_oflow")
+    turn = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
+    meshes = local(cloud @ turn, resolution=64)
+    assert meshes.findings is not None
+    assert meshes.findings.verdict == "good"
+    assert "up" not in meshes.findings.decisions
+    assert share(meshes) < 0.7 * share(plain)
+    with pytest.raises(InputError, match="local_oflow has no motion of its own"):
+        local(cloud, refine="off")
