@@ -17,6 +17,8 @@ from model.registration.keyframes import candidates, jumps
 from model.registration.pull import pull
 from model.registration.tracking import REACH, SIZE, Extract, Tracking
 
+TOGETHER = 2_000_000  # coordinates
+
 
 def track_corresponding(
     points: Floats,
@@ -45,14 +47,15 @@ def track_corresponding(
     vertices = pull(np.asarray(vertices, np.float64), faces, clouds[key].points, REACH)
     moved = carry_along(vertices, faces, paths, key)  # [T, V, 3]
     cuts = jumps(clouds)
+    placed = moved * size + center
     return Tracking(
-        vertices=moved * size + center,
+        vertices=placed,
         faces=faces,
         keyframe=key,
         residuals=size * np.array([_residual(v, c) for v, c in zip(moved, clouds, strict=True)]),
-        confidence=np.repeat(_confidence(moved[key], clouds[key])[None], len(moved), axis=0),
+        confidence=np.broadcast_to(_confidence(moved[key], clouds[key]), moved.shape[:2]),
         jumps=cuts,
-        at=_between(moved * size + center, times, cuts),
+        at=_between(placed, times, cuts),
     )
 
 
@@ -84,7 +87,14 @@ def _between(vertices: Floats, times: Floats, cuts: list[int]) -> Callable[[Floa
                 result[inside] = take
             elif inside.any():
                 held = np.clip(wanted[inside], times[begin], times[end - 1])
-                result[inside] = CubicSpline(times[begin:end], take, bc_type="natural")(held)
+                for part in np.array_split(np.arange(vertices.shape[1]), _parts(take)):
+                    spline = CubicSpline(times[begin:end], take[:, part], bc_type="natural")
+                    result[np.ix_(inside, part)] = spline(held)
         return result
 
     return at
+
+
+def _parts(take: Floats) -> int:
+    """Parts in which the vertices of a take are interpolated: each spline has four coefficients a frame."""
+    return take.size // TOGETHER + 1
