@@ -15,16 +15,15 @@ def candidates(clouds: Sequence[Cloud], count: int) -> list[int]:
     """Up to `count` frames worth a template, the most promising first.
 
     The frame whose points lie furthest apart comes first: parts that touch elsewhere are separate there. Then
-    frames that look least like those chosen, so that a pose in which everything is apart is likely among
-    them.
+    the first frame, for sequences begin at rest more often than at an extreme. Then frames that look least
+    like those chosen.
     """
     apart = [nearest(c.tree, c.points, SPREAD + 1)[0][:, 1:].mean() for c in clouds]
-    chosen = [int(np.argmax(np.asarray(apart) * np.sqrt([len(c.points) for c in clouds])))]
-    unlikeness = np.full(len(clouds), np.inf)
+    spread = int(np.argmax(np.asarray(apart) * np.sqrt([len(c.points) for c in clouds])))
+    chosen = list(dict.fromkeys([spread, 0]))[:count]
     while len(chosen) < min(count, len(clouds)):
-        last = clouds[chosen[-1]]
-        unlikeness = np.minimum(unlikeness, [unlike(c, last) for c in clouds])
-        if unlikeness.max() < 1e-9:
+        unlikeness = [min(unlike(c, clouds[k]) for k in chosen) for c in clouds]
+        if max(unlikeness) < 1e-9:
             break
         chosen.append(int(np.argmax(unlikeness)))
     return chosen
