@@ -33,7 +33,7 @@ $(VENV)/.ready: requirements.lock docker/torch.lock pyproject.toml Makefile
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: setup ## Reconstruct a shipped sample through the whole stack; files in demo-out/
+demo: setup ## Reconstruct shipped samples through the whole stack; files in demo-out/
 	$(BIN)/python -m service.local demo
 
 up: setup ## Run the stack in the foreground on PORT (8000)

@@ -48,10 +48,12 @@ def up(
 
 @needs("local,worker,train")
 def demo(
-    sample: Annotated[str | None, typer.Option(help="A shipped sequence; the first one by default.")] = None,
+    sample: Annotated[
+        str | None, typer.Option(help="A shipped sequence; by default a person and an animal.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Directory for the results.")] = Path("demo-out"),
 ) -> None:
-    """Start the service, reconstruct a sample through its HTTP API, write the results, stop the service."""
+    """Start the service, reconstruct samples through its HTTP API, write the results, stop the service."""
     from service.local.demo import run_demo
 
     exit_on_signals()

@@ -1,4 +1,4 @@
-"""Process a sample through the HTTP API of a temporary stack."""
+"""Process samples through the HTTP API of a temporary stack."""
 
 import subprocess
 import sys
@@ -20,18 +20,18 @@ from service.page.samples import SAMPLES
 
 POLL_SECONDS = 0.2
 FORMATS = (Format.GLB, Format.OBJ)
+SHOWN = ("jumping_jacks", "walker")  # unless one is asked for
 
 
 def run_demo(sample: str | None, out: Path, log: MergedLog) -> None:
-    """Start a stack, reconstruct the sample, write GLB, OBJ and a contact sheet to `out`, and stop.
+    """Start a stack, reconstruct one sample or those of SHOWN, write GLB, OBJ and a contact sheet of each to
+    `out`, and stop.
 
     Raises LocalStackError, ServiceError or JobFailedError.
     """
-    name = sample or next(iter(SAMPLES))
-    if name not in SAMPLES:
-        raise LocalStackError(f"Unknown sample {name!r}: choose one of {', '.join(SAMPLES)}")
-    files = {file_format: out / f"{name}{file_format.suffix}" for file_format in FORMATS}
-    picture = out / f"{name}.png"
+    names = (sample,) if sample else SHOWN
+    if sample and sample not in SAMPLES:
+        raise LocalStackError(f"Unknown sample {sample!r}: choose one of {', '.join(SAMPLES)}")
     console = Console(highlight=False)
     start = time.monotonic()
     with (
@@ -40,16 +40,24 @@ def run_demo(sample: str | None, out: Path, log: MergedLog) -> None:
         LocalStack(directory, log) as stack,
         Client(stack.address) as client,
     ):
-        job = client.reconstruct(SAMPLES[name].path, formats=FORMATS, color="correspondence")
-        job, result = _follow(client, job, stack, bar)
-        for file_format, file in files.items():
-            client.download(job, file, file_format)
-        bar.phase("rendering")
-        _render(SAMPLES[name].path, files[Format.OBJ], picture, result)
+        rows = []
+        for name in names:
+            files = {file_format: out / f"{name}{file_format.suffix}" for file_format in FORMATS}
+            picture = out / f"{name}.png"
+            job = client.reconstruct(SAMPLES[name].path, formats=FORMATS, color="correspondence")
+            job, result = _follow(client, job, stack, bar)
+            for file_format, file in files.items():
+                client.download(job, file, file_format)
+            bar.phase(f"rendering {name}")
+            _render(SAMPLES[name].path, files[Format.OBJ], picture, result)
+            rows += _report(name, result, [*files.values(), picture])
         bar.phase("stopping the servers")
-    seconds = {"start": stack.timings["worker"], "total": time.monotonic() - start}
-    rows = _report(name, result, [*files.values(), picture], seconds, stack.address)
-    console.print(rows, soft_wrap=True)
+    rows += [
+        ("seconds", f"start-up {stack.timings['worker']:.1f}, total {time.monotonic() - start:.1f}"),
+        ("address", f"{stack.address} (now stopped; `make up` starts a stack that keeps running)"),
+    ]
+    lines = [Text.assemble((f"{label:>22}  ", "bold"), text) for label, text in rows]
+    console.print(Text("\n").join(lines), soft_wrap=True)
 
 
 def _follow(client: Client, job: JobView, stack: LocalStack, bar: JobBar) -> tuple[JobView, ResultView]:
@@ -67,27 +75,29 @@ def _follow(client: Client, job: JobView, stack: LocalStack, bar: JobBar) -> tup
 def _render(source: Path, obj_archive: Path, target: Path, result: ResultView) -> None:
     """Render the contact sheet in a subprocess, since `service` must not import `worker`."""
     command = [sys.executable, "-m", "worker", "render", str(source), str(obj_archive), str(target)]
-    labels = ["--title", source.stem, "--caption", f"{_size(result)}. {_fit(result)}."]
+    labels = [
+        "--title",
+        source.stem,
+        "--caption",
+        f"{_size(result)}. {_fit(result)}; verdict: {result.verdict}.",
+    ]
     done = subprocess.run(command + labels, capture_output=True, text=True)  # noqa: S603
     if done.returncode:
         raise LocalStackError("Rendering failed", (done.stdout + done.stderr).splitlines()[-5:])
 
 
-def _report(
-    name: str, result: ResultView, files: list[Path], seconds: dict[str, float], address: str
-) -> Text:
+def _report(name: str, result: ResultView, files: list[Path]) -> list[tuple[str, str]]:
     stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in result.timings.items())
-    rows = [(f"sample {name!r}", SAMPLES[name].description)]
-    rows += [("file", str(file)) for file in files]
-    rows += [
+    return [
+        (f"sample {name!r}", SAMPLES[name].description),
+        *(("file", str(file)) for file in files),
         ("mesh", _size(result)),
         ("fit", _fit(result)),
-        ("seconds", f"start-up {seconds['start']:.1f}, total {seconds['total']:.1f}"),
+        ("verdict", str(result.verdict)),
+        *(("reason", reason) for reason in result.reasons),
+        *(("warning", warning) for warning in result.warnings),
         ("job", f"{stages} (seconds)"),
-        ("address", f"{address} (now stopped; `make up` starts a stack that keeps running)"),
     ]
-    lines = [Text.assemble((f"{label:>22}  ", "bold"), text) for label, text in rows]
-    return Text("\n").join(lines)
 
 
 def _size(result: ResultView) -> str:

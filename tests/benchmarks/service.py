@@ -66,7 +66,7 @@ def medians(runs: list[dict[str, float]]) -> dict[str, float]:
 
 
 def main() -> None:
-    file = SAMPLES["jumping_jacks"].path.read_bytes()
+    file = SAMPLES["knees"].path.read_bytes()
     sequence = read_sequence(io.BytesIO(file))
     log = MergedLog(io.StringIO())
     imports = [gateway_import() for _ in range(ROUNDS)]

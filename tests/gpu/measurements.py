@@ -14,7 +14,7 @@ from model import Reconstructor
 from model.networks.occupancy_flow import OccupancyFlow
 from tests.widening import widened
 
-SAMPLE = Path(__file__).parents[2] / "service" / "page" / "samples" / "jumping_jacks.npz"
+SAMPLE = Path(__file__).parents[2] / "service" / "page" / "samples" / "knees.npz"
 WIDE = "pointcloud/oflow_w_correspond"  # 512 wide, as published
 QUERIES = 65_536
 Row = dict[str, Any]

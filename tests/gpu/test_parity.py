@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
-SAMPLE = Path(__file__).parents[2] / "service" / "page" / "samples" / "jumping_jacks.npz"
+SAMPLE = Path(__file__).parents[2] / "service" / "page" / "samples" / "knees.npz"
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from service.core.jobs.record import JobEvent, State
 from service.page.samples import SAMPLES
 from tests.integration.service_processes import Gateway, Worker
 
-SAMPLE = SAMPLES["jumping_jacks"].path
+SAMPLE = SAMPLES["knees"].path
 SMALL = {"resolution": 32, "frames": 3}
 
 

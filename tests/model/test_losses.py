@@ -38,7 +38,7 @@ def batch(published: dict[str, np.ndarray]) -> Batch:
 
 def sample_batch() -> Batch:
     """Two windows made of one shipped sample, the second its mirror image."""
-    with np.load(SAMPLES / "jumping_jacks.npz") as archive:
+    with np.load(SAMPLES / "knees.npz") as archive:
         clouds = archive["points"]  # [17, 300, 3]
     inside = torch.from_numpy(UnitBox.around(clouds[0]).normalize(clouds))
     inputs = torch.stack([inside, inside * torch.tensor([-1.0, 1, 1])])  # [2, 17, 300, 3]

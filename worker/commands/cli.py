@@ -100,10 +100,12 @@ def models() -> None:
 
 @data.command()
 def sample(
-    name: Annotated[str, typer.Argument(help="jumping_jacks, knees, or large (20,000 points a frame).")],
+    name: Annotated[
+        str, typer.Argument(help="jumping_jacks, walker, knees or large (20,000 points a frame).")
+    ],
     target: Annotated[Path, typer.Argument(metavar="OUT.npz")],
 ) -> None:
-    """Write a sample sequence: a moving body, made from scratch."""
+    """Write a sample sequence: a moving person or animal, made from scratch."""
     from worker.data.samples import RECIPES, write_sample
 
     if name not in RECIPES:

@@ -1,4 +1,4 @@
-"""Sample sequences: generated people in motion, seen as the shipped model's training data was seen.
+"""Sample sequences: generated people and an animal in motion, as clouds with a little noise.
 
     write_sample("large", "large.npz")   # 17 frames × 20,000 points, made on demand
 
@@ -12,41 +12,86 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.bodies import ACTIONS, FRAMES_PER_SECOND, animate, draw_surface_points, load_rig
+from worker.solids.walker import draw_points, draw_walker
 
-FRAMES = 17  # what the model reads
+Arrays = dict[str, NDArray[np.generic]]
+
+FRAMES = 17  # of a person
 SEQUENCE_FRAMES = 50  # a window is cut from a longer motion, as in training
 NOISE = 0.001  # standard deviation, in longest sides of the first frame's box
 DECIMALS = 4  # a tenth of a millimetre: below the noise, and above what differs between processors
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """All that a sample depends on."""
+class Person:
+    """All that a sequence of a person depends on."""
 
     action: str
     seed: int
     start: int  # first frame of the window
     points: int = 300
+    corresponding: bool = True  # else each frame shows other particles
+
+    def arrays(self) -> Arrays:
+        """`points` float32 [17, N, 3] in metres, `times` [17] in seconds, and `corresponding`."""
+        rig, rng = load_rig(), np.random.default_rng([self.seed, list(ACTIONS).index(self.action)])
+        vertices = animate(rig, rig.draw_body(rng), self.action, rng, SEQUENCE_FRAMES)
+        window = vertices[self.start : self.start + FRAMES]  # [17, V, 3]
+        drawn = draw_surface_points(window[0], rig.faces, self.points, rng)
+        points = drawn.on(window)  # [17, N, 3]
+        if not self.corresponding:
+            for frame, cloud in zip(window[1:], points[1:], strict=True):
+                cloud[:] = draw_surface_points(frame, rig.faces, self.points, rng).on(frame)
+        return {
+            "points": _noisy(points, points[0], rng).astype(np.float32),
+            "times": np.arange(FRAMES) / FRAMES_PER_SECOND,
+            "corresponding": np.array(self.corresponding),
+        }
 
 
-# Seeds and windows were chosen by eye: a clear motion, limbs apart in the first frame.
-RECIPES = {
-    "jumping_jacks": Recipe("jumping_jacks", seed=2, start=20),
-    "knees": Recipe("knees", seed=5, start=27),
-    "large": Recipe("light_hopping", seed=1, start=32, points=20_000),
+@dataclass(frozen=True)
+class Animal:
+    """All that a sequence of a walking animal depends on."""
+
+    seed: int
+    frames: int = 24
+    frames_per_second: int = 24
+    fewest: int = 1300  # points of a frame
+    most: int = 1700
+
+    def arrays(self) -> Arrays:
+        """`points` float16 [M, 3] in metres, `lengths` [T] with the sum M, and `times` [T] in seconds.
+
+        One cycle of the legs a second. Each frame shows other particles, and another number of them.
+        """
+        rng = np.random.default_rng(self.seed)
+        walker, times = draw_walker(rng), np.arange(self.frames) / self.frames_per_second
+        lengths = rng.integers(self.fewest, self.most, self.frames, endpoint=True)
+        clouds = [
+            draw_points(walker.at(cycles), count, rng)
+            for cycles, count in zip(times - times[-1] / 2, lengths.tolist(), strict=True)
+        ]
+        points = _noisy(np.concatenate(clouds), clouds[0], rng)  # [M, 3]
+        return {"points": points.astype(np.float16), "lengths": lengths, "times": times}
+
+
+# Seeds and windows were chosen by eye: a clear motion.
+RECIPES: dict[str, Person | Animal] = {
+    "jumping_jacks": Person("jumping_jacks", seed=2, start=28, points=1000, corresponding=False),
+    "walker": Animal(seed=1),
+    "knees": Person("knees", seed=5, start=27),
+    "large": Person("light_hopping", seed=1, start=32, points=20_000),
 }
 
 
-def make_sample(name: str) -> dict[str, NDArray[np.generic]]:
-    """The arrays of one of `RECIPES`: `points` float32 [17, N, 3] in metres, `times` [17] in seconds, and
-    `corresponding`, which is true: row j is the same particle in every frame.
-    """
+def make_sample(name: str) -> Arrays:
+    """The arrays of one of `RECIPES`, as an upload holds them."""
     if name not in RECIPES:
         raise ValueError(f"no sample {name!r}; there are {', '.join(RECIPES)}")
-    return sequence_arrays(RECIPES[name])
+    return RECIPES[name].arrays()
 
 
-def large_sample() -> dict[str, NDArray[np.generic]]:
+def large_sample() -> Arrays:
     """17 frames × 20,000 points: what a depth camera or a dense tracker would send."""
     return make_sample("large")
 
@@ -58,15 +103,10 @@ def write_sample(name: str, path: str | Path) -> None:
         np.savez(file, allow_pickle=False, **arrays)
 
 
-def sequence_arrays(recipe: Recipe) -> dict[str, NDArray[np.generic]]:
-    """The arrays of any recipe."""
-    rig, rng = load_rig(), np.random.default_rng([recipe.seed, list(ACTIONS).index(recipe.action)])
-    vertices = animate(rig, rig.draw_body(rng), recipe.action, rng, SEQUENCE_FRAMES)
-    window = vertices[recipe.start : recipe.start + FRAMES]  # [17, V, 3]
-    points = draw_surface_points(window[0], rig.faces, recipe.points, rng).on(window)  # [17, N, 3]
-    points += rng.normal(0, NOISE * np.ptp(points[0], axis=0).max(), points.shape)
-    return {
-        "points": points.round(DECIMALS).astype(np.float32),
-        "times": np.arange(FRAMES) / FRAMES_PER_SECOND,
-        "corresponding": np.array(True),
-    }
+def _noisy(
+    points: NDArray[np.float64], first: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Points [..., 3] with noise in proportion to the first frame [N, 3], rounded."""
+    noise = rng.normal(0, NOISE * np.ptp(first, axis=0).max(), points.shape)
+    rounded: NDArray[np.float64] = (points + noise).round(DECIMALS)
+    return rounded

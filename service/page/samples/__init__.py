@@ -14,6 +14,12 @@ class Sample(NamedTuple):
 
 
 SAMPLES = {
-    "jumping_jacks": Sample(_FOLDER / "jumping_jacks.npz", "A woman doing a jumping jack."),
-    "knees": Sample(_FOLDER / "knees.npz", "A man raising his right knee."),
+    "jumping_jacks": Sample(
+        _FOLDER / "jumping_jacks.npz", "A woman doing a jumping jack; points without order."
+    ),
+    "walker": Sample(
+        _FOLDER / "walker.npz",
+        "A four-legged animal walking; points without order, in frames of different size.",
+    ),
+    "knees": Sample(_FOLDER / "knees.npz", "A man raising his right knee; tracked points."),
 }

@@ -18,7 +18,7 @@ from model.methods import build_model
 from model.networks.occupancy_flow import OccupancyFlow
 from model.reconstruction.normalization import UnitBox
 
-SAMPLE = Path(__file__).parents[3] / "service" / "page" / "samples" / "jumping_jacks.npz"
+SAMPLE = Path(__file__).parents[3] / "service" / "page" / "samples" / "knees.npz"
 POINTS = torch.tensor([[[1.0, 0.0, 0.5], [0.0, 2.0, -1.0]], [[0.3, 0.4, 0.0], [-1.0, 0.2, 0.9]]])  # [2, 2, 3]
 TIGHT = TorchdiffeqSolver(rtol=1e-7, atol=1e-8)
 

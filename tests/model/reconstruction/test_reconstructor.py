@@ -15,7 +15,7 @@ from model.networks.occupancy_flow import OccupancyFlow
 from model.reconstruction.normalization import UnitBox
 from model.reconstruction.surface import GridLevels
 
-SAMPLE = Path(__file__).parents[3] / "service" / "page" / "samples" / "jumping_jacks.npz"
+SAMPLE = Path(__file__).parents[3] / "service" / "page" / "samples" / "knees.npz"
 Array = NDArray[Any]
 
 

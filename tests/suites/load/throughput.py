@@ -18,7 +18,7 @@ def measure_throughput(stack: Stack, bare: Bare, model: str, jobs: int) -> Repor
 
     Half of the bare runs come before the jobs, half after, each on one thread as in the worker.
     """
-    sample = SAMPLES["jumping_jacks"].path.read_bytes()
+    sample = SAMPLES["knees"].path.read_bytes()
     bare.load(model)
     expected, _ = bare.run(sample)  # warms up
     alone = [bare.run(sample)[1] for _ in range(jobs // 2)]
