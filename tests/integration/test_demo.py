@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -17,10 +18,12 @@ import pytest
 from PIL import Image
 
 from model.errors import InputError
+from service.core.jobs.record import Fit, Mesh
+from service.core.jobs.views import ResultView
+from service.local.demo import SHOWN, _report
 from service.page.samples import SAMPLES
 from worker.rendering.obj_archive import read_obj_archive
 
-NAME = next(iter(SAMPLES))
 DEMO = [sys.executable, "-m", "service.local", "demo"]
 
 
@@ -48,29 +51,52 @@ def wait_for_family(demo: subprocess.Popen[str], text: str) -> list[psutil.Proce
 def test_demo_writes_consistent_files_and_stops_all_processes(tmp_path: Path) -> None:
     demo = start(tmp_path)
     family = wait_for_family(demo, "-m service")
-    output, _ = demo.communicate(timeout=240)
+    output, _ = demo.communicate(timeout=400)
     assert demo.returncode == 0, output
     assert psutil.wait_procs(family, timeout=2)[1] == []
 
-    frames = read_obj_archive(tmp_path / f"{NAME}.obj.zip")
+    assert "http://127.0.0.1:" in output
+    for name in SHOWN:
+        assert_consistent(tmp_path, name, output)
+
+
+def assert_consistent(folder: Path, name: str, output: str) -> None:
+    frames = read_obj_archive(folder / f"{name}.obj.zip")
     count, vertices, _ = frames.vertices.shape  # [T, V, 3]
-    document = glb_document((tmp_path / f"{NAME}.glb").read_bytes())
+    document = glb_document((folder / f"{name}.glb").read_bytes())
     [primitive] = document["meshes"][0]["primitives"]
     assert document["accessors"][primitive["attributes"]["POSITION"]]["count"] == vertices
     assert len(primitive["targets"]) == count - 1
     assert len(document["animations"]) == 1
 
-    with Image.open(tmp_path / f"{NAME}.png") as picture:
+    with Image.open(folder / f"{name}.png") as picture:
         colours = np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)
     assert len(colours) > 1000  # shaded and colored, not blank
-    for expected in (
-        f"{NAME}.glb",
-        f"{NAME}.obj.zip",
-        f"{NAME}.png",
-        f"{vertices} vertices",
-        "http://127.0.0.1:",
-    ):
+    for expected in (f"{name}.glb", f"{name}.obj.zip", f"{name}.png"):
         assert expected in output
+    report = output[output.index(f"sample {name!r}") :]
+    assert f"{vertices} vertices" in report
+    assert re.search(r"^ +verdict  (good|doubtful)$", report, re.M), output
+
+
+def test_report_gives_the_reasons_of_a_verdict() -> None:
+    result = ResultView(
+        files=[],
+        mesh=Mesh(vertices=8, faces=12, frames=2, watertight=True),
+        fit=Fit(mean=[0.1, 0.3], p95=[0.5, 0.7]),
+        timings={"fit": 1.0},
+        verdict="poor",
+        reasons=["half of the points are far from the surface"],
+        warnings=["one side is seen"],
+    )
+    rows = _report("walker", result, [Path("walker.glb")])
+    for expected in (
+        ("fit", "mean distance from input points to mesh 0.2000, 95th percentile of the worst frame 0.7000"),
+        ("verdict", "poor"),
+        ("reason", "half of the points are far from the surface"),
+        ("warning", "one side is seen"),
+    ):
+        assert expected in rows
 
 
 def glb_document(content: bytes) -> dict[str, Any]:

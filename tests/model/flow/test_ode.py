@@ -2,9 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -17,8 +15,9 @@ from model.flow.torchdiffeq_solver import TorchdiffeqSolver
 from model.methods import build_model
 from model.networks.occupancy_flow import OccupancyFlow
 from model.reconstruction.normalization import UnitBox
+from worker.data.samples import Person
 
-SAMPLE = Path(__file__).parents[3] / "service" / "page" / "samples" / "knees.npz"
+JUMPING_JACK = Person("jumping_jacks", seed=2, start=20)
 POINTS = torch.tensor([[[1.0, 0.0, 0.5], [0.0, 2.0, -1.0]], [[0.3, 0.4, 0.0], [-1.0, 0.2, 0.9]]])  # [2, 2, 3]
 TIGHT = TorchdiffeqSolver(rtol=1e-7, atol=1e-8)
 
@@ -135,7 +134,7 @@ def bodies() -> OccupancyFlow:
 
 def test_trained_network_there_and_back(bodies: OccupancyFlow) -> None:
     """At the default tolerances a trained field agrees with a tight solve to 1e-3 and can be run back."""
-    clouds = np.load(SAMPLE)["points"]  # [17, 300, 3]
+    clouds = JUMPING_JACK.arrays()["points"]  # [17, 300, 3]
     box = UnitBox.around(clouds[0])
     inputs = torch.from_numpy(box.normalize(clouds))[None]  # [1, 17, 300, 3]
     points = inputs[:, 0]
