@@ -9,12 +9,13 @@ import torch
 
 from model import Reconstructor
 from model.meshes.fit import surface_distances
+from worker.data.samples import Person
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
-SAMPLE = Path(__file__).parents[2] / "service" / "page" / "samples" / "knees.npz"
+JUMPING_JACK = Person("jumping_jacks", seed=2, start=20)
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +25,7 @@ def models() -> tuple[Reconstructor, Reconstructor]:
 
 @pytest.fixture(scope="module")
 def points() -> np.ndarray:
-    with np.load(SAMPLE, allow_pickle=False) as sample:
-        return np.asarray(sample["points"])  # [17, 300, 3]
+    return JUMPING_JACK.arrays()["points"]  # [17, 300, 3]
 
 
 @pytest.fixture(autouse=True)

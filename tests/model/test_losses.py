@@ -2,7 +2,6 @@
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,7 @@ from model.methods import METHODS, build_model, freeze_other_parts, losses, need
 from model.networks.occupancy_flow import OccupancyFlow
 from model.reconstruction.normalization import UnitBox
 from tests.model.published import DATA, filled, outputs
-
-SAMPLES = Path(__file__).parents[2] / "service" / "page" / "samples"
+from worker.data.samples import Person
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +35,8 @@ def batch(published: dict[str, np.ndarray]) -> Batch:
 
 
 def sample_batch() -> Batch:
-    """Two windows made of one shipped sample, the second its mirror image."""
-    with np.load(SAMPLES / "knees.npz") as archive:
-        clouds = archive["points"]  # [17, 300, 3]
+    """Two windows made of one jumping jack, the second its mirror image."""
+    clouds = Person("jumping_jacks", seed=2, start=20).arrays()["points"]  # [17, 300, 3]
     inside = torch.from_numpy(UnitBox.around(clouds[0]).normalize(clouds))
     inputs = torch.stack([inside, inside * torch.tensor([-1.0, 1, 1])])  # [2, 17, 300, 3]
     generator = torch.Generator().manual_seed(0)
@@ -291,7 +288,7 @@ def test_a_batch_without_what_the_losses_read_is_refused() -> None:
         ({"model": {"loss_recon": False, "loss_corr": True}, "training": {"parts": "shape"}}, "parts shape"),
         ({"training": {"parts": "flow"}}, "parts flow is trained by model.loss_corr"),
         ({"training": {"gradient": "adjoint"}, "model": {"use_adjoint": False}}, "use_adjoint is false"),
-        ({"training": {"schedule": "cosine"}}, "max_iterations, which is null"),
+        ({"training": {"schedule": "cosine"}}, "max_iterations or training.max_minutes"),
     ],
 )
 def test_settings_that_contradict_each_other(overrides: dict[str, Any], words: str) -> None:
