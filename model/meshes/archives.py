@@ -44,6 +44,9 @@ def write_ply_zip(meshes: MeshSequence) -> bytes:
     if meshes.colors is not None:
         layout.append(("color", np.dtype("u1"), 3))
         header += [f"property uchar {channel}" for channel in ("red", "green", "blue")]
+    if meshes.confidence is not None:
+        layout.append(("confidence", np.dtype("<f4")))
+        header += ["property float confidence"]
     header += [f"element face {len(meshes.faces)}", "property list uchar int vertex_indices", "end_header\n"]
 
     faces = np.empty(len(meshes.faces), [("count", "u1"), ("indices", "<i4", 3)])
@@ -51,6 +54,8 @@ def write_ply_zip(meshes: MeshSequence) -> bytes:
     vertices = np.empty(coordinates.shape[1], layout)
     if meshes.colors is not None:
         vertices["color"] = meshes.colors
+    if meshes.confidence is not None:
+        vertices["confidence"] = meshes.confidence
 
     def frames() -> Iterable[bytes]:
         for frame in coordinates:
@@ -61,7 +66,9 @@ def write_ply_zip(meshes: MeshSequence) -> bytes:
 
 
 def write_npz(meshes: MeshSequence) -> bytes:
-    """An npz of `vertices` (float64 if float32 is too coarse), `faces`, `times` and, if present, `colors`."""
+    """An npz of `vertices` (float64 if float32 is too coarse), `faces`, `times`, and `colors` and
+    `confidence` if present.
+    """
     arrays: dict[str, NDArray[Any]] = {
         "vertices": _compact(meshes.vertices),
         "faces": meshes.faces,
@@ -69,6 +76,8 @@ def write_npz(meshes: MeshSequence) -> bytes:
     }
     if meshes.colors is not None:
         arrays["colors"] = meshes.colors
+    if meshes.confidence is not None:
+        arrays["confidence"] = meshes.confidence
     file = io.BytesIO()
     np.savez_compressed(file, allow_pickle=False, **arrays)  # dates every member 1980-01-01
     return file.getvalue()

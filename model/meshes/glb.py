@@ -56,6 +56,8 @@ def write_glb(meshes: MeshSequence, normals: bool = True) -> bytes:
     }
     if meshes.colors is not None:
         primitive["attributes"]["COLOR_0"] = buffer.colors(meshes.colors)
+    if meshes.confidence is not None:
+        primitive["attributes"]["_CONFIDENCE"] = buffer.vertex_scalars(meshes.confidence)
     mesh: dict[str, Any] = {"name": "surface", "primitives": [primitive]}
     document: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": "oflow", "extras": {"fps": meshes.fps, "frames": frames}},
@@ -120,6 +122,10 @@ class _Buffer:
     def scalars(self, array: NDArray[np.float32], bounds: bool = False) -> int:
         extra: dict[str, Any] = {"min": [float(array.min())], "max": [float(array.max())]} if bounds else {}
         return self._append(array.astype("<f4"), _FLOAT, "SCALAR", **extra)
+
+    def vertex_scalars(self, array: NDArray[np.float32]) -> int:
+        """Numbers [V], one per vertex."""
+        return self._append(array.astype("<f4"), _FLOAT, "SCALAR", target=_VERTICES)
 
     def indices(self, faces: NDArray[np.integer], vertices: int) -> int:
         # The largest index of each type is reserved (primitive restart).

@@ -93,6 +93,11 @@ class MeshSequence:
             )
 
     @property
+    def confidence(self) -> NDArray[np.float32] | None:
+        """How surely each vertex [V] was measured, 0 to 1; None if that is unknown."""
+        return self.findings.confidence if self.findings is not None else None
+
+    @property
     def watertight(self) -> bool:
         """Whether every edge belongs to exactly two faces of consistent orientation."""
         return is_closed(self.faces)

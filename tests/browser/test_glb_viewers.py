@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Page
 
 from model.meshes.colors import correspondence_colors
 from model.meshes.glb import write_glb
-from model.meshes.sequence import MeshSequence
+from model.meshes.sequence import Findings, MeshSequence
 
 Validate = Callable[[bytes], dict[str, Any]]  # GLB → report
 Play = Callable[[bytes], Page]
@@ -86,7 +86,10 @@ def validate(node_modules: Path, tmp_path: Path) -> Validate:
 def test_validator_reports_no_issues(
     validate: Validate, shape: dict[str, Any], normals: bool, colored: bool
 ) -> None:
-    report = validate(write_glb(worm(**shape, colored=colored), normals))
+    meshes = worm(**shape, colored=colored)
+    confidence = np.linspace(0, 1, meshes.vertices.shape[1], dtype=np.float32)
+    meshes.findings = Findings("good", [], [], {}, {}, confidence)
+    report = validate(write_glb(meshes, normals))
     assert report["issues"]["messages"] == []
     assert report["info"]["animationCount"] == (shape["frames"] > 1)
     assert report["info"]["totalVertexCount"] == worm().vertices.shape[1]

@@ -24,6 +24,7 @@ export async function showResult(job, points, signal) {
     $("job-problem").replaceChildren(problemBox({ title: "Job expired", detail }));
   }
   if (!result || job.state === "expired") return;
+  showVerdict(result);
   const plot = fitPlot(result.fit);
   $("fit").replaceChildren(plot.box);
   mark = plot.mark;
@@ -47,6 +48,25 @@ export async function showResult(job, points, signal) {
   const content = await response.arrayBuffer();
   signal.throwIfAborted();
   return showMesh(content, points);
+}
+
+// Whether to trust the result: the verdict, its reasons, and what is unusual about the input.
+function showVerdict({ verdict, reasons = [], warnings = [], decisions }) {
+  const notes = [...reasons, ...warnings];
+  if (decisions) notes.push(...decisionNotes(decisions));
+  const items = notes.map((note) => element("li", {}, note));
+  $("verdict").replaceChildren(
+    element("strong", { class: `verdict ${verdict ?? ""}` }, verdict ?? "not judged"),
+    element("ul", { class: "help" }, ...items),
+  );
+}
+
+function decisionNotes({ corresponding, removed }) {
+  const count = Object.values(removed).flat().reduce((sum, points) => sum + points, 0);
+  return [
+    corresponding ? "rows correspond between frames" : "rows do not correspond: points were matched",
+    ...(count ? [`${count.toLocaleString("en")} points were removed`] : []),
+  ];
 }
 
 function list(id, values) {

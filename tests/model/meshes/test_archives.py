@@ -9,8 +9,10 @@ import trimesh
 from trimesh.visual import ColorVisuals
 
 from model.meshes.archives import write_npz, write_obj_zip, write_ply_zip
-from model.meshes.sequence import MeshSequence
+from model.meshes.glb import write_glb
+from model.meshes.sequence import Findings, MeshSequence
 from service.core.jobs.formats import Format
+from tests.model.meshes.test_glb import read_glb
 from worker.pipeline import write_meshes
 
 WRITERS = {"obj": write_obj_zip, "ply": write_ply_zip}
@@ -85,3 +87,18 @@ def test_a_mesh_without_extent_is_written() -> None:
     _, frames = read_frames(write_obj_zip(still), "obj", 2)
     np.testing.assert_allclose(frames[0].vertices, 0.1)
     read_frames(write_ply_zip(still), "ply", 2)
+
+
+def test_confidence_of_vertices_is_written() -> None:
+    meshes = rolling_ball()
+    confidence = np.linspace(0, 1, meshes.vertices.shape[1], dtype=np.float32)  # [V]
+    meshes.findings = Findings("good", [], [], {}, {}, confidence)
+    with np.load(io.BytesIO(write_npz(meshes)), allow_pickle=False) as arrays:
+        np.testing.assert_array_equal(arrays["confidence"], confidence)
+    with zipfile.ZipFile(io.BytesIO(write_ply_zip(meshes))) as archive:
+        frame = trimesh.load(io.BytesIO(archive.read("00001.ply")), file_type="ply", process=False)
+    data = frame.metadata["_ply_raw"]["vertex"]["data"]
+    np.testing.assert_array_equal(np.asarray(data["confidence"]).ravel(), confidence)
+    document, accessor = read_glb(write_glb(meshes))
+    [primitive] = document["meshes"][0]["primitives"]
+    np.testing.assert_array_equal(accessor(primitive["attributes"]["_CONFIDENCE"])[:, 0], confidence)
