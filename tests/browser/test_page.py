@@ -18,6 +18,7 @@ from service.api.keys import KeyStore
 from service.core.jobs.record import JobError, Progress
 from service.core.jobs.store import JobStore
 from service.core.settings import Settings
+from service.page.samples import SAMPLES
 from tests.conftest import redis_of
 from tests.integration.service_processes import Gateway, Worker, running
 
@@ -157,6 +158,25 @@ def test_sample_is_reconstructed_and_played(
     shared.screenshot(path=tmp_path / "phone.png", full_page=True)
     ground = np.asarray(Image.open(tmp_path / "phone.png").convert("L"))
     assert np.median(ground) < 60
+
+
+def test_pictures_of_samples_fit_their_frames(visit: Visit, gateway: Gateway) -> None:
+    page = visit(gateway)
+    for name in SAMPLES:
+        button = page.get_by_role("button", name=name.replace("_", " "))
+        button.wait_for()
+        drawn = np.zeros((112, 112), bool)
+        end = time.monotonic() + LONG / 1000
+        while not drawn.any():  # until the file is loaded
+            assert time.monotonic() < end, name
+            data = button.locator("canvas").evaluate(
+                "it => [...it.getContext('2d').getImageData(0, 0, 112, 112).data]"
+            )
+            drawn = np.reshape(data, (112, 112, 4))[..., 3] > 0
+        rows, columns = np.nonzero(drawn)
+        assert min(rows.min(), columns.min()) > 1, name
+        assert max(rows.max(), columns.max()) < 110, name
+        assert max(np.ptp(rows), np.ptp(columns)) > 80, name
 
 
 def test_page_is_usable_by_keyboard(visit: Visit, gateway: Gateway, worker: Worker) -> None:
@@ -360,16 +380,19 @@ def test_points_of_every_format_are_previewed(visit: Visit, gateway: Gateway) ->
     points = np.random.default_rng(1).random((3, 50, 3))
     flat, numbers = points.reshape(-1, 3), np.repeat(np.arange(3), 50)
     page = visit(gateway)
+    page.wait_for_selector("#samples button")  # the form listens
     forms = {
         "half.npz": npz(points=points.astype(np.float16)),
         "far.npz": npz(points=points + np.array([5e6, -4e6, 100]), times=[0, 0.5, 2.0]),
         "frame.npz": npz(points=flat, frame=numbers),
         "lengths.npz": npz(points=flat.astype(np.float32), lengths=np.array([50, 50, 50], np.uint16)),
+        "ragged.npz": npz(points=flat.astype(np.float32), lengths=np.array([40, 60, 50])),
         "frames.zip": frames_archive(points),
     }
     for name, content in forms.items():
         page.set_input_files("#file", {"name": name, "mimeType": "application/zip", "buffer": content})
-        page.wait_for_selector(f"#chosen:has-text('{name}'):has-text('3 frames of 50 points')")
+        count = "40 to 60" if name == "ragged.npz" else "50"
+        page.wait_for_selector(f"#chosen:has-text('{name}'):has-text('3 frames of {count} points')")
         page.wait_for_selector("#canvas:visible")
         assert np.ptp(picture(page)[:, :, 2]) > 100, name  # orange points on the background
     for name, content in {"odd.npz": b"PK\x05\x06 no", "other.npz": npz(weights=points)}.items():

@@ -94,8 +94,10 @@ async function choose(picked, button = null) {
   const read = await readSequence(file);
   if (file !== picked) return;
   sequence = read;
-  if (read)
-    $("chosen").append(` · ${read.frames.length} frames of ${read.points.toLocaleString("en")} points`);
+  if (read) {
+    const counts = [...new Set(read.points)].map((count) => count.toLocaleString("en"));
+    $("chosen").append(` · ${read.frames.length} frames of ${counts.join(" to ")} points`);
+  }
   await showPoints(
     read,
     "No preview available for this file. Submit it to have it validated by the service.",

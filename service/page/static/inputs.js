@@ -49,19 +49,30 @@ export async function offerSamples(choose) {
   }
 }
 
-// Draws the points of the first and the middle frame.
+// Draws the points of the first and the middle frame side by side, as large as they fit.
 function sketch(canvas, { frames }) {
   const pen = canvas.getContext("2d");
-  const color = getComputedStyle(canvas).color;
-  const reach = Math.max(...frames[0].map(Math.abs)) || 1;
-  for (const [frame, alpha, shift] of [
-    [frames[0], 0.3, -0.28],
-    [frames[frames.length >> 1], 0.95, 0.28],
-  ]) {
-    Object.assign(pen, { fillStyle: color, globalAlpha: alpha });
-    for (let i = 0; i < frame.length; i += 3) {
-      const [x, y] = [frame[i] / reach + shift, -frame[i + 1] / reach];
-      pen.fillRect(56 + 48 * x, 56 + 48 * y, 2, 2);
-    }
+  const shift = 0.28 * Math.max(...frames[0].map(Math.abs));
+  const shown = [
+    [frames[0], 0.3, -shift],
+    [frames[frames.length >> 1], 0.95, shift],
+  ];
+  const [low, high] = [
+    [Infinity, Infinity],
+    [-Infinity, -Infinity],
+  ];
+  for (const [frame, , offset] of shown)
+    for (let i = 0; i < frame.length; i += 3)
+      [frame[i] + offset, -frame[i + 1]].forEach((value, axis) => {
+        low[axis] = Math.min(low[axis], value);
+        high[axis] = Math.max(high[axis], value);
+      });
+  const scale = 100 / Math.max(high[0] - low[0], high[1] - low[1], 1e-9);
+  const place = (value, axis) => 55 + scale * (value - (low[axis] + high[axis]) / 2);
+  pen.fillStyle = getComputedStyle(canvas).color;
+  for (const [frame, alpha, offset] of shown) {
+    pen.globalAlpha = alpha;
+    for (let i = 0; i < frame.length; i += 3)
+      pen.fillRect(place(frame[i] + offset, 0), place(-frame[i + 1], 1), 2, 2);
   }
 }

@@ -4,8 +4,8 @@
 const MAX_BYTES = 128e6;
 const MAX_POINTS = 20_000; // per frame; larger frames are subsampled
 
-// Returns {frames: [Float32Array], times: [seconds since the first frame], origin: [3], points: maximum per
-// frame}, or null. Coordinates are relative to `origin`, so that float32 is precise enough.
+// Returns {frames: [Float32Array], times: [seconds since the first frame], origin: [3], points: [fewest,
+// most] of a frame}, or null. Coordinates are relative to `origin`, so that float32 is precise enough.
 export async function readSequence(file) {
   try {
     if (file.size > MAX_BYTES) return null;
@@ -127,8 +127,9 @@ function relative(frames, times) {
       [low, high] = [Math.min(low, frames[0][i]), Math.max(high, frames[0][i])];
     return (low + high) / 2;
   });
-  const points = Math.max(...frames.map((frame) => frame.length / 3));
-  const stride = Math.ceil(points / MAX_POINTS);
+  const counts = frames.map((frame) => frame.length / 3);
+  const points = [Math.min(...counts), Math.max(...counts)];
+  const stride = Math.ceil(points[1] / MAX_POINTS);
   const sampled = frames.map((frame) => {
     const kept = new Float32Array(3 * Math.ceil(frame.length / 3 / stride));
     for (let i = 0; i < kept.length; i += 1)
