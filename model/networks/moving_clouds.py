@@ -16,7 +16,7 @@ from torch import Tensor
 from model.networks.local_velocity import EncodedFrame, LocalVelocity, Motion
 
 MIN_POINTS = 16  # of a cloud
-CACHED = 8  # frames, and pairs of frames: features take megabytes each
+CACHED = 32  # frames, and pairs of frames: features take megabytes each
 
 
 class MovingClouds:

@@ -43,6 +43,11 @@ def make_cloud(points: Floats, few: int = 400) -> Cloud:
     return Cloud(points, tree, spacing, points[chosen], shares(points, points[chosen]))
 
 
+def search_tree(points: Floats) -> cKDTree:
+    """A tree over points [N, 3] for few queries: built in a third of the time, a little slower to ask."""
+    return cKDTree(points, balanced_tree=False, compact_nodes=False)
+
+
 def nearest(tree: cKDTree, points: Floats, count: int = 1) -> tuple[Floats, Ints]:
     """Distances and indices of the nearest points of a tree, [N] each, [N, count] for more than one."""
     distance, index = tree.query(points, count)

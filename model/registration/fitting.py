@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial import cKDTree
 
-from model.registration.clouds import Cloud, nearest
+from model.registration.clouds import Cloud, nearest, search_tree
 from model.registration.graph import Graph, Motion, Moved, Skin, step
 from model.registration.kernels import Floats, Ints, add_observations
 
@@ -118,7 +117,7 @@ def robust(residual: Floats, scale: float) -> Floats:
 
 def to_surface(moved: Moved, cloud: Cloud, stage: Stage) -> Observations:
     """Every point of the cloud pulls the nearest sample, across the surface."""
-    distance, found = nearest(cKDTree(moved.points), cloud.points)
+    distance, found = nearest(search_tree(moved.points), cloud.points)
     gap, normal = moved.points[found] - cloud.points, moved.normals[found]
     across = (gap * normal).sum(1)
     weight = (distance < stage.reach) * robust(across, stage.scale) / len(gap)

@@ -19,30 +19,38 @@ from model.registration.kernels import Floats, Ints
 
 GATHERED = 6.0  # points that one place averages over, at least
 BELIEF = 0.5  # weight of the surface as it is, in points
+Smooth = Callable[[Floats], Floats]  # values [V] → values [V]
 
 
 def pull(vertices: Floats, faces: Ints, points: Floats, reach: float, rounds: int = 3) -> Floats:
     """Vertices [V, 3] moved along their normals onto points [N, 3] nearer than `reach`."""
+    # The number of points within reach hardly changes, so one factorization serves all rounds.
+    smooth = diffusion(vertices, faces, _share(len(vertices), len(points)))
     for _ in range(rounds):
-        vertices = vertices + offsets(vertices, faces, [vertices], [points], reach)
+        vertices = vertices + offsets(vertices, faces, [vertices], [points], reach, smooth)
     return vertices
 
 
 def offsets(
-    vertices: Floats, faces: Ints, moved: Sequence[Floats], clouds: Sequence[Floats], reach: float
+    vertices: Floats,
+    faces: Ints,
+    moved: Sequence[Floats],
+    clouds: Sequence[Floats],
+    reach: float,
+    smooth: Smooth | None = None,
 ) -> Floats:
     """Offsets [V, 3] of the resting surface that put it, moved as in each frame, on the clouds of all frames.
 
     `moved` holds the vertices [V, 3] of each frame and `clouds` its points [N_t, 3]. Residuals along the
     normal are the same in every frame, however it turned, so they add up at rest; those that disagree with
-    their surroundings count less.
+    their surroundings count less. `smooth` is the `diffusion` of this mesh, where it is known already.
     """
     found = [_residuals(v, vertex_normals(v, faces), p, reach) for v, p in zip(moved, clouds, strict=True)]
     at = np.concatenate([f[0] for f in found])
     residual = np.concatenate([f[1] for f in found])
     if not len(at):
         return np.zeros_like(vertices)
-    smooth = _diffusion(vertices, faces, max(1.0, GATHERED * len(vertices) / len(at)))
+    smooth = smooth or diffusion(vertices, faces, _share(len(vertices), len(at)))
     weight = np.ones(len(at))
     height = np.zeros(len(vertices))
     for _ in range(3):
@@ -63,7 +71,12 @@ def _residuals(vertices: Floats, normals: Floats, points: Floats, reach: float) 
     return found, ((points[near] - vertices[found]) * normals[found]).sum(1)
 
 
-def _diffusion(vertices: Floats, faces: Ints, share: float) -> Callable[[Floats], Floats]:
+def _share(vertices: int, points: int) -> float:
+    """How many vertices to average over, so that they hold `GATHERED` points."""
+    return max(1.0, GATHERED * vertices / points)
+
+
+def diffusion(vertices: Floats, faces: Ints, share: float) -> Smooth:
     """A function that spreads values [V] over about `share` vertices around each."""
     ends = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     shape = (len(vertices), len(vertices))
@@ -71,5 +84,5 @@ def _diffusion(vertices: Floats, faces: Ints, share: float) -> Callable[[Floats]
     links = links.maximum(links.T)
     laplacian = diags_array(links.sum(1)) - links
     matrix = eye_array(len(vertices)) + share / (4 * np.pi) * laplacian
-    solve: Callable[[Floats], Floats] = splu(matrix.tocsc()).solve
+    solve: Smooth = splu(matrix.tocsc()).solve
     return solve

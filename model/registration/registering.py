@@ -4,9 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial import cKDTree
 
-from model.registration.clouds import Cloud, nearest
+from model.registration.clouds import Cloud, nearest, search_tree
 from model.registration.fitting import Level, Observations, Prior, Stage, fit, stiffness
 from model.registration.graph import Motion
 from model.registration.kernels import Floats
@@ -83,7 +82,7 @@ def matched(
 def energy(level: Level, cloud: Cloud, motion: Motion, complete: bool, prior: Prior | None = None) -> float:
     """Mean squared distances, capped, of points to the surface and back, and the stiffness of the edges."""
     points = level.graph.move(level.skin, motion).points
-    total = (np.minimum(nearest(cKDTree(points), cloud.points)[0], CAP) ** 2).mean()
+    total = (np.minimum(nearest(search_tree(points), cloud.points)[0], CAP) ** 2).mean()
     if complete:
         total += 0.5 * (np.minimum(nearest(cloud.tree, points)[0], CAP) ** 2).mean()
     bent = (level.graph.stretch(motion) ** 2).sum(1)
