@@ -1,6 +1,8 @@
 """Quality presets: how closely a reconstruction follows the network, traded for speed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from model.registration import Options
 
 
 @dataclass(frozen=True)
@@ -17,13 +19,23 @@ class Quality:
     # velocities accumulate over the evaluations of a trajectory, those of occupancy logits do not.
     flow_bfloat16: bool = False
     occupancy_bfloat16: bool = False
+    # How often the grid of a surface is halved that registration puts on the points.
+    coarser: int = 0
+    # How much effort registration makes.
+    effort: Options = field(default_factory=Options)
 
 
 QUALITIES: dict[str, Quality] = {
     "exact": Quality(tolerance=2.5e-4),
     "balanced": Quality(tolerance=1e-3, spacing=0.03, near_input=True, flow_bfloat16=True),
     "draft": Quality(
-        tolerance=4e-3, spacing=0.04, near_input=True, flow_bfloat16=True, occupancy_bfloat16=True
+        tolerance=4e-3,
+        spacing=0.04,
+        near_input=True,
+        flow_bfloat16=True,
+        occupancy_bfloat16=True,
+        coarser=1,
+        effort=Options(keyframes=1, starts=1, sweeps=1, points=1000),
     ),
 }
 DEFAULT = "balanced"

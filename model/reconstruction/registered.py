@@ -11,7 +11,7 @@ from model.meshes.sampling import draw_surface_points
 from model.reconstruction.normalization import UnitBox
 from model.reconstruction.preparation import Prepared
 from model.reconstruction.settings import Settings
-from model.reconstruction.shapes import Shapes, misfit
+from model.reconstruction.shapes import MATCHED, Shapes, misfit
 from model.reconstruction.surface import extract_surface
 from model.registration import Tracking, track
 from model.registration.corresponding import track_corresponding
@@ -51,14 +51,15 @@ def register(
         points = np.stack(prepared.clouds)  # [T, N, 3]
         tracking = track_corresponding(points, times, extract, prepared.valid)
         return Registered(tracking, orientation, False)
-    one_sided = is_one_sided(prepared.clouds)
+    one_sided, effort = is_one_sided(prepared.clouds), settings.quality.effort
     tracking = track(
         prepared.clouds,
         times,
         extract,
-        match=shapes.matching(prepared.clouds),
+        match=shapes.matching(prepared.clouds, min(MATCHED, effort.points)),
         complete=not one_sided,
         progress=on_progress,
+        options=effort,
     )
     return Registered(tracking, orientation, one_sided)
 
@@ -81,7 +82,7 @@ def surface_of(
         shapes.occupancy(inside, settings.occupancy_dtype),
         settings.config,
         settings.device,
-        grid=settings.grid,
+        grid=settings.template_grid,
         threshold=settings.threshold,
         near=inside.cpu() if settings.quality.near_input else None,
         on_progress=on_progress,

@@ -45,6 +45,14 @@ class Settings:
         )
 
     @property
+    def template_grid(self) -> GridLevels | None:
+        """The grid of a surface that is put on the points afterwards."""
+        if self.grid is not None or not self.quality.coarser:
+            return self.grid
+        grid = GridLevels.from_config(self.config)
+        return grid._replace(upsampling_steps=max(0, grid.upsampling_steps - self.quality.coarser))
+
+    @property
     def occupancy_dtype(self) -> torch.dtype:
         return matmul_dtype(self.device) if self.quality.occupancy_bfloat16 else torch.float32
 

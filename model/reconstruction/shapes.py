@@ -25,8 +25,10 @@ class Shapes(Protocol):
     def occupancy(self, points: Tensor, dtype: torch.dtype = torch.float32) -> Occupancy:
         """Logits around points [N, 3] of the unit box; large products take factors of `dtype`."""
 
-    def matching(self, clouds: Sequence[Floats]) -> Match | None:
-        """Matches between clouds [N_t, 3] for `track`; None if the network has none."""
+    def matching(self, clouds: Sequence[Floats], most: int = MATCHED) -> Match | None:
+        """Matches between clouds [N_t, 3] for `track`, by at most `most` points of each; None if the network
+        has none.
+        """
 
 
 class FlowShapes:
@@ -40,7 +42,7 @@ class FlowShapes:
     def occupancy(self, points: Tensor, dtype: torch.dtype = torch.float32) -> Occupancy:
         return self.net.occupancy(None, self.net.encode_shape(points[None, None]), dtype)
 
-    def matching(self, clouds: Sequence[Floats]) -> Match | None:  # noqa: ARG002
+    def matching(self, clouds: Sequence[Floats], most: int = MATCHED) -> Match | None:  # noqa: ARG002
         return None
 
 
@@ -55,11 +57,11 @@ class LocalShapes:
     def occupancy(self, points: Tensor, dtype: torch.dtype = torch.float32) -> Occupancy:  # noqa: ARG002
         return self.net.shape.bind(points)
 
-    def matching(self, clouds: Sequence[Floats]) -> Match:
+    def matching(self, clouds: Sequence[Floats], most: int = MATCHED) -> Match:
         center = np.median([cloud.mean(axis=0) for cloud in clouds], axis=0)  # for float32
         device = next(self.net.parameters()).device
         rng = np.random.default_rng(0)
-        few = [cloud[rng.permutation(len(cloud))[:MATCHED]] - center for cloud in clouds]
+        few = [cloud[rng.permutation(len(cloud))[:most]] - center for cloud in clouds]
         moving = MovingClouds(
             self.net.flow, [torch.from_numpy(cloud).float().to(device) for cloud in few], range(len(few))
         )

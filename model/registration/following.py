@@ -18,6 +18,7 @@ from model.registration.template import Template
 
 USUAL = 1.2  # energy over the median so far from which other starts are tried
 STILL = 1.2  # mean square of the distances across the surface, over what noise explains, from which it moves
+STARTS = 6  # guesses of the motion of a frame that are tried, at most
 FREEDOM = 150  # parameters of a graph that a cloud determines
 Match = Callable[[int, int, Floats], tuple[Floats, Floats]]
 
@@ -29,8 +30,12 @@ def follow(
     complete: bool,
     match: Match | None,
     report: Callable[[float], None],
+    starts: int = STARTS,
 ) -> list[Motion]:
-    """The motion in every frame of a template taken from frame `key`; one object where nothing moves."""
+    """The motion in every frame of a template taken from frame `key`; one object where nothing moves.
+
+    At most `starts` guesses of a motion are tried.
+    """
     still = template.level.graph.still()
     first = fit(template.level, clouds[key], still, NEAR[-1:], complete)
     motions = [first] * len(clouds)
@@ -41,11 +46,12 @@ def follow(
         before = first
         for last, i in pairwise(frames):
             now = motions[last]
-            starts = [Start(m, far) for m in (extrapolate(now, before), now) for far in (True, False)]
+            guesses = [Start(m, far) for m in (extrapolate(now, before), now) for far in (True, False)]
             if match is not None:
                 found = matched(template, now, clouds[i], partial(match, last, i))
-                starts = [Start(found, False), Start(found, True), *starts]
-            best = register(template, clouds[i], starts, complete, USUAL * float(np.median(energies)))
+                guesses = [Start(found, False), Start(found, True), *guesses]
+            enough = USUAL * float(np.median(energies))
+            best = register(template, clouds[i], guesses[:starts], complete, enough)
             motions[i] = best.motion
             energies.append(best.energy)
             before = now

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from model.errors import InputError
 from model.registration.clouds import Cloud, canonical, make_cloud, nearest, thinned
-from model.registration.following import Match, follow
+from model.registration.following import STARTS, Match, follow
 from model.registration.graph import Motion
 from model.registration.kernels import Floats, Ints
 from model.registration.keyframes import candidates, jumps
@@ -26,7 +26,6 @@ Extract = Callable[[Floats], tuple[Floats, Ints]]
 REACH = 0.05  # how far from its points the surface of the network may be
 LONG = 32  # frames, beyond which one template has to do
 FOLLOWED = 0.7  # of the work, done when all templates were followed
-POINTS = 2500  # of a frame that are registered; the keyframe's surface is taken from all of its points
 SIZE = 3.5  # of the root mean square distance from the centroid; lengths in this package are in units of it
 
 
@@ -35,7 +34,9 @@ class Options:
     """How much effort registration makes."""
 
     keyframes: int = 2  # templates that are tried, where the sequence is not long
+    starts: int = STARTS  # guesses of the motion of a frame that are tried
     sweeps: int = 3  # passes over all frames after the tracking
+    points: int = 2500  # of a frame that are registered; the keyframe's surface is taken from all of them
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def track(
     center = np.median([c.mean(0) for c in ordered], axis=0)
     size = SIZE * float(np.median([np.sqrt(((c - c.mean(0)) ** 2).sum(1).mean()) for c in ordered]))
     scaled = [(c - center) / size for c in ordered]
-    frames = [make_cloud(thinned(c, POINTS)) for c in scaled]
+    frames = [make_cloud(thinned(c, options.points)) for c in scaled]
     cuts = jumps(frames)
     matching = _scaled(match, center, size) if match is not None else None
     keys = candidates(frames, options.keyframes if len(frames) <= LONG else 1)
@@ -94,7 +95,7 @@ def track(
     reports = report.parts(0.0, FOLLOWED, len(keys))
 
     def attempt(n: int) -> list[Motion]:
-        return follow(templates[n], frames, keys[n], complete, matching, reports[n])
+        return follow(templates[n], frames, keys[n], complete, matching, reports[n], options.starts)
 
     with ThreadPoolExecutor(min(len(keys), os.cpu_count() or 1)) as pool:  # most of the work is compiled
         attempts = list(pool.map(attempt, range(len(keys))))
