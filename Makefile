@@ -17,11 +17,11 @@ endif
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-package torch pyproject.toml
 
-.PHONY: help setup demo up test coverage docs bench gpu-check chaos load audit lint format lock clean
+.PHONY: help setup demo up test coverage docs bench bench-quality gpu-check chaos load audit lint format lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the commands
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.ready ## Make .venv and install from the lock file
 
@@ -61,6 +61,10 @@ bench: setup ## Measure fast against reference, cost against size, the service's
 	$(BIN)/python -m tests.benchmarks.local_training
 	$(BIN)/python -m tests.benchmarks.data
 	$(BIN)/python -m tests.benchmarks.bodies
+
+bench-quality: setup ## Distance to the truth of the subjects in SUBJECTS, in every regime
+	for regime in corr300 free300 free2000 ragged view long; do \
+		$(BIN)/python -m tests.benchmarks.moving $$regime $(SUBJECTS) || exit 1; done
 
 gpu-check: ## Tests, measurements and MINUTES (8) of training on a CUDA GPU; DRY=1 tries the command on a CPU
 	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m tests.gpu --minutes $(MINUTES) --out gpu-out $(if $(DRY),--dry)
