@@ -10,7 +10,7 @@ import pytest
 
 from service.api.background.tasks import queue_dropped_jobs
 from service.api.dependencies import GatewayContext
-from service.core.jobs.options import Options
+from service.core.jobs.options import Options, Switch
 from service.core.jobs.record import Input, Job, State
 from service.core.queue import queue_name
 from service.core.settings import Settings
@@ -43,7 +43,7 @@ def gate(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
 def queued(runner: Runner, sample: bytes) -> Job:
     source = Input(frames=17, points=300, bytes=len(sample), sha256=hashlib.sha256(sample).hexdigest())
-    job = Job.new("small", Options(resolution=32, refine="off"), source, 600)
+    job = Job.new("small", Options(resolution=32, refine=Switch.OFF), source, 600)
     runner.context.store.put(job.input_key, io.BytesIO(sample), "application/octet-stream")
     runner.context.jobs.create(job)
     return job
