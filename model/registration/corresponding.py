@@ -6,16 +6,15 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
-from scipy.spatial import cKDTree
 
 from model.errors import Canceled
-from model.registration.clouds import Cloud, make_cloud, nearest
+from model.registration.clouds import make_cloud
 from model.registration.correspondence import filter_paths
 from model.registration.interpolation import carry_along
 from model.registration.kernels import Floats
 from model.registration.keyframes import candidates, jumps
 from model.registration.pull import pull
-from model.registration.tracking import REACH, SIZE, Extract, Tracking
+from model.registration.tracking import REACH, SIZE, Extract, Tracking, confidence_of, residual
 
 TOGETHER = 2_000_000  # coordinates
 
@@ -52,19 +51,11 @@ def track_corresponding(
         vertices=placed,
         faces=faces,
         keyframe=key,
-        residuals=size * np.array([_residual(v, c) for v, c in zip(moved, clouds, strict=True)]),
-        confidence=np.broadcast_to(_confidence(moved[key], clouds[key]), moved.shape[:2]),
+        residuals=size * np.array([residual(v, c) for v, c in zip(moved, clouds, strict=True)]),
+        confidence=np.broadcast_to(confidence_of(moved[key], clouds[key]), moved.shape[:2]),
         jumps=cuts,
         at=_between(placed, times, cuts),
     )
-
-
-def _residual(vertices: Floats, cloud: Cloud) -> float:
-    return float(nearest(cKDTree(vertices), cloud.points)[0].mean())
-
-
-def _confidence(vertices: Floats, cloud: Cloud) -> Floats:
-    return np.asarray(np.exp(-((nearest(cloud.tree, vertices)[0] / (4 * cloud.spacing)) ** 2)))
 
 
 def _between(vertices: Floats, times: Floats, cuts: list[int]) -> Callable[[Floats], Floats]:

@@ -106,9 +106,9 @@ def track(
     for n, part in enumerate(report.parts(FOLLOWED, 1.0, 0 if still else options.sweeps)):
         motions = sweep(template, frames, motions, complete, n % 2 == 1, part)
         template = refined(template, frames, motions, REACH)
-    residuals = _residuals(template, frames, motions)
     moved = [template.move(m) for m in motions]
-    confidence = np.stack([_confidence(m, c) for m, c in zip(moved, frames, strict=True)])
+    residuals = np.array([residual(m, c) for m, c in zip(moved, frames, strict=True)])
+    confidence = np.stack([confidence_of(m, c) for m, c in zip(moved, frames, strict=True)])
 
     def at(wanted: Floats) -> Floats:
         between = resample(motions, instants, np.asarray(wanted, dtype=float), cuts)
@@ -145,12 +145,12 @@ def _scaled(match: Match, center: Floats, size: float) -> Match:
     return scaled
 
 
-def _residuals(template: Template, clouds: Sequence[Cloud], motions: Sequence[Motion]) -> Floats:
-    return np.array(
-        [nearest(cKDTree(template.move(m)), c.points)[0].mean() for c, m in zip(clouds, motions, strict=True)]
-    )
+def residual(vertices: Floats, cloud: Cloud) -> float:
+    """Mean distance from the points of a cloud to the nearest vertex [V, 3]."""
+    return float(nearest(cKDTree(vertices), cloud.points)[0].mean())
 
 
-def _confidence(vertices: Floats, cloud: Cloud) -> Floats:
+def confidence_of(vertices: Floats, cloud: Cloud) -> Floats:
+    """How near points were measured to each vertex [V, 3], in (0, 1]: [V]."""
     result: Floats = np.exp(-((nearest(cloud.tree, vertices)[0] / (4 * cloud.spacing)) ** 2))
     return result
