@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from service.core.sequences.checks import PointScan, length_faults, time_faults
 from service.core.sequences.errors import DEFAULT_LIMITS, Fault, Limits, SequenceError
-from service.core.sequences.reader import Points, SequenceInfo, SequenceReader, evenly_spaced, pack_frames
+from service.core.sequences.packing import pack_frames
+from service.core.sequences.reader import SequenceInfo, SequenceReader, evenly_spaced
+from service.core.sequences.reading import Points
 
 __all__ = [
     "DEFAULT_LIMITS",

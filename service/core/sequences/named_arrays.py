@@ -1,0 +1,80 @@
+"""The arrays of an archive by name, with their types and shapes checked."""
+
+from service.core.sequences.archives import Archive
+from service.core.sequences.arrays import ArrayStream
+from service.core.sequences.errors import SequenceError, quoted
+from service.core.sequences.reading import Reading
+
+# key: (accepted numpy dtype kinds, description)
+_KEYS = {
+    "points": ("f", "float16, float32 or float64"),
+    "times": ("fiu", "numbers"),
+    "corresponding": ("b", "bool"),
+    "frame": ("iu", "integers"),
+    "lengths": ("iu", "integers"),
+    "loc": ("fiu", "numbers"),
+    "scale": ("fiu", "numbers"),
+}
+SEQUENCE_KEYS = ("points", "times", "corresponding", "frame", "lengths")
+FRAME_KEYS = ("points", "loc", "scale")
+
+
+class NamedArrays:
+    """The arrays of `archive` with valid headers; every other entry adds a fault to `reading`."""
+
+    def __init__(
+        self, archive: Archive, reading: Reading, known: tuple[str, ...], required: tuple[str, ...]
+    ) -> None:
+        self._reading = reading
+        self._arrays: dict[str, ArrayStream] = {}
+        for name in archive.names:
+            key = name.removesuffix(".npy")
+            if key not in known or key == name:
+                reading.fault(archive.key_of(key), "is not a recognized key", quoted(name), _hint(key, known))
+                continue
+            try:
+                stream = ArrayStream(archive.open(name), archive.key_of(key))
+            except SequenceError as error:
+                reading.faults += error.faults
+                continue
+            kinds, description = _KEYS[key]
+            if stream.dtype.kind in kinds:
+                self._arrays[key] = stream
+            else:
+                reading.fault(stream.key, "has the wrong type", stream.dtype.name, description)
+        for key in required:
+            if f"{key}.npy" not in archive.names:
+                found = ", ".join(map(quoted, archive.names[:8])) or "no array"
+                reading.fault(archive.key_of(key), "is missing", found, f"an array named {key}")
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._arrays
+
+    def shaped(self, key: str, *shapes: tuple[int | str, ...]) -> ArrayStream | None:
+        """The array if it has one of the shapes (letters match any size); otherwise None and a fault."""
+        stream = self._arrays.get(key)
+        if stream is None:
+            return None
+        for shape in shapes:
+            if len(shape) == len(stream.shape) and all(
+                size == found or isinstance(size, str)
+                for size, found in zip(shape, stream.shape, strict=True)
+            ):
+                return stream
+        wanted = " or ".join(
+            f"[{', '.join(map(str, shape))}]" if shape else "a single value" for shape in shapes
+        )
+        if shapes == (("T", "N", 3),):
+            wanted += ", or [M, 3] with frame or lengths"
+        self._reading.fault(stream.key, "has the wrong shape", str(list(stream.shape)), wanted)
+        return None
+
+
+def _hint(key: str, known: tuple[str, ...]) -> str:
+    """What is wanted in place of an unknown key."""
+    if key == "occupancies":
+        return "surface points: the files of pcl_seq, not of points_seq"
+    wanted = ", ".join(known)
+    if key in FRAME_KEYS:
+        wanted += "; a single frame is not a sequence: send a zip of frames such as 00000017.npz"
+    return wanted
