@@ -18,7 +18,18 @@ from service.api.http.headers import SecurityHeadersMiddleware
 from service.api.http.limits import RequestLimitsMiddleware
 from service.api.http.same_origin import SameOriginMiddleware
 from service.api.metrics import JobMetrics, RequestMetrics
-from service.api.routes import discovery, events, health, jobs, models, page, reconstruct, results, uploads
+from service.api.routes import (
+    discovery,
+    events,
+    health,
+    inputs,
+    jobs,
+    models,
+    page,
+    reconstruct,
+    results,
+    uploads,
+)
 from service.core.logs import configure_logs
 from service.core.settings import LOOPBACK, Settings, get_settings
 
@@ -68,7 +79,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(AccessLogMiddleware, metrics=metrics)
     app.add_middleware(SecurityHeadersMiddleware)
     problems.install(app)
-    for routes in (reconstruct, jobs, events, results, uploads, models, discovery, page, health):
+    for routes in (reconstruct, jobs, events, inputs, results, uploads, models, discovery, page, health):
         app.include_router(routes.router)
     openapi.describe(app, keys=settings.auth == "keys")
     return app

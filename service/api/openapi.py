@@ -118,6 +118,7 @@ def _link(document: dict[str, Any]) -> None:
             ("/jobs/{job_id}", "get"),
             ("/jobs/{job_id}", "delete"),
             ("/jobs/{job_id}/events", "get"),
+            ("/jobs/{job_id}/input", "get"),
             ("/jobs/{job_id}/result", "get"),
         )
     }

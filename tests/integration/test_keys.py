@@ -98,6 +98,7 @@ def test_requests_without_valid_key_are_refused(locked: Gateway, header: str | N
         ("GET", "/jobs"),
         ("GET", f"/jobs/{FAR}"),
         ("GET", f"/jobs/{FAR}/events"),
+        ("GET", f"/jobs/{FAR}/input"),
         ("GET", f"/jobs/{FAR}/result"),
         ("DELETE", f"/jobs/{FAR}"),
         ("GET", "/models"),
@@ -140,11 +141,19 @@ def test_jobs_of_other_keys_are_not_found(
     (_, mine), (_, yours) = keys.create("mine"), keys.create("yours")
     job_id = submit(locked, mine, sample, model=any_model).json()["id"]
     unknown = locked.client.get(f"/jobs/{FAR}", headers=with_key(yours)).json()
-    for method, path in (("GET", ""), ("GET", "/events"), ("GET", "/result"), ("DELETE", "")):
+    for method, path in (
+        ("GET", ""),
+        ("GET", "/events"),
+        ("GET", "/input"),
+        ("GET", "/result"),
+        ("DELETE", ""),
+    ):
         response = locked.client.request(method, f"/jobs/{job_id}{path}", headers=with_key(yours))
         assert response.status_code == 404
         body = response.json() | {"trace_id": unknown["trace_id"]}
         assert body == unknown | {"detail": unknown["detail"].replace(FAR, job_id)}
+    hidden = locked.client.head(f"/jobs/{job_id}/input", headers=with_key(yours))
+    assert (hidden.status_code, hidden.content) == (404, b"")
     assert locked.client.get("/jobs", headers=with_key(yours)).json() == {"jobs": []}
     (listed,) = locked.client.get("/jobs", headers=with_key(mine)).json()["jobs"]
     assert (listed["id"], listed["state"]) == (job_id, "queued")

@@ -49,7 +49,7 @@ def refused(response: Any) -> None:
 
 @pytest.mark.parametrize("name", NAMES, ids=ids)
 def test_hostile_job_id(mine: Caller, name: str) -> None:
-    for path in ("", "/events", "/result"):
+    for path in ("", "/events", "/input", "/result"):
         refused(mine.send("GET", f"/jobs/{quote(name, safe='')}{path}"))
     refused(mine.send("DELETE", f"/jobs/{quote(name, safe='')}"))
 

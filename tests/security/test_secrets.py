@@ -107,7 +107,7 @@ def _use(run: Run, gateway: Gateway, key: str, sample: bytes) -> None:
             state := client.get(f"/jobs/{job}", headers={"Prefer": "wait=5"}).json()["state"]
         ) != "succeeded":
             assert time.monotonic() < end, state
-        for path in ("", "/events", "/result?redirect=false", "/result"):
+        for path in ("", "/events", "/input", "/result?redirect=false", "/result"):
             client.get(f"/jobs/{job}{path}")
         upload = client.post("/uploads").json()
         httpx.post(upload["url"], data=upload["fields"], files={"file": ("a", sample)}, trust_env=False)

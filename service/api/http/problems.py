@@ -35,6 +35,7 @@ CODES: dict[str, tuple[int, str]] = {
     "upload_missing": (409, "No file uploaded yet"),
     "idempotency_in_flight": (409, "A request with this idempotency key is still in progress"),
     "job_expired": (410, "Job files have been deleted"),
+    "input_lost": (410, "Input file is missing or corrupted: submit the sequence again"),
     "result_lost": (410, "Result file is missing or corrupted: submit the sequence again"),
     "too_large": (413, "Upload too large"),
     "unsupported_media": (415, "Unsupported file or content type"),

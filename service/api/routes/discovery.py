@@ -40,6 +40,7 @@ LINKS = {
     "jobs": "/jobs",
     "job": "/jobs/{id}",
     "events": "/jobs/{id}/events",
+    "input": "/jobs/{id}/input",
     "result": "/jobs/{id}/result",
     "models": "/models",
     "docs": "/docs",

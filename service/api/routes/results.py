@@ -1,21 +1,18 @@
 """`/jobs/{id}/result`: download a job's result files."""
 
-import re
 from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
-from fastapi.responses import RedirectResponse, StreamingResponse
+from fastapi.responses import RedirectResponse
 
 from service.api.dependencies import ContextDep, JobDep
-from service.api.http.etags import matches
+from service.api.http.downloads import Conditions, StoredFile, send, unchanged
 from service.api.http.problems import Problem, keyed_responses
 from service.core.jobs.formats import Format
 from service.core.jobs.record import Job, ResultFile, State
-from service.core.object_store import RangeError, verified
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
-ONE_RANGE = re.compile(r"bytes=(?:\d{1,18}-\d{0,18}|-\d{1,18})", re.ASCII)
 
 
 @router.get(
@@ -60,37 +57,33 @@ def read_result(
     if_none_match: Annotated[str | None, Header(description="`ETag` of your copy of the file.")] = None,
 ) -> Response:
     """The reconstructed mesh sequence in one of the job's formats."""
-    file = _find(job, file_format)
-    filename = f"oflow-{job.id[:8]}.{file.name.split('.', 1)[1]}"
-    key = job.result_key(file.name)
-    etag = f'"{file.sha256}"'
-    if not redirect and matches(if_none_match, etag):
-        return Response(status_code=304, headers={"ETag": etag})
-    if context.store.size(key) != file.bytes:
+    found = _find(job, file_format)
+    filename = f"oflow-{job.id[:8]}.{found.name.split('.', 1)[1]}"
+    file = StoredFile(job.result_key(found.name), found.bytes, found.sha256, filename, job.id)
+    conditions = Conditions(byte_range, if_range, if_none_match)
+    if not redirect and (answer := unchanged(file, conditions)):
+        return answer
+    if context.store.size(file.key) != file.bytes:
         raise Problem("result_lost", job_id=job.id)
     if redirect:
         left = int((job.expires_at - datetime.now(UTC)).total_seconds())
         return RedirectResponse(
-            context.store.presign(key, filename, left), 307, {"Cache-Control": "no-store"}
+            context.store.presign(file.key, filename, left), 307, {"Cache-Control": "no-store"}
         )
-    valid = byte_range and ONE_RANGE.fullmatch(byte_range) and if_range in (None, etag)
-    try:
-        headers, status, chunks = context.store.open(key, byte_range if valid else None)
-    except RangeError:
-        size = {"Content-Range": f"bytes */{file.bytes}"}
-        detail = f"The requested range lies beyond the file's {file.bytes} bytes"
-        raise Problem("range_not_satisfiable", detail, job_id=job.id, headers=size) from None
-    headers |= {"ETag": etag, "Content-Disposition": f'attachment; filename="{filename}"'}
-    # Corruption is detected at the end: the response is then cut short, so the client notices.
-    return StreamingResponse(chunks if status == 206 else verified(chunks, file.sha256), status, headers)
+    return send(context.store, file, conditions)
+
+
+def require_files(job: Job) -> None:
+    """Raise Problem `job_expired` if the files of the job have been deleted."""
+    if job.state is State.EXPIRED:
+        detail = f"The job's files were deleted at {job.expires_at:%Y-%m-%d %H:%M} UTC"
+        raise Problem("job_expired", detail, job_id=job.id)
 
 
 def _find(job: Job, file_format: Format | None) -> ResultFile:
     if job.state.open:
         raise Problem("job_not_done", f"The job is {job.state}", job_id=job.id, headers={"Retry-After": "1"})
-    if job.state is State.EXPIRED:
-        detail = f"The job's files were deleted at {job.expires_at:%Y-%m-%d %H:%M} UTC"
-        raise Problem("job_expired", detail, job_id=job.id)
+    require_files(job)
     if job.result is None:
         detail = job.error.message if job.error else f"The job was {job.state}"
         raise Problem("job_has_no_result", detail, job_id=job.id)

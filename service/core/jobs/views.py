@@ -48,7 +48,7 @@ class JobList(BaseModel):
 def view(job: Job, queue_position: int | None = None) -> JobView:
     href = f"/jobs/{job.id}"
     result = None
-    links = {"self": href, "events": f"{href}/events"}
+    links = {"self": href, "events": f"{href}/events", "input": f"{href}/input"}
     if job.result is not None:
         files = [
             FileView(**file.model_dump(), href=f"{href}/result?format={file.format}")
