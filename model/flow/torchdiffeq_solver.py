@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint, odeint_adjoint
 
-from model.config.schema import ModelConfig
+from model.config.sections import ModelConfig
 from model.errors import FlowError
 from model.flow.fields import Field
 from model.flow.solution import OnProgress, Solution

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from model.config.schema import DataConfig
+from model.config.sections import DataConfig
 from model.reconstruction.normalization import UnitBox
 from worker.data.errors import DataError
 from worker.data.frames import Frame, Frames, NpzFrames

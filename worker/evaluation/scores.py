@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.config.schema import TestConfig
+from model.config.sections import TestConfig
 from model.metrics import WORST_NORMALS, WORST_SURFACE, correspondence_l2, iou, surface_scores
 from worker.bodies import draw_surface_points
 from worker.data.dataset import HumansDataset

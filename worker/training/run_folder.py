@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from model.checkpoints import load_checkpoint, read_checkpoint, save_checkpoint
-from model.config.schema import BUNDLE, Config
+from model.config.files import BUNDLE
+from model.config.schema import Config
 from model.errors import CheckpointError
 from worker.training.learner import Learner
 

@@ -2,7 +2,7 @@
 
 import math
 
-from model.config.schema import TrainingConfig
+from model.config.sections import TrainingConfig
 
 
 def done_share(step: int, seconds: float, training: TrainingConfig) -> float:

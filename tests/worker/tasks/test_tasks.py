@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from model import Config, load_config
-from model.config.schema import config_names
+from model.config.files import config_names
 from model.errors import ConfigError, InputError
 from model.methods import METHODS
 from tests.worker.evaluation_data import people
