@@ -13,8 +13,8 @@ from worker.solids.clouds import Clouds, draw_plain_clouds
 from worker.solids.moving import draw_moving_solids
 from worker.solids.moving_bodies import BodyPool
 from worker.solids.particles import Pairs, observe, spare
+from worker.solids.random_skeletons import draw_skeletons
 from worker.solids.recipes import draw_solids
-from worker.solids.skeletons import draw_skeletons
 from worker.solids.surfaces import sample
 
 CLOUD_SEED, PAIR_SEED = 999, 999_999

@@ -10,7 +10,8 @@ from worker.bodies.scenes import TRAINING_ADULTS
 from worker.solids.moving import draw_moving_solids
 from worker.solids.moving_bodies import BodyPool
 from worker.solids.particles import Pairs, Particles, join, observe, spare
-from worker.solids.skeletons import Skeletons, draw_skeletons
+from worker.solids.random_skeletons import draw_skeletons
+from worker.solids.skeletons import Skeletons
 
 
 @dataclass(frozen=True)

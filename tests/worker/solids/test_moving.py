@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from worker.bodies.scenes import TRAINING_ADULTS
+from worker.solids.families import FAMILIES
 from worker.solids.moving import (
     distances,
     draw_moving_solids,
@@ -18,7 +19,8 @@ from worker.solids.moving import (
 )
 from worker.solids.moving_bodies import BodyPool
 from worker.solids.particles import Pairs, observe, spare, split
-from worker.solids.skeletons import FAMILIES, PARTS, Skeletons, draw_skeletons, pose
+from worker.solids.random_skeletons import draw_skeletons
+from worker.solids.skeletons import PARTS, Skeletons, pose
 from worker.solids.turns import random_rotations, rotations
 
 COUNTS = (200, 150, 50)
