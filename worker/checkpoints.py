@@ -102,7 +102,7 @@ def _folder() -> Path:
 
 @contextmanager
 def _alone(file: Path) -> Iterator[None]:
-    """Of several processes that want a file, one fetches it and the others wait."""
+    """Of several processes that need a file, one fetches it and the others wait."""
     with file.with_name(f".{file.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -40,8 +40,8 @@ def fetch(url: str, file: Path, bar: Progress, advice: str, sha256: str | None =
         )(_fetch_rest, url, part, bar, task)
     except httpx.HTTPStatusError as error:
         answer = error.response
-        told = f"HTTP {answer.status_code} {answer.reason_phrase}"
-        raise FetchError(f"{url} cannot be downloaded: {told}. {advice}") from None
+        reason = f"HTTP {answer.status_code} {answer.reason_phrase}"
+        raise FetchError(f"{url} cannot be downloaded: {reason}. {advice}") from None
     except httpx.HTTPError as error:
         raise FetchError(f"{url} does not answer: {error}. {advice}") from None
     if sha256 is not None and not (found := digest(part, bar)).startswith(sha256.lower()):
@@ -96,8 +96,8 @@ def _fetch_rest(url: str, part: Path, bar: Progress, task: TaskID) -> None:
             have = 0
         left = int(response.headers.get("Content-Length", 0))
         if left > (free := shutil.disk_usage(part.parent).free):
-            told = f"{part.parent} has {free / 1e9:.1f} GB free; {url} wants {left / 1e9:.1f} GB more"
-            raise FetchError(told)
+            found = f"{part.parent} has {free / 1e9:.1f} GB free"
+            raise FetchError(f"{found}; {url} needs {left / 1e9:.1f} GB more")
         if tag := response.headers.get("ETag") or response.headers.get("Last-Modified"):
             version.write_text(tag, "ascii")
         bar.update(task, total=have + left or None, completed=have)

@@ -40,7 +40,7 @@ class LocalOccupancy(nn.Module):
         return logits.squeeze(-1)
 
     @torch.no_grad()
-    def bind(self, points: Tensor, seed: int = 0) -> Callable[[Tensor], Tensor]:
+    def precompute(self, points: Tensor, seed: int = 0) -> Callable[[Tensor], Tensor]:
         """A function of queries [Q, 3] that returns logits [Q] for one cloud [N, 3], in any order of points.
 
         The features of the points are computed once, here.

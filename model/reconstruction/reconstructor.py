@@ -151,13 +151,13 @@ class Reconstructor:
         Args:
             points: T arrays [N_t, 3]: 2 to 1,000 frames, each of 32 points or more.
             times: T increasing times in seconds; evenly spaced over one second by default.
-            corresponding: whether row j is the same particle in every frame; None finds out.
+            corresponding: whether row j is the same particle in every frame; None detects it.
             frames, fps: the number of output frames or their rate; by default the frames of the input.
             resolution: grid cells per side, rounded up to a grid that halves evenly; by default the config's.
             threshold: occupancy probability of the surface; by default the config's.
             simplify: target number of faces.
             quality: one of `QUALITIES`, a trade-off between accuracy and speed.
-            up: the axis of the input that points up, for models of upright things; `auto` finds out.
+            up: the axis of the input that points up, for models of upright things; `auto` detects it.
             cleanup: `auto` removes stray points and a clear floor, `off` does not.
             refine: `auto` puts the surface on the points of all frames. `off` leaves shape and motion to the
                 network, which gets input that it can read as it is: not cleaned, not turned.

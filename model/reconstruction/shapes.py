@@ -55,7 +55,7 @@ class LocalShapes:
         self.net = net
 
     def occupancy(self, points: Tensor, dtype: torch.dtype = torch.float32) -> Occupancy:  # noqa: ARG002
-        return self.net.shape.bind(points)
+        return self.net.shape.precompute(points)
 
     def matching(self, clouds: Sequence[Floats], most: int = MATCHED) -> Match:
         center = np.median([cloud.mean(axis=0) for cloud in clouds], axis=0)  # for float32

@@ -40,7 +40,7 @@ class GatewayContext:
 
     def can_open_stream(self, owner: str) -> bool:
         """Whether the owner may keep another response open, since each one occupies a connection."""
-        return owner == OPEN_OWNER or self.subscriptions.open[owner] < self.settings.held_answers
+        return owner == OPEN_OWNER or self.subscriptions.open[owner] < self.settings.open_streams
 
 
 @dataclass(frozen=True)

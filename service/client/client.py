@@ -9,26 +9,24 @@ Requests are repeated for `patience` seconds while the server is busy or the con
 carries an idempotency key, so that it never creates two jobs.
 """
 
-import hashlib
 import json
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
-from httpx_sse import connect_sse
 
-from service.client.retrying import ServiceError, attempts, base_url, check, unreachable
+from service.client.event_stream import follow_events
+from service.client.retrying import ServiceError, attempts, base_url, check
+from service.client.transfers import fetch, file_of, post_to_store
 from service.core.jobs.formats import Format
 from service.core.jobs.record import JobEvent, State
-from service.core.jobs.views import FileView, JobList, JobView
+from service.core.jobs.views import JobList, JobView
 
 ADDRESS = "http://127.0.0.1:8000"
 UPLOAD_ABOVE = 16 * 2**20  # bytes; larger files go directly to the object store
-BLOCK = 2**20
 CONNECT = 5.0  # seconds to open a connection
 
 
@@ -99,10 +97,10 @@ class Client:
         answer = self._send("GET", f"/jobs/{job_id}", headers=headers, timeout=wait + 30)
         return JobView.model_validate(answer.json())
 
-    def wait(self, job_id: str, told: Callable[[JobEvent], None] = lambda _: None) -> JobView:
-        """The job once it has succeeded; `told` gets each event. Raises JobFailedError otherwise."""
+    def wait(self, job_id: str, on_event: Callable[[JobEvent], None] = lambda _: None) -> JobView:
+        """The job once it has succeeded, after `on_event` for each event. Raises JobFailedError otherwise."""
         for event in self.follow(job_id):
-            told(event)
+            on_event(event)
         job = self.job(job_id)
         if job.state is not State.SUCCEEDED:
             raise JobFailedError(job)
@@ -110,36 +108,16 @@ class Client:
 
     def follow(self, job_id: str) -> Iterator[JobEvent]:
         """The events of a job as they happen, until it ends; resumes after a lost connection."""
-        last = ""
-        broken_since: float | None = None
-        while True:
-            headers = {"Last-Event-ID": last} if last else {}
-            try:
-                with connect_sse(self._http, "GET", f"/jobs/{job_id}/events", headers=headers) as source:
-                    check(source.response)
-                    if source.response.status_code == httpx.codes.NO_CONTENT:
-                        return
-                    for message in source.iter_sse():
-                        last, broken_since = message.id, None
-                        event = JobEvent.model_validate_json(message.data)
-                        yield event
-                        if not event.state.open:
-                            return
-            except (httpx.TransportError, ServiceError) as error:
-                fault = error if isinstance(error, ServiceError) else unreachable(error)
-                broken_since = broken_since or time.monotonic()
-                if not fault.is_passing or time.monotonic() - broken_since > self._patience:
-                    raise fault from None
-                time.sleep(fault.retry_after or 0.5)
+        return follow_events(self._http, job_id, self._patience)
 
     def download(self, job: JobView, target: str | Path, file_format: Format | str | None = None) -> Path:
         """Download one of the job's files, the first by default. It appears once complete and verified."""
-        file, target = _file_of(job, file_format), Path(target)
+        file, target = file_of(job, file_format), Path(target)
         part = target.with_name(f".{target.name}.part")
         try:
             for attempt in attempts(self._patience, lambda: self._has_answered):
                 with attempt:
-                    self._fetch(file, part)
+                    fetch(self._http, file, part)
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
@@ -171,27 +149,13 @@ class Client:
         form = self._send("POST", "/uploads").json()
         if path.stat().st_size > form["max_bytes"]:
             size, most = path.stat().st_size / 2**20, form["max_bytes"] / 2**20
-            raise ServiceError(f"{path} has {size:.0f} MiB; the server takes {most:.0f}", "too_large")
-        for attempt in attempts(self._patience, lambda: self._has_answered):
-            with attempt, path.open("rb") as file:
-                # Without the caller's key: the form is its own credential, and the store is another server.
-                answer = httpx.post(
-                    form["url"], data=form["fields"], files={"file": file}, timeout=300, trust_env=False
-                )
-                check(answer)
-        return str(form["upload_id"])
-
-    def _fetch(self, file: FileView, part: Path) -> None:
-        digest = hashlib.sha256()
-        with self._http.stream("GET", file.href, follow_redirects=True) as answer, part.open("wb") as target:
-            check(answer)
-            for block in answer.iter_bytes(BLOCK):
-                digest.update(block)
-                target.write(block)
-        if digest.hexdigest() != file.sha256:
             raise ServiceError(
-                f"{file.name} arrived damaged: its SHA-256 is not the one in the job", "damaged"
+                f"{path} is {size:.0f} MiB in size; the server accepts at most {most:.0f} MiB", "too_large"
             )
+        for attempt in attempts(self._patience, lambda: self._has_answered):
+            with attempt:
+                post_to_store(form, path)
+        return str(form["upload_id"])
 
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
         for attempt in attempts(self._patience, lambda: self._has_answered):
@@ -206,12 +170,3 @@ def _field(value: Any) -> Any:
     if isinstance(value, dict):
         return json.dumps(value)
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
-
-
-def _file_of(job: JobView, wanted: Format | str | None) -> FileView:
-    files = job.result.files if job.result else []
-    for file in files:
-        if wanted in (None, file.format):
-            return file
-    made = ", ".join(file.format for file in files) or "none"
-    raise ServiceError(f"the job has no {wanted or 'file'}; it made {made}", "not_found")

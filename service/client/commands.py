@@ -19,7 +19,7 @@ from service.core.jobs.record import State
 from service.core.jobs.targets import SUFFIXES, TargetError, plan_targets
 from service.core.jobs.views import JobView
 
-told = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False)
 
 Address = Annotated[str, typer.Option(envvar="OFLOW_ADDRESS", help="Address of the server.")]
 Key = Annotated[str | None, typer.Option(envvar="OFLOW_KEY", help="Bearer key, if the server requires one.")]
@@ -66,11 +66,11 @@ def download(
 ) -> None:
     """Download the results of a job, once it is done."""
     with _client(address, key) as client:
-        made = client.job(job)
-        formats = [file_format for file_format in Format if file_format in made.options["formats"]]
+        current = client.job(job)
+        formats = [file_format for file_format in Format if file_format in current.options["formats"]]
         by_name = len(formats) > 1 and not out.is_dir()
         targets = _plan(out, [] if by_name else formats, stem=job[:8])
-        _save(client, _follow(client, made), targets)
+        _save(client, _follow(client, current), targets)
 
 
 def list_jobs(
@@ -102,12 +102,12 @@ def models(address: Address = ADDRESS, key: Key = None) -> None:
 
 def _follow(client: Client, job: JobView) -> JobView:
     """The job once it has succeeded; Ctrl-C cancels it."""
-    with JobBar(told, "queued") as bar:
+    with JobBar(console, "queued") as bar:
         try:
             return client.wait(job.id, bar.show)
         except KeyboardInterrupt:
             client.cancel(job.id)
-            told.print(f"job {job.id} is canceled")
+            console.print(f"job {job.id} is canceled")
             raise typer.Exit(130) from None
 
 
@@ -117,7 +117,7 @@ def _save(client: Client, job: JobView, targets: Mapping[Format, Path]) -> None:
         client.download(job, target, file_format)
         typer.echo(target)
     fit = job.result.fit
-    told.print(f"the input points lie {sum(fit.mean) / len(fit.mean):.3g} from the mesh on average")
+    console.print(f"the input points lie {sum(fit.mean) / len(fit.mean):.3g} from the mesh on average")
 
 
 def _plan(out: Path | None, formats: Sequence[Format], **names: Any) -> dict[Format, Path]:
@@ -140,5 +140,5 @@ def _client(address: str, key: str | None) -> Iterator[Client]:
 
 
 def _exit(title: str, message: str, code: int) -> NoReturn:
-    told.print(Text.assemble((title, "red"), f": {message}"), soft_wrap=True)
+    console.print(Text.assemble((title, "red"), f": {message}"), soft_wrap=True)
     raise typer.Exit(code)

@@ -75,16 +75,16 @@ def check(answer: httpx.Response) -> None:
     answer.read()
     try:
         problem = answer.json()
-        told, code = str(problem.get("detail") or problem["title"]), str(problem.get("code", "refused"))
+        message, code = str(problem.get("detail") or problem["title"]), str(problem.get("code", "refused"))
         faults = [
             Fault(*(str(fault.get(name) or "") for name in ("key", "message", "found", "wanted")))
             for fault in problem.get("errors") or []
         ]
     except (ValueError, KeyError, TypeError, AttributeError):  # not from our gateway
-        told, code, faults = f"{answer.url.host} answered {answer.status_code}", "refused", []
+        message, code, faults = f"{answer.url.host} answered {answer.status_code}", "refused", []
     after = answer.headers.get("Retry-After", "")
     raise ServiceError(
-        "\n".join(map(str, faults)) or told,
+        "\n".join(map(str, faults)) or message,
         code,
         answer.status_code,
         float(after) if after.isdecimal() else None,
@@ -93,7 +93,7 @@ def check(answer: httpx.Response) -> None:
 
 
 def unreachable(error: httpx.TransportError) -> ServiceError:
-    """What a failed connection means to whoever asked."""
+    """A failed connection as a ServiceError."""
     why = str(error) or type(error).__name__  # some have no message
     try:
         url = error.request.url

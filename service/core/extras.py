@@ -1,24 +1,24 @@
-"""What a command says when the packages of its extra are not installed."""
+"""The error message of a command whose extra is not installed."""
 
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-OURS = {"model", "service", "worker"}
+_OWN_PACKAGES = {"model", "service", "worker"}
 
 
 @contextmanager
-def needs(extra: str, instead: Mapping[str, str] | None = None) -> Iterator[None]:
+def needs(extra: str, other_extras: Mapping[str, str] | None = None) -> Iterator[None]:
     """Exit with one line that names the extra when a package is missing, in a block or as a decorator.
 
-    `instead` holds packages that come with another extra, by the name they are imported by.
+    `other_extras` maps import names of packages to the extra that installs them, where it is not `extra`.
     """
     try:
         yield
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        if not missing or missing in OURS:
+        if not missing or missing in _OWN_PACKAGES:
             raise
-        extra = (instead or {}).get(missing, extra)
+        extra = (other_extras or {}).get(missing, extra)
         sys.stderr.write(f"This command needs {missing}: pip install 'oflow[{extra}]'\n")
         raise SystemExit(2) from None

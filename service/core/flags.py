@@ -13,8 +13,8 @@ from service import VERSION
 from service.core.jobs.options import OptionsError, read_options
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(VERSION)
         raise typer.Exit
 

@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     max_queued: Annotated[int, Field(gt=0)] = 1000  # queued jobs per model
     rate_limit: Annotated[int, Field(gt=0)] = 600  # requests per minute and key
     open_uploads: Annotated[int, Field(gt=0)] = 100  # pending uploads per key
-    held_answers: Annotated[int, Field(gt=0)] = 200  # event streams and `Prefer: wait` requests per key
+    open_streams: Annotated[int, Field(gt=0)] = 200  # event streams and `Prefer: wait` requests per key
     open_jobs: Annotated[int, Field(gt=0)] = 100  # queued and running jobs per key
 
     # Webhooks

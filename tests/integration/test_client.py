@@ -59,7 +59,7 @@ def test_client_reconstructs_and_downloads(
         glb = client.download(done, tmp_path / "out.glb")
         assert glb.read_bytes()[:4] == b"glTF"
         assert client.download(done, tmp_path / "out.npz", "npz").read_bytes()[:2] == b"PK"
-        with pytest.raises(ServiceError, match="the job has no ply; it made glb, npz"):
+        with pytest.raises(ServiceError, match="the job has no ply; available: glb, npz"):
             client.download(done, tmp_path / "out.ply", "ply")
         assert sorted(file.name for file in tmp_path.iterdir()) == ["out.glb", "out.npz"]
         assert job.id in [one.id for one in client.jobs("succeeded")]

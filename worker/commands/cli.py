@@ -109,6 +109,6 @@ def sample(
     from worker.data.samples import RECIPES, write_sample
 
     if name not in RECIPES:
-        raise typer.BadParameter(f"there is no sample {name!r}: wants one of {', '.join(RECIPES)}")
+        raise typer.BadParameter(f"unknown sample {name!r}: expected one of {', '.join(RECIPES)}")
     write_sample(name, target)
     typer.echo(f"{name} written to {target}")

@@ -70,7 +70,7 @@ def build(
 
     *sources, out = folders
     if not sources:
-        raise typer.BadParameter("wants one folder of meshes at least, and then the folder of the data set")
+        raise typer.BadParameter("expected one or more folders of meshes, then the data set's folder")
     sampling = Sampling(points, seed, meshes, images, image_size)
     raise typer.Exit(run(sources, out, category, sampling, workers or available_cores()))
 
@@ -104,5 +104,5 @@ def migrate(
 
     *sources, target = folders
     if not sources:
-        raise typer.BadParameter("wants one folder of meshes at least, and then the data set's class")
+        raise typer.BadParameter("expected one or more folders of meshes, then the data set's class")
     raise typer.Exit(run(sources, target))

@@ -71,7 +71,7 @@ def load_batches(
 
 
 def leave_signals_to_the_parent(_: int) -> None:
-    """Ctrl-C reaches the whole group: the parent still wants the batches until it has saved."""
+    """Ctrl-C reaches the whole group: the parent still needs the batches until it has saved."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 

@@ -62,7 +62,7 @@ def pack(root: Path) -> int:
         left = [source for source in sources if not source.is_packed()]
         wanted, free = sum(source.size for source in left), shutil.disk_usage(root).free
         if wanted > free:
-            raise DataError(f"{root} has {_gigabytes(free)} free; packing wants {_gigabytes(wanted)}")
+            raise DataError(f"{root} has {_gigabytes(free)} free; packing needs {_gigabytes(wanted)}")
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as bar:
             task = bar.add_task("pack", total=wanted)

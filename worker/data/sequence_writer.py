@@ -67,7 +67,7 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         yield pool
     except BrokenProcessPool:
         raise DataError(
-            f"one of {workers} processes was killed, most likely for want of memory; run it again to go on, "
+            f"one of {workers} processes was killed, most likely for lack of memory; run it again to go on, "
             "with fewer --workers"
         ) from None
     finally:
@@ -85,5 +85,5 @@ def _check_space(meshes: Sequence[MovingMesh], folder: Path, sampling: Sampling)
     if wanted > free:
         raise DataError(
             f"{folder} has {free / 1e9:.1f} GB free; {frames} frames of {sampling.points} points and "
-            f"{sampling.images} images want {wanted / 1e9:.1f} GB"
+            f"{sampling.images} images need {wanted / 1e9:.1f} GB"
         )

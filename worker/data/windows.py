@@ -172,7 +172,7 @@ def _too_short(data: DataConfig, split: str | None, lengths: dict[str, int]) -> 
     found = ", ".join(f"{name} {frames}" for name, frames in longest) + (", …" if len(lengths) > 5 else "")
     fault = (
         f"no window fits in {data.path}, split {split or 'null'}: frames {found}; data.offset_sequence "
-        f"{offset} and data.length_sequence {length} want {offset + length} at least"
+        f"{offset} and data.length_sequence {length} need at least {offset + length}"
     )
     if 0 < limit < length:
         fault += f", and data.n_files_per_sequence {limit} leaves no room for {length}"

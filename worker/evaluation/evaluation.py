@@ -100,7 +100,7 @@ def evaluate(evaluation: Evaluation, indices: Sequence[int], workers: int) -> It
                 yield future.result()
         except BrokenProcessPool:
             raise DataError(
-                f"one of {workers} processes died, often for want of memory; use fewer: --workers 1"
+                f"one of {workers} processes died, often for lack of memory; use fewer: --workers 1"
             ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

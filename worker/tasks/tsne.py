@@ -25,7 +25,7 @@ def plot_latent_space(space: LatentSpace, path: Path, seed: int = 0) -> None:
     sequences, <person>_<motion>. Raises DataError for fewer than ten windows.
     """
     if len(space.windows) < LEAST:
-        raise DataError(f"found {len(space.windows)} windows; t-SNE wants {LEAST} or more")
+        raise DataError(f"found {len(space.windows)} windows; t-SNE needs {LEAST} or more")
     names = [window.name.partition("_") for window in space.windows]
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     shape, motion = figure.subplots(1, 2)

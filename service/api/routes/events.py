@@ -65,7 +65,7 @@ async def follow_job(
     if not job.state.open and last_event_id >= job.version:
         return Response(status_code=204)
     if not context.can_open_stream(job.owner):
-        limit = context.settings.held_answers
+        limit = context.settings.open_streams
         detail = f"The key has {limit} responses waiting for jobs, its maximum: close one or retry later"
         raise Problem("too_many_streams", detail, headers={"Retry-After": str(int(HEARTBEAT))})
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}

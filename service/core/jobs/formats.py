@@ -25,7 +25,8 @@ class Format(StrEnum):
     def __new__(
         cls, name: str, suffix: str, media_type: str, writer: str, max_frames: int = MAX_FRAMES
     ) -> Self:
-        made = str.__new__(cls, name)
-        made._value_ = name
-        made.suffix, made.media_type, made.writer, made.max_frames = suffix, media_type, writer, max_frames
-        return made
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.suffix, member.media_type = suffix, media_type
+        member.writer, member.max_frames = writer, max_frames
+        return member

@@ -100,11 +100,11 @@ class ReconstructionOptions(BaseModel):
         bool | None,
         Field(
             title="Corresponding points",
-            description="Whether row j is the same particle in every frame; found out where nothing says so.",
+            description="Whether row j is the same particle in every frame; detected if unset.",
         ),
     ] = None
     up: Annotated[
-        Up, Field(description="Axis of the input that points up, for models of people; `auto` finds out.")
+        Up, Field(description="Axis of the input that points up, for models of people; `auto` detects it.")
     ] = Up.AUTO
     cleanup: Annotated[
         Switch, Field(description="`auto` removes stray points and a clear floor, `off` keeps them.")
@@ -131,7 +131,7 @@ class ReconstructionOptions(BaseModel):
         if not isinstance(parts, list | tuple):
             return value
         if not all(isinstance(part, str) for part in parts):
-            return value  # the error tells which
+            return value  # pydantic reports which
         return tuple(dict.fromkeys(name.strip() for part in parts for name in part.split(",")))
 
     @model_validator(mode="after")
@@ -228,9 +228,9 @@ def _fault(error: Any) -> Fault:
     if error["type"] == "extra_forbidden":
         known = ", ".join(Options.model_fields)
         return Fault(key=name, message=f"{name} is not an option", found=name, wanted=f"one of {known}")
-    told = str(error["msg"])
-    if told.startswith("Value error, "):
-        told = told.removeprefix("Value error, ")
-        return Fault(key=name, message=f"{name} {told}" if error["loc"] else told, found=found, wanted="")
-    wanted = told.removeprefix("Input should be ")
+    message = str(error["msg"])
+    if error["type"] == "value_error":
+        own = message.removeprefix("Value error, ")
+        return Fault(key=name, message=f"{name} {own}" if error["loc"] else own, found=found, wanted="")
+    wanted = message.removeprefix("Input should be ")
     return Fault(key=name, message=f"{name}: found {found}, wanted {wanted}", found=found, wanted=wanted)

@@ -47,13 +47,13 @@ def _format_of(target: Path, formats: Sequence[Format]) -> Format:
         if named == [wanted] or (not named and target.suffix.lower() == Path(wanted.suffix).suffix):
             return wanted
         raise TargetError(
-            f"{target.name} is no name for the format {wanted}: wants one ending in {wanted.suffix}"
+            f"{target.name} is not a valid name for a {wanted} file: expected one ending in {wanted.suffix}"
         )
     if named:
         return named[0]
     if target.suffix.lower() == ".zip":
         return Format.OBJ
-    raise TargetError(f"{target.name} ends in {target.suffix!r}: wants {SUFFIXES}, or an existing folder")
+    raise TargetError(f"{target.name} ends in {target.suffix!r}: expected {SUFFIXES}, or an existing folder")
 
 
 def _same(target: Path, source: Path | None) -> bool:
@@ -66,6 +66,6 @@ def _require_writable(target: Path) -> None:
     except OSError as error:
         raise TargetError(f"{target.parent} cannot be created: {error.strerror}") from None
     if target.is_dir():
-        raise TargetError(f"{target} is a folder: wants a file name")
+        raise TargetError(f"{target} is a folder: expected a file name")
     if not os.access(target.parent, os.W_OK):
         raise TargetError(f"{target.parent} cannot be written to: choose another place")

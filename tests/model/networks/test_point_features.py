@@ -149,13 +149,13 @@ def test_the_network_stays_small() -> None:
 
 
 @torch.no_grad()
-def test_a_bound_network_gives_the_same_in_parts(
+def test_precomputed_features_give_the_same_logits_in_chunks(
     net: LocalOccupancy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     points, queries = clouds(120, batch=1), clouds(50, batch=1, seed=1)
     order = torch.randperm(120, generator=torch.Generator().manual_seed(3))
     monkeypatch.setattr("model.networks.local_occupancy.ROWS", 16)
-    bound = net.bind(points[0], seed=3)
-    torch.testing.assert_close(bound(queries[0]), net(points[:, order], queries)[0], atol=1e-4, rtol=1e-4)
-    assert torch.equal(bound(queries[0]), net.bind(points[0], seed=3)(queries[0]))
-    assert bound(queries[0, :0]).shape == (0,)
+    occupancy = net.precompute(points[0], seed=3)
+    torch.testing.assert_close(occupancy(queries[0]), net(points[:, order], queries)[0], atol=1e-4, rtol=1e-4)
+    assert torch.equal(occupancy(queries[0]), net.precompute(points[0], seed=3)(queries[0]))
+    assert occupancy(queries[0, :0]).shape == (0,)

@@ -1,4 +1,4 @@
-"""A client as docs/api.md wants it, on one kept connection; it costs little beside what it measures."""
+"""A client as docs/api.md recommends, on one kept connection; it costs little beside what it measures."""
 
 import json
 import secrets

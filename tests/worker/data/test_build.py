@@ -293,13 +293,13 @@ class Killed:
 
 
 def test_a_killed_process_is_told_and_leaves_no_sequence(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="one of 1 processes was killed, most likely for want of memory"):
+    with pytest.raises(DataError, match="one of 1 processes was killed, most likely for lack of memory"):
         write_sequences([Killed()], tmp_path, Sampling(10, 0, False), 1, Console(quiet=True))
     assert not (tmp_path / "killed").exists()
 
 
 def test_a_disk_that_is_too_small_is_told_at_once(tmp_path: Path) -> None:
     sequences = split_bodies(people=1, new_people=0, frames=2, seed=0, variety=1.0, turn=0.0)["val"]
-    told = r"GB free; 2 frames of 1000000000000 points and 0 images want 24250\.0 GB"
+    told = r"GB free; 2 frames of 1000000000000 points and 0 images need 24250\.0 GB"
     with pytest.raises(DataError, match=told):
         write_sequences(sequences, tmp_path, Sampling(10**12, 0, False), 1, Console(quiet=True))

@@ -171,7 +171,7 @@ def test_a_full_disk_is_told_before_anything_is_written(
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10_000}))
     done = pack(humans)
     assert done.exit_code == 2
-    assert "packing wants" in done.output
+    assert "packing needs" in done.output
     assert not list(humans.rglob("*.packed"))
 
 

@@ -267,7 +267,7 @@ def test_encode_writes_both_files_and_the_picture(file: Path, tmp_path: Path) ->
     assert "6 windows" in run("encode", file)
     assert sorted(path.name for path in folder.iterdir()) == ["latent_space.npz", "latent_space.pkl"]
     refusal = run("encode", file, "--tsne", code=2)
-    assert "found 6 windows; t-SNE wants 10 or more" in refusal
+    assert "found 6 windows; t-SNE needs 10 or more" in refusal
     lengths = ("data.length_sequence=2", "model.encoder_latent_temporal_kwargs.dim=6")
     run("encode", file, "--tsne", *lengths, "--checkpoint", _shorter(file, lengths, tmp_path))
     picture = np.asarray(Image.open(folder / "tsne.png").convert("RGB"))
