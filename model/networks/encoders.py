@@ -4,7 +4,7 @@ An encoder maps the complete input, [B, T, N, 3] for point clouds, to a code [B,
 frame 0. Max pooling makes codes invariant to the order of the points and allows any number of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -20,13 +20,15 @@ CHUNK_SIZE = 65_536  # points processed together at inference
 class PointNet(nn.Module):
     """Stages of pointwise layers; between stages the maximum over all points is concatenated to each point.
 
-    Subclasses define the stages and the part of the input that is read.
+    Subclasses define the stages, modules by name, and the part of the input that is read.
     """
 
-    def __init__(self, c_dim: int, dim: int, hidden_dim: int) -> None:
+    def __init__(self, c_dim: int, dim: int, hidden_dim: int, parts: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.dim = dim
         self.fc_pos = nn.Linear(dim, 2 * hidden_dim)
+        for name, part in parts.items():
+            self.add_module(name, part)
         self.fc_c = nn.Linear(hidden_dim, c_dim)
 
     def stages(self) -> Sequence[nn.Module]:
@@ -78,9 +80,8 @@ class ResnetPointNet(PointNet):
     """`pointnet_resnet`, spatial: five residual blocks."""
 
     def __init__(self, c_dim: int, dim: int = 3, hidden_dim: int = 512) -> None:
-        super().__init__(c_dim, dim, hidden_dim)
-        for level in range(5):
-            self.add_module(f"block_{level}", ResnetBlockFC(2 * hidden_dim, hidden_dim))
+        blocks = {f"block_{level}": ResnetBlockFC(2 * hidden_dim, hidden_dim) for level in range(5)}
+        super().__init__(c_dim, dim, hidden_dim, blocks)
 
     def stages(self) -> Sequence[nn.Module]:
         return [self.get_submodule(f"block_{level}") for level in range(5)]
@@ -90,9 +91,8 @@ class SimplePointNet(PointNet):
     """`pointnet_simple`, spatial: four linear layers, each after a ReLU."""
 
     def __init__(self, c_dim: int, dim: int = 3, hidden_dim: int = 512) -> None:
-        super().__init__(c_dim, dim, hidden_dim)
-        for level in range(4):
-            self.add_module(f"fc_{level}", nn.Linear(2 * hidden_dim, hidden_dim))
+        layers = {f"fc_{level}": nn.Linear(2 * hidden_dim, hidden_dim) for level in range(4)}
+        super().__init__(c_dim, dim, hidden_dim, layers)
 
     def stages(self) -> Sequence[nn.Module]:
         return [nn.Sequential(nn.ReLU(), self.get_submodule(f"fc_{level}")) for level in range(4)]

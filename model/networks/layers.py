@@ -69,8 +69,8 @@ class CResnetBlockConv1d(nn.Module):
     def __init__(self, c_dim: int, size: int, legacy: bool = False) -> None:
         super().__init__()
         self.bn_0 = CBatchNorm1d(c_dim, size, legacy)
-        self.fc_0 = nn.Conv1d(size, size, 1)
         self.bn_1 = CBatchNorm1d(c_dim, size, legacy)
+        self.fc_0 = nn.Conv1d(size, size, 1)
         self.fc_1 = nn.Conv1d(size, size, 1)
         nn.init.zeros_(self.fc_1.weight)
 

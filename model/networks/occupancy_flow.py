@@ -24,7 +24,8 @@ from model.networks.velocity_field import VelocityField
 
 
 class OccupancyFlow(nn.Module):
-    """Encoders, decoder and velocity field, named as in published checkpoints; optional parts may be None.
+    """Encoders, decoder and velocity field, named and ordered as in published checkpoints, whose optimizer
+    counts parameters in that order; optional parts may be None.
 
     The flow is integrated by `training_solver` in training mode and by `solver` in evaluation mode.
     """
@@ -43,10 +44,10 @@ class OccupancyFlow(nn.Module):
         super().__init__()
         self.decoder = decoder
         self.encoder = encoder
-        self.encoder_temporal = encoder_temporal
         self.encoder_latent = encoder_latent
         self.encoder_latent_temporal = encoder_latent_temporal
         self.vector_field = vector_field
+        self.encoder_temporal = encoder_temporal
         self.solver = solver
         self.training_solver = training_solver
 

@@ -18,6 +18,7 @@ from model.config.files import BUNDLE
 from model.config.schema import Config
 from model.errors import CheckpointError
 from worker.training.learner import Learner
+from worker.training.optimizer_state import restore
 
 LAST_WEIGHTS = "last_weights"  # of a checkpoint whose model is an average: those that learning goes on with
 
@@ -75,9 +76,9 @@ class RunFolder:
         save_checkpoint(path, content)
 
     def resume(self, learner: Learner) -> Reached | None:
-        """Load `model.pt` into a learner, and the random states; None where there is none.
+        """Load `model.pt`, of this project or of the published code, into a learner, and the random states.
 
-        The settings of its optimizer stay those of the config.
+        None where there is none. The settings of its optimizer stay those of the config.
         """
         if not self.last.exists():
             return None
@@ -94,9 +95,7 @@ class RunFolder:
                 float(content["loss_val_best"]),
                 float(content.get("seconds", 0.0)),
             )
-            state = content["optimizer"]
-            groups = [group | learner.optimizer.defaults for group in state["param_groups"]]
-            learner.optimizer.load_state_dict(state | {"param_groups": groups})
+            restore(learner.optimizer, content["optimizer"], content["model"], learner.net)
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{self.last} has no state that this run can go on from ({type(error).__name__}: {error}); "

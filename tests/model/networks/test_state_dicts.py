@@ -1,4 +1,6 @@
-"""Names and shapes of the state_dict are those of the published networks, so that their checkpoints load."""
+"""Names, shapes and order of the state_dict are those of the published networks, so that their checkpoints
+load: weights by name, and optimizers by the order of the parameters.
+"""
 
 import json
 from pathlib import Path
@@ -16,12 +18,15 @@ PUBLISHED = sorted(DATA.glob("*.json"))
 
 
 @pytest.mark.parametrize("file", PUBLISHED, ids=lambda file: file.stem)
-def test_names_and_shapes(file: Path) -> None:
+def test_names_shapes_and_order(file: Path) -> None:
     task = next(task for task in TASKS if file.stem.startswith(task))
     name = f"{task}/{file.stem.removeprefix(f'{task}_')}"
     published = json.loads(file.read_text())
-    ours = {key: list(tensor.shape) for key, tensor in build_model(load_config(name)).state_dict().items()}
+    net = build_model(load_config(name))
+    ours = {key: list(tensor.shape) for key, tensor in net.state_dict().items()}
     assert ours == published
+    parameters = [key for key, _ in net.named_parameters()]
+    assert parameters == [key for key in published if key in set(parameters)]
 
 
 def test_names_and_shapes_of_the_other_parts() -> None:
