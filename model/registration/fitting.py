@@ -6,14 +6,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model.registration.clouds import Cloud, nearest, search_tree
-from model.registration.graph import Graph, Motion, Moved, Skin, step
-from model.registration.kernels import Floats, Ints, add_observations
+from model.registration.cells import nearest_in_cells, sort_into_cells
+from model.registration.clouds import Cloud
+from model.registration.graph import Equations, Graph, Motion, Moved, Skin
+from model.registration.kernels import Floats, add_samples, pull_samples, pull_to_points
 
 POINT = 0.05  # weight of distances along the surface against those across it
 CONVERGED = 0.02  # step of a node, in units of the reach, under which a stage is done
 POINTS, SPACING = 2000, 0.012  # of the clouds that the stages are meant for
 BACK = 800  # samples of the surface that look for the cloud
+AVERAGED = 3  # points of the cloud that one of them goes to
 
 
 class Stage(NamedTuple):
@@ -25,14 +27,11 @@ class Stage(NamedTuple):
     rounds: int
 
 
-class Observations(NamedTuple):
-    """Samples of the surface and where they should be: residual = now - wanted."""
+class Goals(NamedTuple):
+    """Places [C, 3] where the first samples should be, and how much each counts [C]."""
 
-    chosen: Ints  # [O]
-    residuals: Floats  # [O, 3]
-    directions: Floats  # [O, 3], unit
-    plane: Floats  # [O], weight along the direction
-    point: Floats  # [O], weight in every direction
+    places: Floats
+    weights: Floats
 
 
 class Prior(NamedTuple):
@@ -58,30 +57,29 @@ def fit(
     motion: Motion,
     stages: Sequence[Stage],
     complete: bool,
-    goals: Sequence[Observations] = (),
+    goals: Goals | None = None,
     prior: Prior | None = None,
 ) -> Motion:
     """Improve a motion until the surface lies on the cloud, through stages from stiff to soft.
 
-    `complete` is whether the cloud covers the whole surface; `goals` are observations whose `residuals` hold
-    the places where the samples should be.
+    `complete` is whether the cloud covers the whole surface.
     """
     graph = level.graph
     for stage in (suited(stage, cloud) for stage in stages):
         for _ in range(stage.rounds):
             moved = graph.move(level.skin, motion)
-            band, right = graph.equations(
-                motion, stage.stiffness / len(graph.edges) * stiffness(level, motion)
-            )
-            seen = [to_surface(moved, cloud, stage)]
-            if complete:
-                seen.append(to_cloud(moved, cloud, stage))
-            seen += [g._replace(residuals=moved.points[g.chosen] - g.residuals) for g in goals]
-            for o in seen:
-                add_observations(band, right, level.skin.nodes, level.skin.weights, moved.arms, *o)
+            equations = graph.equations(motion, stage.stiffness / len(graph.edges) * stiffness(level, motion))
+            pulls = Pulls(moved, np.zeros((len(moved.points), 3, 3)), np.zeros((len(moved.points), 3)))
+            if stage.reach:
+                pulls.to_surface(cloud, stage)
+            if stage.reach and complete:
+                pulls.to_cloud(cloud, stage)
+            if goals is not None:
+                pulls.to_goals(goals)
+            pulls.add_to(equations, level.skin)
             if prior is not None:
-                add_prior(band, right, motion, prior)
-            before, motion = motion, step(motion, band, right, 1e-8)
+                add_prior(equations, motion, prior)
+            before, motion = motion, equations.step(motion, 1e-8)
             if np.abs(motion.positions - before.positions).max() < CONVERGED * stage.reach:
                 break
     return motion
@@ -103,32 +101,54 @@ def stiffness(level: Level, motion: Motion) -> Floats:
     return result
 
 
-def add_prior(band: Floats, right: Floats, motion: Motion, prior: Prior) -> None:
+def add_prior(equations: Equations, motion: Motion, prior: Prior) -> None:
     """Hold the nodes' positions near those of another motion."""
-    index = 6 * np.arange(len(motion.positions))[:, None] + np.arange(3, 6)
-    band[index, 0] += prior.weight
-    right[index] -= prior.weight * (motion.positions - prior.motion.positions)
+    for unknown in range(3, 6):
+        equations.blocks[equations.corners, unknown, unknown] += prior.weight
+    equations.right[:, 3:] -= prior.weight * (motion.positions - prior.motion.positions)
 
 
-def robust(residual: Floats, scale: float) -> Floats:
-    """Weights of Huber's loss."""
-    return 1 / np.maximum(1, np.abs(residual) / scale)
+class Pulls(NamedTuple):
+    """What pulls the samples: the energy of a displacement d [3] of each is dᵀ metric d + 2 forceᵀ d."""
 
+    moved: Moved
+    metric: Floats  # [S, 3, 3]
+    force: Floats  # [S, 3]
 
-def to_surface(moved: Moved, cloud: Cloud, stage: Stage) -> Observations:
-    """Every point of the cloud pulls the nearest sample, across the surface."""
-    distance, found = nearest(search_tree(moved.points), cloud.points)
-    gap, normal = moved.points[found] - cloud.points, moved.normals[found]
-    across = (gap * normal).sum(1)
-    weight = (distance < stage.reach) * robust(across, stage.scale) / len(gap)
-    return Observations(found, gap, normal, weight, POINT * weight)
+    def to_surface(self, cloud: Cloud, stage: Stage) -> None:
+        """Every point of the cloud pulls the nearest sample, across the surface."""
+        points, normals, _ = self.moved
+        distance, found = nearest_in_cells(sort_into_cells(points), cloud.points, 1, stage.reach)
+        pull_to_points(
+            self.metric, self.force, points, normals, cloud.points, found[:, 0], distance[:, 0], stage.reach,
+            stage.scale, POINT,
+        )  # fmt: skip
 
+    def to_cloud(self, cloud: Cloud, stage: Stage) -> None:
+        """Samples of the surface go to the points around them."""
+        points, normals, _ = self.moved
+        distance, found = nearest_in_cells(cloud.cells, points[:BACK], AVERAGED, stage.reach)
+        pull_samples(
+            self.metric, self.force, points, normals, cloud.points, found, distance, stage.reach,
+            stage.scale, 0.5,
+        )  # fmt: skip
 
-def to_cloud(moved: Moved, cloud: Cloud, stage: Stage) -> Observations:
-    """Samples of the surface go to the points around them."""
-    chosen = np.arange(min(BACK, len(moved.points)))
-    distance, found = nearest(cloud.tree, moved.points[chosen], 3)
-    gap, normal = moved.points[chosen] - cloud.points[found].mean(1), moved.normals[chosen]
-    across = (gap * normal).sum(1)
-    weight = 0.5 * (distance[:, 0] < stage.reach) * robust(across, stage.scale) / len(gap)
-    return Observations(chosen, gap, np.ascontiguousarray(normal), weight, np.zeros(len(gap)))
+    def to_goals(self, goals: Goals) -> None:
+        """Samples go where they should be."""
+        few, weights = len(goals.places), goals.weights[:, None]
+        self.force[:few] += weights * (self.moved.points[:few] - goals.places)
+        for x in range(3):
+            self.metric[:few, x, x] += goals.weights
+
+    def add_to(self, equations: Equations, skin: Skin) -> None:
+        blocks, right, structure = equations
+        add_samples(
+            blocks,
+            right,
+            structure.lookup,
+            skin.nodes,
+            skin.weights,
+            self.moved.arms,
+            self.metric,
+            self.force,
+        )

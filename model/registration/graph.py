@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import LinAlgError, solveh_banded
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import dijkstra, reverse_cuthill_mckee
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import dijkstra
 
 from model.meshes import normals
-from model.registration.kernels import Floats, Ints, add_edges, blend
+from model.registration import kernels
+from model.registration.cholesky import PADDED, SIZE, Structure, elimination_order, solve, structure
+from model.registration.kernels import Floats, Ints
 
 BLENDED = 4  # nodes that carry a point
 NEIGHBORS = 8  # nodes that a node is held to
@@ -50,58 +51,54 @@ class Skin:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes on a resting surface, numbered so that the normal equations have a narrow band."""
+    """Nodes on a resting surface, in the order in which they are eliminated from the normal equations."""
 
     rest: Floats  # [M, 3]
     edges: Ints  # [E, 2], both directions
     skin: Skin  # the vertices of the surface
-    band: int  # width of the band in unknowns
+    structure: Structure  # of the normal equations
     vertices: Ints  # [M], the vertices that the nodes are
 
     def still(self) -> Motion:
         return Motion(np.tile(np.eye(3), (len(self.rest), 1, 1)), self.rest.copy())
 
     def move(self, skin: Skin, motion: Motion) -> Moved:
-        return Moved(*blend(skin.nodes, skin.weights, skin.points, skin.normals, self.rest, *motion))
-
-    def equations(self, motion: Motion, stiffness: Floats) -> tuple[Floats, Floats]:
-        """Normal equations of the edges' stiffness [E] alone, for data to be added."""
-        band = np.zeros((6 * len(self.rest), self.band))
-        right = np.zeros(6 * len(self.rest))
-        add_edges(band, right, self.edges, self.rest, *motion, stiffness)
-        return band, right
+        return Moved(*kernels.blend(skin.nodes, skin.weights, skin.points, skin.normals, self.rest, *motion))
 
     def stretch(self, motion: Motion) -> Floats:
         """Residuals [E, 3] of the edges: where the node at i expects the node at j, less where it is."""
-        i, j = self.edges.T
-        arms = np.einsum("exy,ey->ex", motion.rotations[i], self.rest[j] - self.rest[i])
-        residual: Floats = arms + motion.positions[i] - motion.positions[j]
-        return residual
+        result: Floats = kernels.stretch(self.edges, self.rest, *motion)
+        return result
+
+    def equations(self, motion: Motion, stiffness: Floats) -> "Equations":
+        """Normal equations of the edges' stiffness [E] alone, for data to be added."""
+        blocks = np.zeros((len(self.structure.rows), SIZE, PADDED))
+        right = np.zeros((len(self.rest), SIZE))
+        residuals, lookup = self.stretch(motion), self.structure.lookup
+        kernels.add_edges(
+            blocks, right, lookup, self.edges, self.rest, motion.rotations, residuals, stiffness
+        )
+        return Equations(blocks, right, self.structure)
 
 
-def step(motion: Motion, band: Floats, right: Floats, damping: float) -> Motion:
-    """One Gauss-Newton step: solve the banded equations, turn and shift the nodes.
+class Equations(NamedTuple):
+    """A Gauss-Newton step x solves H x = right: the blocks of H (`cholesky`), minus the gradient [M, 6]."""
 
-    Single precision halves the time and is enough, for the next step corrects this one.
-    """
-    band[:, 0] += damping
-    single = band.T.astype(np.float32), right.astype(np.float32)
-    try:
-        solved = solveh_banded(*single, lower=True, overwrite_ab=True, overwrite_b=True, check_finite=False)
-    except LinAlgError:
-        solved = solveh_banded(band.T, right, lower=True, check_finite=False)
-    x = np.asarray(solved, np.float64).reshape(-1, 6)
-    return Motion(rotation_matrices(x[:, :3]) @ motion.rotations, motion.positions + x[:, 3:])
+    blocks: Floats
+    right: Floats
+    structure: Structure
 
+    @property
+    def corners(self) -> Ints:
+        """The blocks [M] on the diagonal."""
+        return self.structure.starts[:-1]
 
-def rotation_matrices(vectors: Floats) -> Floats:
-    """Rotations [..., 3, 3] about vectors [..., 3] by their lengths in radians (Rodrigues)."""
-    angle = np.linalg.norm(vectors, axis=-1)[..., None, None] + 1e-12
-    turn = np.zeros((*vectors.shape, 3))
-    turn[..., [2, 0, 1], [1, 2, 0]] = vectors
-    turn[..., [1, 2, 0], [2, 0, 1]] = -vectors
-    result: Floats = np.eye(3) + np.sin(angle) / angle * turn + (1 - np.cos(angle)) / angle**2 * (turn @ turn)
-    return result
+    def step(self, motion: Motion, damping: float) -> Motion:
+        """Solve them, turn and shift the nodes."""
+        unknowns = np.arange(SIZE)
+        self.blocks[self.corners[:, None], unknowns, unknowns] += damping
+        x = solve(self.blocks, self.structure, self.right)
+        return Motion(kernels.turned(motion.rotations, x[:, :3]), motion.positions + x[:, 3:])
 
 
 def nearest_rotations(matrices: Floats) -> Floats:
@@ -124,21 +121,20 @@ def build_graph(vertices: Floats, faces: Ints, chosen: Ints) -> Graph:
     distance = surface_distances(vertices, faces, chosen)  # [M, V]
     skin_nodes, weights = blend_weights(distance)
     pairs = node_edges(distance[:, chosen])
-    linked = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(nodes, nodes)).tocsr()
-    carried = coo_array(
-        (
-            np.ones(skin_nodes.size),
-            (np.repeat(np.arange(len(vertices)), skin_nodes.shape[1]), skin_nodes.ravel()),
-        ),
-        shape=(len(vertices), nodes),
-    ).tocsr()
-    structure = csr_array(linked + carried.T @ carried)
-    order = reverse_cuthill_mckee(structure, symmetric_mode=True).astype(np.int64)
+    linked = np.zeros((nodes, nodes), dtype=bool)
+    linked[pairs[:, 0], pairs[:, 1]] = True
+    for column in skin_nodes.T:  # nodes that carry a point together
+        linked[skin_nodes, column[:, None]] = True
+    order = elimination_order(linked)
     rank = np.argsort(order)  # old number → new number
-    rows, columns = structure.nonzero()
-    width = 6 * (int(np.abs(rank[rows] - rank[columns]).max()) + 1)
     skin = Skin(vertices, vertex_normals(vertices, faces), np.ascontiguousarray(rank[skin_nodes]), weights)
-    return Graph(vertices[chosen[order]], np.ascontiguousarray(rank[pairs]), skin, width, chosen[order])
+    return Graph(
+        vertices[chosen[order]],
+        np.ascontiguousarray(rank[pairs]),
+        skin,
+        structure(linked[np.ix_(order, order)]),
+        chosen[order],
+    )
 
 
 def surface_distances(vertices: Floats, faces: Ints, sources: Ints) -> Floats:

@@ -78,107 +78,228 @@ def blend(
 
 
 @compiled
-def add_observations(
-    band: Floats,
+def stretch(edges: Ints, rest: Floats, rotations: Floats, positions: Floats) -> Floats:
+    """Residuals [E, 3] of the edges [E, 2]: where the node at i expects the node at j, less where it is."""
+    residuals = np.empty((len(edges), 3))
+    for e in range(len(edges)):
+        i, j = edges[e, 0], edges[e, 1]
+        for x in range(3):
+            residuals[e, x] = positions[i, x] - positions[j, x]
+            for y in range(3):
+                residuals[e, x] += rotations[i, x, y] * (rest[j, y] - rest[i, y])
+    return residuals
+
+
+@compiled
+def turned(rotations: Floats, vectors: Floats) -> Floats:
+    """Rotations [M, 3, 3] after another about vectors [M, 3] by their lengths in radians (Rodrigues)."""
+    result = np.empty_like(rotations)
+    for n in range(len(vectors)):
+        x, y, z = vectors[n, 0], vectors[n, 1], vectors[n, 2]
+        angle = np.sqrt(x * x + y * y + z * z) + 1e-12
+        s, c = np.sin(angle) / angle, (1.0 - np.cos(angle)) / angle**2
+        for k in range(3):
+            a, b, d = rotations[n, 0, k], rotations[n, 1, k], rotations[n, 2, k]
+            # v × r and v × (v × r) of each column
+            e, f, g = y * d - z * b, z * a - x * d, x * b - y * a
+            result[n, 0, k] = a + s * e + c * (y * g - z * f)
+            result[n, 1, k] = b + s * f + c * (z * e - x * g)
+            result[n, 2, k] = d + s * g + c * (x * f - y * e)
+    return result
+
+
+@compiled
+def pull_to_points(
+    metric: Floats,
+    force: Floats,
+    moved: Floats,
+    normals: Floats,
+    points: Floats,
+    found: Ints,
+    distance: Floats,
+    reach: float,
+    scale: float,
+    along: float,
+) -> None:
+    """Each of the points [N, 3] nearer than `reach` pulls the sample `found` [N]: see `add_samples`.
+
+    By Huber's loss of the distance across the surface, with `scale`; the weight along the surface is `along`.
+    """
+    for i in range(len(points)):
+        if distance[i] < reach:
+            s = found[i]
+            across = 0.0
+            for x in range(3):
+                across += (moved[s, x] - points[i, x]) * normals[s, x]
+            weight = 1.0 / max(1.0, abs(across) / scale) / len(points)
+            for x in range(3):
+                direction = weight * normals[s, x]
+                force[s, x] += direction * across + along * weight * (moved[s, x] - points[i, x])
+                metric[s, x, x] += along * weight
+                for y in range(3):
+                    metric[s, x, y] += direction * normals[s, y]
+
+
+@compiled
+def pull_samples(
+    metric: Floats,
+    force: Floats,
+    moved: Floats,
+    normals: Floats,
+    points: Floats,
+    found: Ints,
+    distance: Floats,
+    reach: float,
+    scale: float,
+    share: float,
+) -> None:
+    """The first samples [B] go to the mean of their nearest points `found` [B, K], across the surface.
+
+    As `pull_to_points` the other way round, with a `share` of its weight.
+    """
+    count, k = found.shape
+    for s in range(count):
+        if distance[s, 0] < reach:
+            across = 0.0
+            for x in range(3):
+                mean = 0.0
+                for c in range(k):
+                    mean += points[found[s, c], x] / k
+                across += (moved[s, x] - mean) * normals[s, x]
+            weight = share / max(1.0, abs(across) / scale) / count
+            for x in range(3):
+                direction = weight * normals[s, x]
+                force[s, x] += direction * across
+                for y in range(3):
+                    metric[s, x, y] += direction * normals[s, y]
+
+
+@compiled
+def add_samples(
+    blocks: Floats,
     right: Floats,
+    lookup: Ints,
     nodes: Ints,
     weights: Floats,
     arms: Floats,
-    chosen: Ints,
-    residuals: Floats,
-    directions: Floats,
-    plane: Floats,
-    point: Floats,
+    metric: Floats,
+    force: Floats,
 ) -> None:
-    """Add Σ_o rᵀ (plane nnᵀ + point I) r to the normal equations, r the residual [3] of the sample chosen[o].
+    """Add Σ_s rᵀ metric r to the normal equations, r the residual [3] of sample s and `force` = metric r.
 
-    `band` [6 M, B + 1] holds the lower half, band[j, i - j] = H[i, j]; `right` [6 M] is minus the gradient.
-    The six unknowns of a node are a rotation vector, applied from the left, and a translation.
+    The six unknowns of a node are a rotation vector v, applied from the left, and a translation t: a sample
+    carried with weight w moves by w (v × arm + t). `blocks` and `lookup` are those of `cholesky`, `right` is
+    minus the gradient [M, 6].
     """
     k = nodes.shape[1]
-    jacobian = np.zeros((k, 3, 6))
-    scaled = np.zeros((k, 3, 6))
-    metric = np.zeros((3, 3))
-    for o in range(len(chosen)):
-        if plane[o] <= 0.0 and point[o] <= 0.0:
+    for s in range(len(nodes)):
+        m00, m01, m02 = metric[s, 0, 0], metric[s, 0, 1], metric[s, 0, 2]
+        m11, m12, m22 = metric[s, 1, 1], metric[s, 1, 2], metric[s, 2, 2]
+        if m00 + m11 + m22 <= 0.0:
             continue
-        s = chosen[o]
-        for x in range(3):
-            for y in range(3):
-                metric[x, y] = plane[o] * directions[o, x] * directions[o, y]
-            metric[x, x] += point[o]
+        f0, f1, f2 = force[s, 0], force[s, 1], force[s, 2]
         for c in range(k):
-            w = weights[s, c]
+            i, w = nodes[s, c], weights[s, c]
             a0, a1, a2 = w * arms[s, c, 0], w * arms[s, c, 1], w * arms[s, c, 2]
-            jacobian[c, 0, 1], jacobian[c, 0, 2] = a2, -a1
-            jacobian[c, 1, 0], jacobian[c, 1, 2] = -a2, a0
-            jacobian[c, 2, 0], jacobian[c, 2, 1] = a1, -a0
-            for x in range(3):
-                jacobian[c, x, 3 + x] = w
-            for x in range(3):
-                for u in range(6):
-                    scaled[c, x, u] = (
-                        metric[x, 0] * jacobian[c, 0, u]
-                        + metric[x, 1] * jacobian[c, 1, u]
-                        + metric[x, 2] * jacobian[c, 2, u]
-                    )
-        for c in range(k):
-            i = 6 * nodes[s, c]
-            for u in range(6):
-                right[i + u] -= (
-                    scaled[c, 0, u] * residuals[o, 0]
-                    + scaled[c, 1, u] * residuals[o, 1]
-                    + scaled[c, 2, u] * residuals[o, 2]
-                )
+            right[i, 0] -= a1 * f2 - a2 * f1
+            right[i, 1] -= a2 * f0 - a0 * f2
+            right[i, 2] -= a0 * f1 - a1 * f0
+            right[i, 3] -= w * f0
+            right[i, 4] -= w * f1
+            right[i, 5] -= w * f2
+            # p = w [arm]× metric
+            p00, p01, p02 = a1 * m02 - a2 * m01, a1 * m12 - a2 * m11, a1 * m22 - a2 * m12
+            p10, p11, p12 = a2 * m00 - a0 * m02, a2 * m01 - a0 * m12, a2 * m02 - a0 * m22
+            p20, p21, p22 = a0 * m01 - a1 * m00, a0 * m11 - a1 * m01, a0 * m12 - a1 * m02
             for d in range(k):
-                j = 6 * nodes[s, d]
+                j = nodes[s, d]
                 if j > i:
                     continue
-                for u in range(6):
-                    for v in range(6 if j < i else u + 1):
-                        band[j + v, i + u - j - v] += (
-                            jacobian[c, 0, u] * scaled[d, 0, v]
-                            + jacobian[c, 1, u] * scaled[d, 1, v]
-                            + jacobian[c, 2, u] * scaled[d, 2, v]
-                        )
+                v = weights[s, d]
+                b0, b1, b2 = v * arms[s, d, 0], v * arms[s, d, 1], v * arms[s, d, 2]
+                block = blocks[lookup[i, j]]
+                block[0, 0] += p02 * b1 - p01 * b2
+                block[0, 1] += p00 * b2 - p02 * b0
+                block[0, 2] += p01 * b0 - p00 * b1
+                block[1, 0] += p12 * b1 - p11 * b2
+                block[1, 1] += p10 * b2 - p12 * b0
+                block[1, 2] += p11 * b0 - p10 * b1
+                block[2, 0] += p22 * b1 - p21 * b2
+                block[2, 1] += p20 * b2 - p22 * b0
+                block[2, 2] += p21 * b0 - p20 * b1
+                block[0, 3] += v * p00
+                block[0, 4] += v * p01
+                block[0, 5] += v * p02
+                block[1, 3] += v * p10
+                block[1, 4] += v * p11
+                block[1, 5] += v * p12
+                block[2, 3] += v * p20
+                block[2, 4] += v * p21
+                block[2, 5] += v * p22
+                # the transpose of v [arm]× metric of the other
+                block[3, 0] += w * (b1 * m02 - b2 * m01)
+                block[4, 0] += w * (b1 * m12 - b2 * m11)
+                block[5, 0] += w * (b1 * m22 - b2 * m12)
+                block[3, 1] += w * (b2 * m00 - b0 * m02)
+                block[4, 1] += w * (b2 * m01 - b0 * m12)
+                block[5, 1] += w * (b2 * m02 - b0 * m22)
+                block[3, 2] += w * (b0 * m01 - b1 * m00)
+                block[4, 2] += w * (b0 * m11 - b1 * m01)
+                block[5, 2] += w * (b0 * m12 - b1 * m02)
+                share = w * v
+                block[3, 3] += share * m00
+                block[3, 4] += share * m01
+                block[3, 5] += share * m02
+                block[4, 3] += share * m01
+                block[4, 4] += share * m11
+                block[4, 5] += share * m12
+                block[5, 3] += share * m02
+                block[5, 4] += share * m12
+                block[5, 5] += share * m22
 
 
 @compiled
 def add_edges(
-    band: Floats,
+    blocks: Floats,
     right: Floats,
+    lookup: Ints,
     edges: Ints,
     rest: Floats,
     rotations: Floats,
-    positions: Floats,
+    residuals: Floats,
     stiffness: Floats,
 ) -> None:
-    """Add Σ_e stiffness |R_i (g_j - g_i) + p_i - p_j|² over the edges [E, 2] from i to j."""
-    jacobian = np.zeros((3, 12))
+    """Add Σ_e stiffness |R_i (g_j - g_i) + p_i - p_j|² over the edges [E, 2] from i to j.
+
+    `residuals` [E, 3] are those of `stretch`.
+    """
     arm = np.empty(3)
-    residual = np.empty(3)
-    for x in range(3):
-        jacobian[x, 3 + x] = 1.0
-        jacobian[x, 9 + x] = -1.0
-    at = np.empty(12, np.int64)
+    cross = np.zeros((3, 3))
     for e in range(len(edges)):
-        i, j = edges[e, 0], edges[e, 1]
+        i, j, stiff = edges[e, 0], edges[e, 1], stiffness[e]
         for x in range(3):
             arm[x] = 0.0
             for y in range(3):
                 arm[x] += rotations[i, x, y] * (rest[j, y] - rest[i, y])
-            residual[x] = arm[x] + positions[i, x] - positions[j, x]
-        jacobian[0, 1], jacobian[0, 2] = arm[2], -arm[1]
-        jacobian[1, 0], jacobian[1, 2] = -arm[2], arm[0]
-        jacobian[2, 0], jacobian[2, 1] = arm[1], -arm[0]
-        for u in range(6):
-            at[u], at[6 + u] = 6 * i + u, 6 * j + u
-        for u in range(12):
-            for x in range(3):
-                right[at[u]] -= stiffness[e] * jacobian[x, u] * residual[x]
-            for v in range(12):
-                if at[v] <= at[u]:
-                    value = 0.0
-                    for x in range(3):
-                        value += jacobian[x, u] * jacobian[x, v]
-                    band[at[v], at[u] - at[v]] += stiffness[e] * value
+        cross[0, 1], cross[0, 2], cross[1, 2] = -arm[2], arm[1], -arm[0]
+        cross[1, 0], cross[2, 0], cross[2, 1] = arm[2], -arm[1], arm[0]
+        square = arm[0] ** 2 + arm[1] ** 2 + arm[2] ** 2
+        own, other = blocks[lookup[i, i]], blocks[lookup[j, j]]
+        pair = blocks[lookup[max(i, j), min(i, j)]]
+        for x in range(3):
+            pull = stiff * residuals[e, x]
+            right[i, 3 + x] -= pull
+            right[j, 3 + x] += pull
+            own[x, x] += stiff * square
+            own[3 + x, 3 + x] += stiff
+            other[3 + x, 3 + x] += stiff
+            pair[3 + x, 3 + x] -= stiff
+            for y in range(3):
+                right[i, x] -= stiff * cross[x, y] * residuals[e, y]
+                own[x, y] -= stiff * arm[x] * arm[y]
+                own[x, 3 + y] += stiff * cross[x, y]
+                own[3 + y, x] += stiff * cross[x, y]
+                if i > j:
+                    pair[x, 3 + y] -= stiff * cross[x, y]
+                else:
+                    pair[3 + y, x] -= stiff * cross[x, y]

@@ -1,10 +1,11 @@
 """The normal equations of `kernels` in plain numpy: one dense Jacobian, slow and easy to read.
 
-Tests compare the compiled kernels with it.
+Tests compare the compiled kernels with it. Matrices are [6 M, 6 M] for M nodes, right sides [6 M].
 """
 
 import numpy as np
 
+from model.registration.cholesky import SIZE, Structure
 from model.registration.kernels import Floats, Ints
 
 
@@ -16,34 +17,48 @@ def cross_matrices(vectors: Floats) -> Floats:
     return result
 
 
-def observations(
-    count: int,
-    nodes: Ints,
-    weights: Floats,
-    arms: Floats,
-    chosen: Ints,
-    residuals: Floats,
-    directions: Floats,
-    plane: Floats,
-    point: Floats,
+def rotation_matrices(vectors: Floats) -> Floats:
+    """Rotations [..., 3, 3] about vectors [..., 3] by their lengths in radians (Rodrigues)."""
+    angle = np.linalg.norm(vectors, axis=-1)[..., None, None] + 1e-12
+    turn = np.zeros((*vectors.shape, 3))
+    turn[..., [2, 0, 1], [1, 2, 0]] = vectors
+    turn[..., [1, 2, 0], [2, 0, 1]] = -vectors
+    result: Floats = np.eye(3) + np.sin(angle) / angle * turn + (1 - np.cos(angle)) / angle**2 * (turn @ turn)
+    return result
+
+
+def pulls(
+    count: int, chosen: Ints, residuals: Floats, directions: Floats, plane: Floats, point: Floats
 ) -> tuple[Floats, Floats]:
-    """H [6 M, 6 M] and minus the gradient [6 M] of Σ_o rᵀ (plane nnᵀ + point I) r, M = `count` nodes."""
-    jacobian = np.zeros((len(chosen), 3, 6 * count))
-    for o, s in enumerate(chosen):
-        for n, w, turn in zip(nodes[s], weights[s], cross_matrices(arms[s]), strict=True):
-            jacobian[o, :, 6 * n : 6 * n + 3] += -w * turn
-            jacobian[o, :, 6 * n + 3 : 6 * n + 6] += w * np.eye(3)
-    metric = plane[:, None, None] * directions[:, :, None] * directions[:, None, :] + point[
+    """Metric [S, 3, 3] and force [S, 3] of Σ_o rᵀ (plane nnᵀ + point I) r on S = `count` samples.
+
+    Observation o says that the sample chosen[o] is off by residuals[o] [3], across n = directions[o].
+    """
+    metric, force = np.zeros((count, 3, 3)), np.zeros((count, 3))
+    each = plane[:, None, None] * directions[:, :, None] * directions[:, None] + point[
         :, None, None
     ] * np.eye(3)
-    weighted = metric @ jacobian  # [O, 3, 6 M]
-    return np.einsum("oxi,oxj->ij", jacobian, weighted), -np.einsum("oxi,ox->i", weighted, residuals)
+    np.add.at(metric, chosen, each)
+    np.add.at(force, chosen, np.einsum("oxy,oy->ox", each, residuals))
+    return metric, force
+
+
+def samples(
+    count: int, nodes: Ints, weights: Floats, arms: Floats, metric: Floats, force: Floats
+) -> tuple[Floats, Floats]:
+    """H and minus the gradient of Σ_s rᵀ metric r, M = `count` nodes."""
+    jacobian = np.zeros((len(nodes), 3, 6 * count))
+    for s in range(len(nodes)):
+        for n, w, turn in zip(nodes[s], weights[s], cross_matrices(arms[s]), strict=True):
+            jacobian[s, :, 6 * n : 6 * n + 3] += -w * turn
+            jacobian[s, :, 6 * n + 3 : 6 * n + 6] += w * np.eye(3)
+    return np.einsum("sxi,sxj->ij", jacobian, metric @ jacobian), -np.einsum("sxi,sx->i", jacobian, force)
 
 
 def edges(
     pairs: Ints, rest: Floats, rotations: Floats, positions: Floats, stiffness: Floats
 ) -> tuple[Floats, Floats]:
-    """H [6 M, 6 M] and minus the gradient [6 M] of Σ_e stiffness |R_i (g_j - g_i) + p_i - p_j|²."""
+    """H and minus the gradient of Σ_e stiffness |R_i (g_j - g_i) + p_i - p_j|²."""
     i, j = pairs.T
     arms = np.einsum("exy,ey->ex", rotations[i], rest[j] - rest[i])
     residuals = arms + positions[i] - positions[j]
@@ -56,11 +71,11 @@ def edges(
     return np.einsum("exi,exj->ij", jacobian, weighted), -np.einsum("exi,ex->i", weighted, residuals)
 
 
-def dense(band: Floats) -> Floats:
-    """The symmetric matrix [n, n] whose lower half is stored as band[j, i - j]."""
-    n, width = band.shape
-    result = np.zeros((n, n))
-    for offset in range(width):
-        i = np.arange(offset, n)
-        result[i, i - offset] = result[i - offset, i] = band[: n - offset, offset]
-    return result
+def dense(blocks: Floats, of: Structure) -> Floats:
+    """The symmetric matrix whose lower half is stored in blocks."""
+    count = len(of.starts) - 1
+    rows, columns = np.nonzero(of.lookup >= 0)
+    table = np.zeros((count, SIZE, count, SIZE))
+    table[rows, :, columns] = blocks[of.lookup[rows, columns], :, :SIZE]
+    lower = np.tril(table.reshape(SIZE * count, SIZE * count))
+    return np.asarray(lower + np.tril(lower, -1).T)

@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model.registration.clouds import Cloud, nearest, search_tree
-from model.registration.fitting import Level, Observations, Prior, Stage, fit, stiffness
+from model.registration.cells import Cells, nearest_in_cells, sort_into_cells
+from model.registration.clouds import Cloud
+from model.registration.fitting import Goals, Level, Prior, Stage, fit, stiffness
 from model.registration.graph import Motion
 from model.registration.kernels import Floats
 from model.registration.template import Template
@@ -15,7 +16,6 @@ from model.registration.transport import transport_targets
 BLURS = (0.06, 0.04, 0.03, 0.03)  # of the transport plan, round after round
 PLACED = (0.08, 0.08)  # distances beyond which the surface, and points, rather stay unmatched
 HIDDEN = (0.01, 0.08)  # the same where part of the surface is out of view
-SURE = 0.02  # expected error at which a match counts half
 SURE = 0.02  # expected error at which a match counts half
 FAR = Stage(0.03, 0.05, 0.0, 2)
 NEAR = (Stage(10.0, 0.02, 0.08, 4), Stage(3.0, 0.02, 0.08, 4), Stage(1.0, 0.01, 0.06, 6))
@@ -66,7 +66,7 @@ def approach(template: Template, cloud: Cloud, start: Motion, complete: bool) ->
     """Go where transport points, however far."""
     for blur in BLURS:
         goals = _transport(template, start, cloud, blur, PLACED if complete else HIDDEN)
-        start = fit(template.level, cloud, start, [FAR], complete, [goals])
+        start = fit(template.level, cloud, start, [FAR], complete, goals)
     return start
 
 
@@ -75,16 +75,16 @@ def matched(
 ) -> Motion:
     """Where the template is on a cloud according to a match of the frame where it is now."""
     goals, error = match(_few(template, now))
-    wanted = _goals(goals, template.masses / (1 + (error / SURE) ** 2))
-    return fit(template.level, cloud, now, [FAR._replace(rounds=6)], True, [wanted])
+    wanted = Goals(goals, template.masses / (1 + (error / SURE) ** 2))
+    return fit(template.level, cloud, now, [FAR._replace(rounds=6)], True, wanted)
 
 
 def energy(level: Level, cloud: Cloud, motion: Motion, complete: bool, prior: Prior | None = None) -> float:
     """Mean squared distances, capped, of points to the surface and back, and the stiffness of the edges."""
     points = level.graph.move(level.skin, motion).points
-    total = (np.minimum(nearest(search_tree(points), cloud.points)[0], CAP) ** 2).mean()
+    total = _capped(sort_into_cells(points), cloud.points)
     if complete:
-        total += 0.5 * (np.minimum(nearest(cloud.tree, points)[0], CAP) ** 2).mean()
+        total += 0.5 * _capped(cloud.cells, points)
     bent = (level.graph.stretch(motion) ** 2).sum(1)
     total += NEAR[-1].stiffness * (stiffness(level, motion) * (bent + level.yielding**2)).mean()
     if prior is not None:
@@ -92,19 +92,19 @@ def energy(level: Level, cloud: Cloud, motion: Motion, complete: bool, prior: Pr
     return float(total)
 
 
+def _capped(cells: Cells, points: Floats) -> float:
+    distance, _ = nearest_in_cells(cells, points, 1, CAP)
+    return float((np.minimum(distance, CAP) ** 2).mean())
+
+
 def _transport(
     template: Template, motion: Motion, cloud: Cloud, blur: float, reach: tuple[float, float]
-) -> Observations:
+) -> Goals:
     now = _few(template, motion)
     goals, placed = transport_targets(now, template.masses, cloud.few, cloud.masses, blur, reach, 30)
-    return _goals(goals, placed * template.masses)
+    return Goals(goals, placed * template.masses)
 
 
 def _few(template: Template, motion: Motion) -> Floats:
     skin = template.level.skin[np.arange(len(template.masses))]
     return template.level.graph.move(skin, motion).points
-
-
-def _goals(goals: Floats, weights: Floats) -> Observations:
-    few = len(goals)
-    return Observations(np.arange(few), goals, np.zeros((few, 3)), np.zeros(few), weights)

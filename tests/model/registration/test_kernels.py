@@ -2,67 +2,154 @@
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
-from model.registration import reference
-from model.registration.graph import Graph, Motion, build_graph, rotation_matrices
-from model.registration.kernels import add_observations, farthest_points
+from model.registration import cholesky, kernels, reference
+from model.registration.cells import nearest_in_cells, sort_into_cells
+from model.registration.graph import Equations, Graph, Motion, Moved, build_graph
+from model.registration.kernels import Floats
 from tests.model.registration.solids import solid
 
 
 @pytest.fixture(scope="module")
 def graph() -> Graph:
     vertices, faces = solid(2)
-    return build_graph(vertices, faces, farthest_points(vertices, 20, 0))
+    return build_graph(vertices, faces, kernels.farthest_points(vertices, 20, 0))
 
 
 @pytest.fixture(scope="module")
 def motion(graph: Graph) -> Motion:
     rng = np.random.default_rng(0)
     return Motion(
-        rotation_matrices(rng.normal(0, 0.3, graph.rest.shape)),
+        reference.rotation_matrices(rng.normal(0, 0.3, graph.rest.shape)),
         graph.rest + rng.normal(0, 0.05, graph.rest.shape),
     )
 
 
+@pytest.fixture(scope="module")
+def moved(graph: Graph, motion: Motion) -> Moved:
+    return graph.move(graph.skin, motion)
+
+
+def pulled(graph: Graph, motion: Motion, metric: Floats, force: Floats) -> Equations:
+    """Equations of pulls on the vertices alone."""
+    equations = graph.equations(motion, np.zeros(len(graph.edges)))
+    skin, arms = graph.skin, graph.move(graph.skin, motion).arms
+    kernels.add_samples(*equations[:2], graph.structure.lookup, skin.nodes, skin.weights, arms, metric, force)
+    return equations
+
+
 def test_edges_agree_with_the_reference(graph: Graph, motion: Motion) -> None:
     stiffness = np.random.default_rng(1).random(len(graph.edges))
-    band, right = graph.equations(motion, stiffness)
+    equations = graph.equations(motion, stiffness)
     matrix, gradient = reference.edges(graph.edges, graph.rest, *motion, stiffness)
-    np.testing.assert_allclose(reference.dense(band), matrix, atol=1e-12)
-    np.testing.assert_allclose(right, gradient, atol=1e-12)
+    np.testing.assert_allclose(reference.dense(equations.blocks, graph.structure), matrix, atol=1e-12)
+    np.testing.assert_allclose(equations.right.ravel(), gradient, atol=1e-12)
 
 
-def test_observations_agree_with_the_reference(graph: Graph, motion: Motion) -> None:
+def test_pulled_samples_agree_with_the_reference(graph: Graph, motion: Motion, moved: Moved) -> None:
     rng = np.random.default_rng(2)
-    chosen = rng.integers(len(graph.skin.points), size=60)
-    residuals, directions = rng.normal(size=(2, 60, 3))
-    plane, point = rng.random((2, 60))
-    plane[:10] = point[5:15] = 0.0
-    arms = graph.move(graph.skin, motion).arms
-    band, right = graph.equations(motion, np.zeros(len(graph.edges)))
-    data = (graph.skin.nodes, graph.skin.weights, arms, chosen, residuals, directions, plane, point)
-    add_observations(band, right, *data)
-    matrix, gradient = reference.observations(len(graph.rest), *data)
-    np.testing.assert_allclose(reference.dense(band), matrix, atol=1e-12)
-    np.testing.assert_allclose(right, gradient, atol=1e-12)
+    factor, residuals = rng.normal(size=(len(moved.points), 3, 3)), rng.normal(size=moved.points.shape)
+    metric = factor @ factor.transpose(0, 2, 1)
+    metric[:10] = 0.0
+    force = np.einsum("sxy,sy->sx", metric, residuals)
+    equations = pulled(graph, motion, metric, force)
+    skin = graph.skin
+    matrix, gradient = reference.samples(len(graph.rest), skin.nodes, skin.weights, moved.arms, metric, force)
+    np.testing.assert_allclose(reference.dense(equations.blocks, graph.structure), matrix, atol=1e-10)
+    np.testing.assert_allclose(equations.right.ravel(), gradient, atol=1e-10)
+
+
+def test_points_pull_as_in_the_reference(moved: Moved) -> None:
+    count, scale, along = len(moved.points), 0.01, 0.05
+    points = moved.points[::3] + np.random.default_rng(5).normal(0, 0.03, moved.points[::3].shape)
+    distance, found = cKDTree(moved.points).query(points)
+    reach = float(np.median(distance))
+    gap, normal = moved.points[found] - points, moved.normals[found]
+    across = (gap * normal).sum(1)
+    plane = (distance < reach) / np.maximum(1, np.abs(across) / scale) / len(points)
+    expected = reference.pulls(count, found, gap, normal, plane, along * plane)
+    metric, force = np.zeros((count, 3, 3)), np.zeros((count, 3))
+    kernels.pull_to_points(metric, force, *moved[:2], points, found, distance, reach, scale, along)
+    np.testing.assert_allclose(metric, expected[0], atol=1e-15)
+    np.testing.assert_allclose(force, expected[1], atol=1e-15)
+
+
+def test_samples_are_pulled_as_in_the_reference(moved: Moved) -> None:
+    count, few, scale = len(moved.points), 50, 0.01
+    points = moved.points + np.random.default_rng(6).normal(0, 0.03, moved.points.shape)
+    distance, found = cKDTree(points).query(moved.points[:few], 3)
+    reach = float(np.median(distance[:, 0]))
+    gap, normal = moved.points[:few] - points[found].mean(1), moved.normals[:few]
+    across = (gap * normal).sum(1)
+    plane = 0.5 * (distance[:, 0] < reach) / np.maximum(1, np.abs(across) / scale) / few
+    expected = reference.pulls(count, np.arange(few), gap, normal, plane, np.zeros(few))
+    metric, force = np.zeros((count, 3, 3)), np.zeros((count, 3))
+    kernels.pull_samples(metric, force, *moved[:2], points, found, distance, reach, scale, 0.5)
+    np.testing.assert_allclose(metric, expected[0], atol=1e-15)
+    np.testing.assert_allclose(force, expected[1], atol=1e-15)
+
+
+def test_the_equations_are_solved(graph: Graph, motion: Motion) -> None:
+    """By blocks as by a dense factorization, to single precision."""
+    equations = graph.equations(motion, np.ones(len(graph.edges)))
+    corners, unknowns = equations.corners[:, None], np.arange(6)
+    equations.blocks[corners, unknowns, unknowns] += 1.0
+    right = np.random.default_rng(7).normal(size=equations.right.shape)
+    expected = np.linalg.solve(reference.dense(equations.blocks, graph.structure), right.ravel())
+    found = cholesky.solve(equations.blocks, graph.structure, right)
+    np.testing.assert_allclose(found.ravel(), expected, atol=1e-5)
+
+
+def test_equations_that_single_precision_cannot_solve(graph: Graph) -> None:
+    blocks = np.zeros((len(graph.structure.rows), 6, 8))
+    corners, unknowns = graph.structure.starts[:-1, None], np.arange(6)
+    blocks[corners, unknowns, unknowns] = 1.0
+    blocks[0, :6, :6] = np.tril(np.ones((6, 6))) + 1e-9 * np.eye(6)
+    right = np.ones((len(graph.rest), 6))
+    expected = np.linalg.solve(reference.dense(blocks, graph.structure), right.ravel())
+    np.testing.assert_allclose(cholesky.solve(blocks, graph.structure, right).ravel(), expected, rtol=1e-6)
+    with pytest.raises(np.linalg.LinAlgError, match="not positive definite"):
+        cholesky.solve(-blocks, graph.structure, right)
 
 
 def test_the_gradient_is_that_of_the_energy(graph: Graph, motion: Motion) -> None:
-    stiffness = np.ones(len(graph.edges))
-    _, right = graph.equations(motion, stiffness)
+    equations = graph.equations(motion, np.ones(len(graph.edges)))
     rng = np.random.default_rng(3)
     x = rng.normal(size=(len(graph.rest), 6))
 
     def energy(share: float) -> float:
-        turned = rotation_matrices(share * x[:, :3]) @ motion.rotations
+        turned = kernels.turned(motion.rotations, share * x[:, :3])
         return float((graph.stretch(Motion(turned, motion.positions + share * x[:, 3:])) ** 2).sum())
 
-    assert (energy(1e-5) - energy(-1e-5)) / 2e-5 == pytest.approx(-2 * right @ x.ravel(), rel=1e-6)
+    slope = -2 * equations.right.ravel() @ x.ravel()
+    assert (energy(1e-5) - energy(-1e-5)) / 2e-5 == pytest.approx(slope, rel=1e-6)
+
+
+def test_rotations_are_turned(motion: Motion) -> None:
+    vectors = np.random.default_rng(8).normal(0, 0.5, motion.positions.shape)
+    vectors[0] = 0.0
+    expected = reference.rotation_matrices(vectors) @ motion.rotations
+    np.testing.assert_allclose(kernels.turned(motion.rotations, vectors), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("reach", [np.inf, 0.3])
+@pytest.mark.parametrize("count", [1, 3])
+def test_cells_find_what_a_tree_finds(count: int, reach: float) -> None:
+    rng = np.random.default_rng(9)
+    points = rng.normal(size=(500, 3)) * [1.0, 0.2, 0.01]
+    queries = np.concatenate([rng.normal(size=(300, 3)), points[:50], 50.0 + points[:5]])
+    distance, found = nearest_in_cells(sort_into_cells(points), queries, count, reach)
+    expected, index = cKDTree(points).query(queries, np.arange(1, count + 1))
+    near = expected[:, 0] < reach
+    np.testing.assert_allclose(distance[near], expected[near], atol=1e-12)
+    np.testing.assert_array_equal(found[near], index[near])
+    assert np.isinf(distance[~near]).all()
 
 
 def test_farthest_points_are_far_apart() -> None:
     points = np.random.default_rng(4).random((500, 3))
-    chosen = farthest_points(points, 10, 7)
+    chosen = kernels.farthest_points(points, 10, 7)
     gaps = np.linalg.norm(points[chosen][:, None] - points[chosen][None], axis=2)[np.triu_indices(10, 1)]
     assert chosen[0] == 7
     assert gaps.min() > 0.4

@@ -1,20 +1,9 @@
 """What is computed once instead of often, compared with its reference."""
 
 import numpy as np
-from scipy.spatial import cKDTree
 
-from model.registration.clouds import nearest, search_tree
 from model.registration.pull import GATHERED, diffusion, offsets, pull
 from tests.model.registration.solids import draw, solid
-
-
-def test_a_quickly_built_tree_finds_the_same() -> None:
-    rng = np.random.default_rng(0)
-    points, queries = rng.normal(size=(2500, 3)), rng.normal(size=(500, 3))
-    for count in (1, 3):
-        expected = nearest(cKDTree(points), queries, count)
-        for one, other in zip(nearest(search_tree(points), queries, count), expected, strict=True):
-            np.testing.assert_array_equal(one, other)
 
 
 def test_one_factorization_serves_all_rounds() -> None:
