@@ -9,7 +9,11 @@ from service.core.jobs.options import ReconstructionOptions
 from service.core.sequences.sequence import PointCloudSequence
 
 # The options that the Reconstructor takes as they are.
-ARGUMENTS = ReconstructionOptions.model_fields.keys() - {"formats", "corresponding"}
+ARGUMENTS = ReconstructionOptions.model_fields.keys() - {
+    "formats",
+    "corresponding",
+    *(name for file_format in Format for name in file_format.takes),
+}
 
 
 def reconstruct_sequence(
@@ -23,7 +27,7 @@ def reconstruct_sequence(
     options.check_length(sequence.duration, sequence.frames)
     return reconstructor(
         sequence.points,
-        sequence.times,
+        sequence.times if sequence.timed else None,
         sequence.corresponding if options.corresponding is None else options.corresponding,
         **options.model_dump(include=ARGUMENTS),
         progress=progress,
@@ -31,7 +35,10 @@ def reconstruct_sequence(
     )
 
 
-def write_meshes(meshes: MeshSequence, file_format: Format) -> bytes:
+def write_meshes(
+    meshes: MeshSequence, file_format: Format, options: ReconstructionOptions | None = None
+) -> bytes:
     """The content of a file in that format. Raises ModelError where the format cannot hold the meshes."""
-    content: bytes = pkgutil.resolve_name(file_format.writer)(meshes)
+    taken = (options or ReconstructionOptions()).model_dump(include=set(file_format.takes))
+    content: bytes = pkgutil.resolve_name(file_format.writer)(meshes, **taken)
     return content

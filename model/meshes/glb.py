@@ -1,97 +1,164 @@
-"""Animated binary glTF 2.0: one mesh whose morph targets are the frames, and one animation on their weights.
+"""Animated binary glTF 2.0: one mesh with one animation, of morph targets or of bones.
 
-Frame 0 is the base mesh and frame i is morph target i - 1 at weight 1. At time i only that weight is 1, so
-that LINEAR interpolation blends consecutive frames. Written without a library, since those that write GLB do
-not support morph targets. Specification: https://registry.khronos.org/glTF/specs/2.0/glTF-2.0.html
+As morph targets, frame 0 is the base mesh and frame i is target i - 1 at weight 1. At time i only that weight
+is 1, so that LINEAR interpolation blends consecutive frames: exact, and as large as all frames. As bones
+(`model.meshes.skinning`) it is an approximation with a measured error, but many times smaller.
 """
 
-from __future__ import annotations
-
-import json
-import struct
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import InputError
+from model.meshes.glb_bones import bone_animation, influences, skeleton
+from model.meshes.gltf import INDICES, VERTICES, GltfBuffer, glb_bytes
 from model.meshes.normals import vertex_normals
 from model.meshes.sequence import MeshSequence
+from model.meshes.skinning import fit_skin
+
+Animation = Literal["auto", "morph", "skin"]
 
 # Viewers keep one weight per target in shader uniforms, and some fail beyond about 200. The animation also
 # grows with the square of the number of frames.
-MAX_FRAMES = 200
+MAX_MORPH_FRAMES = 200
+STEPS = 32766  # of quantized coordinates to either side of 0
 
-_FLOAT, _UINT16, _UINT32, _UINT8 = 5126, 5123, 5125, 5121
-_VERTICES, _INDICES = 34962, 34963  # targets of buffer views
 _GREY = [0.6, 0.63, 0.67, 1.0]
 
 
-def write_glb(meshes: MeshSequence, normals: bool = True) -> bytes:
+def write_glb(
+    meshes: MeshSequence, normals: bool = True, *, animation: Animation = "auto", compress: bool = False
+) -> bytes:
     """The sequence as one GLB file, optionally with vertex normals. Time starts at 0.
 
-    Vertices are float32 relative to the center of the sequence, which is stored as translation of the node,
-    so that they are precise at any distance from the origin. Raises InputError for more than `MAX_FRAMES`
-    frames.
+    `auto` writes morph targets for up to `MAX_MORPH_FRAMES` frames and bones for more. With `compress`,
+    numbers take one or two bytes instead of four (KHR_mesh_quantization). Positions are relative to the
+    center of the sequence, which a node adds, so that they are precise at any distance from the origin.
+    `asset.extras` states the largest error of what was rounded. Raises InputError for too many frames.
     """
     frames = len(meshes.times)
-    if frames > MAX_FRAMES:
+    skinned = frames > 1 and (animation == "skin" or (animation == "auto" and frames > MAX_MORPH_FRAMES))
+    if not skinned and frames > MAX_MORPH_FRAMES:
         raise InputError(
-            f"A GLB file holds at most {MAX_FRAMES} frames (one morph target each), and there are {frames}: "
-            "request fewer frames, or obj, ply or npz."
+            f"A GLB file holds at most {MAX_MORPH_FRAMES} morph targets, and there are {frames} frames: "
+            "request animation skin or auto, or fewer frames."
         )
     axes = np.ascontiguousarray(np.moveaxis(meshes.vertices, 2, 0)).reshape(3, -1)  # [3, T V]
-    low, high = axes.min(axis=1), axes.max(axis=1)
-    center = (low + high) / 2  # [3]
-    positions = (meshes.vertices - center).astype(np.float32)  # [T, V, 3]
-    attributes = {"POSITION": positions}
-    if normals:
-        attributes["NORMAL"] = vertex_normals(positions, meshes.faces)
+    center = (axes.min(axis=1) + axes.max(axis=1)) / 2  # [3]
+    local = meshes.vertices - center  # [T, V, 3]
+    step = _step(local) if compress else None
 
-    buffer = _Buffer()
-    primitive: dict[str, Any] = {
-        "attributes": {name: buffer.vectors(frames_of[0]) for name, frames_of in attributes.items()},
-        "indices": buffer.indices(meshes.faces, len(positions[0])),
-        "material": 0,
-    }
-    if meshes.colors is not None:
-        primitive["attributes"]["COLOR_0"] = buffer.colors(meshes.colors)
-    if meshes.confidence is not None:
-        primitive["attributes"]["_CONFIDENCE"] = buffer.vertex_scalars(meshes.confidence)
+    buffer = GltfBuffer()
+    primitive: dict[str, Any] = {"indices": buffer.add(_indices(meshes), target=INDICES), "material": 0}
+    shown = local[:1] if skinned else local
+    attributes, targets = _geometry(buffer, shown, meshes.faces, normals, step)
+    primitive["attributes"] = attributes | _vertex_values(buffer, meshes)
     mesh: dict[str, Any] = {"name": "surface", "primitives": [primitive]}
+    extras: dict[str, Any] = {"fps": meshes.fps, "frames": frames}
     document: dict[str, Any] = {
-        "asset": {"version": "2.0", "generator": "oflow", "extras": {"fps": meshes.fps, "frames": frames}},
         "scene": 0,
-        "scenes": [{"nodes": [0]}],
-        "nodes": [{"name": "sequence", "mesh": 0, "translation": center.tolist()}],
         "meshes": [mesh],
         "materials": [_material(colored=meshes.colors is not None)],
     }
-    if frames > 1:
-        primitive["targets"] = [
-            {name: buffer.vectors(frames_of[i] - frames_of[0]) for name, frames_of in attributes.items()}
-            for i in range(1, frames)
-        ]
-        mesh["weights"] = [0.0] * (frames - 1)
-        mesh["extras"] = {"targetNames": [f"frame_{i:03d}" for i in range(1, frames)]}
-        document["animations"] = [_animation(buffer, meshes.times)]
-    document |= {
-        "accessors": buffer.accessors,
-        "bufferViews": buffer.views,
-        "buffers": [{"byteLength": len(buffer.data)}],
-    }
-    return _container(document, bytes(buffer.data))
+    if step is not None:
+        extras["quantization_step"] = step
+        document |= {name: ["KHR_mesh_quantization"] for name in ("extensionsUsed", "extensionsRequired")}
+    if skinned:
+        skin = fit_skin(local)
+        extras["skin"] = {"bones": skin.bones, "mean_error": skin.mean_error, "max_error": skin.max_error}
+        primitive["attributes"] |= influences(buffer, skin, compress)
+        document |= skeleton(buffer, skin, center, step)
+        document["animations"] = [bone_animation(buffer, skin, _seconds(meshes), compress)]
+    else:
+        node = {"name": "sequence", "mesh": 0, "translation": center.tolist()}
+        document["nodes"] = [node if step is None else node | {"scale": [step] * 3}]
+        document["scenes"] = [{"nodes": [0]}]
+        if frames > 1:
+            primitive["targets"] = targets
+            mesh["weights"] = [0.0] * (frames - 1)
+            mesh["extras"] = {"targetNames": [f"frame_{i:03d}" for i in range(1, frames)]}
+            document["animations"] = [_morph_animation(buffer, _seconds(meshes), compress)]
+    document["asset"] = {"version": "2.0", "generator": "oflow", "extras": extras}
+    return glb_bytes(document, buffer)
 
 
-def _animation(buffer: _Buffer, times: NDArray[np.float64]) -> dict[str, Any]:
-    seconds = (times - times[0]).astype(np.float32)  # [T]
+def _step(local: NDArray[np.float64]) -> float:
+    """Length of a step of quantized coordinates that reach to all of [T, V, 3] and to all of their motion."""
+    reach = max(float(np.abs(local).max()), max(float(np.abs(frame - local[0]).max()) for frame in local))
+    return reach / STEPS or 1.0
+
+
+def _geometry(
+    buffer: GltfBuffer,
+    frames: NDArray[np.float64],
+    faces: NDArray[np.integer],
+    normals: bool,
+    step: float | None,
+) -> tuple[dict[str, int], list[dict[str, int]]]:
+    """Attributes of frame 0 of [T, V, 3], and those of the targets, which are differences from it."""
+    positions = frames.astype(np.float32) if step is None else np.rint(frames / step).astype(np.int16)
+    attributes = {"POSITION": buffer.add(positions[0], target=VERTICES, bounds=True)}
+    targets: list[dict[str, int]] = [
+        {"POSITION": buffer.add(frame - positions[0], target=VERTICES, bounds=True)}
+        for frame in positions[1:]
+    ]
+    if normals:
+        units = vertex_normals(frames.astype(np.float32), faces)  # [T, V, 3]
+        attributes["NORMAL"] = _add_directions(buffer, units[0], step is not None)
+        for target, unit in zip(targets, units[1:], strict=True):
+            target["NORMAL"] = _add_directions(buffer, unit - units[0], step is not None)
+    return attributes, targets
+
+
+def _add_directions(buffer: GltfBuffer, directions: NDArray[np.float32], compress: bool) -> int:
+    """Components in bytes where they allow it: differences between normals may exceed 1."""
+    if compress and np.abs(directions).max() <= 1:
+        return buffer.add(np.rint(127 * directions).astype(np.int8), target=VERTICES, normalized=True)
+    return buffer.add(directions, target=VERTICES)
+
+
+def _indices(meshes: MeshSequence) -> NDArray[np.unsignedinteger]:
+    # The largest index of each type is reserved (primitive restart).
+    return meshes.faces.ravel().astype(np.uint16 if meshes.vertices.shape[1] <= 65535 else np.uint32)
+
+
+def _vertex_values(buffer: GltfBuffer, meshes: MeshSequence) -> dict[str, int]:
+    """Colors and confidence, where they are known."""
+    values = {}
+    if meshes.colors is not None:
+        values["COLOR_0"] = buffer.add(_linear_rgba(meshes.colors), target=VERTICES, normalized=True)
+    if meshes.confidence is not None:
+        values["_CONFIDENCE"] = buffer.add(meshes.confidence.astype(np.float32), target=VERTICES)
+    return values
+
+
+def _linear_rgba(srgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Colors [V, 4]: glTF requires linear vertex colors."""
+    value = srgb / 255
+    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    rgba = np.concatenate([linear, np.ones((len(srgb), 1))], axis=1)
+    return np.asarray(np.rint(rgba * 255), np.uint8)
+
+
+def _seconds(meshes: MeshSequence) -> NDArray[np.float32]:
+    seconds = meshes.clock.astype(np.float32)  # [T]
     if not (np.diff(seconds) > 0).all():
         raise InputError("The frames are too close in time for a GLB file, whose times are float32.")
-    weights = np.eye(len(times), dtype=np.float32)[:, 1:]  # [T, T - 1]
-    sampler = {"input": buffer.scalars(seconds, bounds=True), "output": buffer.scalars(weights.ravel())}
+    return seconds
+
+
+def _morph_animation(buffer: GltfBuffer, seconds: NDArray[np.float32], compress: bool) -> dict[str, Any]:
+    shown = np.eye(len(seconds))[:, 1:].ravel()  # [T (T - 1)]
+    weights = 255 * shown.astype(np.uint8) if compress else shown.astype(np.float32)
+    sampler = {
+        "input": buffer.add(seconds, bounds=True),
+        "output": buffer.add(weights, normalized=compress),
+        "interpolation": "LINEAR",
+    }
     return {
         "name": "flow",
-        "samplers": [sampler | {"interpolation": "LINEAR"}],
+        "samplers": [sampler],
         "channels": [{"sampler": 0, "target": {"node": 0, "path": "weights"}}],
     }
 
@@ -103,61 +170,3 @@ def _material(colored: bool) -> dict[str, Any]:
         "roughnessFactor": 0.85,
     }
     return {"name": "matte", "pbrMetallicRoughness": pbr}
-
-
-class _Buffer:
-    """The binary chunk; each method appends an array and returns the index of its accessor."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self.views: list[dict[str, Any]] = []
-        self.accessors: list[dict[str, Any]] = []
-
-    def vectors(self, array: NDArray[np.float32]) -> int:
-        """Vectors [V, 3] with their bounds, which viewers need to frame the scene."""
-        axes = np.ascontiguousarray(array.T)  # [3, V], many times faster to reduce than rows of three
-        bounds: dict[str, Any] = {"min": axes.min(axis=1).tolist(), "max": axes.max(axis=1).tolist()}
-        return self._append(array.astype("<f4"), _FLOAT, "VEC3", target=_VERTICES, **bounds)
-
-    def scalars(self, array: NDArray[np.float32], bounds: bool = False) -> int:
-        extra: dict[str, Any] = {"min": [float(array.min())], "max": [float(array.max())]} if bounds else {}
-        return self._append(array.astype("<f4"), _FLOAT, "SCALAR", **extra)
-
-    def vertex_scalars(self, array: NDArray[np.float32]) -> int:
-        """Numbers [V], one per vertex."""
-        return self._append(array.astype("<f4"), _FLOAT, "SCALAR", target=_VERTICES)
-
-    def indices(self, faces: NDArray[np.integer], vertices: int) -> int:
-        # The largest index of each type is reserved (primitive restart).
-        dtype, component = ("<u2", _UINT16) if vertices <= 65535 else ("<u4", _UINT32)
-        return self._append(faces.ravel().astype(dtype), component, "SCALAR", target=_INDICES)
-
-    def colors(self, srgb: NDArray[np.uint8]) -> int:
-        """Colors [V, 3] as RGBA: glTF requires linear vertex colors, and four bytes keep them aligned."""
-        value = srgb / 255
-        linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-        rgba = np.concatenate([linear, np.ones((len(srgb), 1))], axis=1)  # [V, 4]
-        array = np.round(rgba * 255).astype(np.uint8)
-        return self._append(array, _UINT8, "VEC4", target=_VERTICES, normalized=True)
-
-    def _append(
-        self, array: NDArray[Any], component: int, kind: str, *, target: int | None = None, **extra: Any
-    ) -> int:
-        content = array.tobytes()
-        view = {"buffer": 0, "byteOffset": len(self.data), "byteLength": len(content)}
-        self.views.append(view if target is None else view | {"target": target})
-        self.accessors.append(
-            {"bufferView": len(self.views) - 1, "componentType": component, "count": len(array), "type": kind}
-            | extra
-        )
-        self.data += content + bytes(-len(content) % 4)
-        return len(self.accessors) - 1
-
-
-def _container(document: dict[str, Any], binary: bytes) -> bytes:
-    text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
-    text += b" " * (-len(text) % 4)
-    chunks = (
-        struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(binary), b"BIN\0") + binary
-    )
-    return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks

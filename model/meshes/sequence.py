@@ -45,7 +45,8 @@ class MeshSequence:
     """An animated mesh: faces are the same in every frame, and vertex i is the same particle throughout.
 
     `vertices` are in the caller's coordinates and float64, since float32 is too coarse far from the origin.
-    `colors` are sRGB. Raises InputError for inconsistent arrays.
+    `colors` are sRGB. `playback` are the seconds at which frames play in files, from 0 for the first input
+    frame; None plays `times`. Raises InputError for inconsistent arrays.
     """
 
     vertices: NDArray[np.float64]  # [T, V, 3]
@@ -55,6 +56,7 @@ class MeshSequence:
     fit: FitReport | None = None
     timings: dict[str, float] = field(default_factory=dict)  # seconds by stage
     findings: Findings | None = None
+    playback: NDArray[np.float64] | None = None  # [T], seconds
 
     def __post_init__(self) -> None:
         self.vertices = np.asarray(self.vertices, np.float64)
@@ -103,9 +105,14 @@ class MeshSequence:
         return is_closed(self.faces)
 
     @property
+    def clock(self) -> NDArray[np.float64]:
+        """Seconds [T] from the start of a clip at which its frames play."""
+        return self.times - self.times[0] if self.playback is None else self.playback
+
+    @property
     def fps(self) -> float:
-        """Frames per second, from the median time step; 0 for a single frame."""
-        return float(1 / np.median(np.diff(self.times))) if len(self.times) > 1 else 0.0
+        """Frames per second as they play, from the median time step; 0 for a single frame."""
+        return float(1 / np.median(np.diff(self.clock))) if len(self.times) > 1 else 0.0
 
     def to_glb(self) -> bytes:
         """Animated binary glTF 2.0 (see `model.meshes.glb`)."""

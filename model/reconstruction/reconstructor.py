@@ -21,6 +21,7 @@ from model.config.schema import Config, load_config
 from model.errors import ConfigError, InputError
 from model.meshes.colors import correspondence_colors
 from model.meshes.fit import fit
+from model.meshes.playback import playback_times
 from model.meshes.sequence import FitReport, MeshSequence
 from model.methods import build_model
 from model.networks.local_occupancy_flow import LocalOccupancyFlow
@@ -134,6 +135,8 @@ class Reconstructor:
         *,
         frames: int | None = None,
         fps: float | None = None,
+        duration: float | None = None,
+        playback_fps: float | None = None,
         resolution: int | None = None,
         threshold: float | None = None,
         simplify: int | None = None,
@@ -153,6 +156,8 @@ class Reconstructor:
             times: T increasing times in seconds; evenly spaced over one second by default.
             corresponding: whether row j is the same particle in every frame; None detects it.
             frames, fps: the number of output frames or their rate; by default the frames of the input.
+            duration, playback_fps: how long a file of the result plays, in seconds, or the rate at which it
+                plays input frames; by default in real time, or at `UNTIMED_FPS` without `times`.
             resolution: grid cells per side, rounded up to a grid that halves evenly; by default the config's.
             threshold: occupancy probability of the surface; by default the config's.
             simplify: target number of faces.
@@ -169,8 +174,12 @@ class Reconstructor:
         input, EmptySurfaceError if there is no surface, PoorFitError if it has nothing to do with the points.
         """
         clouds = check_clouds(points)
+        timed = times is not None
         times = check_times(times, len(clouds))  # [T]
         output_times = frame_times(times, frames, fps)  # [K]
+        playback = playback_times(
+            output_times, times, timed=timed, duration=duration, playback_fps=playback_fps
+        )  # [K]
         settings = Settings.of(self.config, self.device, quality, resolution, threshold, simplify)
         self._check_choices(color, cleanup, refine)
         wanted = np.concatenate([output_times, times])  # [K + T]
@@ -205,6 +214,7 @@ class Reconstructor:
             fit=fit_report,
             timings=stage.timings,
             findings=findings,
+            playback=playback,
         )
 
     def _check_choices(self, color: str, cleanup: str, refine: str) -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page
 
 from model.meshes.colors import correspondence_colors
-from model.meshes.glb import write_glb
+from model.meshes.glb import Animation, write_glb
 from model.meshes.sequence import Findings, MeshSequence
 
 Validate = Callable[[bytes], dict[str, Any]]  # GLB → report
@@ -95,6 +95,29 @@ def test_validator_reports_no_issues(
     assert report["info"]["totalVertexCount"] == worm().vertices.shape[1]
 
 
+@pytest.mark.parametrize("colored", [True, False])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compress": True},
+        {"animation": "skin"},
+        {"animation": "skin", "compress": True},
+        {"animation": "skin", "compress": True, "normals": False},
+    ],
+    ids=["quantized", "skin", "quantized skin", "quantized skin without normals"],
+)
+def test_validator_accepts_quantized_and_skinned_files(
+    validate: Validate, options: dict[str, Any], colored: bool
+) -> None:
+    meshes = worm(frames=9, colored=colored, offset=(3.0, 0.0, 0.0))
+    meshes.findings = Findings(
+        "good", [], [], {}, {}, np.linspace(0, 1, meshes.vertices.shape[1], dtype=np.float32)
+    )
+    report = validate(write_glb(meshes, **options))
+    assert report["issues"]["messages"] == []
+    assert report["info"]["animationCount"] == 1
+
+
 def test_validator_accepts_missing_normals_and_large_meshes(validate: Validate) -> None:
     """Degenerate faces have no normal, and more than 65,535 vertices need 32-bit indices."""
     sphere = trimesh.creation.icosphere(subdivisions=7)
@@ -154,6 +177,20 @@ def test_three_js_interpolates_between_frames(play: Play, offset: tuple[float, f
     between = page.evaluate("t => player.positions(t)", (4 + 0.25) / 8)
     expected = 0.75 * meshes.vertices[4] + 0.25 * meshes.vertices[5]
     np.testing.assert_allclose(between, expected, atol=1e-6, rtol=1e-15)
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("animation", ["morph", "skin"])
+def test_three_js_plays_what_the_file_states(play: Play, animation: Animation, compress: bool) -> None:
+    meshes = worm(offset=(3.0, 0.0, 0.0))
+    page = play(write_glb(meshes, animation=animation, compress=compress))
+    extras = page.evaluate("player.extras")
+    error = extras.get("skin", {"mean_error": 1e-6, "max_error": 1e-6})
+    rounding = 2 * extras.get("quantization_step", 0) + 1e-5
+    for frame in (0, 4, 7):
+        found = np.array(page.evaluate("t => player.positions(t)", frame / 8))
+        distance = np.linalg.norm(found - meshes.vertices[frame], axis=1)
+        assert distance.max() <= error["max_error"] + rounding
 
 
 def test_three_js_renders_colors_and_motion(play: Play, tmp_path: Path) -> None:

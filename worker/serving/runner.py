@@ -152,7 +152,7 @@ class Runner:
         for number, kind in enumerate(job.options.formats):
             attempt.report("write", 0.95 + 0.05 * number / len(job.options.formats))
             with attempt.timed("write"):
-                name, data = f"mesh{kind.suffix}", write_meshes(meshes, kind)
+                name, data = f"mesh{kind.suffix}", write_meshes(meshes, kind, job.options)
             attempt.report.require_current()
             with attempt.timed("store"):
                 self._store(job, name, data, kind.media_type)

@@ -4,29 +4,45 @@ from enum import StrEnum
 from typing import Self
 
 MAX_FRAMES = 1000  # in one result
+MAX_MORPH_FRAMES = 200  # in a GLB of morph targets, which viewers keep at once
 
 
 class Format(StrEnum):
     """A format by name, with what gateway, client and worker need to know of it.
 
     `writer` names the function from a `MeshSequence` to bytes as `module:function`; only the worker loads it.
+    It takes the options in `takes` as keywords.
     """
 
     suffix: str  # how file names end; formats without animation come as an archive of one file per frame
     media_type: str
     writer: str
     max_frames: int
+    takes: tuple[str, ...]
 
-    GLB = "glb", ".glb", "model/gltf-binary", "model.meshes.glb:write_glb", 200  # morph targets viewers play
+    GLB = (
+        "glb",
+        ".glb",
+        "model/gltf-binary",
+        "model.meshes.glb:write_glb",
+        MAX_FRAMES,
+        ("animation", "compress"),
+    )
     OBJ = "obj", ".obj.zip", "application/zip", "model.meshes.archives:write_obj_zip"
     PLY = "ply", ".ply.zip", "application/zip", "model.meshes.archives:write_ply_zip"
     NPZ = "npz", ".npz", "application/x-npz", "model.meshes.archives:write_npz"
 
     def __new__(
-        cls, name: str, suffix: str, media_type: str, writer: str, max_frames: int = MAX_FRAMES
+        cls,
+        name: str,
+        suffix: str,
+        media_type: str,
+        writer: str,
+        max_frames: int = MAX_FRAMES,
+        takes: tuple[str, ...] = (),
     ) -> Self:
         member = str.__new__(cls, name)
         member._value_ = name
-        member.suffix, member.media_type = suffix, media_type
-        member.writer, member.max_frames = writer, max_frames
+        member.suffix, member.media_type, member.writer = suffix, media_type, writer
+        member.max_frames, member.takes = max_frames, takes
         return member

@@ -8,12 +8,13 @@ from typing import Annotated, Any, Self, TypeVar, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from service.core.addresses import check_address
-from service.core.jobs.formats import MAX_FRAMES, Format
+from service.core.jobs.formats import MAX_FRAMES, MAX_MORPH_FRAMES, Format
 from service.core.sequences.errors import Fault
 from service.core.strict_json import read_json
 
 RETENTION_LIMIT = 7 * 24 * 3600  # seconds
 MAX_METADATA = 16_384  # characters of JSON
+EXCLUSIVE = (("frames", "fps"), ("duration", "playback_fps"))
 Kind = TypeVar("Kind", bound=BaseModel)
 
 
@@ -30,6 +31,14 @@ class OptionsError(Exception):
 class Color(StrEnum):
     NONE = "none"
     CORRESPONDENCE = "correspondence"
+
+
+class Animation(StrEnum):
+    """How a GLB moves; see `model.meshes.glb`."""
+
+    AUTO = "auto"
+    MORPH = "morph"
+    SKIN = "skin"
 
 
 class Quality(StrEnum):
@@ -62,14 +71,14 @@ class ReconstructionOptions(BaseModel):
 
     A field is all that an option needs: form fields, the query, command-line flags, the OpenAPI document and
     the controls of the page are built from its type, bounds, title and description. All fields but `formats`
-    are arguments of `model.Reconstructor`.
+    and those that a format takes are arguments of `model.Reconstructor`.
     """
 
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
         allow_inf_nan=False,
-        json_schema_extra={"not": {"required": ["frames", "fps"]}},
+        json_schema_extra={"not": {"anyOf": [{"required": list(pair)} for pair in EXCLUSIVE]}},
     )
 
     formats: Annotated[
@@ -90,6 +99,30 @@ class ReconstructionOptions(BaseModel):
             description="Output frame rate, instead of a number of frames.",
         ),
     ] = None
+    duration: Annotated[
+        float | None,
+        Field(gt=0, le=3600, title="Playing time", description="Seconds that a file of the result plays."),
+    ] = None
+    playback_fps: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            le=1000,
+            title="Playback rate",
+            description="Input frames per second as the result plays; by default in real time, or 24 if the "
+            "input has no times.",
+        ),
+    ] = None
+    animation: Annotated[
+        Animation,
+        Field(
+            description="How a GLB moves: `morph` holds every frame, `skin` bones, which take a fraction of "
+            f"the space; `auto` takes bones beyond {MAX_MORPH_FRAMES} frames."
+        ),
+    ] = Animation.AUTO
+    compress: Annotated[
+        bool, Field(title="Compressed GLB", description="Store integers in a GLB instead of floats.")
+    ] = False
     color: Annotated[
         Color, Field(description="`correspondence` gives each particle the same color in all frames.")
     ] = Color.NONE
@@ -135,20 +168,24 @@ class ReconstructionOptions(BaseModel):
         return tuple(dict.fromkeys(name.strip() for part in parts for name in part.split(",")))
 
     @model_validator(mode="after")
-    def _one_rate(self) -> Self:
-        if self.frames is not None and self.fps is not None:
-            raise ValueError("frames and fps exclude each other: send one of them")
+    def _one_of_each(self) -> Self:
+        for one, other in EXCLUSIVE:
+            if getattr(self, one) is not None and getattr(self, other) is not None:
+                raise ValueError(f"{one} and {other} exclude each other: send one of them")
         return self
 
     def check_length(self, seconds: float, frames: int) -> None:
-        """Raise OptionsError if the result would have more frames than one of its formats can hold.
+        """Raise OptionsError if the result would have too few frames, or more than its formats can hold.
 
         `seconds` and `frames` are the input's.
         """
         key = "fps" if self.fps is not None else "frames"
         wanted = self.frames or (int(seconds * self.fps * (1 + 1e-9)) + 1 if self.fps else frames)
-        tightest = min(self.formats, key=lambda file_format: file_format.max_frames)
-        if wanted > (limit := tightest.max_frames):
+        limits = {str(file_format): file_format.max_frames for file_format in self.formats}
+        if Format.GLB in self.formats and self.animation is Animation.MORPH:
+            limits["glb with animation morph"] = MAX_MORPH_FRAMES
+        tightest, limit = min(limits.items(), key=lambda held: held[1])
+        if wanted > limit:
             message = f"{key}: found {wanted} output frames, {tightest} holds at most {limit}"
             raise OptionsError([Fault(key, message, f"{wanted} output frames", f"at most {limit}")])
         if wanted < 2:

@@ -55,6 +55,7 @@ class SequenceReader:
             raise SequenceError("invalid_sequence", reading.faults)
         fewest, most = min(reading.lengths), max(reading.lengths)
         self.clouds: list[Points] = reading.clouds
+        self.timed = reading.times is not None
         self.times = evenly_spaced(len(reading.lengths)) if reading.times is None else reading.times
         self.info = SequenceInfo(
             frames=len(reading.lengths),

@@ -42,6 +42,7 @@ class PointCloudSequence:
     points: tuple[Points, ...]
     times: NDArray[np.float64]
     corresponding: bool | None
+    timed: bool = True  # whether the times are the input's own
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "points", tuple(map(np.asarray, self.points)))
@@ -81,7 +82,7 @@ class PointCloudSequence:
         if isinstance(path_or_file, str | Path):
             with Path(path_or_file).open("wb") as file:
                 return self.save(file)
-        arrays: dict[str, Any] = {"times": self.times}
+        arrays: dict[str, Any] = {"times": self.times} if self.timed else {}
         if len(set(self.points_per_frame)) == 1:
             arrays["points"] = np.stack(self.points)  # [T, N, 3]
             if self.corresponding is not None:
@@ -101,4 +102,4 @@ def inspect_sequence(file: BinaryIO, limits: Limits = DEFAULT_LIMITS) -> Sequenc
 def read_sequence(file: BinaryIO, limits: Limits = DEFAULT_LIMITS) -> PointCloudSequence:
     """Validate an upload like `inspect_sequence` and return its points in world coordinates."""
     upload = SequenceReader(file, limits, keep=True)
-    return PointCloudSequence(tuple(upload.clouds), upload.times, upload.info.corresponding)
+    return PointCloudSequence(tuple(upload.clouds), upload.times, upload.info.corresponding, upload.timed)

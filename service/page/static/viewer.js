@@ -169,9 +169,10 @@ export class Viewer {
     this.#pose(seconds);
     if (this.#points) {
       const { frames, times } = this.#sequence;
+      const input = this.duration ? (seconds / this.duration) * times.at(-1) : 0; // a mesh may play slower
       let nearest = 0;
       times.forEach((time, i) => {
-        if (Math.abs(time - seconds) < Math.abs(times[nearest] - seconds)) nearest = i;
+        if (Math.abs(time - input) < Math.abs(times[nearest] - input)) nearest = i;
       });
       if (nearest !== this.#shownFrame) {
         this.#points.geometry.setAttribute("position", new BufferAttribute(frames[nearest], 3));

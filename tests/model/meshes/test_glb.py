@@ -10,12 +10,19 @@ import trimesh
 from numpy.typing import NDArray
 
 from model.errors import InputError
-from model.meshes.glb import MAX_FRAMES, write_glb
+from model.meshes.glb import MAX_MORPH_FRAMES, write_glb
 from model.meshes.normals import vertex_normals
 from model.meshes.sequence import MeshSequence
 
-COMPONENT = {5121: np.uint8, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
-WIDTH = {"SCALAR": 1, "VEC3": 3, "VEC4": 4}
+COMPONENT = {
+    5120: np.int8,
+    5121: np.uint8,
+    5122: np.int16,
+    5123: np.uint16,
+    5125: np.uint32,
+    5126: np.float32,
+}
+WIDTH = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 
 
 def breathing_ball(
@@ -47,10 +54,10 @@ def read_glb(content: bytes) -> tuple[dict[str, Any], Callable[[int], NDArray[An
     def accessor(index: int) -> NDArray[Any]:
         entry = document["accessors"][index]
         view = document["bufferViews"][entry["bufferView"]]
-        width = WIDTH[entry["type"]]
-        array = np.frombuffer(
-            binary, COMPONENT[entry["componentType"]], entry["count"] * width, view["byteOffset"]
-        ).reshape(-1, width)
+        width, kind = WIDTH[entry["type"]], np.dtype(COMPONENT[entry["componentType"]])
+        stride = view.get("byteStride", width * kind.itemsize)
+        shape, strides = (entry["count"], width), (stride, kind.itemsize)
+        array = np.ndarray(shape, kind, binary, view["byteOffset"], strides)
         if "min" in entry:
             np.testing.assert_array_equal(array.min(axis=0), np.array(entry["min"], np.float32))
             np.testing.assert_array_equal(array.max(axis=0), np.array(entry["max"], np.float32))
@@ -137,9 +144,36 @@ def test_normals_are_optional_and_a_single_frame_has_no_animation() -> None:
 
 
 def test_too_many_frames_are_refused_with_the_limit() -> None:
-    assert breathing_ball(frames=MAX_FRAMES).to_glb()
-    with pytest.raises(InputError, match=r"at most 200 frames .* there are 201: request fewer"):
-        breathing_ball(frames=MAX_FRAMES + 1).to_glb()
+    assert breathing_ball(frames=MAX_MORPH_FRAMES).to_glb()
+    with pytest.raises(InputError, match=r"at most 200 morph targets, and there are 201 frames: request"):
+        write_glb(breathing_ball(frames=MAX_MORPH_FRAMES + 1), animation="morph")
+
+
+def test_clips_play_as_they_are_told() -> None:
+    meshes = breathing_ball(frames=3)
+    meshes.playback = np.array([0.0, 2.0, 4.0])
+    document, accessor = read_glb(meshes.to_glb())
+    times = accessor(document["animations"][0]["samplers"][0]["input"])
+    np.testing.assert_array_equal(times.ravel(), meshes.playback)
+    assert document["asset"]["extras"]["fps"] == 0.5
+
+
+def test_quantized_frames_are_as_near_as_the_file_says() -> None:
+    meshes = breathing_ball(offset=(10.0, 0.0, -3.0))
+    content = write_glb(meshes, compress=True)
+    document, accessor = read_glb(content)
+    [node], [primitive] = document["nodes"], document["meshes"][0]["primitives"]
+    step = document["asset"]["extras"]["quantization_step"]
+    assert node["scale"] == [step] * 3
+    assert step < 2e-4
+    base = accessor(primitive["attributes"]["POSITION"]).astype(int)
+    for frame, target in zip(meshes.vertices[1:], primitive["targets"], strict=True):
+        found = step * (base + accessor(target["POSITION"])) + node["translation"]
+        assert np.abs(found - frame).max() <= 0.5001 * step
+    np.testing.assert_array_equal(
+        accessor(document["animations"][0]["samplers"][0]["output"]).reshape(5, 4), 255 * np.eye(5)[:, 1:]
+    )
+    assert len(content) < 0.65 * len(meshes.to_glb())
 
 
 def test_times_that_float32_cannot_tell_apart_are_refused() -> None:

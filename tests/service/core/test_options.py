@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from service.core.jobs.formats import Format
-from service.core.jobs.options import Options, OptionsError, Quality, parse_options
+from service.core.jobs.formats import MAX_MORPH_FRAMES, Format
+from service.core.jobs.options import Animation, Options, OptionsError, Quality, parse_options
 
 
 def test_defaults() -> None:
@@ -56,9 +56,13 @@ def test_all_faults_are_reported_at_once() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (Options(frames=201), "glb holds at most 200"),
-        (Options(fps=1000), "fps: found 501 output frames, glb holds at most 200"),
-        (Options(fps=1000, formats=(Format.OBJ,)), None),
+        (Options(frames=201, animation=Animation.MORPH), "morph holds at most 200"),
+        (
+            Options(fps=1000, animation=Animation.MORPH),
+            "fps: found 501 output frames, glb with animation morph holds at most 200",
+        ),
+        (Options(fps=1000), None),
+        (Options(fps=1000, formats=(Format.OBJ,), animation=Animation.MORPH), None),
         (Options(frames=201, formats=(Format.PLY, Format.NPZ)), None),
         (Options(fps=1), "found 1 output frame in 0.5 s"),
         (Options(fps=2), None),
@@ -74,10 +78,10 @@ def test_a_result_longer_than_its_files_can_hold_is_refused(options: Options, wo
 
 
 def test_names_and_limits_are_the_models() -> None:
-    from model.meshes.glb import MAX_FRAMES
+    from model.meshes.glb import MAX_MORPH_FRAMES as LIMIT
     from model.reconstruction.quality import DEFAULT, QUALITIES
 
-    assert Format.GLB.max_frames == MAX_FRAMES
+    assert MAX_MORPH_FRAMES == LIMIT
     assert set(Quality) == set(QUALITIES)
     assert Options().quality == DEFAULT
 
