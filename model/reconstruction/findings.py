@@ -70,7 +70,10 @@ def _warnings(registered: Registered) -> list[str]:
     warnings = []
     if registered.tracking.jumps:
         frames = ", ".join(map(str, registered.tracking.jumps[:8]))
-        warnings.append(f"the sequence jumps or is cut before frame {frames}")
+        warnings.append(
+            f"the sequence jumps or is cut before frame {frames}: one mesh goes on across it; if what "
+            "follows is another thing, cut the file there and send the parts one by one"
+        )
     if registered.one_sided:
         warnings.append("the points show one side only: the other side is a guess of the model")
     if not registered.orientation.certain:

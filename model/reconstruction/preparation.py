@@ -56,6 +56,12 @@ def prepare(clouds: list[Floats], corresponding: bool | None, remove: bool = Tru
             f"corresponding is true, but frames have {sizes} points; wanted the same number in each, "
             "or corresponding false"
         )
+    if corresponding and found.broken:
+        frames = ", ".join(map(str, found.broken[:8]))
+        raise InputError(
+            f"corresponding is true, but before frame {frames} the rows become other particles: cut the "
+            "file there and send the parts one by one, or send corresponding false"
+        )
     warnings = []
     if corresponding and found.scatter > 0.5:
         warnings.append(

@@ -35,6 +35,7 @@ from model.reconstruction.quality import DEFAULT
 from model.reconstruction.registered import particles, register
 from model.reconstruction.settings import Settings
 from model.reconstruction.shapes import FlowShapes, LocalShapes, Shapes
+from model.reconstruction.takes import require_one_thing
 from model.reconstruction.times import check_times, frame_times
 from model.registration.cleanup import LEAST_POINTS
 
@@ -206,6 +207,7 @@ class Reconstructor:
             findings = find(measured, at_input, faces, prepared, registered)
         if refine == "auto":
             require_useful(findings, self.name)
+            require_one_thing(at_input, faces, registered.tracking.jumps if registered else [])
         return MeshSequence(
             vertices=moved[: len(output_times)],
             faces=faces.astype(np.int32),

@@ -1,6 +1,7 @@
 """Points that are the same particles in every frame: whether they are, and the paths behind their noise."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from model.registration.neighbors import Neighbors, neighbors, path_neighbors
 
 LOOKED_AT = 600  # rows
 PAIRS = 8  # of frames
+BROKEN = 0.3  # of one step, beyond which rows became other particles
 SCATTERED = 0.05  # beyond it rows do not correspond; clouds sorted alike, as scanners do, reach 0.08 and more
 MOST_SAMPLES = 2000  # the side of the largest matrix that is decomposed
 OUTLYING = 3.0  # isolation of a path
@@ -18,10 +20,14 @@ MOST_MISSING = 0.5  # of its frames, or a row is dropped
 
 @dataclass(frozen=True)
 class Correspondence:
-    """`scatter` is 0 where neighbours stay as close as they were, 1 where rows are shuffled."""
+    """`scatter` is 0 where neighbours stay as close as they were, 1 where rows are shuffled.
+
+    `broken` are frames at which rows become other particles, though they correspond elsewhere.
+    """
 
     holds: bool
     scatter: float
+    broken: tuple[int, ...] = ()
 
 
 def find_correspondence(frames: list[Floats]) -> Correspondence:
@@ -35,17 +41,23 @@ def find_correspondence(frames: list[Floats]) -> Correspondence:
     rng = np.random.default_rng(0)
     rows = rng.permutation(len(frames[0]))[:LOOKED_AT]
     shuffled = rng.permutation(len(rows))
+    some = [np.asarray(cloud, np.float64)[rows] for cloud in frames]
     starts = np.unique(np.linspace(0, len(frames) - 2, PAIRS).round().astype(int))
-    scatters = []
-    for first, second in [(start, start + 1) for start in starts] + [(0, len(frames) - 1)]:
-        before, after = (np.asarray(frames[frame], np.float64)[rows] for frame in (first, second))
-        near = neighbors(before, max(3, min(8, len(rows) // 16)))
-        was = np.median(near.distance)
-        now = np.median(np.linalg.norm(after[near.index] - after[:, None], axis=2))
-        chance = np.median(np.linalg.norm(after[shuffled] - after, axis=1))
-        scatters.append((now - was) / max(chance - was, 1e-12))
-    scatter = float(np.clip(np.median(scatters), 0, 1))
-    return Correspondence(scatter < SCATTERED, scatter)
+    picked = [_scatter(some[start], some[start + 1], shuffled) for start in starts]
+    scatter = float(np.clip(np.median([*picked, _scatter(some[0], some[-1], shuffled)]), 0, 1))
+    if scatter >= SCATTERED:
+        return Correspondence(False, scatter)
+    steps = [_scatter(before, after, shuffled) for before, after in pairwise(some)]
+    broken = tuple(int(t) + 1 for t in np.flatnonzero(np.array(steps) > BROKEN))
+    return Correspondence(not broken, scatter, broken)
+
+
+def _scatter(before: Floats, after: Floats, shuffled: Ints) -> float:
+    near = neighbors(before, max(3, min(8, len(before) // 16)))
+    was = np.median(near.distance)
+    now = np.median(np.linalg.norm(after[near.index] - after[:, None], axis=2))
+    chance = np.median(np.linalg.norm(after[shuffled] - after, axis=1))
+    return float((now - was) / max(chance - was, 1e-12))
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from model.registration.template import Template
 USUAL = 1.2  # energy over the median so far from which other starts are tried
 STILL = 1.2  # mean square of the distances across the surface, over what noise explains, from which it moves
 STARTS = 6  # guesses of the motion of a frame that are tried, at most
+LEAP = 0.3  # step of the centroid, beyond which the last step says nothing
 FREEDOM = 150  # parameters of a graph that a cloud determines
 Match = Callable[[int, int, Floats], tuple[Floats, Floats]]
 
@@ -31,10 +32,11 @@ def follow(
     match: Match | None,
     report: Callable[[float], None],
     starts: int = STARTS,
+    cuts: Sequence[int] = (),
 ) -> list[Motion]:
     """The motion in every frame of a template taken from frame `key`; one object where nothing moves.
 
-    At most `starts` guesses of a motion are tried.
+    At most `starts` guesses of a motion are tried. No speed is carried over `cuts`, frames where takes begin.
     """
     still = template.level.graph.still()
     first = fit(template.level, clouds[key], still, NEAR[-1:], complete)
@@ -46,7 +48,11 @@ def follow(
         before = first
         for last, i in pairwise(frames):
             now = motions[last]
-            guesses = [Start(m, far) for m in (extrapolate(now, before), now) for far in (True, False)]
+            shift = clouds[i].points.mean(0) - clouds[last].points.mean(0)
+            leaps = max(last, i) in cuts or np.linalg.norm(shift) > LEAP
+            here = now._replace(positions=now.positions + shift) if leaps else now
+            expected = here if leaps else extrapolate(now, before)
+            guesses = [Start(m, far) for m in (expected, here) for far in (True, False)]
             if match is not None:
                 found = matched(template, now, clouds[i], partial(match, last, i))
                 guesses = [Start(found, False), Start(found, True), *guesses]
@@ -54,7 +60,7 @@ def follow(
             best = register(template, clouds[i], guesses[:starts], complete, enough)
             motions[i] = best.motion
             energies.append(best.energy)
-            before = now
+            before = motions[i] if leaps else now
             report(len(energies) / len(clouds))
     return motions
 

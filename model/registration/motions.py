@@ -24,6 +24,13 @@ def between(motions: Sequence[Motion], weights: Sequence[float]) -> Motion:
     return Motion(np.ascontiguousarray(nearest_rotations(np.asarray(rotations))), np.asarray(positions))
 
 
+def take(frame: int, frames: int, cuts: Sequence[int]) -> tuple[int, int]:
+    """The frames from and up to which a sequence of `frames` is one take around `frame`."""
+    return max([c for c in cuts if c <= frame], default=0), min(
+        [c for c in cuts if c > frame], default=frames
+    )
+
+
 def resample(
     motions: Sequence[Motion], times: Floats, wanted: Floats, breaks: Sequence[int] = ()
 ) -> list[Motion]:
@@ -33,14 +40,12 @@ def resample(
     rotations. Times outside the sequence take the motion at its end.
     """
     result: list[Motion] = []
-    starts = [0, *breaks]
     for t in np.clip(wanted, times[0], times[-1]):
         frame = int(np.searchsorted(times, t, "right")) - 1
         if times[frame] == t:
             result.append(motions[frame])
             continue
-        begin = max(s for s in starts if s <= frame)
-        end = min([s for s in starts if s > frame], default=len(times))
+        begin, end = take(frame, len(times), breaks)
         if frame + 1 == end:  # between two takes
             nearer = frame if t - times[frame] < times[frame + 1] - t else frame + 1
             result.append(motions[nearer])

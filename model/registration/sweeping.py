@@ -12,7 +12,7 @@ import numpy as np
 from model.registration.clouds import Cloud
 from model.registration.fitting import Level, Prior, Stage, fit
 from model.registration.graph import Motion
-from model.registration.motions import between
+from model.registration.motions import between, take
 from model.registration.registering import Start, energy, register
 from model.registration.template import Template
 
@@ -28,21 +28,25 @@ def sweep(
     complete: bool,
     backwards: bool,
     report: Callable[[float], None],
+    cuts: Sequence[int] = (),
 ) -> list[Motion]:
-    """One pass over the frames, the motions better."""
+    """One pass over the frames, the motions better; nothing is smoothed over `cuts`, where takes begin."""
     level = learned(template.level, motions)
     result = list(motions)
     energies = [energy(level, c, m, complete) for c, m in zip(clouds, result, strict=True)]
     usual = float(np.median(energies))
     frames = range(len(clouds))
     for done, t in enumerate(reversed(frames) if backwards else frames):
-        expected = expect(result, t)
+        begin, end = take(t, len(result), cuts)
+        expected = expect(result[begin:end], t - begin)
         prior = None if expected is None else Prior(expected, STEADY / len(level.graph.rest))
         starts = [result[t]]
         if energies[t] > SUSPECT * usual:
-            near = [result[i] for i in (t - 1, t + 1) if 0 <= i < len(result)]
+            near = [result[i] for i in (t - 1, t + 1) if begin <= i < end]
             others = near if expected is None else [expected, *near]
-            starts += [*others, register(template, clouds[t], [Start(others[0], True)], complete).motion]
+            starts += others
+            if others:
+                starts.append(register(template, clouds[t], [Start(others[0], True)], complete).motion)
         tried = [fit(level, clouds[t], s, LAST, complete, prior=prior) for s in starts]
         costs = [energy(level, clouds[t], m, complete, prior) for m in tried]
         result[t] = tried[int(np.argmin(costs))]

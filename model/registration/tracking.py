@@ -95,7 +95,7 @@ def track(
     reports = report.parts(0.0, FOLLOWED, len(keys))
 
     def attempt(n: int) -> list[Motion]:
-        return follow(templates[n], frames, keys[n], complete, matching, reports[n], options.starts)
+        return follow(templates[n], frames, keys[n], complete, matching, reports[n], options.starts, cuts)
 
     with ThreadPoolExecutor(min(len(keys), os.cpu_count() or 1)) as pool:  # most of the work is compiled
         attempts = list(pool.map(attempt, range(len(keys))))
@@ -104,7 +104,7 @@ def track(
     key, template, motions = keys[best], templates[best], attempts[best]
     still = all(m is motions[0] for m in motions)
     for n, part in enumerate(report.parts(FOLLOWED, 1.0, 0 if still else options.sweeps)):
-        motions = sweep(template, frames, motions, complete, n % 2 == 1, part)
+        motions = sweep(template, frames, motions, complete, n % 2 == 1, part, cuts)
         template = refined(template, frames, motions, REACH)
     moved = [template.move(m) for m in motions]
     residuals = np.array([residual(m, c) for m, c in zip(moved, frames, strict=True)])

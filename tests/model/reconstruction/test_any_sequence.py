@@ -130,6 +130,12 @@ def test_what_is_no_body_at_all_is_refused_with_advice(rec: Reconstructor) -> No
     assert caught.value.code == "poor_fit"
 
 
+def test_another_thing_after_a_cut_is_refused_with_its_frame(rec: Reconstructor, cloud: Array) -> None:
+    other = np.where(np.arange(17)[:, None, None] < 8, cloud, cloud * np.array([3, 0.5, 2]))
+    with pytest.raises(PoorFitError, match="cut before frame 8, and what follows is another thing"):
+        rec(other, resolution=32)
+
+
 @pytest.mark.parametrize("stage", ["prepare", "register", "fit"])
 def test_cancel_in_every_stage(rec: Reconstructor, cloud: Array, stage: str) -> None:
     reached: list[str] = []
