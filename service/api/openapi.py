@@ -57,7 +57,8 @@ def _complete(document: dict[str, Any], *, keys: bool) -> None:
     for methods in document["paths"].values():
         for operation in methods.values():
             for parameter in operation.get("parameters", []):
-                parameter["schema"] = _without_null(parameter["schema"])
+                if "schema" in parameter:
+                    parameter["schema"] = _without_null(parameter["schema"])
             names = ["traceparent"]
             if keys and operation.get("security") != []:
                 names += ["RateLimit", "RateLimit-Policy"]

@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
+from service.core.jobs.options import Options
 from tests.integration.service_processes import Gateway, Worker
 
 RNG = np.random.default_rng(0)
@@ -157,6 +158,16 @@ def test_openapi_document_is_complete(gateway: Gateway, worker: Worker) -> None:
     assert {"202", "400", "413", "415", "422", "503"} <= post["responses"].keys()
     bodies = {"multipart/form-data", "application/octet-stream", "application/json"}
     assert bodies == post["requestBody"]["content"].keys()
+    query = {parameter["name"]: parameter for parameter in post["parameters"] if parameter["in"] == "query"}
+    assert query.keys() == Options.model_fields.keys()
+    assert query["frames"]["schema"] == {
+        "type": "integer",
+        "minimum": 2,
+        "maximum": 1000,
+        "title": "Output frames",
+    }
+    assert query["formats"]["schema"]["items"] == {"$ref": "#/components/schemas/Format"}
+    assert query["metadata"]["content"].keys() == {"application/json"}
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             assert operation["summary"], (method, path)

@@ -17,6 +17,23 @@ POLL_SECONDS = "1"
 SUBMIT_LIMITER = CapacityLimiter(8)  # concurrent submissions; leaves threads for other requests
 
 
+def _query_parameters() -> list[dict[str, Any]]:
+    """The options for the OpenAPI document, as a query beside a raw file."""
+    parameters = []
+    for name, option in Options.model_json_schema(ref_template=REF)["properties"].items():
+        schema = {key: value for key, value in option.items() if value is not None and key != "description"}
+        as_json = {"content": {"application/json": {"schema": schema}}}
+        parameters.append(
+            {
+                "name": name,
+                "in": "query",
+                "description": f"With a raw file: {option['description']}",
+                **(as_json if schema.get("type") == "object" else {"schema": schema}),
+            }
+        )
+    return parameters
+
+
 def _request_body() -> dict[str, Any]:
     """The three body formats for the OpenAPI document, since the route parses the request itself."""
     schema = Options.model_json_schema(ref_template=REF)
@@ -64,7 +81,7 @@ def _request_body() -> dict[str, Any]:
         "no_room",
         "storage_unavailable",
     ),
-    openapi_extra={"requestBody": _request_body()},
+    openapi_extra={"parameters": _query_parameters(), "requestBody": _request_body()},
 )
 async def reconstruct(
     request: Request,
