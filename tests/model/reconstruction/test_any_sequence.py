@@ -1,6 +1,5 @@
 """Sequences of any kind through a model of bodies: what comes out, and what is said about it."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,18 +10,7 @@ from model import Reconstructor
 from model.errors import Canceled, InputError, PoorFitError
 from model.meshes.sequence import MeshSequence
 
-SAMPLE = Path(__file__).parents[3] / "service" / "page" / "samples" / "knees.npz"
 Array = NDArray[Any]
-
-
-@pytest.fixture(scope="module")
-def rec() -> Reconstructor:
-    return Reconstructor.from_config("bodies")
-
-
-@pytest.fixture(scope="module")
-def cloud() -> Array:
-    return np.load(SAMPLE)["points"].astype(np.float64)  # [17, 300, 3]
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The Reconstructor on a shipped sample: coordinates, times, options, progress, cancellation, refusals."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,18 +14,7 @@ from model.networks.occupancy_flow import OccupancyFlow
 from model.reconstruction.normalization import UnitBox
 from model.reconstruction.surface import GridLevels
 
-SAMPLE = Path(__file__).parents[3] / "service" / "page" / "samples" / "knees.npz"
 Array = NDArray[Any]
-
-
-@pytest.fixture(scope="module")
-def rec() -> Reconstructor:
-    return Reconstructor.from_config("bodies")
-
-
-@pytest.fixture(scope="module")
-def cloud() -> Array:
-    return np.load(SAMPLE)["points"].astype(np.float64)  # [17, 300, 3]
 
 
 def surface(rec: Reconstructor, points: Any, **options: Any) -> Any:
