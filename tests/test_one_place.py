@@ -74,13 +74,11 @@ assert document["components"]["schemas"]["Format"]["enum"][-1] == "toy"
 """
 INPUT = """    ".toy": read_toy,
 """
-READER = """from service.core.sequences.archives import EntryReader
+READER = """from service.core.sequences.readers.frame import Frame, Source, read_whole
 import numpy as np
 
-def read_toy(entry: EntryReader, most: int) -> np.ndarray:
-    points = np.frombuffer(entry.read(entry.size), np.float32).reshape(-1, 3)
-    entry.finish()
-    return points
+def read_toy(source: Source, limit: int) -> Frame:
+    return Frame(np.frombuffer(read_whole(source), np.float32).reshape(-1, 3))
 """
 INPUT_PROBE = """
 import io, zipfile
@@ -133,7 +131,9 @@ def test_an_output_format_is_a_writer_and_a_line(copy: Path) -> None:
 
 def test_an_input_format_is_a_reader_and_a_line(copy: Path) -> None:
     folder = copy / "service" / "core" / "sequences"
-    (folder / "toy.py").write_text(READER)
+    (folder / "readers" / "toy.py").write_text(READER)
     insert(folder / "formats.py", "}\n", INPUT)
-    insert(folder / "formats.py", "import re\n", "from service.core.sequences.toy import read_toy\n")
+    insert(
+        folder / "formats.py", "\nFRAME_READERS", "from service.core.sequences.readers.toy import read_toy\n"
+    )
     probe(copy, INPUT_PROBE)

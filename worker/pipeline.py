@@ -12,6 +12,7 @@ from service.core.sequences.sequence import PointCloudSequence
 ARGUMENTS = ReconstructionOptions.model_fields.keys() - {
     "formats",
     "corresponding",
+    "sample",
     *(name for file_format in Format for name in file_format.takes),
 }
 

@@ -8,7 +8,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from service.api.dependencies import Caller, GatewayContext
-from service.api.http.body import Body, size_and_sha256
+from service.api.http.body import Body, size_and_sha256, spool
 from service.api.http.problems import Problem
 from service.api.idempotency import Reservation
 from service.api.webhooks import host_of
@@ -16,7 +16,7 @@ from service.core.addresses import is_public, literal
 from service.core.jobs.record import Input, Job, new_id
 from service.core.jobs.store import ReservationLost, TooManyJobs
 from service.core.registry import ModelInfo
-from service.core.sequences.sequence import Fault, inspect_sequence
+from service.core.sequences.sequence import Fault, store_sequence
 from service.core.trace import current_trace
 
 log = logging.getLogger(__name__)
@@ -64,21 +64,22 @@ def _accept(context: GatewayContext, caller: Caller, body: Body, job_id: str, re
         _raise_too_many(error)
     if body.upload_id is not None:
         _fetch_upload(context, caller, body)
-    size, digest = size_and_sha256(body.file)
-    info = inspect_sequence(body.file, context.limits)
-    options.check_length(info.duration, info.frames)
-    trace = current_trace()
-    job = Job.new(
-        model.name,
-        options,
-        Input(frames=info.frames, points=info.points, bytes=size, sha256=digest),
-        options.expires_in or settings.retention_seconds,
-        id=job_id,
-        owner=caller.id,
-        traceparent=str(trace) if trace else None,
-    )
-    body.file.seek(0)
-    context.store.put(job.input_key, body.file, "application/octet-stream")
+    with spool() as converted:
+        info, file = store_sequence(body.file, converted, context.limits, options.read_options)
+        options.check_length(info.duration, info.frames)
+        size, digest = size_and_sha256(file)
+        trace = current_trace()
+        job = Job.new(
+            model.name,
+            options,
+            Input(frames=info.frames, points=info.points, bytes=size, sha256=digest),
+            options.expires_in or settings.retention_seconds,
+            id=job_id,
+            owner=caller.id,
+            traceparent=str(trace) if trace else None,
+        )
+        file.seek(0)
+        context.store.put(job.input_key, file, "application/octet-stream")
     _record(context, caller, job, reserved)
     try:
         context.queue.push(job)

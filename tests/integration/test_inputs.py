@@ -1,4 +1,4 @@
-"""`/jobs/{id}/input`: the upload as it was sent, in every state but `expired`."""
+"""`/jobs/{id}/input`: the points of a job, in every state but `expired`."""
 
 import io
 import zipfile
@@ -45,13 +45,13 @@ def test_input_supports_ranges_and_conditions(
         assert (known.status_code, known.content) == (304, b"")
 
 
-def test_several_files_come_back_as_one_readable_archive(gateway: Gateway, any_model: str) -> None:
+def test_several_files_come_back_as_one_npz(gateway: Gateway, any_model: str) -> None:
     frames = ["".join(f"{x / 7} {x % 7} {t}\n" for x in range(40)) for t in range(3)]
     parts = [("file", (f"f{t}.xyz", text.encode())) for t, text in enumerate(frames)]
     response = gateway.client.post("/reconstruct", files=parts, data={"model": any_model})
     assert response.status_code == 202, response.text
     content = gateway.client.get(f"/jobs/{response.json()['id']}/input").content
-    assert len(zipfile.ZipFile(io.BytesIO(content)).namelist()) >= 3
+    assert zipfile.ZipFile(io.BytesIO(content)).namelist() == ["points.npy"]
     points = read_sequence(io.BytesIO(content)).points
     assert [cloud.shape for cloud in points] == [(40, 3)] * 3
 

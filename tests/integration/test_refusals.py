@@ -37,7 +37,7 @@ REFUSED_FILES = {
     "not an archive": (b"hello", 415, "unsupported_media", None),
     "empty": (b"", 415, "unsupported_media", None),
     "no points": (npz(cloud=cloud()), 422, "invalid_sequence", "points"),
-    "a key too many": (npz(points=cloud(), normals=cloud()), 422, "invalid_sequence", "normals"),
+    "a key too many": (npz(points=cloud(), weights=cloud()), 422, "invalid_sequence", "weights"),
     "wrong rank": (npz(points=cloud()[0, 0]), 422, "invalid_sequence", "points"),
     "integers": (npz(points=np.zeros((17, 64, 3), int)), 422, "invalid_sequence", "points"),
     "not a number": (npz(points=with_nan()), 422, "invalid_sequence", "points"),

@@ -35,7 +35,7 @@ def reconstruct_file(
     """Read `source`, write `targets`, print fit and timings. Returns the exit code: 0, or 2 for a refusal."""
     try:
         with source.open("rb") as file:
-            sequence = read_sequence(file)
+            sequence = read_sequence(file, options=options.read_options)
         began = time.perf_counter()
         config = load_config(model)
         weights = checkpoint_file(config, checkpoint)

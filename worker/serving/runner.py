@@ -170,7 +170,7 @@ class Runner:
             if digest != job.input.sha256:
                 message = "The stored input differs from the uploaded file. Submit it again."
                 raise JobFailure("input_altered", message)
-            return read_sequence(file, self.context.limits)
+            return read_sequence(file, self.context.limits.stored)
 
     @retry_storage
     def _store(self, job: Job, name: str, data: bytes, media_type: str) -> None:

@@ -41,10 +41,10 @@ async def receive(request: Request, limits: Limits) -> AsyncIterator[Body]:
     """Receive the body, on disk beyond one MiB. The file is deleted when the context exits."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     query = list(request.query_params.multi_items())
-    with _spool() as file, _spool() as files:
+    with spool() as file, spool() as files:
         if media_type == "multipart/form-data":
             try:
-                form = await read_form(request, files, limits.max_frames)
+                form = await read_form(request, files, limits.max_files)
             except MultiPartException as error:
                 raise Problem("bad_request", f"Invalid multipart body: {error.message}") from None
             yield await _from_form(form, files, file, query)
@@ -59,7 +59,8 @@ async def receive(request: Request, limits: Limits) -> AsyncIterator[Body]:
             raise Problem("unsupported_media", f"Content-Type is {found}: expected {EXPECTED}")
 
 
-def _spool() -> BinaryIO:
+def spool() -> BinaryIO:
+    """A temporary file, in memory while it is small."""
     return cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES))
 
 

@@ -1,4 +1,4 @@
-"""`/jobs/{id}/input`: the points of a job as they were uploaded."""
+"""`/jobs/{id}/input`: the points of a job."""
 
 from typing import Annotated, Any
 
@@ -42,8 +42,8 @@ def read_input(
     if_range: Annotated[str | None, Header(description="Apply `Range` only if the `ETag` matches.")] = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """The points as they were uploaded, in any state but `expired`: an archive as sent, or a zip of the files
-    if there were several."""
+    """The points of the job, in any state but `expired`: an `.npz` of the whole sequence as it was sent, and
+    other uploads as such an `.npz`."""
     file = _find(job)
     conditions = Conditions(byte_range, if_range, if_none_match)
     if answer := unchanged(file, conditions):
@@ -70,7 +70,9 @@ def check_input(job: JobDep, context: ContextDep, if_none_match: IfNoneMatch = N
 
 def _find(job: Job) -> StoredFile:
     require_files(job)
-    return StoredFile(job.input_key, job.input.bytes, job.input.sha256, f"oflow-{job.id[:8]}.input", job.id)
+    return StoredFile(
+        job.input_key, job.input.bytes, job.input.sha256, f"oflow-{job.id[:8]}-input.npz", job.id
+    )
 
 
 def _require_stored(context: GatewayContext, file: StoredFile) -> None:

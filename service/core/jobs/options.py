@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from service.core.addresses import check_address
 from service.core.jobs.formats import MAX_FRAMES, MAX_MORPH_FRAMES, Format
 from service.core.sequences.errors import Fault
+from service.core.sequences.read_options import ReadOptions, Sample
 from service.core.strict_json import read_json
 
 RETENTION_LIMIT = 7 * 24 * 3600  # seconds
@@ -70,8 +71,8 @@ class ReconstructionOptions(BaseModel):
     """What shapes the result, on a server or without one.
 
     A field is all that an option needs: form fields, the query, command-line flags, the OpenAPI document and
-    the controls of the page are built from its type, bounds, title and description. All fields but `formats`
-    and those that a format takes are arguments of `model.Reconstructor`.
+    the controls of the page are built from its type, bounds, title and description. All fields but `formats`,
+    `sample` and those that a format takes are arguments of `model.Reconstructor`.
     """
 
     model_config = ConfigDict(
@@ -96,7 +97,7 @@ class ReconstructionOptions(BaseModel):
             gt=0,
             le=1000,
             title="Frames per second",
-            description="Output frame rate, instead of a number of frames.",
+            description="Output frame rate, instead of a number of frames; also that of frames in files.",
         ),
     ] = None
     duration: Annotated[
@@ -146,6 +147,13 @@ class ReconstructionOptions(BaseModel):
         Switch,
         Field(description="`auto` puts the surface on the points, `off` leaves it to the network alone."),
     ] = Switch.AUTO
+    sample: Annotated[
+        Sample,
+        Field(
+            title="Points of meshes",
+            description="Of frames that are meshes: points all over the `surface`, or the `vertices`.",
+        ),
+    ] = Sample.SURFACE
     resolution: Annotated[
         int | None,
         Field(ge=32, le=512, description="Grid cells per side; rounded up to a grid that halves evenly."),
@@ -173,6 +181,11 @@ class ReconstructionOptions(BaseModel):
             if getattr(self, one) is not None and getattr(self, other) is not None:
                 raise ValueError(f"{one} and {other} exclude each other: send one of them")
         return self
+
+    @property
+    def read_options(self) -> ReadOptions:
+        """How the input is read."""
+        return ReadOptions(self.sample, self.fps)
 
     def check_length(self, seconds: float, frames: int) -> None:
         """Raise OptionsError if the result would have too few frames, or more than its formats can hold.

@@ -39,7 +39,10 @@ class Progress(BaseModel):
 
 
 class Input(BaseModel):
-    """The uploaded sequence. `points` is the number per frame, or the smallest and largest number."""
+    """The stored sequence. `points` is the number per frame, or the smallest and largest number.
+
+    An `.npz` of the whole sequence is stored as it was uploaded, other uploads as such an `.npz`.
+    """
 
     frames: int
     points: int | tuple[int, int]

@@ -6,23 +6,23 @@ without gaps or overlaps, and enforces the limits on both declared and actual un
 Format: PKWARE APPNOTE 6.3.10, sections 4.3 and 4.4.
 """
 
-import re
 import struct
 import zipfile
 import zlib
 from io import SEEK_END
 from typing import BinaryIO
 
-from service.core.sequences.errors import Code, Fault, Limits, SequenceError, megabytes, quoted, refusal
+from service.core.sequences.errors import Fault, Limits, SequenceError, megabytes, quoted, refusal
 
 _INFLATE_STEP = 1 << 16  # compressed bytes fed to zlib at a time
 _RATIO_FREE_BYTES = 16 << 20  # no ratio check below this size: a motionless clip compresses 160 to 1
-_RECORD_BYTES = 256  # limit per directory record: 46 fixed bytes, the name and a few extra fields
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+_RECORD_BYTES = 512  # limit per directory record: 46 fixed bytes, the name and a few extra fields
+_MAX_NAME = 255
 _END = struct.Struct("<4s4H2LH")  # end of central directory
 _LOCAL = struct.Struct("<4s5H3L2H")  # local file header
 _STREAMED = 0x0008  # sizes follow the data in a descriptor
-_HARMLESS_FLAGS = 0x0006 | _STREAMED | 0x0800  # deflate level, descriptor, UTF-8 names
+_UTF8 = 0x0800  # encoding of the name
+_HARMLESS_FLAGS = 0x0006 | _STREAMED | _UTF8  # deflate level, descriptor, encoding
 _UNSET_32 = 0xFFFFFFFF  # "see the Zip64 extra field"
 
 
@@ -77,7 +77,8 @@ class Archive:
 
     @property
     def names(self) -> list[str]:
-        return list(self._entries)
+        """The entries without folders."""
+        return [name for name in self._entries if not name.endswith("/")]
 
     def open(self, name: str) -> "EntryReader":
         return EntryReader(self._file, self._entries[name], self._starts[name], self.key_of(name))
@@ -89,8 +90,8 @@ class Archive:
     def _entry_faults(self, info: zipfile.ZipInfo) -> list[Fault]:
         name, faults = info.orig_filename, []
         key = self.key_of(name)
-        if not _NAME.fullmatch(name):
-            wanted = "a plain file name of letters, digits, '_', '-' and '.', without folders"
+        if not _is_plain(name):
+            wanted = f"a relative path of at most {_MAX_NAME} characters, without '..'"
             faults.append(Fault(self.key, "has an entry with an invalid name", quoted(name), wanted))
             key = self.key_of(quoted(name))
         if info.flag_bits & ~_HARMLESS_FLAGS:
@@ -134,7 +135,9 @@ class Archive:
         name, extra = self._file.read(name_length), self._file.read(extra_length)
         if _UNSET_32 in (packed, size):
             size, packed = _zip64_sizes(extra)
-        same = (flags, method, name) == (info.flag_bits, info.compress_type, info.orig_filename.encode())
+        encoding = "utf-8" if info.flag_bits & _UTF8 else "cp437"
+        wanted_name = info.orig_filename.encode(encoding)
+        same = (flags, method, name) == (info.flag_bits, info.compress_type, wanted_name)
         for value, agreed in ((crc, info.CRC), (packed, info.compress_size), (size, info.file_size)):
             same &= value == agreed or (value == 0 and bool(flags & _STREAMED))  # unknown while streaming
         if not same:
@@ -208,10 +211,15 @@ def _find_directory(file: BinaryIO, max_entries: int, key: str) -> tuple[int, in
     """Offset of the central directory and number of entries, from the end record alone."""
     size = file.seek(0, SEEK_END)
     file.seek(0)
-    head = file.read(64)
+    head = file.read(8)
     if not head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        code: Code = "unsupported_media" if key == "file" else "invalid_sequence"
-        raise refusal(code, key, "is not an .npz archive", _looks_like(head), "a file written by numpy.savez")
+        raise refusal(
+            "invalid_sequence",
+            key,
+            "is not an .npz archive",
+            quoted(head[:8].decode("latin-1")),
+            "a zip archive",
+        )
 
     def damaged(message: str, found: object, wanted: object) -> SequenceError:
         return refusal("invalid_sequence", key, message, found, wanted)
@@ -239,6 +247,14 @@ def _find_directory(file: BinaryIO, max_entries: int, key: str) -> tuple[int, in
     return offset, count
 
 
+def _is_plain(name: str) -> bool:
+    """Whether a name is a relative path without surprises. It is never used as a path on this machine."""
+    parts = name.removesuffix("/").split("/")
+    return (
+        len(name) <= _MAX_NAME and name.isprintable() and "\\" not in name and not {"", ".", ".."} & {*parts}
+    )
+
+
 def _zip64_sizes(extra: bytes) -> tuple[int, int]:
     """Uncompressed and compressed size from a local header's Zip64 extra field, (-1, -1) without one."""
     while len(extra) >= 4:
@@ -248,20 +264,3 @@ def _zip64_sizes(extra: bytes) -> tuple[int, int]:
             return size, packed
         extra = extra[4 + length :]
     return -1, -1
-
-
-def _looks_like(head: bytes) -> str:
-    known = {
-        b"\x93NUMPY": "a single array (.npy); use numpy.savez",
-        b"\x80": "a Python pickle, which is never loaded",
-        b"\x1f\x8b": "a gzip file",
-        b"\x89HDF": "an HDF5 file",
-        b"ply": "a PLY file",
-    }
-    for magic, description in known.items():
-        if head.startswith(magic):
-            return description
-    if not head:
-        return "an empty file"
-    is_text = all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head)
-    return "text" if is_text else "unrecognized binary data"

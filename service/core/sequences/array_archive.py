@@ -6,7 +6,9 @@ from service.core.sequences.archives import Archive
 from service.core.sequences.arrays import ArrayStream
 from service.core.sequences.checks import PointScan, length_faults, time_faults
 from service.core.sequences.named_arrays import SEQUENCE_KEYS, NamedArrays
+from service.core.sequences.readers.frame import Frame
 from service.core.sequences.reading import Reading
+from service.core.sequences.times import seconds_since_first, times_of_numbers
 
 
 def read_arrays(archive: Archive, reading: Reading) -> None:
@@ -34,10 +36,31 @@ def read_arrays(archive: Archive, reading: Reading) -> None:
         reading.faults += length_faults(lengths, False)
     if times := arrays.shaped("times", ("T" if lengths is None else len(lengths),)):
         reading.check_limit(limits.max_frames, times.size, "times", "frames")
-        reading.times = times.read().astype(np.float64)
+        reading.times = seconds_since_first(times.read())
         reading.faults += time_faults(reading.times, len(reading.times))
-    if points:
-        reading.scan(points, PointScan(lengths, points.dtype), lengths or [])
+    _read_frames(reading, arrays, points, lengths)
+
+
+def _read_frames(
+    reading: Reading, arrays: NamedArrays, points: ArrayStream | None, lengths: list[int] | None
+) -> None:
+    """Read points, colors and normals, and store them frame by frame."""
+    colors, normals = arrays.like("colors", points), arrays.like("normals", points)
+    if points is None:
+        return
+    rows = reading.read_points(points, PointScan(lengths, points.dtype), lengths or [])  # [M, 3]
+    color_rows, normal_rows = reading.read_rows(colors), reading.read_rows(normals)
+    if rows is None or reading.store is None or lengths is None or reading.faults:
+        return
+    ends = np.cumsum(lengths).tolist()
+    for start, end in zip([0, *ends], ends, strict=False):
+        reading.store.add(
+            Frame(
+                rows[start:end],
+                None if color_rows is None else color_rows[start:end].astype(np.uint8),
+                None if normal_rows is None else normal_rows[start:end].astype(np.float32),
+            )
+        )
 
 
 def _ragged_lengths(arrays: NamedArrays, reading: Reading, rows: int | None) -> list[int] | None:
@@ -57,22 +80,23 @@ def _ragged_lengths(arrays: NamedArrays, reading: Reading, rows: int | None) -> 
 
 
 def _count_frames(stream: ArrayStream, reading: Reading) -> list[int] | None:
-    """Points in each frame, from frame numbers [M] that must be sorted and consecutive from 0."""
-    counts = np.zeros(reading.limits.max_frames, np.int64)
-    previous = 0
+    """Points in each frame, from sorted frame numbers [M]; where numbers are missing, so are their times."""
+    counts: dict[int, int] = {}
+    previous: int | None = None
     for start, values in stream.chunks():
-        numbers = values.astype(np.int64)
-        steps = np.diff(numbers, prepend=previous)
-        wrong = (steps != 0) & (steps != 1)
-        wrong[0] |= start == 0 and numbers[0] != 0
-        if wrong.any():
-            row = int(wrong.argmax())
-            before = f" after {numbers[row - 1] if row else previous}" if start + row else ""
-            found = f"frame {numbers[row]}{before} in row {start + row}"
-            wanted = "consecutive frame numbers from 0, rows sorted by frame"
-            reading.fault("frame", "is not consecutive", found, wanted)
+        steps = np.flatnonzero(values[1:] < values[:-1])
+        if steps.size or (previous is not None and int(values[0]) < previous):
+            row = int(steps[0]) + 1 if steps.size else 0
+            before = int(values[row - 1]) if row else previous
+            found = f"frame {int(values[row])} after {before} in row {start + row}"
+            reading.fault("frame", "is not in order", found, "rows sorted by their frame numbers")
             return None
-        reading.check_limit(reading.limits.max_frames, int(numbers[-1]) + 1, "frame", "frames")
-        counts += np.bincount(numbers, minlength=len(counts))
-        previous = int(numbers[-1])
-    return [int(count) for count in counts[: previous + 1]]
+        present, rows = np.unique(values, return_counts=True)
+        for number, count in zip(present.tolist(), rows.tolist(), strict=True):
+            counts[number] = counts.get(number, 0) + count
+        reading.check_limit(reading.limits.max_frames, len(counts), "frame", "frames")
+        previous = int(values[-1])
+    numbers = list(counts)
+    if numbers:
+        reading.times = times_of_numbers(numbers, None)
+    return list(counts.values())

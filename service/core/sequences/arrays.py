@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core.sequences.archives import EntryReader
 from service.core.sequences.errors import SequenceError, quoted, refusal
+from service.core.sequences.readers.frame import Source
 
 CHUNK_VALUES = 3 << 15  # values read at a time: complete rows of three, 786 kB in float64
-_HEADER_BYTES = 4096
+_HEADER_BYTES = 10_000  # as numpy
 # The tokens of a valid header; `ast.literal_eval` never sees operators, escapes or unusual numbers.
-_TOKENS = re.compile(r"(?:[\s{}()\[\],:]|'[^'\\\n]*'|True|False|\d)*")
-_NUMBERS = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248])")
+_TOKENS = re.compile(r"(?:[\s{}()\[\],:]|'[^'\\\n]*'|\"[^\"\\\n]*\"|True|False|\d)*")
+_LONG = re.compile(r"(?<=\d)L(?=\s*[,)])")  # as Python 2 wrote integers on some systems
+_NUMBERS = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248])|bool|u?int(?:8|16|32|64)|float(?:16|32|64)")
 
 
 class ArrayStream:
@@ -31,7 +32,7 @@ class ArrayStream:
     Raises SequenceError naming `key` for anything else.
     """
 
-    def __init__(self, reader: EntryReader, key: str) -> None:
+    def __init__(self, reader: Source, key: str) -> None:
         self.key = key
         self._reader = reader
         magic = bytes(self._take(8))
@@ -72,7 +73,7 @@ class ArrayStream:
     def order(self) -> Any:
         return "F" if self.fortran else "C"
 
-    def _take(self, count: int) -> bytearray:
+    def _take(self, count: int) -> bytes | bytearray:
         try:
             return self._reader.read(count)
         except SequenceError as error:
@@ -81,6 +82,7 @@ class ArrayStream:
             ) from error
 
     def _parse(self, text: str) -> None:
+        text = _LONG.sub("", text)
         try:
             header = ast.literal_eval(text.strip()) if _TOKENS.fullmatch(text) else None
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):

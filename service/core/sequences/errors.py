@@ -1,6 +1,6 @@
 """Limits on uploads, and the errors raised for invalid ones."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Code = Literal["invalid_sequence", "too_large", "unsupported_media"]
@@ -45,6 +45,16 @@ class Limits:
     max_entries: int = 8
     max_frames: int = 1000
     max_points: int = 20_000_000
+
+    @property
+    def max_files(self) -> int:
+        """Files in a packed folder: a frame can come with litter, materials and folders."""
+        return 4 * self.max_frames + 64
+
+    @property
+    def stored(self) -> "Limits":
+        """Limits on a sequence in its stored form, which can be larger than its upload."""
+        return replace(self, max_bytes=self.max_unpacked_bytes)
 
 
 DEFAULT_LIMITS = Limits()

@@ -1,40 +1,37 @@
-"""Formats of the frames of a per-frame upload, with one reader module each.
+"""Formats of the frames of a sequence, with one reader each: add a line here to add a format.
 
-Published frames (.npz), which include position and scale, are read by `SequenceReader` itself.
+Frames as `.npz` and depth images, which need more than their own file, are read by `frame_archive`.
 """
 
-import re
-from collections.abc import Callable, Mapping
-from pathlib import PurePath
+from collections.abc import Mapping
 
-import numpy as np
-from numpy.typing import NDArray
-
-from service.core.sequences.archives import EntryReader
-from service.core.sequences.xyz import read_xyz
-
-# Reads points [N, 3] from an entry, stopping once the given limit is exceeded. Raises SequenceError with
-# `entry.key`. The caller validates the values.
-FrameReader = Callable[[EntryReader, int], NDArray[np.float32] | NDArray[np.float64]]
+from service.core.sequences.readers.arrays import read_kitti, read_npy
+from service.core.sequences.readers.frame import FrameReader
+from service.core.sequences.readers.las import read_las
+from service.core.sequences.readers.obj import read_obj
+from service.core.sequences.readers.off import read_off
+from service.core.sequences.readers.pcd import read_pcd
+from service.core.sequences.readers.ply import read_ply
+from service.core.sequences.readers.stl import read_stl
+from service.core.sequences.readers.text import read_text
 
 FRAME_READERS: Mapping[str, FrameReader] = {
-    ".xyz": read_xyz,
+    ".ply": read_ply,
+    ".pcd": read_pcd,
+    ".xyz": read_text,
+    ".txt": read_text,
+    ".csv": read_text,
+    ".asc": read_text,
+    ".pts": read_text,
+    ".obj": read_obj,
+    ".off": read_off,
+    ".stl": read_stl,
+    ".las": read_las,
+    ".laz": read_las,
+    ".npy": read_npy,
+    ".bin": read_kitti,
 }
-PUBLISHED = re.compile(r"\d{8}\.npz", re.ASCII)
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
-WANTED = f"unique names such as 00000017.npz, or names ending in {', '.join(FRAME_READERS)}"
-
-
-def suffix_of(name: str) -> str:
-    return PurePath(name).suffix
-
-
-def is_frame(name: str) -> bool:
-    if suffix_of(name) == ".npz":
-        return PUBLISHED.fullmatch(name) is not None
-    return suffix_of(name) in FRAME_READERS and _NAME.fullmatch(name) is not None
-
-
-def natural_order(name: str) -> list[str | int]:
-    """A key that sorts frame2 before frame10."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+FRAME_SUFFIXES = (*FRAME_READERS, ".npz", ".png")
+# Files that belong to frames of a format and are not read.
+COMPANIONS = ((".obj", (".mtl", ".png", ".jpg", ".jpeg", ".tga", ".bmp", ".json")), (".ply", (".json",)))
+WANTED = f"files of one format, one per frame: {', '.join(FRAME_SUFFIXES)}"

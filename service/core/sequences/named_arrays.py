@@ -14,22 +14,35 @@ _KEYS = {
     "lengths": ("iu", "integers"),
     "loc": ("fiu", "numbers"),
     "scale": ("fiu", "numbers"),
+    "colors": ("u", "uint8, 0 to 255"),
+    "normals": ("f", "float16, float32 or float64"),
 }
-SEQUENCE_KEYS = ("points", "times", "corresponding", "frame", "lengths")
-FRAME_KEYS = ("points", "loc", "scale")
+SEQUENCE_KEYS = ("points", "times", "corresponding", "frame", "lengths", "colors", "normals")
+FRAME_KEYS = ("points", "loc", "scale", "colors", "normals")
 
 
 class NamedArrays:
-    """The arrays of `archive` with valid headers; every other entry adds a fault to `reading`."""
+    """The arrays of `archive` with valid headers.
+
+    Others that are known or required add a fault to `reading`; so do unknown ones, unless they are ignored.
+    """
 
     def __init__(
-        self, archive: Archive, reading: Reading, known: tuple[str, ...], required: tuple[str, ...]
+        self,
+        archive: Archive,
+        reading: Reading,
+        known: tuple[str, ...],
+        required: tuple[str, ...],
+        *,
+        ignore_unknown: bool = False,
     ) -> None:
         self._reading = reading
         self._arrays: dict[str, ArrayStream] = {}
         for name in archive.names:
             key = name.removesuffix(".npy")
             if key not in known or key == name:
+                if ignore_unknown and key != "occupancies":
+                    continue
                 reading.fault(archive.key_of(key), "is not a recognized key", quoted(name), _hint(key, known))
                 continue
             try:
@@ -38,7 +51,7 @@ class NamedArrays:
                 reading.faults += error.faults
                 continue
             kinds, description = _KEYS[key]
-            if stream.dtype.kind in kinds:
+            if stream.dtype.kind in kinds and (key != "colors" or stream.dtype.itemsize == 1):
                 self._arrays[key] = stream
             else:
                 reading.fault(stream.key, "has the wrong type", stream.dtype.name, description)
@@ -49,6 +62,10 @@ class NamedArrays:
 
     def __contains__(self, key: str) -> bool:
         return key in self._arrays
+
+    def like(self, key: str, points: ArrayStream | None) -> ArrayStream | None:
+        """The array if it has the shape of the points."""
+        return self.shaped(key, points.shape) if points else None
 
     def shaped(self, key: str, *shapes: tuple[int | str, ...]) -> ArrayStream | None:
         """The array if it has one of the shapes (letters match any size); otherwise None and a fault."""

@@ -1,4 +1,4 @@
-"""What has been read of an upload so far: its points, their checks, and the faults that were found."""
+"""What has been read of an upload so far: its frames, their checks, and the faults that were found."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,17 +9,18 @@ from numpy.typing import NDArray
 from service.core.sequences.arrays import ArrayStream
 from service.core.sequences.checks import PointScan
 from service.core.sequences.errors import Fault, Limits, refusal
-
-Points = NDArray[np.float32] | NDArray[np.float64]
+from service.core.sequences.read_options import DEFAULT_OPTIONS, ReadOptions
+from service.core.sequences.readers.frame import Frame
+from service.core.sequences.stores import FrameStore
 
 
 @dataclass
 class Reading:
-    """The state of one pass over an upload; with `keep`, its points are stored in `clouds`."""
+    """The state of one pass over an upload; frames go to `store`, if there is one."""
 
     limits: Limits
-    keep: bool
-    clouds: list[Points] = field(default_factory=list)
+    store: FrameStore | None
+    options: ReadOptions = DEFAULT_OPTIONS
     lengths: list[int] = field(default_factory=list)  # points in each frame
     times: NDArray[np.float64] | None = None
     corresponding: bool | None = None
@@ -33,32 +34,49 @@ class Reading:
     def fault(self, key: str, message: str, found: str, wanted: str) -> None:
         self.faults.append(Fault(key, message, found, wanted))
 
-    def scan(self, stream: ArrayStream, scan: PointScan, lengths: list[int]) -> None:
-        """Read and check all points; with `keep`, add one cloud for each of `lengths`."""
+    def read_points(self, stream: ArrayStream, scan: PointScan, lengths: list[int]) -> NDArray[Any] | None:
+        """Read and check points, `lengths` of them in each frame: rows [M, 3] if they are valid and kept."""
         dtype = np.dtype(np.float64 if stream.dtype.itemsize == 8 else np.float32)
-        flat = np.empty(stream.size if self.keep else 0, dtype)
+        flat = np.empty(stream.size if self.store else 0, dtype)
         with np.errstate(invalid="ignore"):  # invalid values are reported as faults
             for start, values in stream.chunks():
                 wide = values.astype(dtype, copy=False)
                 scan.feed(stream, start, wide)
-                if self.keep:
+                if self.store:
                     flat[start : start + len(wide)] = wide
         self._record(scan.faults(stream.key), lengths, stream.dtype)
-        if self.keep and not self.faults:
-            points = flat.reshape(stream.shape, order=stream.order)  # [T, N, 3] or [M, 3]
-            rows = np.ascontiguousarray(points.reshape(-1, 3))
-            self.clouds += np.split(rows, np.cumsum(lengths)[:-1])
+        return _rows(flat, stream) if self.store and not self.faults else None
 
-    def add_frame(self, points: Points, index: int, key: str) -> None:
-        """Check the points [N, 3] of frame `index`; with `keep`, store them."""
-        scan = PointScan([len(points)], points.dtype, frame=index)
+    def read_rows(self, stream: ArrayStream | None) -> NDArray[Any] | None:
+        """Read what belongs to the points, such as colors: rows [M, 3] if they are finite and kept."""
+        if stream is None:
+            return None
+        flat = np.empty(stream.size if self.store else 0, stream.dtype)
+        finite = True
+        for start, values in stream.chunks():
+            finite &= values.dtype.kind != "f" or bool(np.isfinite(values).all())
+            if self.store:
+                flat[start : start + len(values)] = values
+        if not finite:
+            self.fault(stream.key, "contains an invalid value", "NaN or infinity", "finite numbers")
+        return _rows(flat, stream) if self.store and not self.faults else None
+
+    def add_frame(self, frame: Frame, index: int, key: str) -> None:
+        """Check frame number `index`, and store it unless there are faults."""
+        scan = PointScan([len(frame.points)], frame.points.dtype, frame=index)
         with np.errstate(invalid="ignore"):
-            scan.feed_rows(points, 0)
-        self._record(scan.faults(key), [len(points)], points.dtype)
-        if self.keep and not self.faults:
-            self.clouds.append(points)
+            scan.feed_rows(frame.points, 0)
+        self._record(scan.faults(key), [len(frame.points)], frame.points.dtype)
+        if self.store and not self.faults:
+            self.store.add(frame)
 
     def _record(self, faults: list[Fault], lengths: list[int], dtype: np.dtype[Any]) -> None:
         self.faults += faults
         self.lengths += lengths
         self.dtype = max(self.dtype, dtype, key=lambda dtype: dtype.itemsize)
+
+
+def _rows(flat: NDArray[Any], stream: ArrayStream) -> NDArray[Any]:
+    """Values of a stream, in the order of its file, as rows [M, 3]."""
+    values = flat.reshape(stream.shape, order=stream.order)  # [T, N, 3] or [M, 3]
+    return np.ascontiguousarray(values.reshape(-1, 3))

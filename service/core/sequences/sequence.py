@@ -13,20 +13,25 @@ from numpy.typing import NDArray
 from service.core.sequences.checks import PointScan, length_faults, time_faults
 from service.core.sequences.errors import DEFAULT_LIMITS, Fault, Limits, SequenceError
 from service.core.sequences.packing import pack_frames
-from service.core.sequences.reader import SequenceInfo, SequenceReader, evenly_spaced
-from service.core.sequences.reading import Points
+from service.core.sequences.read_options import DEFAULT_OPTIONS, ReadOptions, Sample
+from service.core.sequences.reader import SequenceInfo, SequenceReader, evenly_spaced, store_sequence
+from service.core.sequences.readers.frame import Points
+from service.core.sequences.stores import MemoryStore
 
 __all__ = [
     "DEFAULT_LIMITS",
     "Fault",
     "Limits",
     "PointCloudSequence",
+    "ReadOptions",
+    "Sample",
     "SequenceError",
     "SequenceInfo",
     "evenly_spaced",
     "inspect_sequence",
     "pack_frames",
     "read_sequence",
+    "store_sequence",
 ]
 
 
@@ -35,14 +40,17 @@ class PointCloudSequence:
     """A moving point cloud in the caller's units.
 
     `points` has one float32 or float64 array [N_i, 3] per frame; `times` [T] float64 is strictly increasing;
-    with `corresponding`, row j is the same particle in every frame; None leaves it to be found out. Raises
-    SequenceError with all faults.
+    with `corresponding`, row j is the same particle in every frame; None leaves it to be found out. `colors`,
+    uint8 [N_i, 3], and `normals`, float32 [N_i, 3], belong to the rows of `points`; None if there are none.
+    Raises SequenceError with all faults.
     """
 
     points: tuple[Points, ...]
     times: NDArray[np.float64]
     corresponding: bool | None
     timed: bool = True  # whether the times are the input's own
+    colors: tuple[NDArray[np.uint8], ...] | None = None
+    normals: tuple[NDArray[np.float32], ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "points", tuple(map(np.asarray, self.points)))
@@ -61,6 +69,13 @@ class PointCloudSequence:
                 scan.feed_rows(cloud, int(start))
             faults += scan.faults("points")
         faults += time_faults(self.times, len(self.points))
+        for name, dtype in (("colors", np.uint8), ("normals", np.float32)):
+            rows = getattr(self, name)
+            if rows is not None and [(r.dtype, r.shape) for r in rows] != [
+                (dtype, p.shape) for p in self.points
+            ]:
+                wanted = f"{np.dtype(dtype).name} arrays of the shapes of points"
+                faults.append(Fault(name, "do not fit the points", f"{len(rows)} arrays", wanted))
         if faults:
             raise SequenceError("invalid_sequence", faults)
 
@@ -83,23 +98,37 @@ class PointCloudSequence:
             with Path(path_or_file).open("wb") as file:
                 return self.save(file)
         arrays: dict[str, Any] = {"times": self.times} if self.timed else {}
-        if len(set(self.points_per_frame)) == 1:
-            arrays["points"] = np.stack(self.points)  # [T, N, 3]
-            if self.corresponding is not None:
-                arrays["corresponding"] = np.bool_(self.corresponding)
-        else:
-            arrays["points"] = np.concatenate(self.points)  # [M, 3]
+        join: Any = np.stack if len(set(self.points_per_frame)) == 1 else np.concatenate
+        for name in ("points", "colors", "normals"):
+            if (rows := getattr(self, name)) is not None:
+                arrays[name] = join(rows)  # [T, N, 3] or [M, 3]
+        if join is np.concatenate:
             arrays["lengths"] = np.array(self.points_per_frame)
+        elif self.corresponding is not None:
+            arrays["corresponding"] = np.bool_(self.corresponding)
         np.savez_compressed(path_or_file, **arrays)
         return None
 
 
-def inspect_sequence(file: BinaryIO, limits: Limits = DEFAULT_LIMITS) -> SequenceInfo:
+def inspect_sequence(
+    file: BinaryIO, limits: Limits = DEFAULT_LIMITS, options: ReadOptions = DEFAULT_OPTIONS
+) -> SequenceInfo:
     """Validate an upload with bounded memory. Raises SequenceError."""
-    return SequenceReader(file, limits, keep=False).info
+    return SequenceReader(file, limits, None, options).info
 
 
-def read_sequence(file: BinaryIO, limits: Limits = DEFAULT_LIMITS) -> PointCloudSequence:
+def read_sequence(
+    file: BinaryIO, limits: Limits = DEFAULT_LIMITS, options: ReadOptions = DEFAULT_OPTIONS
+) -> PointCloudSequence:
     """Validate an upload like `inspect_sequence` and return its points in world coordinates."""
-    upload = SequenceReader(file, limits, keep=True)
-    return PointCloudSequence(tuple(upload.clouds), upload.times, upload.info.corresponding, upload.timed)
+    store = MemoryStore()
+    reader = SequenceReader(file, limits, store, options)
+    colors, normals = store.colors, store.normals
+    return PointCloudSequence(
+        tuple(store.clouds),
+        reader.times,
+        reader.info.corresponding,
+        reader.timed,
+        None if colors is None else tuple(colors),
+        None if normals is None else tuple(normals),
+    )

@@ -123,11 +123,9 @@ def test_handmade_archive_is_read() -> None:
     ("head", "text"),
     [
         (b"", "an empty file"),
-        (npy(POINTS), "a single array (.npy); use numpy.savez"),
         (b"\x80\x04\x95" + bytes(100), "a Python pickle, which is never loaded"),
-        (b"\x1f\x8b\x08" + bytes(100), "a gzip file"),
+        (b"\x1f\x8b\x08" + bytes(100), "a gzip file: unpack it"),
         (b"\x89HDF\r\n\x1a\n" + bytes(100), "an HDF5 file"),
-        (b"ply\nformat ascii 1.0\n", "a PLY file"),
         (b"0.1 0.2 0.3\n" * 50, "text"),
         (bytes(range(256)), "unrecognized binary data"),
         (b"#!/bin/sh\n" + npz(points=POINTS), "unrecognized binary data"),
@@ -136,7 +134,9 @@ def test_handmade_archive_is_read() -> None:
 def test_other_file_types_are_recognized(head: bytes, text: str) -> None:
     error = refused(head)
     assert error.code == "unsupported_media"
-    assert str(error) == f"file: is not an .npz archive (found {text}; wanted a file written by numpy.savez)"
+    assert str(error).startswith(
+        f"file: is not a sequence (found {text}; wanted an .npz with points [T, N, 3]"
+    )
 
 
 PLAIN = npz(points=POINTS)
@@ -200,14 +200,10 @@ DAMAGED = {
         "file",
         "has an entry with an invalid name",
     ),
-    "folder": (raw_zip(Entry(b"pcl_seq/00000001.npz", PLAIN)), "file", "has an entry with an invalid name"),
+    "folder above": (raw_zip(Entry(b"../00000001.npz", PLAIN)), "file", "has an entry with an invalid name"),
+    "absolute": (raw_zip(Entry(b"/a/00000001.npz", PLAIN)), "file", "has an entry with an invalid name"),
     "null byte": (
         raw_zip(Entry(b"points.npy\0.txt", npy(POINTS))),
-        "file",
-        "has an entry with an invalid name",
-    ),
-    "not ASCII": (
-        raw_zip(Entry("pünkte.npy".encode(), npy(POINTS), flags=0x800)),
         "file",
         "has an entry with an invalid name",
     ),
@@ -314,7 +310,7 @@ def test_trailing_data_at_a_chunk_boundary_is_detected() -> None:
 
 def test_all_faults_of_the_directory_are_reported() -> None:
     error = refused(
-        raw_zip(Entry(b"a/b", b""), Entry(b"c.npy", b"", flags=1), Entry(b"d.npy", b"", method=99))
+        raw_zip(Entry(b"a//b", b""), Entry(b"c.npy", b"", flags=1), Entry(b"d.npy", b"", method=99))
     )
     assert [fault.key for fault in error.faults] == ["file", "c.npy", "d.npy"]
 

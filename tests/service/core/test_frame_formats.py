@@ -49,9 +49,9 @@ def test_separate_xyz_files_and_frames_of_different_size() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("1 2 three\n" * 40, "f2.xyz: is not a list of points"),
-        ("1 2\n" * 40, "f2.xyz: is not a list of points"),
-        ("PK\3\4\0" * 40, "f2.xyz: is not a list of points"),
+        ("1 2 three\n" * 40, "f2.xyz: is not a table of numbers"),
+        ("1 2\n" * 40, "f2.xyz: is not a table of numbers"),
+        ("PK\3\4\0" * 40, "f2.xyz: is not a table of numbers"),
         ("1" * 300_000, "f2.xyz: has an overlong line"),
         ("1 2 nan\n" * 40, "f2.xyz: .*nan in frame 1, row 0, and 39 more"),
         ("1 2 3\n" * 9, "9 points in frame 1"),
@@ -68,8 +68,8 @@ def test_each_fault_names_its_frame(text: str, words: str) -> None:
 def test_formats_are_not_mixed_and_strangers_are_named() -> None:
     with pytest.raises(SequenceError, match="mixes formats"):
         read_sequence(archive(**{"00000000_npz": "x", "b_xyz": xyz(POINTS[0])}))
-    with pytest.raises(SequenceError, match=r"not frames.*'readme\.txt'.*\.xyz"):
-        read_sequence(archive(a_xyz=xyz(POINTS[0]), readme_txt="hello"))
+    with pytest.raises(SequenceError, match=r"not frames.*'film\.mp4' \(1 .xyz, 1 .mp4\).*\.xyz"):
+        read_sequence(archive(a_xyz=xyz(POINTS[0]), film_mp4="hello"))
 
 
 def test_the_limit_of_points_holds_before_all_are_read() -> None:

@@ -155,11 +155,10 @@ def test_separate_frame_files_are_packed() -> None:
 @pytest.mark.parametrize(
     ("names", "limits", "code", "message"),
     [
-        (["a.npz"], Limits(), "invalid_sequence", "has an invalid frame name"),
-        (["../00000001.npz"], Limits(), "invalid_sequence", "has an invalid frame name"),
-        (["00000001.npz"] * 2, Limits(), "invalid_sequence", "has a duplicate frame name"),
+        ([""], Limits(), "invalid_sequence", "has a file without a name"),
+        (["00000001.npz"] * 2, Limits(), "invalid_sequence", "has two files of one name"),
         (["00000001.npz", "00000002.npz"], Limits(max_bytes=1500), "too_large", "is too large"),
-        (["00000001.npz", "00000002.npz"], Limits(max_frames=1), "too_large", "is too large"),
+        ([f"{i}.npz" for i in range(69)], Limits(max_frames=1), "too_large", "is too large"),
     ],
 )
 def test_invalid_frame_files_are_refused(names: list[str], limits: Limits, code: str, message: str) -> None:
@@ -272,24 +271,16 @@ REFUSALS = {
         "cannot be combined with lengths",
         "both",
     ),
-    "frame with a gap": (
-        npz(points=ROWS, frame=FRAME * 2),
-        "frame",
-        "is not consecutive",
-        "frame 2 after 0 in row 40",
-    ),
     "frame unsorted": (
         npz(points=ROWS, frame=FRAME[::-1]),
         "frame",
-        "is not consecutive",
-        "frame 4 in row 0",
+        "is not in order",
+        "frame 3 after 4 in row 40",
     ),
-    "frame from one": (npz(points=ROWS, frame=FRAME + 1), "frame", "is not consecutive", "frame 1 in row 0"),
-    "frame negative": (npz(points=ROWS, frame=FRAME - 1), "frame", "is not consecutive", "frame -1 in row 0"),
     "frame falls": (
         npz(points=ROWS, frame=np.r_[FRAME[:-1], 0]),
         "frame",
-        "is not consecutive",
+        "is not in order",
         "frame 0 after 4 in row 199",
     ),
     "frame too short": (npz(points=ROWS, frame=FRAME[1:]), "frame", "has the wrong shape", "[199]"),
@@ -369,10 +360,10 @@ REFUSALS = {
         "[5, 40, 3]",
     ),
     "other names": (
-        frames_zip(FRAMES | {"clip.npz": published(0)}),
+        frames_zip(FRAMES | {"clip.mp4": published(0)}),
         "file",
         "contains files that are not frames",
-        "'clip.npz'",
+        "'clip.mp4'",
     ),
 }
 
@@ -441,7 +432,7 @@ def test_faults_of_many_frames_are_truncated() -> None:
             frames_zip({f"{i:08d}.npz": {} for i in range(9)}),
             Limits(max_frames=8),
             "file",
-            "has too many entries",
+            "has too many frames",
         ),
         (
             frames_zip({f"{i:08d}.npz": {} for i in range(6)}),
@@ -500,7 +491,7 @@ def test_forged_shape_in_a_tiny_file_is_refused() -> None:
         (b"{[]: '<f4', 'fortran_order': False, 'shape': (2, 40, 3)}", "has an invalid header"),
         (b"__import__('os').system('true')", "has an invalid header"),
         (b"(" * 3000, "has an invalid header"),
-        (b" " * 5000, "has an oversized header"),
+        (b" " * 11_000, "has an oversized header"),
         (b"{'descr': '|O', 'fortran_order': False, 'shape': (2, 40, 3)}", "has an unsupported type"),
         (b"{'descr': '<f16', 'fortran_order': False, 'shape': (2, 40, 3)}", "has an unsupported type"),
     ],

@@ -1,0 +1,107 @@
+"""Depth images: 16-bit PNG with the intrinsics of the camera in a JSON file beside them.
+
+Points are in the axes of glTF cameras, x to the right, y up, the camera looking along -z, so that they stand
+upright.
+"""
+
+import io
+import json
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from service.core.sequences.errors import SequenceError, quoted
+from service.core.sequences.readers.frame import Frame, Source, invalid, read_whole, too_large
+
+MAX_POINTS = 32_768  # of one image; a random selection of more
+MAX_PIXELS = 16_000_000
+_MAX_JSON_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """A pinhole camera in pixels. `scale` stored units are a unit of length; more than `most` is left out."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    scale: float = 1000.0  # millimeters to meters
+    most: float = float("inf")
+
+
+def read_intrinsics(source: Source) -> Intrinsics:
+    """From `fx`, `fy`, `cx`, `cy`, or a matrix `K` or `camera_matrix` [3, 3], or Open3D's `intrinsic_matrix`;
+    optional `depth_scale` (stored units in one unit of length, 1000) and `depth_max`."""
+    if source.size > _MAX_JSON_BYTES:
+        raise too_large(source, f"{source.size:,} bytes", f"at most {_MAX_JSON_BYTES:,}")
+    try:
+        values: Any = json.loads(read_whole(source))
+        if isinstance(inner := values.get("intrinsics", values.get("intrinsic")), dict):
+            values = values | inner
+        if "intrinsic_matrix" in values:  # column by column
+            matrix = np.array(values["intrinsic_matrix"], np.float64).reshape(3, 3).T
+            values = values | _of_matrix(matrix)
+        elif matrix := values.get("K", values.get("camera_matrix")):
+            values = values | _of_matrix(np.array(matrix, np.float64).reshape(3, 3))
+        numbers = {name: float(values[name]) for name in ("fx", "fy", "cx", "cy")}
+        numbers["scale"] = float(values.get("depth_scale", 1000.0))
+        if values.get("depth_max") is not None:
+            numbers["most"] = float(values["depth_max"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        found = quoted(f"{type(error).__name__}: {error}")
+        raise invalid(source, "are not the intrinsics of a camera", found, _WANTED) from None
+    finite = all(np.isfinite(value) for name, value in numbers.items() if name != "most")
+    if not finite or min(numbers["fx"], numbers["fy"], numbers["scale"], numbers.get("most", 1)) <= 0:
+        raise invalid(source, "are not the intrinsics of a camera", quoted(str(numbers)), _WANTED)
+    return Intrinsics(**numbers)
+
+
+_WANTED = 'positive numbers such as {"fx": 525, "fy": 525, "cx": 319.5, "cy": 239.5, "depth_scale": 1000}'
+
+
+def _of_matrix(matrix: Any) -> dict[str, float]:
+    return {"fx": matrix[0, 0], "fy": matrix[1, 1], "cx": matrix[0, 2], "cy": matrix[1, 2]}
+
+
+def read_depth(source: Source, limit: int, camera: Intrinsics) -> Frame:
+    """Points of the pixels that have a depth; 0 means that nothing was measured."""
+    depth = _pixels(source)  # [H, W]
+    rows, columns = np.nonzero(depth)
+    away = depth[rows, columns] / camera.scale  # [N]
+    seen = np.flatnonzero(away <= camera.most)
+    if len(seen) > min(MAX_POINTS, limit):
+        # The same draw for equal images, whichever frame they are.
+        seen = np.sort(np.random.default_rng(len(seen)).choice(seen, min(MAX_POINTS, limit), replace=False))
+    rows, columns, away = rows[seen], columns[seen], away[seen]
+    x, y = (columns - camera.cx) * away / camera.fx, (rows - camera.cy) * away / camera.fy
+    return Frame(np.stack([x, -y, -away], axis=-1).astype(np.float32))  # [N, 3]
+
+
+def _pixels(source: Source) -> Any:
+    """Stored depths [H, W] uint16."""
+    from PIL import Image, UnidentifiedImageError  # when it is needed: it takes memory
+
+    data = read_whole(source)
+    size, kind = struct.unpack_from(">2L", data, 16) if len(data) > 32 else (0, 0), data[24:26]
+    if data[:8] != b"\x89PNG\r\n\x1a\n" or kind != b"\x10\x00":
+        found = "a PNG of another kind" if data[:4] == b"\x89PNG" else quoted(data[:8].decode("latin-1"))
+        raise invalid(source, "is not a depth image", found, "a PNG with one channel of 16 bits")
+    if size[0] * size[1] > MAX_PIXELS:
+        raise too_large(source, f"{size[0]} by {size[1]} pixels", f"at most {MAX_PIXELS:,}")
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            pixels = np.asarray(image)
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, EOFError, struct.error) as error:
+        raise _corrupt(source, error) from None
+    if pixels.ndim != 2 or pixels.dtype.kind not in "ui":
+        raise invalid(
+            source, "is not a depth image", f"{pixels.dtype} {list(pixels.shape)}", "[H, W] of 16 bits"
+        )
+    return pixels
+
+
+def _corrupt(source: Source, error: Exception) -> SequenceError:
+    return invalid(source, "is corrupt", quoted(str(error)), "a readable PNG")
