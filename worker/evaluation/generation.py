@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.config.sections import GenerationConfig
 from model.errors import ModelError
 from worker.data.windows import Window, Windows, window_of
 from worker.evaluation.layout import (
     RECORD,
     GenerationFolder,
     first_path,
+    frame_name,
     identity,
     inputs_of,
     is_made_from,
-    mesh_name,
     mesh_stem,
 )
 from worker.evaluation.mesh_files import write_off, write_ply
@@ -49,7 +50,8 @@ def generate(
     """Write what a task makes of these windows of a data set, in the unit box of their first cloud.
 
     Windows finished before, from the same inputs by the same checkpoint and settings, are kept. One whose
-    surface is empty, or that fails otherwise, is recorded with its reason, and the run goes on. `on_window`
+    surface is empty, or that fails otherwise, is recorded with its reason, and the run goes on; what an older
+    run made of it stays. `on_window`
     gets each window when done.
     """
     made_with, done = _made_with(task), Generated()
@@ -102,11 +104,13 @@ def _generate_window(
         record["empty frames"] = output.empty
     except ModelError as error:
         record["error"] = str(error)
+        if (folder.record(window) or record)["error"] is None:
+            return record  # meshes of an older run are better than none
     if config.generation.copy_input and inputs.ndim == 3:  # [T, N, 3]; images are where they are
         _replace_folder(folder.inputs(window), lambda part: _write_clouds(part, inputs))
     _replace_folder(
         folder.results(window),
-        lambda part: _write_output(part, window, output, config.generation.mesh_color, record),
+        lambda part: _write_output(part, window, output, config.generation, record),
     )
     return record
 
@@ -117,16 +121,30 @@ def _write_clouds(part: Path, clouds: Iterable[NDArray[np.floating]]) -> None:
 
 
 def _write_output(
-    part: Path, window: Window, output: Output | None, colored: bool, record: dict[str, Any]
+    part: Path,
+    window: Window,
+    output: Output | None,
+    generation: GenerationConfig,
+    record: dict[str, Any],
 ) -> None:
-    if output is not None and output.faces is not None:
-        for frame, (vertices, faces) in enumerate(zip(output.vertices, output.faces, strict=True)):
-            write_off(part / mesh_name(window, frame), vertices, faces, colored)
-    elif output is not None:
-        _write_clouds(part, output.vertices)
-    if output is not None and output.animation is not None:
-        (part / f"{mesh_stem(window)}.glb").write_bytes(output.animation.to_glb())
+    if output is not None:
+        for number, frame in enumerate(_written_frames(output, generation), start=1):
+            vertices, file = output.vertices[frame], part / frame_name(window, number, output.ending)
+            if output.faces is None:
+                write_ply(file, vertices)
+            else:
+                write_off(file, vertices, output.faces[frame], generation.mesh_color)
+        if output.animation is not None:
+            (part / f"{mesh_stem(window)}.glb").write_bytes(output.animation.to_glb())
     (part / RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
+
+
+def _written_frames(output: Output, generation: GenerationConfig) -> list[int]:
+    """The frames in order of their files. Of both ends alone there are three, as published: the first mesh,
+    and what the flow carries it to at t = 0 and 1.
+    """
+    count = len(output.vertices)
+    return [0, 0, 1] if generation.only_end_time_points and count == 2 else list(range(count))
 
 
 def _replace_folder(target: Path, write: Callable[[Path], None]) -> None:

@@ -1,18 +1,20 @@
 """Where the files of a generated test split lie: the folders and names of the published code.
 
 <generation_dir>/meshes/<class>/<sequence>/<start>/<sequence>_<start>_0001.off … and <sequence>_<start>.glb
-<generation_dir>/pointcloud/<class>/<sequence>/<start>/0000.ply …, of models that give point clouds
+<generation_dir>/pointcloud/<class>/<sequence>/<start>/<sequence>_<start>_0001.ply …, for clouds
 <generation_dir>/input/<class>/<sequence>/<start>/0000.ply …
 """
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from model.config.files import parse_yaml
 from model.config.schema import Config
 from worker.data.errors import DataError
 from worker.data.windows import Window
@@ -104,9 +106,20 @@ def mesh_stem(window: Window) -> str:
     return f"{window.name}_{window.start:04d}"
 
 
-def mesh_name(window: Window, frame: int) -> str:
-    """Frames count from 1 in the names of meshes, and from 0 in those of inputs."""
-    return f"{mesh_stem(window)}_{frame + 1:04d}.off"
+def frame_name(window: Window, number: int, ending: str) -> str:
+    """The file of one frame; numbers count from 1 in the names of results, and from 0 in those of inputs."""
+    return f"{mesh_stem(window)}_{number:04d}.{ending}"
+
+
+@lru_cache(maxsize=64)
+def class_name(folder: Path) -> str:
+    """What metadata.yaml beside the folder of a class calls it; `n/a` as published where there is none."""
+    file = folder.parent / "metadata.yaml"
+    if not (folder.is_dir() and file.is_file()):
+        return "n/a"
+    entries = parse_yaml(file.read_text(encoding="utf-8"))
+    entry = entries.get(folder.name) if isinstance(entries, dict) else None
+    return str(entry.get("name", "n/a")) if isinstance(entry, dict) else "n/a"
 
 
 def identity(window: Window, index: int) -> dict[str, Any]:
@@ -114,7 +127,7 @@ def identity(window: Window, index: int) -> dict[str, Any]:
     return {
         "idx": index,
         "class id": window.category,
-        "class name": window.category,
+        "class name": class_name(window.sequence.parent),
         "modelname": window.name,
         "start_idx": window.start,
     }

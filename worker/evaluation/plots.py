@@ -14,11 +14,10 @@ def plot_over_time(rows: Sequence[Row], frames: int, kind: str, title: str, path
     """Draw IoU, Chamfer and correspondence of each frame as a PNG, a line a class; what was not measured is
     left out.
     """
-    classes = sorted({str(row["class name"]) for row in rows})
+    classes = sorted({str(row["class id"]) for row in rows})
     lines = {
         name: [
-            headline([row for row in rows if row["class name"] == name], kind, frame)
-            for frame in range(frames)
+            headline([row for row in rows if row["class id"] == name], kind, frame) for frame in range(frames)
         ]
         for name in classes
     }

@@ -7,15 +7,16 @@ import pandas as pd
 from rich.table import Table
 
 from worker.evaluation.scores import Row
+from worker.tables import write_pickle
 
-LABELS = ("class id", "class name", "modelname", "start_idx")
+LABELS = ("class id", "class name", "modelname")  # columns that have no mean
 
 
 def save_scores(rows: Sequence[Row], folder: Path, stem: str) -> None:
     """Write `<stem>_full.pkl`, a pandas table with a row a window, and `<stem>.csv`, its means by class."""
     folder.mkdir(parents=True, exist_ok=True)
     table = _table(rows)
-    table.to_pickle(folder / f"{stem}_full.pkl")
+    _write(table, folder / f"{stem}_full.pkl")
     _means(table).to_csv(folder / f"{stem}.csv")
 
 
@@ -23,9 +24,9 @@ def save_timings(rows: Sequence[Row], folder: Path) -> None:
     """Write seconds as `time_generation_full.pkl`, a row a window, and means by class as .pkl and .csv."""
     folder.mkdir(parents=True, exist_ok=True)
     table = _table(rows)
-    means = _means(table)
-    table.to_pickle(folder / "time_generation_full.pkl")
-    means.to_pickle(folder / "time_generation.pkl")
+    means = _means(table.drop(columns="start_idx"))
+    _write(table, folder / "time_generation_full.pkl")
+    _write(means, folder / "time_generation.pkl")
     means.to_csv(folder / "time_generation.csv")
 
 
@@ -36,6 +37,11 @@ def _table(rows: Sequence[Row]) -> pd.DataFrame:
 def _means(table: pd.DataFrame) -> pd.DataFrame:
     numbers = [name for name in table.columns if name not in LABELS]
     return table.groupby("class name")[numbers].mean()
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    columns = {str(name): table[name].tolist() for name in table.columns}
+    write_pickle(path, columns, table.index.tolist(), str(table.index.name))
 
 
 def headline(rows: Sequence[Row], kind: str = "mesh", frame: int | None = None) -> dict[str, float]:
@@ -61,9 +67,9 @@ def score_table(rows: Sequence[Row], kind: str, title: str) -> Table:
     table = Table("class", "windows", title=title)
     for name in ("IoU at t = 0", *headline(rows, kind)):
         table.add_column(name, justify="right")
-    groups = {str(row["class name"]): None for row in rows}
+    groups = {str(row["class id"]): None for row in rows}
     for group in groups:
-        members = [row for row in rows if row["class name"] == group]
+        members = [row for row in rows if row["class id"] == group]
         table.add_row(group, str(len(members)), *_cells(members, kind))
     if len(groups) > 1:
         table.add_section()

@@ -6,17 +6,9 @@ from model.config.schema import Config
 from model.reconstruction.reconstructor import Reconstructor
 from worker.data.windows import DATA_BOX
 from worker.tasks.loaded import LoadedModel
+from worker.tasks.seconds import Watch
 from worker.tasks.surfaces import output_frames, surface_settings
 from worker.tasks.task import Gives, Item, Output
-
-# StageProgress of the Reconstructor under the names of the published timings.
-STAGES = {
-    "encode": "time (encode inputs)",
-    "extract": "time (extract mesh)",
-    "simplify": "time (simplify)",
-    "flow": "time (forward propagation)",
-    "fit": "time (fit)",
-}
 
 
 class Completion:
@@ -40,7 +32,7 @@ class Completion:
         return surface_settings(self.model.config)
 
     def __call__(self, item: Item) -> Output:
-        config = self.model.config
+        config, watch = self.model.config, Watch()
         meshes = self._reconstructor(
             list(item["inputs"]),
             corresponding=config.data.input_pointcloud_corresponding,
@@ -48,6 +40,6 @@ class Completion:
             color="correspondence" if config.generation.mesh_color else "none",
             refine="off",  # as published
             box=DATA_BOX,
+            progress=watch,
         )
-        seconds = {STAGES[stage]: taken for stage, taken in meshes.timings.items() if stage in STAGES}
-        return Output.moving(meshes, seconds)
+        return Output.moving(meshes, watch.seconds(meshes.timings))

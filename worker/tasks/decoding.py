@@ -13,8 +13,8 @@ from model.meshes.sequence import MeshSequence
 from model.reconstruction.progress import StageProgress
 from model.reconstruction.surface import Mesh, extract_surface
 from model.surface.simplification import simplify
-from worker.tasks.completion import STAGES
 from worker.tasks.loaded import LoadedModel
+from worker.tasks.seconds import Watch
 from worker.tasks.surfaces import output_frames, surface_settings
 from worker.tasks.task import Output
 
@@ -38,7 +38,8 @@ class Decoding:
         self._net = model.occupancy_flow
         self._config, self._device = model.config, model.device
         self.frames = output_frames(model.config)
-        self._stage = StageProgress()
+        self._watch = Watch()
+        self._stage = StageProgress(self._watch)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -51,15 +52,17 @@ class Decoding:
 
     def output(self, codes: Codes) -> Output:
         """The same as the result of a task, with published names for the seconds."""
+        self._watch = Watch()
+        self._stage = StageProgress(self._watch)
         meshes = self(codes)
-        return Output.moving(meshes, {STAGES[stage]: seconds for stage, seconds in meshes.timings.items()})
+        return Output.moving(meshes, self._watch.seconds(meshes.timings))
 
     @torch.inference_mode()
     def extract(self, codes: Codes) -> Mesh:
         """The surface at t = 0."""
-        with self._stage("extract"):
+        with self._stage("extract") as on_progress:
             vertices, faces = extract_surface(
-                self._net.occupancy(codes.z, codes.c_s), self._config, self._device
+                self._net.occupancy(codes.z, codes.c_s), self._config, self._device, on_progress=on_progress
             )
         if (target := self._config.generation.simplify_nfaces) is not None:
             with self._stage("simplify"):

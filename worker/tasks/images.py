@@ -7,9 +7,9 @@ import torch
 from model.config.schema import Config
 from model.errors import ConfigError
 from model.reconstruction.progress import StageProgress
-from worker.tasks.completion import STAGES
 from worker.tasks.decoding import Codes, Decoding
 from worker.tasks.loaded import LoadedModel
+from worker.tasks.seconds import STAGES
 from worker.tasks.task import Gives, Item, Output
 
 

@@ -65,7 +65,7 @@ class LatentSpace:
 
     def save(self, folder: Path) -> list[Path]:
         """Write latent_space.npz, which this project reads, and latent_space.pkl for the published tools."""
-        import pandas as pd
+        from worker.tables import write_pickle
 
         keys: dict[str, Any] = {
             "category": [window.category for window in self.windows],
@@ -80,8 +80,8 @@ class LatentSpace:
             np.savez(
                 stream, allow_pickle=False, **{name: np.asarray(array) for name, array in arrays.items()}
             )
-        table = pd.DataFrame(keys | {name: list(column) for name, column in self.codes.items()})
-        table.rename_axis("idx").to_pickle(published)
+        columns = keys | {name: list(column) for name, column in self.codes.items()}
+        write_pickle(published, columns, range(len(self.windows)), "idx")
         return [own, published]
 
     @classmethod

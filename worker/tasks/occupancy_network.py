@@ -11,9 +11,9 @@ from model.networks.baselines import OccupancyNetwork4D
 from model.reconstruction.progress import StageProgress
 from model.reconstruction.surface import Mesh, extract_surface
 from model.surface.simplification import simplify
-from worker.tasks.completion import STAGES
 from worker.tasks.generative import Prior
 from worker.tasks.loaded import LoadedModel
+from worker.tasks.seconds import STAGES, Watch
 from worker.tasks.surfaces import output_frames, surface_settings
 from worker.tasks.task import Gives, Item, Output
 
@@ -42,21 +42,26 @@ class OccupancyNetwork:
 
     def __call__(self, item: Item) -> Output:
         """Raises EmptySurfaceError where no frame has a surface."""
-        config, stage = self.model.config, StageProgress()
+        config, stage, seconds = self.model.config, StageProgress(), dict[str, float]()
         meshes: list[Mesh] = []
         empty: dict[int, str] = {}
         with torch.inference_mode():
             with stage("encode"):
                 _, c = self._net.encode_inputs(self.model.inputs(item))  # [1, c_dim]
                 z, _ = self._prior.draw(int(item["idx"]))  # [1, z_dim]
-            with stage("extract"):
-                for frame, t in enumerate(self._times.tolist()):
-                    try:
+            for frame, t in enumerate(self._times.tolist()):
+                extracting = StageProgress(watch := Watch())
+                try:
+                    with extracting("extract") as on_progress:
                         occupancy = self._net.occupancy(z, c, t)
-                        meshes.append(extract_surface(occupancy, config, self.model.device))
-                    except EmptySurfaceError as error:
-                        empty[frame] = str(error)
-                        meshes.append((np.empty((0, 3)), np.empty((0, 3), np.int64)))
+                        meshes.append(
+                            extract_surface(occupancy, config, self.model.device, on_progress=on_progress)
+                        )
+                except EmptySurfaceError as error:
+                    empty[frame] = str(error)
+                    meshes.append((np.empty((0, 3)), np.empty((0, 3), np.int64)))
+                for name, taken in watch.seconds(extracting.timings).items():
+                    seconds[name] = seconds.get(name, 0.0) + taken
         if len(empty) == len(self._times):
             raise EmptySurfaceError(f"No frame has a surface. At t = 0: {empty[0]}")
         if (target := config.generation.simplify_nfaces) is not None:
@@ -65,6 +70,6 @@ class OccupancyNetwork:
         return Output(
             [vertices for vertices, _ in meshes],
             [faces.astype(np.int32) for _, faces in meshes],
-            {STAGES[stage]: seconds for stage, seconds in stage.timings.items()},
+            seconds | {STAGES[stage]: taken for stage, taken in stage.timings.items()},
             empty=empty,
         )

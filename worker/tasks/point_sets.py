@@ -8,8 +8,8 @@ from model.config.schema import Config
 from model.errors import ConfigError
 from model.networks.baselines import PointSetGeneration4D
 from model.reconstruction.progress import StageProgress
-from worker.tasks.completion import STAGES
 from worker.tasks.loaded import LoadedModel
+from worker.tasks.seconds import STAGES
 from worker.tasks.task import Gives, Item, Output
 
 

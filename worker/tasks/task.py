@@ -26,6 +26,11 @@ class Output:
     animation: MeshSequence | None = None  # all frames as one, where they share their faces
     empty: dict[int, str] = field(default_factory=dict)  # numbers of frames without a mesh, and why
 
+    @property
+    def ending(self) -> str:
+        """Of the files of frames."""
+        return "ply" if self.faces is None else "off"
+
     @classmethod
     def moving(cls, meshes: MeshSequence, seconds: dict[str, float]) -> "Output":
         """Frames of one topology."""

@@ -147,7 +147,7 @@ def test_every_window_has_a_row_of_every_metric_and_frame(scored: list[Scored]) 
     assert [one.window.name for one in scored] == ["00000", "00001", "00002"]
     assert [one.missing for one in scored] == [False, False, True]
     for one in scored[:2]:
-        assert one.row["class name"] == "bodies"
+        assert (one.row["class id"], one.row["class name"]) == ("bodies", "n/a")
         for metric in METRICS:
             assert np.isfinite(values(one.row, metric, 17)).all()
         assert 0.5 < one.row["iou (mesh)"] < 0.95
@@ -251,9 +251,10 @@ def test_the_files_hold_all_rows_and_their_means(scored: list[Scored], tmp_path:
     assert full.index.name == "idx"
     assert {"class id", "class name", "modelname", "start_idx"} <= set(full.columns)
     assert full.loc[0, "chamfer 16 (mesh)"] == rows[0]["chamfer 16 (mesh)"]
-    means = pd.read_csv(tmp_path / "eval_meshes.csv", index_col="class name")
-    assert means.index.tolist() == ["bodies", "others"]
-    assert means.loc["bodies", "iou 0 (mesh)"] == pytest.approx(rows[0]["iou 0 (mesh)"] / 2)
+    means = pd.read_csv(tmp_path / "eval_meshes.csv", index_col="class name", keep_default_na=False)
+    assert means.index.tolist() == ["n/a", "others"]
+    assert means.loc["n/a", "iou 0 (mesh)"] == pytest.approx(rows[0]["iou 0 (mesh)"] / 2)
+    assert means.loc["n/a", "start_idx"] == 0
     assert means.loc["others", "l2 3 (mesh)"] == pytest.approx(rows[1]["l2 3 (mesh)"])
 
 

@@ -1,6 +1,7 @@
 """`worker generate`: the published folders, going on after a stop, and windows that give no mesh."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -141,14 +142,17 @@ def test_timings_are_a_table_a_window_and_its_means(generated: GenerationFolder)
     assert full.index.name == "idx"
     assert full.index.tolist() == [0, 1]
     assert {"class id", "class name", "modelname", "mesh", "time (encode inputs)"} <= set(full.columns)
-    stages = [name for name in full.columns if name.startswith("time (")]
+    parts = ["time (eval points)", "time (marching cubes)"]
+    stages = [name for name in full.columns if name.startswith("time (") and name not in parts]
     assert (full[stages].sum(axis=1) <= full["mesh"]).all()
     assert (full["time (forward propagation)"] > 0).all()
-    means = pd.read_csv(generated.root / "time_generation.csv", index_col="class name")
-    assert means.loc["bodies", "mesh"] == pytest.approx(full["mesh"].mean())
-    assert pd.read_pickle(generated.root / "time_generation.pkl").loc["bodies", "mesh"] == pytest.approx(
-        full["mesh"].mean()
-    )
+    assert (full[parts] > 0).all(axis=None)
+    assert full[parts].sum(axis=1).to_numpy() == pytest.approx(full["time (extract mesh)"], rel=0.1)
+    means = pd.read_csv(generated.root / "time_generation.csv", index_col="class name", keep_default_na=False)
+    assert means.loc["n/a", "mesh"] == pytest.approx(full["mesh"].mean())
+    assert "start_idx" not in means.columns
+    pickled = pd.read_pickle(generated.root / "time_generation.pkl")
+    assert pickled.loc["n/a", "mesh"] == pytest.approx(full["mesh"].mean())
 
 
 def test_finished_windows_are_kept_while_nothing_changes(
@@ -222,6 +226,18 @@ def test_a_window_without_a_mesh_is_recorded_and_the_others_go_on(
     again = generate(task, damaged, [0, 1, 2], folder)
     assert (again.made, again.kept) == (0, 3)
     assert again.failed == done.failed, "told again"
+
+
+def test_a_failure_does_not_replace_what_an_older_run_made(
+    task: Task, dataset: Windows, generated: GenerationFolder, tmp_path: Path
+) -> None:
+    folder, window = GenerationFolder(tmp_path), window_of(dataset, 1)
+    shutil.copytree(generated.root, tmp_path, dirs_exist_ok=True)
+    before = names(folder.results(window))
+    done = generate(task, Damaged(dataset), [1], folder)
+    assert "NaN" in done.failed[window]
+    assert names(folder.results(window)) == before
+    assert (folder.record(window) or {})["error"] is None
 
 
 def test_an_empty_surface_is_such_a_window(dataset: Windows, tmp_path: Path) -> None:

@@ -246,7 +246,8 @@ def test_point_clouds_are_generated_and_evaluated(
     run("generate", *common, "--checkpoint", psgn.trainer.folder.last)
     folder, dataset = GenerationFolder(tmp_path, "pointcloud"), build_dataset(psgn.config, "test")
     place = tmp_path / "pointcloud" / "bodies" / "00001" / "00000"
-    assert {file.name for file in place.glob("*.ply")} == {f"{frame:04d}.ply" for frame in range(FRAMES)}
+    names = {f"00001_0000_{number:04d}.ply" for number in range(1, FRAMES + 1)}
+    assert {file.name for file in place.glob("*.ply")} == names
     inputs = torch.from_numpy(dataset[1]["inputs"])[None]
     with torch.no_grad():
         expected = psgn.trainer.net.eval()(inputs)[0].numpy()

@@ -200,8 +200,9 @@ def test_a_data_set_on_disk_from_first_meshes_to_scores(humans: Path, tmp_path: 
     dataset, folder = build_dataset(config, "test"), GenerationFolder(tmp_path / "out")
     first = dataset[0]["mesh.vertices"][0]
     assert generate(task, dataset, [0], folder).made == 1
-    (start, _), (end, _) = folder.read_meshes(window_of(dataset, 0))
+    (start, _), (again, _), (end, _) = folder.read_meshes(window_of(dataset, 0))  # three files, as published
     assert np.allclose(start, first, atol=1e-6)
+    assert np.array_equal(start, again)
     assert np.allclose(end, first + PUSH, atol=1e-4)
     (scored,) = evaluate(Evaluation(config, folder, samples=500), [0], workers=1)
     assert [key for key in scored.row if key.startswith("l2 ")] == ["l2 0 (mesh)", "l2 1 (mesh)", "l2 (mesh)"]

@@ -88,7 +88,7 @@ def test_point_clouds_are_written_and_measured(loaded: LoadedModel, tmp_path: Pa
     assert done.timings[0]["time (flow)"] == 0.5
     place = tmp_path / "pointcloud" / "bodies" / "00000" / "00000"
     assert sorted(file.name for file in place.iterdir()) == [
-        *(f"{frame:04d}.ply" for frame in range(17)),
+        *(f"00000_0000_{frame:04d}.ply" for frame in range(1, 18)),
         "generation.json",
     ]
     assert generate(task, dataset, [0], folder).kept == 1
