@@ -7,7 +7,7 @@ from rich.console import Console
 
 from worker.data.errors import DataError
 from worker.data.frame_writer import Sampling
-from worker.data.mesh_sequences import find_mesh_sequences
+from worker.data.mesh_sequences import find_mesh_sequences, split_at_gaps
 from worker.data.recipe import keep_recipe
 from worker.data.sequence_writer import write_sequences
 
@@ -18,7 +18,12 @@ def build(sources: list[Path], root: Path, category: str, sampling: Sampling, wo
     """Write the sequences below `sources` to `root`/<category>/<sequence>. Returns the exit code: 0 or 2."""
     folder = root / category
     try:
-        sequences = find_mesh_sequences(sources)
+        found = find_mesh_sequences(sources)
+        sequences = split_at_gaps(found)
+        if len(sequences) > len(found):
+            console.print(
+                f"{len(sequences) - len(found)} gaps in the numbers of frames: each run becomes a sequence"
+            )
         frames = sum(len(sequence.files) for sequence in sequences)
         console.print(f"{len(sequences)} sequences, {frames} frames")
         keep_recipe(folder, {"made_by": "worker data build", **asdict(sampling)})

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
-import trimesh
 from numpy.typing import NDArray
 
 from model.reconstruction.normalization import UnitBox
 from worker.data.errors import DataError
 from worker.data.frames import Frame, numbered_files
+from worker.data.mesh_sequences import read_mesh
 from worker.data.windows import WindowFrames
 
 Item = dict[str, NDArray[Any]]
@@ -126,10 +126,7 @@ class EndMeshesField:
         last = window.start + window.length - 1
         if len(files) <= last:
             raise DataError(f"{folder} holds {len(files)} meshes; wanted {last + 1}")
-        first, end = (
-            trimesh.load_mesh(file, process=False, maintain_order=True)
-            for file in (files[window.start], files[last])
-        )
+        first, end = (read_mesh(file) for file in (files[window.start], files[last]))
         if not np.array_equal(first.faces, end.faces):
             raise DataError(f"{files[last]} has other faces than {files[window.start]}")
         box = UnitBox.around(first.vertices)
@@ -140,5 +137,5 @@ class EndMeshesField:
 def normalized(frame: Frame, first: Frame, rows: NDArray[np.intp] | slice) -> NDArray[np.float32]:
     """These rows of a frame in the box of the window's first one [K, 3]."""
     points = frame.points[rows].astype(np.float32)  # [K, 3]
-    inside: NDArray[np.float32] = (frame.loc + frame.scale * points - first.loc) / first.scale
-    return inside
+    inside = (frame.loc + frame.scale * points - first.loc) / first.scale
+    return np.asarray(inside, np.float32)

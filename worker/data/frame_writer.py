@@ -116,10 +116,12 @@ def _write_image(file: Path, pixels: Pixels) -> None:
 
 
 def _stored_centre(centre: Floats, scale: float) -> NDArray[np.floating]:
-    """float16 as in the published data, unless the mesh lies so far away that its box would be off centre."""
+    """float16 as in the published data, or wider where that would move the box off a mesh far away."""
     with np.errstate(over="ignore"):
-        short = centre.astype(np.float16)
-    return short if np.abs(short - centre).max() < 0.005 * scale else centre.astype(np.float32)
+        for short in (centre.astype(np.float16), centre.astype(np.float32)):
+            if np.abs(short - centre).max() < 0.005 * scale:
+                return short
+    return centre
 
 
 def _save(file: Path, **arrays: ArrayLike) -> None:

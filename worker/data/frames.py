@@ -24,7 +24,7 @@ class Frame:
 
     source: Path
     points: NDArray[Any]  # [N, 3] float16 or float32
-    loc: NDArray[np.float32]  # [3], centre of the frame's box
+    loc: NDArray[Any]  # [3], centre of the frame's box: float32, or float64 if it is stored as such
     scale: np.float32  # its longest side
     occupancies: NDArray[Any] | None = None  # [N], or [ceil(N / 8)] packed by np.packbits
 
@@ -91,7 +91,13 @@ def read_frame(file: Path) -> Frame:
         )
     # scale is float64 in some published files, and float16 in others
     side = np.float32(scale.item())
-    return Frame(file, points, loc.astype(np.float32), side, arrays.get("occupancies"))
+    place = loc if loc.dtype == np.float64 and _needs_double(loc, side) else loc.astype(np.float32)
+    return Frame(file, points, place, side, arrays.get("occupancies"))
+
+
+def _needs_double(loc: NDArray[np.float64], side: np.float32) -> bool:
+    """Whether float32 would move the box; published files store some places in float64 without need."""
+    return bool(np.abs(loc.astype(np.float32) - loc).max() >= 0.005 * side)
 
 
 def read_arrays(file: Path) -> dict[str, NDArray[Any]]:

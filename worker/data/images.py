@@ -14,9 +14,9 @@ from PIL import Image
 
 from model.config.schema import Config
 from model.errors import ConfigError
+from service.core.sequences.names import natural_order
 from worker.data.errors import DataError
 from worker.data.fields import Item
-from worker.data.mesh_sequences import natural_order
 from worker.data.windows import Window, WindowFrames
 
 EXTENSIONS = (".jpg", ".jpeg", ".png")

@@ -1,10 +1,9 @@
-"""Registered mesh sequences on disk: one OBJ, PLY or OFF file a frame, of one topology, as D-FAUST has them.
+"""Registered mesh sequences on disk: one OBJ, PLY, OFF or STL file a frame, all of one topology.
 
 A sequence is a folder of such files. Below a root it is named by its path, so that both
 <root>/50002/knees/00000.obj and <root>/50002_knees/00000.obj are 50002_knees.
 """
 
-import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,10 +13,16 @@ import numpy as np
 import trimesh
 from numpy.typing import NDArray
 
+from service.core.sequences.errors import SequenceError
+from service.core.sequences.formats import FRAME_READERS
+from service.core.sequences.names import frame_numbers, natural_order
+from service.core.sequences.readers.frame import FileSource
 from worker.bodies.rig import Floats
 from worker.data.errors import DataError
+from worker.data.orientation import outward_faces
 
-EXTENSIONS = (".obj", ".ply", ".off")
+EXTENSIONS = (".obj", ".ply", ".off", ".stl")
+MAX_VERTICES = 4_000_000
 MESH_FOLDER = "mesh_seq"  # in the published layout, inside the sequence
 
 
@@ -33,15 +38,14 @@ class MeshSequence:
         """The numbers that the files are named by, else counted from 0."""
         if all(file.stem.isdecimal() for file in self.files):
             return tuple(int(file.stem) for file in self.files)
-        return tuple(range(len(self.files)))
+        return tuple(frame_numbers([file.name for file in self.files]) or range(len(self.files)))
 
     @cached_property
     def faces(self) -> NDArray[np.int32]:
         """Faces [F, 3] of the first frame: closed, counter-clockwise from outside."""
         mesh = read_mesh(self.files[0])
         check_closed(mesh, self.files[0])
-        faces = np.asarray(mesh.faces, dtype=np.int32)
-        return faces if mesh.volume > 0 else np.ascontiguousarray(faces[:, ::-1])
+        return outward_faces(np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces, np.int32))
 
     @cached_property
     def all_vertices(self) -> Floats:
@@ -79,22 +83,34 @@ def find_mesh_sequences(roots: list[Path]) -> list[MeshSequence]:
     return sorted(sequences, key=lambda sequence: sequence.name)
 
 
+def split_at_gaps(sequences: list[MeshSequence]) -> list[MeshSequence]:
+    """Sequences whose frames have missing numbers as one sequence for each run without a gap.
+
+    A window of successive frames then never skips time. Runs are named by their first number.
+    """
+    runs = []
+    for sequence in sequences:
+        numbers = np.array(sequence.numbers)
+        steps = np.diff(numbers)
+        gaps = np.flatnonzero(steps > steps.min()) + 1 if steps.size else steps
+        for rows in np.split(np.arange(len(numbers)), gaps):
+            name = f"{sequence.name}_{numbers[rows[0]]:05d}" if gaps.size else sequence.name
+            runs.append(MeshSequence(name, tuple(sequence.files[row] for row in rows)))
+    return runs
+
+
 def read_mesh(file: Path) -> trimesh.Trimesh:
-    """A mesh with its vertices in the order of the file."""
+    """A mesh with the vertices that its faces use, in the order of the file. Raises DataError."""
     try:
-        mesh = trimesh.load_mesh(file, process=False, maintain_order=True, skip_materials=True)
-    except Exception as error:  # trimesh raises whatever its parsers meet
+        frame = FRAME_READERS[file.suffix.lower()](FileSource(file), MAX_VERTICES)
+    except (SequenceError, OSError) as error:
         raise DataError(f"{file} cannot be read as a mesh: {error}") from None
-    if not isinstance(mesh, trimesh.Trimesh) or not len(mesh.faces):
+    if frame.faces is None:
         raise DataError(f"{file} holds no triangles")
-    if not np.isfinite(mesh.vertices).all():
+    if not np.isfinite(frame.points).all():
         raise DataError(f"{file} holds vertices that are not finite numbers")
-    return mesh
-
-
-def natural_order(stem: str) -> list[tuple[int, str]]:
-    """Sorts frame2 before frame10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", stem)]
+    used, faces = np.unique(frame.faces, return_inverse=True)
+    return trimesh.Trimesh(frame.points[used], faces.reshape(-1, 3), process=False)
 
 
 def check_closed(mesh: trimesh.Trimesh, file: Path) -> None:
@@ -114,7 +130,7 @@ def _mesh_files(folder: Path) -> tuple[Path, ...]:
     kinds = sorted({file.suffix.lower() for file in files})
     if len(kinds) > 1:
         raise DataError(f"{folder} holds {' and '.join(kinds)} files; wanted one kind a sequence")
-    return tuple(sorted(files, key=lambda file: natural_order(file.stem)))
+    return tuple(sorted(files, key=lambda file: natural_order(file.name)))
 
 
 def _name(folder: Path, root: Path) -> str:

@@ -72,7 +72,8 @@ def write_packed(folder: Path, frames: Frames, on_frame: Callable[[int], None]) 
 
 def _write_arrays(part: Path, frames: Frames, on_frame: Callable[[int], None]) -> None:
     first, count = frames[0], len(frames.numbers)
-    boxes = np.empty((count, 4), np.float32)  # loc and scale
+    boxes = np.empty((count, 4))  # loc and scale
+    place = np.dtype(np.float32)  # of loc, or float64 if a frame needs it
     with ExitStack() as files:
         streams = {name: files.enter_context((part / f"{name}.npy").open("wb")) for name in _arrays(first)}
         for name, array in _arrays(first).items():
@@ -92,9 +93,14 @@ def _write_arrays(part: Path, frames: Frames, on_frame: Callable[[int], None]) -
             for name, array in _arrays(frame).items():
                 streams[name].write(array.tobytes())
             boxes[index, :3], boxes[index, 3] = frame.loc, frame.scale
+            place = np.promote_types(place, frame.loc.dtype)
             on_frame(sum(array.nbytes for array in _arrays(frame).values()))
         numbers = np.array(frames.numbers, np.int64)
-        for name, array in (("loc", boxes[:, :3]), ("scale", boxes[:, 3]), ("numbers", numbers)):
+        for name, array in (
+            ("loc", boxes[:, :3].astype(place)),
+            ("scale", boxes[:, 3].astype(np.float32)),
+            ("numbers", numbers),
+        ):
             streams[name] = files.enter_context((part / f"{name}.npy").open("wb"))
             np.save(streams[name], array, allow_pickle=False)
         for stream in streams.values():  # to the disk, so that the rename never uncovers half a file

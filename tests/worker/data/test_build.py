@@ -208,7 +208,7 @@ def test_sequences_are_named_by_their_paths_and_frames_by_their_numbers(tmp_path
     (folder / "00000.obj").unlink()
     (sequence,) = find_mesh_sequences([folder])
     assert [file.name for file in sequence.files] == ["frame9.obj", "frame10.obj", "frame100.obj"]
-    assert sequence.numbers == (0, 1, 2)
+    assert sequence.numbers == (9, 10, 100)
     shutil.copytree(tmp_path / "tree" / "50004_hips", tmp_path / "again" / "50004" / "hips")
     with pytest.raises(DataError, match="two folders give a sequence the name 50004_hips"):
         find_mesh_sequences([tmp_path / "tree", tmp_path / "again"])
