@@ -13,6 +13,7 @@ from model.registration.correspondence import Correspondence, find_correspondenc
 from model.registration.kernels import Floats
 
 MIN_FRAMES, MAX_FRAMES = 2, 1000
+FLAT = 0.004  # thickness over width, under which no frame shows a thing with a volume
 MOST_POINTS = 8192  # of a frame that are used: more show no more of a shape, and networks learn from as many
 
 
@@ -49,7 +50,7 @@ def prepare(clouds: list[Floats], corresponding: bool | None, remove: bool = Tru
     kept, report = clean(clouds, remove)
     same = len({len(cloud) for cloud in clouds}) == 1
     filled = [np.where(mask[:, None], cloud, 0) for cloud, mask in zip(clouds, kept, strict=True)]
-    found = find_correspondence(filled) if same else Correspondence(False, 1.0)
+    found = find_correspondence(filled, np.stack(kept)) if same else Correspondence(False, 1.0)
     if corresponding and not same:
         sizes = f"{min(map(len, clouds))} to {max(map(len, clouds))}"
         raise InputError(
@@ -68,10 +69,12 @@ def prepare(clouds: list[Floats], corresponding: bool | None, remove: bool = Tru
             "the rows are said to be the same particles in every frame, but neighbours do not stay "
             "neighbours: without `corresponding` the sequence is tracked instead"
         )
+    _check_depth([cloud[mask] for cloud, mask in zip(clouds, kept, strict=True)])
     rows_correspond = found.holds if corresponding is None else bool(corresponding)
     if rows_correspond:
         return Prepared(filled, np.stack(kept), True, found, report, warnings)
-    cleaned = [cloud[mask] for cloud, mask in zip(clouds, kept, strict=True)]
+    # In an order that depends on nothing but the points.
+    cleaned = [np.unique(cloud[mask], axis=0) for cloud, mask in zip(clouds, kept, strict=True)]
     return Prepared(cleaned, np.ones((0, 0), bool), False, found, report, warnings)
 
 
@@ -86,6 +89,18 @@ def check_clouds(points: Sequence[ArrayLike] | NDArray[Any]) -> list[Floats]:
                 f"frame {number} is an array {list(cloud.shape)}; wanted [N, 3], N at least {LEAST_POINTS}"
             )
     return clouds
+
+
+def _check_depth(clouds: list[Floats]) -> None:
+    """Raise InputError where clouds [N_t, 3] are flat in all frames, so that no surface encloses anything."""
+    for cloud in clouds:
+        widths = np.linalg.svd(cloud - cloud.mean(axis=0), compute_uv=False)
+        if widths[2] > FLAT * widths[0]:
+            return
+    raise InputError(
+        "the points of every frame lie in one plane or on a line, which no surface encloses; wanted points "
+        "from all around a thing, or what a camera sees of it, with their depth"
+    )
 
 
 def _thinned(clouds: list[Floats]) -> list[Floats]:

@@ -133,5 +133,5 @@ def _edge_lengths(vertices: NDArray[np.float64], faces: NDArray[np.integer]) -> 
 
 
 def _volume(vertices: NDArray[np.floating], faces: NDArray[np.integer]) -> float:
-    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    a, b, c = (vertices[faces[:, k]] - vertices[0] for k in range(3))  # far from the origin digits are few
     return float(np.einsum("fi,fi->", a, np.cross(b, c)) / 6)

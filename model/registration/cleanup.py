@@ -34,33 +34,41 @@ class CleanupReport:
     """Points removed in each of T frames, by reason."""
 
     not_finite: Ints  # [T]
+    duplicates: Ints  # [T]
     outliers: Ints  # [T]
     floor: Ints  # [T]
 
     @property
     def total(self) -> int:
-        return int(self.not_finite.sum() + self.outliers.sum() + self.floor.sum())
+        return int(self.not_finite.sum() + self.duplicates.sum() + self.outliers.sum() + self.floor.sum())
 
     def to_dict(self) -> dict[str, list[int]]:
         """The counts of each frame by reason; reasons for which nothing was removed are left out."""
-        counts = {"not_finite": self.not_finite, "outliers": self.outliers, "floor": self.floor}
+        counts = {
+            "not_finite": self.not_finite,
+            "duplicates": self.duplicates,
+            "outliers": self.outliers,
+            "floor": self.floor,
+        }
         return {reason: count.tolist() for reason, count in counts.items() if count.any()}
 
 
 def clean(frames: Sequence[Floats], remove: bool = True) -> tuple[list[NDArray[np.bool_]], CleanupReport]:
     """Which points of each cloud [N_t, 3] to keep, and how many went why.
 
-    Points that are not finite always go; with `remove` also outliers and a clear floor, except where a frame
-    would be left with under `LEAST_POINTS`. Raises InputError for a frame that has too few to begin with.
+    Points that are not finite always go, and all but the first of those in one place; with `remove` also
+    outliers and a clear floor, except where a frame would be left with under `LEAST_POINTS`. Raises
+    InputError for a frame that has too few to begin with.
     """
     kept: list[NDArray[np.bool_]] = [np.asarray(np.isfinite(cloud).all(axis=1)) for cloud in frames]
-    for number, (cloud, finite) in enumerate(zip(frames, kept, strict=True)):
-        if finite.sum() < LEAST_POINTS:
-            raise InputError(
-                f"frame {number} has {finite.sum()} usable points of {len(cloud)}, the others hold NaN or "
-                f"infinity; wanted at least {LEAST_POINTS} finite ones"
-            )
     not_finite = np.array([(~finite).sum() for finite in kept])
+    duplicates = np.array([_drop_duplicates(c, mask) for c, mask in zip(frames, kept, strict=True)])
+    for number, mask in enumerate(kept):
+        if mask.sum() < LEAST_POINTS:
+            raise InputError(
+                f"frame {number} has {mask.sum()} usable points of {len(mask)}: {not_finite[number]} hold "
+                f"NaN or infinity, {duplicates[number]} are copies of others; wanted at least {LEAST_POINTS}"
+            )
     outliers, floor = np.zeros_like(not_finite), np.zeros_like(not_finite)
     if remove:
         # The floor first: its points lie further apart than the object's and would pass for stray ones.
@@ -70,7 +78,16 @@ def clean(frames: Sequence[Floats], remove: bool = True) -> tuple[list[NDArray[n
             floor = _drop(kept, on_floor, MOST_FLOOR)
         flags = _outliers([cloud[mask] for cloud, mask in zip(frames, kept, strict=True)])
         outliers = _drop(kept, flags, MOST_OUTLIERS)
-    return kept, CleanupReport(not_finite, outliers, floor)
+    return kept, CleanupReport(not_finite, duplicates, outliers, floor)
+
+
+def _drop_duplicates(cloud: Floats, mask: NDArray[np.bool_]) -> int:
+    """Take points that are copies of earlier ones out of the mask [N] of a cloud [N, 3]: how many."""
+    rows = np.flatnonzero(mask)
+    first = rows[np.unique(cloud[rows], axis=0, return_index=True)[1]]
+    mask[rows] = False
+    mask[first] = True
+    return len(rows) - len(first)
 
 
 def _drop(kept: list[NDArray[np.bool_]], flags: list[NDArray[np.bool_]], most: float) -> Ints:

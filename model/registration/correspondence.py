@@ -1,7 +1,6 @@
 """Points that are the same particles in every frame: whether they are, and the paths behind their noise."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +9,7 @@ from model.registration.kernels import Floats, Ints
 from model.registration.neighbors import Neighbors, neighbors, path_neighbors
 
 LOOKED_AT = 600  # rows
+LEAST = 16  # rows that two frames must share
 PAIRS = 8  # of frames
 BROKEN = 0.3  # of one step, beyond which rows became other particles
 SCATTERED = 0.05  # beyond it rows do not correspond; clouds sorted alike, as scanners do, reach 0.08 and more
@@ -30,33 +30,43 @@ class Correspondence:
     broken: tuple[int, ...] = ()
 
 
-def find_correspondence(frames: list[Floats]) -> Correspondence:
+def find_correspondence(frames: list[Floats], valid: NDArray[np.bool_] | None = None) -> Correspondence:
     """Whether row j is one particle in all frames [N_t, 3]: whether neighbours stay neighbours.
 
     The distance between rows that were nearest in one frame is compared, in another frame, with what it was
     (0) and with that of rows picked at random (1). Frames next to each other, and the first with the last.
+    `valid` [T, N] says which points to believe.
     """
     if len({len(cloud) for cloud in frames}) > 1:
         return Correspondence(False, 1.0)
-    rng = np.random.default_rng(0)
-    rows = rng.permutation(len(frames[0]))[:LOOKED_AT]
-    shuffled = rng.permutation(len(rows))
+    rows = np.random.default_rng(0).permutation(len(frames[0]))
+    if valid is not None:  # rows that are seen most
+        rows = rows[np.argsort(-valid[:, rows].sum(axis=0), kind="stable")]
+    rows = rows[:LOOKED_AT]
     some = [np.asarray(cloud, np.float64)[rows] for cloud in frames]
+    seen = np.ones((len(frames), len(rows)), bool) if valid is None else valid[:, rows]
+
+    def scatter_of(first: int, second: int) -> float:
+        both = seen[first] & seen[second]
+        return _scatter(some[first][both], some[second][both]) if both.sum() >= LEAST else np.nan
+
     starts = np.unique(np.linspace(0, len(frames) - 2, PAIRS).round().astype(int))
-    picked = [_scatter(some[start], some[start + 1], shuffled) for start in starts]
-    scatter = float(np.clip(np.median([*picked, _scatter(some[0], some[-1], shuffled)]), 0, 1))
+    pairs = [(start, start + 1) for start in starts] + [(0, len(frames) - 1)]
+    scatters = np.array([scatter_of(*pair) for pair in pairs])
+    known = scatters[np.isfinite(scatters)]
+    scatter = float(np.clip(np.median(known), 0, 1)) if len(known) else 1.0
     if scatter >= SCATTERED:
         return Correspondence(False, scatter)
-    steps = [_scatter(before, after, shuffled) for before, after in pairwise(some)]
-    broken = tuple(int(t) + 1 for t in np.flatnonzero(np.array(steps) > BROKEN))
+    steps = np.array([scatter_of(t, t + 1) for t in range(len(frames) - 1)])
+    broken = tuple(int(t) + 1 for t in np.flatnonzero(steps > BROKEN))
     return Correspondence(not broken, scatter, broken)
 
 
-def _scatter(before: Floats, after: Floats, shuffled: Ints) -> float:
+def _scatter(before: Floats, after: Floats) -> float:
     near = neighbors(before, max(3, min(8, len(before) // 16)))
     was = np.median(near.distance)
     now = np.median(np.linalg.norm(after[near.index] - after[:, None], axis=2))
-    chance = np.median(np.linalg.norm(after[shuffled] - after, axis=1))
+    chance = np.median(np.linalg.norm(np.roll(after, len(after) // 2, axis=0) - after, axis=1))
     return float((now - was) / max(chance - was, 1e-12))
 
 

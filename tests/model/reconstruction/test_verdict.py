@@ -59,6 +59,8 @@ def test_growth_and_collapse_are_seen() -> None:
     measures = measure([frame[::3] for frame in grown], grown, sphere.faces)
     assert measures.volume == pytest.approx(3 * np.log(2), abs=1e-6)
     assert measures.stretch == pytest.approx(np.log(2), abs=1e-6)
+    far = measure([frame[::3] + 1e6 for frame in grown], grown + 1e6, sphere.faces)
+    assert far.volume == pytest.approx(measures.volume, abs=1e-6)
     inside_out = np.stack([sphere.vertices, -sphere.vertices])
     assert measure([f[::3] for f in inside_out], inside_out, sphere.faces).volume > 10
 

@@ -71,6 +71,13 @@ def test_outliers_stay_where_cleanup_is_off_but_not_infinities() -> None:
     assert report.to_dict() == {"not_finite": [0, 0, 1, 0, 0, 0]}
 
 
+def test_copies_of_a_point_say_it_once() -> None:
+    frames = [np.concatenate([cloud, np.repeat(cloud[:1], 50, axis=0)]) for cloud in clouds(300)]
+    kept, report = clean(frames, remove=False)
+    assert all(mask[:300].all() and not mask[300:].any() for mask in kept)
+    assert report.to_dict() == {"duplicates": [50] * len(frames)}
+
+
 def test_a_second_object_stays() -> None:
     frames = [np.concatenate([a, b[:60] * 0.3 + 2]) for a, b in zip(clouds(), clouds(seed=1), strict=True)]
     _, report = clean(frames)
@@ -109,5 +116,9 @@ def _about_x(angle: float) -> Floats:
 def test_too_few_points_are_refused_with_the_frame() -> None:
     frames = clouds(40)
     frames[3][:20] = np.inf
-    with pytest.raises(InputError, match="frame 3 has 20 usable points of 40"):
+    with pytest.raises(InputError, match="frame 3 has 20 usable points of 40: 20 hold NaN or infinity"):
         clean(frames)
+    with pytest.raises(
+        InputError, match=r"frame 0 has 1 usable .* 49 are copies of others; wanted at least 32"
+    ):
+        clean([np.ones((50, 3))] * 2)

@@ -1,0 +1,65 @@
+"""Input that is unusual, or unusable, before anything is reconstructed from it."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from model.errors import InputError
+from model.reconstruction.preparation import prepare
+from tests.model.registration.solids import bend, draw, solid
+
+Floats = NDArray[np.float64]
+
+
+def clouds(count: int = 300, frames: int = 4) -> list[Floats]:
+    rest, faces = solid()
+    rng = np.random.default_rng(0)
+    return [draw(bend(rest, t / 6), faces, count, rng) for t in range(frames)]
+
+
+@pytest.mark.parametrize(
+    "flatten",
+    [lambda c: c * [1, 1, 0], lambda c: c * [0, 1, 0], lambda c: 1e6 + c @ np.outer([1, 2, 3], [1, 1, 2])],
+)
+@pytest.mark.parametrize("corresponding", [None, True])
+def test_points_in_a_plane_or_on_a_line_are_refused(
+    flatten: Callable[[Floats], Floats], corresponding: bool | None
+) -> None:
+    with pytest.raises(InputError, match="in one plane or on a line, which no surface encloses"):
+        prepare([flatten(cloud) for cloud in clouds()], corresponding)
+
+
+def test_one_flat_frame_is_no_reason_to_refuse() -> None:
+    first, *others = clouds()
+    assert len(prepare([first * [1, 1, 0], *others], None).clouds) == 4
+
+
+def test_rows_that_are_taken_away_say_nothing_about_correspondence() -> None:
+    """A floor that stays in the same rows does not make the rows of what moves on it correspond."""
+    rng = np.random.default_rng(0)
+    floor = [
+        np.c_[rng.uniform(-2, 2, 1200), rng.normal(-0.2, 0.001, 1200), rng.uniform(-2, 2, 1200)]
+        for _ in range(4)
+    ]
+    prepared = prepare([np.concatenate(pair) for pair in zip(clouds(), floor, strict=True)], None)
+    assert prepared.removed.floor.min() > 1190
+    assert not prepared.corresponding
+    assert prepared.found.scatter > 0.5
+
+
+def test_rows_missing_in_a_frame_do_not_hide_correspondence() -> None:
+    rest, _ = solid(3)
+    points = [bend(rest, t / 6) for t in range(4)]
+    points[2][:500] = np.nan  # of 642
+    prepared = prepare(points, None)
+    assert prepared.corresponding
+    assert prepared.valid.sum(axis=1).tolist() == [642, 642, 142, 642]
+
+
+def test_the_order_of_points_does_not_matter() -> None:
+    rng = np.random.default_rng(1)
+    given = prepare(clouds(), None).clouds
+    mixed = prepare([rng.permutation(cloud) for cloud in clouds()], None).clouds
+    assert all(np.array_equal(a, b) for a, b in zip(given, mixed, strict=True))
