@@ -30,6 +30,7 @@ def reconstruct_sequence(
         sequence.points,
         sequence.times if sequence.timed else None,
         sequence.corresponding if options.corresponding is None else options.corresponding,
+        colors=sequence.colors,
         **options.model_dump(include=ARGUMENTS),
         progress=progress,
         is_canceled=is_canceled,
@@ -37,9 +38,16 @@ def reconstruct_sequence(
 
 
 def write_meshes(
-    meshes: MeshSequence, file_format: Format, options: ReconstructionOptions | None = None
+    meshes: MeshSequence,
+    file_format: Format,
+    options: ReconstructionOptions | None = None,
+    sequence: PointCloudSequence | None = None,
 ) -> bytes:
-    """The content of a file in that format. Raises ModelError where the format cannot hold the meshes."""
-    taken = (options or ReconstructionOptions()).model_dump(include=set(file_format.takes))
+    """The content of a file in that format. Raises ModelError where the format cannot hold the meshes.
+
+    `sequence` is the input, which some formats show beside the mesh.
+    """
+    known = (options or ReconstructionOptions()).model_dump() | {"sequence": sequence}
+    taken = {name: known[name] for name in file_format.takes}
     content: bytes = pkgutil.resolve_name(file_format.writer)(meshes, **taken)
     return content

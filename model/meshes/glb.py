@@ -14,6 +14,7 @@ from model.errors import InputError
 from model.meshes.glb_bones import bone_animation, influences, skeleton
 from model.meshes.gltf import INDICES, VERTICES, GltfBuffer, glb_bytes
 from model.meshes.normals import vertex_normals
+from model.meshes.png import png_bytes
 from model.meshes.sequence import MeshSequence
 from model.meshes.skinning import fit_skin
 
@@ -50,24 +51,28 @@ def write_glb(
     step = _step(local) if compress else None
 
     buffer = GltfBuffer()
-    primitive: dict[str, Any] = {"indices": buffer.add(_indices(meshes), target=INDICES), "material": 0}
+    split = np.arange(local.shape[1]) if meshes.texture is None else meshes.texture.origin  # [U]
+    primitive: dict[str, Any] = {
+        "indices": buffer.add(_indices(meshes, split), target=INDICES),
+        "material": 0,
+    }
     shown = local[:1] if skinned else local
-    attributes, targets = _geometry(buffer, shown, meshes.faces, normals, step)
-    primitive["attributes"] = attributes | _vertex_values(buffer, meshes)
+    attributes, targets = _geometry(buffer, shown, meshes.faces, split, normals, step)
+    primitive["attributes"] = attributes | _vertex_values(buffer, meshes, split)
     mesh: dict[str, Any] = {"name": "surface", "primitives": [primitive]}
     extras: dict[str, Any] = {"fps": meshes.fps, "frames": frames}
     document: dict[str, Any] = {
         "scene": 0,
         "meshes": [mesh],
-        "materials": [_material(colored=meshes.colors is not None)],
     }
+    document |= _surface(buffer, meshes)
     if step is not None:
         extras["quantization_step"] = step
         document |= {name: ["KHR_mesh_quantization"] for name in ("extensionsUsed", "extensionsRequired")}
     if skinned:
         skin = fit_skin(local)
         extras["skin"] = {"bones": skin.bones, "mean_error": skin.mean_error, "max_error": skin.max_error}
-        primitive["attributes"] |= influences(buffer, skin, compress)
+        primitive["attributes"] |= influences(buffer, skin, split, compress)
         document |= skeleton(buffer, skin, center, step)
         document["animations"] = [bone_animation(buffer, skin, _seconds(meshes), compress)]
     else:
@@ -93,18 +98,23 @@ def _geometry(
     buffer: GltfBuffer,
     frames: NDArray[np.float64],
     faces: NDArray[np.integer],
+    split: NDArray[np.int64],
     normals: bool,
     step: float | None,
 ) -> tuple[dict[str, int], list[dict[str, int]]]:
-    """Attributes of frame 0 of [T, V, 3], and those of the targets, which are differences from it."""
-    positions = frames.astype(np.float32) if step is None else np.rint(frames / step).astype(np.int16)
+    """Attributes of frame 0 of [T, V, 3], and those of the targets, which are differences from it.
+
+    Vertices are written in the order of `split` [U].
+    """
+    places = frames[:, split]  # [T, U, 3]
+    positions = places.astype(np.float32) if step is None else np.rint(places / step).astype(np.int16)
     attributes = {"POSITION": buffer.add(positions[0], target=VERTICES, bounds=True)}
     targets: list[dict[str, int]] = [
         {"POSITION": buffer.add(frame - positions[0], target=VERTICES, bounds=True)}
         for frame in positions[1:]
     ]
     if normals:
-        units = vertex_normals(frames.astype(np.float32), faces)  # [T, V, 3]
+        units = vertex_normals(frames.astype(np.float32), faces)[:, split]  # [T, U, 3]
         attributes["NORMAL"] = _add_directions(buffer, units[0], step is not None)
         for target, unit in zip(targets, units[1:], strict=True):
             target["NORMAL"] = _add_directions(buffer, unit - units[0], step is not None)
@@ -118,18 +128,21 @@ def _add_directions(buffer: GltfBuffer, directions: NDArray[np.float32], compres
     return buffer.add(directions, target=VERTICES)
 
 
-def _indices(meshes: MeshSequence) -> NDArray[np.unsignedinteger]:
+def _indices(meshes: MeshSequence, split: NDArray[np.int64]) -> NDArray[np.unsignedinteger]:
+    faces = meshes.faces if meshes.texture is None else meshes.texture.faces
     # The largest index of each type is reserved (primitive restart).
-    return meshes.faces.ravel().astype(np.uint16 if meshes.vertices.shape[1] <= 65535 else np.uint32)
+    return faces.ravel().astype(np.uint16 if len(split) <= 65535 else np.uint32)
 
 
-def _vertex_values(buffer: GltfBuffer, meshes: MeshSequence) -> dict[str, int]:
-    """Colors and confidence, where they are known."""
+def _vertex_values(buffer: GltfBuffer, meshes: MeshSequence, split: NDArray[np.int64]) -> dict[str, int]:
+    """Colors or texture coordinates, and confidence, where they are known."""
     values = {}
-    if meshes.colors is not None:
+    if meshes.texture is not None:
+        values["TEXCOORD_0"] = buffer.add(meshes.texture.uv, target=VERTICES)
+    elif meshes.colors is not None:
         values["COLOR_0"] = buffer.add(_linear_rgba(meshes.colors), target=VERTICES, normalized=True)
     if meshes.confidence is not None:
-        values["_CONFIDENCE"] = buffer.add(meshes.confidence.astype(np.float32), target=VERTICES)
+        values["_CONFIDENCE"] = buffer.add(meshes.confidence[split].astype(np.float32), target=VERTICES)
     return values
 
 
@@ -163,10 +176,18 @@ def _morph_animation(buffer: GltfBuffer, seconds: NDArray[np.float32], compress:
     }
 
 
-def _material(colored: bool) -> dict[str, Any]:
-    pbr = {
+def _surface(buffer: GltfBuffer, meshes: MeshSequence) -> dict[str, Any]:
+    """The material, and the texture that it shows."""
+    colored = meshes.texture is not None or meshes.colors is not None
+    matte: dict[str, Any] = {
         "baseColorFactor": [1.0] * 4 if colored else _GREY,
         "metallicFactor": 0.0,
         "roughnessFactor": 0.85,
     }
-    return {"name": "matte", "pbrMetallicRoughness": pbr}
+    shown: dict[str, Any] = {"materials": [{"name": "matte", "pbrMetallicRoughness": matte}]}
+    if meshes.texture is not None:
+        matte["baseColorTexture"] = {"index": 0}
+        image = {"bufferView": buffer.view(png_bytes(meshes.texture.image)), "mimeType": "image/png"}
+        shown |= {"images": [image], "textures": [{"source": 0, "sampler": 0}]}
+        shown["samplers"] = [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}]
+    return shown

@@ -10,12 +10,12 @@ from model.meshes.gltf import VERTICES, GltfBuffer
 from model.meshes.skinning import Skin
 
 
-def influences(buffer: GltfBuffer, skin: Skin, compress: bool) -> dict[str, int]:
-    """The four bones of each vertex and their weights, which sum to 1 exactly if they are integers."""
-    joints = np.zeros((len(skin.joints), 4), np.uint8)
-    weights = np.zeros((len(skin.joints), 4))
+def influences(buffer: GltfBuffer, skin: Skin, split: NDArray[np.int64], compress: bool) -> dict[str, int]:
+    """Four bones and their weights for the vertices in `split` [U]; as integers, they sum to 1 exactly."""
+    joints = np.zeros((len(split), 4), np.uint8)
+    weights = np.zeros((len(split), 4))
     slots = skin.joints.shape[1]
-    joints[:, :slots], weights[:, :slots] = skin.joints, skin.weights
+    joints[:, :slots], weights[:, :slots] = skin.joints[split], skin.weights[split]
     if compress:
         stored = np.floor(65535 * weights).astype(np.uint16)
         stored[:, 0] += 65535 - stored.sum(axis=1, dtype=np.uint16)

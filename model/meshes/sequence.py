@@ -1,12 +1,13 @@
 """Animated meshes of constant topology, and how well they fit their input."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import InputError
+from model.meshes.textures import Texture
 from model.meshes.topology import is_closed
 
 
@@ -39,6 +40,16 @@ class Findings:
     measures: dict[str, float]
     confidence: NDArray[np.float32] | None = None  # [V]
 
+    def after(self, effects: dict[str, Any], vertices: int) -> "Findings":
+        """These findings with `effects` of what was done on request, for a mesh of that many vertices.
+
+        Vertices that were added have confidence 0.
+        """
+        confidence = self.confidence
+        if confidence is not None:
+            confidence = np.pad(confidence, (0, vertices - len(confidence)))
+        return replace(self, decisions=self.decisions | effects, confidence=confidence)
+
 
 @dataclass(eq=False)
 class MeshSequence:
@@ -53,6 +64,7 @@ class MeshSequence:
     faces: NDArray[np.int32]  # [F, 3]
     times: NDArray[np.float64]  # [T], seconds
     colors: NDArray[np.uint8] | None = None  # [V, 3]
+    texture: Texture | None = None
     fit: FitReport | None = None
     timings: dict[str, float] = field(default_factory=dict)  # seconds by stage
     findings: Findings | None = None

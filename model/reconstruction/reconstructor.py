@@ -19,7 +19,6 @@ from numpy.typing import ArrayLike, NDArray
 from model.checkpoints import checkpoint_hash, find_checkpoint, load_checkpoint
 from model.config.schema import Config, load_config
 from model.errors import ConfigError, InputError
-from model.meshes.colors import correspondence_colors
 from model.meshes.fit import fit
 from model.meshes.playback import playback_times
 from model.meshes.sequence import FitReport, MeshSequence
@@ -27,6 +26,7 @@ from model.methods import build_model
 from model.networks.local_occupancy_flow import LocalOccupancyFlow
 from model.networks.occupancy_flow import OccupancyFlow
 from model.reconstruction.findings import find, require_useful
+from model.reconstruction.finishing import Finish
 from model.reconstruction.flow import Flow
 from model.reconstruction.normalization import UnitBox
 from model.reconstruction.preparation import MAX_FRAMES, MIN_FRAMES, check_clouds, prepare
@@ -141,7 +141,11 @@ class Reconstructor:
         resolution: int | None = None,
         threshold: float | None = None,
         simplify: int | None = None,
-        color: Literal["none", "correspondence"] = "none",
+        smooth: int = 0,
+        fill_holes: bool = False,
+        color: Literal["none", "input", "correspondence"] = "none",
+        texture: int | None = None,
+        colors: Sequence[NDArray[np.uint8]] | None = None,
         quality: str = DEFAULT,
         up: str = "auto",
         cleanup: str = "auto",
@@ -162,6 +166,12 @@ class Reconstructor:
             resolution: grid cells per side, rounded up to a grid that halves evenly; by default the config's.
             threshold: occupancy probability of the surface; by default the config's.
             simplify: target number of faces.
+            smooth: passes of smoothing (`model.meshes.smoothing`).
+            fill_holes: close open boundaries of the surface.
+            color: of vertices: `input` takes the colors of the points, `correspondence` gives each place of
+                the surface a color of its own.
+            texture: texels along the side of a texture with the colors of the points.
+            colors: T arrays [N_t, 3] of sRGB bytes, of the points.
             quality: one of `QUALITIES`, a trade-off between accuracy and speed.
             up: the axis of the input that points up, for models of upright things; `auto` detects it.
             cleanup: `auto` removes stray points and a clear floor, `off` does not.
@@ -182,7 +192,9 @@ class Reconstructor:
             output_times, times, timed=timed, duration=duration, playback_fps=playback_fps
         )  # [K]
         settings = Settings.of(self.config, self.device, quality, resolution, threshold, simplify)
-        self._check_choices(color, cleanup, refine)
+        finish = Finish(smooth, fill_holes, color, texture, colors)
+        finish.check(clouds)
+        self._check_choices(cleanup, refine)
         wanted = np.concatenate([output_times, times])  # [K + T]
         stage = StageProgress(progress, is_canceled)
 
@@ -200,6 +212,8 @@ class Reconstructor:
                 even = np.linspace(times[0], times[-1], flow.frames)
                 moved, faces = flow(particles(registered, even), even, wanted, settings, stage)
                 moved = moved @ registered.orientation.rotation
+        effects: dict[str, Any] = {}
+        moved = finish.smoothed(moved, faces, effects)
         measured = clouds if registered is None else prepared.believed
         with stage("fit") as on_progress:
             at_input = moved[len(output_times) :]  # [T, V, 3]
@@ -208,24 +222,24 @@ class Reconstructor:
         if refine == "auto":
             require_useful(findings, self.name)
             require_one_thing(at_input, faces, registered.tracking.jumps if registered else [])
+        moved, faces = finish.closed(moved, faces, effects)
+        at_input = moved[len(output_times) :]
         return MeshSequence(
             vertices=moved[: len(output_times)],
             faces=faces.astype(np.int32),
             times=output_times,
-            colors=correspondence_colors(moved[0]) if color == "correspondence" else None,
+            colors=finish.vertex_colors(moved[0], at_input, clouds),
+            texture=finish.baked(moved[0], at_input, faces, clouds),
             fit=fit_report,
             timings=stage.timings,
-            findings=findings,
+            findings=findings.after(effects, moved.shape[1]),
             playback=playback,
         )
 
-    def _check_choices(self, color: str, cleanup: str, refine: str) -> None:
-        known = {"none", "correspondence"}, {"auto", "off"}, {"auto", "off"}
-        for (name, value), values in zip(
-            {"color": color, "cleanup": cleanup, "refine": refine}.items(), known, strict=True
-        ):
-            if value not in values:
-                raise InputError(f"{name} is {value!r}; wanted {' or '.join(sorted(values))}")
+    def _check_choices(self, cleanup: str, refine: str) -> None:
+        for name, value in {"cleanup": cleanup, "refine": refine}.items():
+            if value not in ("auto", "off"):
+                raise InputError(f"{name} is {value!r}; wanted auto or off")
         if refine == "off" and self.flow is None:
             raise InputError(f"refine is off, but {self.name} has no motion of its own; wanted auto")
 

@@ -28,6 +28,7 @@ from service.api.routes import (
     page,
     reconstruct,
     results,
+    thumbnails,
     uploads,
 )
 from service.core.logs import configure_logs
@@ -79,7 +80,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(AccessLogMiddleware, metrics=metrics)
     app.add_middleware(SecurityHeadersMiddleware)
     problems.install(app)
-    for routes in (reconstruct, jobs, events, inputs, results, uploads, models, discovery, page, health):
+    for routes in (
+        reconstruct,
+        jobs,
+        events,
+        inputs,
+        results,
+        thumbnails,
+        uploads,
+        models,
+        discovery,
+        page,
+        health,
+    ):
         app.include_router(routes.router)
     openapi.describe(app, keys=settings.auth == "keys")
     return app

@@ -244,4 +244,4 @@ def test_training_in_an_image_without_its_packages_is_refused_in_one_line(image:
     assert answer.returncode == 2, answer.stderr
     assert answer.stderr.splitlines()[-1].endswith("pip install 'oflow[train]'")
     assert "Traceback" not in answer.stderr
-    assert {"matplotlib", "pandas", "pillow", "tensorboard"} <= set(locked("train")) - set(locked("worker"))
+    assert {"matplotlib", "pandas", "tensorboard"} <= set(locked("train")) - set(locked("worker"))

@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from model import Reconstructor
 from service.core.jobs.formats import Format
@@ -18,7 +19,7 @@ from service.core.sequences.sequence import read_sequence
 from tests.integration.service_processes import Gateway, Worker
 from worker.pipeline import write_meshes
 
-FORMATS = ["glb", "obj", "ply", "npz"]
+FORMATS = ["glb", "obj", "ply", "npz", "webp"]
 QUICK: dict[str, Any] = {"resolution": 64}
 
 
@@ -79,12 +80,24 @@ def test_files_match_the_reconstructor(gateway: Gateway, finished: dict[str, Any
         body = httpx.get(redirect.headers["location"], trust_env=False).raise_for_status().content
         assert len(body) == file["bytes"]
         assert hashlib.sha256(body).hexdigest() == file["sha256"]
-        assert body == write_meshes(meshes, Format[file["format"].upper()]), file["format"]
+        assert body == write_meshes(meshes, Format[file["format"].upper()], None, sequence), file["format"]
     assert [file["format"] for file in finished["result"]["files"]] == FORMATS
 
 
+def test_thumbnail_is_a_picture_of_the_mesh(gateway: Gateway, finished: dict[str, Any]) -> None:
+    assert finished["links"]["thumbnail"] == f"/jobs/{finished['id']}/thumbnail"
+    answer = gateway.client.get(finished["links"]["thumbnail"])
+    assert answer.headers["content-type"] == "image/png"
+    picture = np.asarray(Image.open(io.BytesIO(answer.content))).astype(int)
+    assert picture.shape == (360, 480, 3)
+    drawn = np.abs(picture - picture[0, 0]).max(axis=2) > 30
+    assert 0.02 < drawn.mean() < 0.6
+    etag = {"If-None-Match": answer.headers["etag"]}
+    assert gateway.client.get(finished["links"]["thumbnail"], headers=etag).status_code == 304
+
+
 def test_results_are_reproducible(gateway: Gateway, finished: dict[str, Any], sample: bytes) -> None:
-    job = gateway.submit(sample, formats="glb,obj,ply,npz", color="correspondence", **QUICK)
+    job = gateway.submit(sample, formats=",".join(FORMATS), color="correspondence", **QUICK)
     again = gateway.follow(job["id"])
     assert again["result"]["files"] == [
         file | {"href": file["href"].replace(finished["id"], job["id"])}

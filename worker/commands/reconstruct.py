@@ -57,7 +57,7 @@ def reconstruct_file(
             )
             bar.update(task, description="write", completed=1.0)
             for file_format, target in targets.items():
-                target.write_bytes(write_meshes(meshes, file_format, options))
+                target.write_bytes(write_meshes(meshes, file_format, options, sequence))
     except (ModelError, SequenceError, OptionsError, OSError) as error:
         console.print(f"[red]{source.name}[/]: {error}", highlight=False)
         return 2

@@ -84,12 +84,13 @@ def draw_mesh(
     colors: NDArray[np.generic] | None,
     camera: Camera,
     size: tuple[int, int],
+    supersampling: int = SUPERSAMPLING,
 ) -> Pixels:
     """A smooth-shaded picture [H, W, 3] of vertices [V, 3] and faces [F, 3], in an image of (width, height).
 
     `colors` [V, 3] are uint8 or 0..1. Faces are seen from both sides.
     """
-    large = (size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING)
+    large = (size[0] * supersampling, size[1] * supersampling)
     screen = camera.project(np.asarray(vertices, dtype=np.float64), large)
     covered, face, weights = rasterise(screen, faces, large)  # [P], [P], [P, 3]
     corners = faces[face]  # [P, 3]
@@ -106,7 +107,7 @@ def draw_mesh(
         albedo = np.einsum("pkx,pk->px", _from_srgb(colors)[corners], weights)
     image = _from_srgb(np.asarray(_ground(vertices, camera, size).resize(large))).reshape(-1, 3)
     image[covered] = albedo * _light(normal)[:, None]
-    blocks = image.reshape(size[1], SUPERSAMPLING, size[0], SUPERSAMPLING, 3)
+    blocks = image.reshape(size[1], supersampling, size[0], supersampling, 3)
     return _to_srgb(blocks.mean(axis=(1, 3)))
 
 

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from billiard.exceptions import SoftTimeLimitExceeded
@@ -17,13 +18,14 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_expo
 from model import MeshSequence, Reconstructor, load_config
 from model.errors import Canceled, ModelError
 from service.core.jobs.options import OptionsError
-from service.core.jobs.record import Decisions, Fit, Job, JobError, Mesh, Result, ResultFile
+from service.core.jobs.record import Decisions, Fit, Job, JobError, Mesh, Result, ResultFile, Thumbnail
 from service.core.registry import ModelInfo
 from service.core.sequences.sequence import PointCloudSequence, SequenceError, read_sequence
 from service.core.trace import begin_trace
 from worker.checkpoints import served_checkpoint
 from worker.device import pick_device
 from worker.pipeline import reconstruct_sequence, write_meshes
+from worker.rendering.previews import thumbnail
 from worker.serving.context import WorkerContext
 from worker.serving.finalizer import Finalizer
 from worker.serving.progress import ProgressReport
@@ -53,6 +55,7 @@ class _Attempt:
         self.started = time.perf_counter()
         queued = (job.started_at or job.created_at) - job.created_at
         self.timings = {"queue": queued.total_seconds()}
+        self.sequence: PointCloudSequence | None = None  # kept where a format needs it
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -133,15 +136,18 @@ class Runner:
             self.reconstructor, sequence, attempt.job.options, report.within(0.02, 0.95), report.is_stopped
         )
         attempt.timings |= meshes.timings
+        if any("sequence" in kind.takes for kind in attempt.job.options.formats):
+            attempt.sequence = sequence
         return meshes
 
     def _finish(self, attempt: "_Attempt", meshes: MeshSequence) -> None:
         job = attempt.job
         with self._errors_recorded(job):
             files = self._store_files(attempt, meshes)
+            picture = self._store_thumbnail(attempt, meshes)
             attempt.report.finish()
             attempt.timings["total"] = time.perf_counter() - attempt.started
-            if self.context.jobs.succeed(job, _result(meshes, files, attempt.timings)):
+            if self.context.jobs.succeed(job, _result(meshes, files, picture, attempt.timings)):
                 log.info("job %s succeeded in %.2f s", job.id, attempt.timings["total"])
             else:
                 log.info("job %s, attempt %d: had already been ended elsewhere", job.id, job.attempt)
@@ -152,13 +158,23 @@ class Runner:
         for number, kind in enumerate(job.options.formats):
             attempt.report("write", 0.95 + 0.05 * number / len(job.options.formats))
             with attempt.timed("write"):
-                name, data = f"mesh{kind.suffix}", write_meshes(meshes, kind, job.options)
-            attempt.report.require_current()
-            with attempt.timed("store"):
-                self._store(job, name, data, kind.media_type)
-            digest = hashlib.sha256(data).hexdigest()
-            files.append(ResultFile(format=kind, name=name, bytes=len(data), sha256=digest))
+                name = f"mesh{kind.suffix}"
+                data = write_meshes(meshes, kind, job.options, attempt.sequence)
+            facts = self._store_file(attempt, name, data, kind.media_type)
+            files.append(ResultFile(format=kind, **facts))
         return files
+
+    def _store_thumbnail(self, attempt: "_Attempt", meshes: MeshSequence) -> Thumbnail:
+        with attempt.timed("write"):
+            data = thumbnail(meshes)
+        return Thumbnail(**self._store_file(attempt, "thumbnail.png", data, "image/png"))
+
+    def _store_file(self, attempt: "_Attempt", name: str, data: bytes, media_type: str) -> dict[str, Any]:
+        """Store a file of the result; returns its name, size and hash."""
+        attempt.report.require_current()
+        with attempt.timed("store"):
+            self._store(attempt.job, name, data, media_type)
+        return {"name": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
     @retry_storage
     def _fetch(self, job: Job) -> PointCloudSequence:
@@ -216,7 +232,9 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
-def _result(meshes: MeshSequence, files: list[ResultFile], timings: dict[str, float]) -> Result:
+def _result(
+    meshes: MeshSequence, files: list[ResultFile], picture: Thumbnail, timings: dict[str, float]
+) -> Result:
     frames, vertices, _ = meshes.vertices.shape  # [T, V, 3]
     assert meshes.fit is not None  # noqa: S101  # always set by the Reconstructor
     assert meshes.findings is not None  # noqa: S101  # likewise
@@ -226,6 +244,7 @@ def _result(meshes: MeshSequence, files: list[ResultFile], timings: dict[str, fl
         warnings=meshes.findings.warnings,
         decisions=Decisions.model_validate(meshes.findings.decisions),
         files=files,
+        thumbnail=picture,
         mesh=Mesh(vertices=vertices, faces=len(meshes.faces), frames=frames, watertight=meshes.watertight),
         fit=Fit(mean=meshes.fit.mean.tolist(), p95=meshes.fit.p95.tolist()),
         timings={stage: round(seconds, 4) for stage, seconds in timings.items()},

@@ -42,6 +42,7 @@ LINKS = {
     "events": "/jobs/{id}/events",
     "input": "/jobs/{id}/input",
     "result": "/jobs/{id}/result",
+    "thumbnail": "/jobs/{id}/thumbnail",
     "models": "/models",
     "docs": "/docs",
     "openapi": "/openapi.json",

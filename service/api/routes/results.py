@@ -10,7 +10,7 @@ from service.api.dependencies import ContextDep, JobDep
 from service.api.http.downloads import Conditions, StoredFile, send, unchanged
 from service.api.http.problems import Problem, keyed_responses
 from service.core.jobs.formats import Format
-from service.core.jobs.record import Job, ResultFile, State
+from service.core.jobs.record import Job, Result, ResultFile, State
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -80,15 +80,21 @@ def require_files(job: Job) -> None:
         raise Problem("job_expired", detail, job_id=job.id)
 
 
-def _find(job: Job, file_format: Format | None) -> ResultFile:
+def result_of(job: Job) -> Result:
+    """The result of a job that has one; otherwise raises the Problem that says why not."""
     if job.state.open:
         raise Problem("job_not_done", f"The job is {job.state}", job_id=job.id, headers={"Retry-After": "1"})
     require_files(job)
     if job.result is None:
         detail = job.error.message if job.error else f"The job was {job.state}"
         raise Problem("job_has_no_result", detail, job_id=job.id)
-    for file in job.result.files:
+    return job.result
+
+
+def _find(job: Job, file_format: Format | None) -> ResultFile:
+    files = result_of(job).files
+    for file in files:
         if file_format in (None, file.format):
             return file
-    available = ", ".join(file.format for file in job.result.files)
+    available = ", ".join(file.format for file in files)
     raise Problem("not_found", f"The job has no {file_format} file: available are {available}", job_id=job.id)

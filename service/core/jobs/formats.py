@@ -11,7 +11,7 @@ class Format(StrEnum):
     """A format by name, with what gateway, client and worker need to know of it.
 
     `writer` names the function from a `MeshSequence` to bytes as `module:function`; only the worker loads it.
-    It takes the options in `takes` as keywords.
+    It gets what `takes` names as keywords: options, and `sequence`, the input.
     """
 
     suffix: str  # how file names end; formats without animation come as an archive of one file per frame
@@ -30,6 +30,14 @@ class Format(StrEnum):
     )
     OBJ = "obj", ".obj.zip", "application/zip", "model.meshes.archives:write_obj_zip"
     PLY = "ply", ".ply.zip", "application/zip", "model.meshes.archives:write_ply_zip"
+    WEBP = (
+        "webp",
+        ".webp",
+        "image/webp",
+        "worker.rendering.previews:write_turntable",
+        MAX_FRAMES,
+        ("sequence",),
+    )
     NPZ = "npz", ".npz", "application/x-npz", "model.meshes.archives:write_npz"
 
     def __new__(

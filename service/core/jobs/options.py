@@ -31,6 +31,7 @@ class OptionsError(Exception):
 
 class Color(StrEnum):
     NONE = "none"
+    INPUT = "input"
     CORRESPONDENCE = "correspondence"
 
 
@@ -125,7 +126,11 @@ class ReconstructionOptions(BaseModel):
         bool, Field(title="Compressed GLB", description="Store integers in a GLB instead of floats.")
     ] = False
     color: Annotated[
-        Color, Field(description="`correspondence` gives each particle the same color in all frames.")
+        Color,
+        Field(
+            description="`input` takes the colors of the points, `correspondence` gives each place of the "
+            "surface a color of its own."
+        ),
     ] = Color.NONE
     quality: Annotated[Quality, Field(description="`draft` is the fastest, `exact` the most accurate.")] = (
         Quality.BALANCED
@@ -163,6 +168,25 @@ class ReconstructionOptions(BaseModel):
     ] = None
     simplify: Annotated[
         int | None, Field(ge=4, title="Target faces", description="Simplify the mesh to this many faces.")
+    ] = None
+
+    smooth: Annotated[
+        int,
+        Field(
+            ge=0, le=50, title="Smoothing passes", description="Each flattens small bumps; large forms stay."
+        ),
+    ] = 0
+    fill_holes: Annotated[
+        bool, Field(title="Close holes", description="Close open boundaries of the surface.")
+    ] = False
+    texture: Annotated[
+        int | None,
+        Field(
+            ge=64,
+            le=2048,
+            title="Texture size",
+            description="Bake the colors of the points into a texture of that many pixels a side.",
+        ),
     ] = None
 
     @field_validator("formats", mode="before")

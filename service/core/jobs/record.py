@@ -57,6 +57,14 @@ class ResultFile(BaseModel):
     sha256: str
 
 
+class Thumbnail(BaseModel):
+    """A PNG of the mesh, in the middle of the motion."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
 class Mesh(BaseModel):
     vertices: int
     faces: int
@@ -81,6 +89,8 @@ class Decisions(BaseModel):
     up: str | None = None  # axis of the input, if the model knows upright things and it is not y
     jumps: list[int] = []  # frames before which the motion is cut
     one_sided: bool = False  # whether the points show one side only
+    smooth: dict[str, float] | None = None  # passes, and how far they moved vertices, in units of the input
+    fill_holes: dict[str, int] | None = None  # holes that were closed, and faces that were added
 
 
 class Assessment(BaseModel):
@@ -94,6 +104,7 @@ class Assessment(BaseModel):
 
 class Result(Assessment):
     files: list[ResultFile]
+    thumbnail: Thumbnail | None = None
     mesh: Mesh
     fit: Fit
     timings: dict[str, float]

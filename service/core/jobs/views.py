@@ -54,8 +54,10 @@ def view(job: Job, queue_position: int | None = None) -> JobView:
             FileView(**file.model_dump(), href=f"{href}/result?format={file.format}")
             for file in job.result.files
         ]
-        result = ResultView(**job.result.model_dump(exclude={"files"}), files=files)
+        result = ResultView(**job.result.model_dump(exclude={"files", "thumbnail"}), files=files)
         links["result"] = f"{href}/result"
+        if job.result.thumbnail is not None and job.state is State.SUCCEEDED:
+            links["thumbnail"] = f"{href}/thumbnail"
     return JobView(
         **job.model_dump(exclude={"options", "result", "owner", "version", "traceparent"}),
         options=job.options.model_dump(exclude={"model", "metadata"}, exclude_none=True, mode="json"),

@@ -14,7 +14,7 @@ export async function buildOptions(without) {
     const control = controlOf(name, resolve(field, schema.$defs));
     if (control) $(FIRST.includes(name) ? "first-options" : "more-options").append(control);
   }
-  exclude(schema.not?.required ?? []);
+  for (const { required } of schema.not?.anyOf ?? [schema.not ?? {}]) exclude(required ?? []);
 }
 
 // Resolves references of a field, and drops null from optional ones.

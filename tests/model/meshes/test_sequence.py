@@ -82,5 +82,5 @@ def test_fit_report_is_frozen_and_speaks_json() -> None:
 
 def test_every_format_has_a_writer() -> None:
     starts = {file_format: write_meshes(sequence(), file_format)[:4] for file_format in Format}
-    assert starts == {"glb": b"glTF", "obj": b"PK\3\4", "ply": b"PK\3\4", "npz": b"PK\3\4"}
+    assert starts == {"glb": b"glTF", "obj": b"PK\3\4", "ply": b"PK\3\4", "npz": b"PK\3\4", "webp": b"RIFF"}
     assert len({file_format.suffix for file_format in Format}) == len(Format)

@@ -179,7 +179,7 @@ def test_cancel_in_every_stage(rec: Reconstructor, cloud: Array, stage: str) -> 
         (lambda c: c, {"resolution": 1}, r"resolution is 1; wanted 2 cells per side or more"),
         (lambda c: c, {"threshold": 1.0}, r"threshold is 1\.0"),
         (lambda c: c, {"simplify": 2}, r"simplify is 2"),
-        (lambda c: c, {"color": "rainbow"}, r"color is 'rainbow'; wanted correspondence or none"),
+        (lambda c: c, {"color": "rainbow"}, r"color is 'rainbow'; wanted none, input, correspondence"),
         (lambda c: c, {"refine": "on"}, r"refine is 'on'; wanted auto or off"),
         (lambda c: c, {"cleanup": "some"}, r"cleanup is 'some'; wanted auto or off"),
     ],
@@ -267,3 +267,27 @@ def test_what_cannot_be_loaded() -> None:
             load_config("bodies").checkpoint_path(),
             overrides={"data": {"input_type": "end_pointclouds"}},
         )
+
+
+def test_finishing_is_done_and_its_effect_is_stated(rec: Reconstructor, cloud: Array) -> None:
+    bare = surface(rec, cloud, frames=2)
+    colors = [np.tile(np.array([200, 30, 40], np.uint8), (len(frame), 1)) for frame in cloud]
+    meshes = surface(
+        rec, cloud, frames=2, color="input", colors=colors, texture=64, smooth=3, fill_holes=True, duration=2
+    )
+    assert np.abs(meshes.colors.astype(int) - [200, 30, 40]).max() <= 1
+    assert np.abs(meshes.texture.image.astype(int) - [200, 30, 40]).max() <= 1
+    distance = np.linalg.norm(meshes.vertices - bare.vertices, axis=2)
+    stated = meshes.findings.decisions
+    assert stated["smooth"]["passes"] == 3
+    assert 0 < stated["smooth"]["mean_distance"] < stated["smooth"]["max_distance"]
+    assert distance.max() <= stated["smooth"]["max_distance"] + 1e-9
+    assert stated["fill_holes"] == {"holes": 0, "faces": 0}
+    np.testing.assert_allclose(meshes.clock, [0, 2])
+
+
+def test_colors_are_refused_where_there_are_none(rec: Reconstructor, cloud: Array) -> None:
+    with pytest.raises(InputError, match="color input needs colors of the points, and the input has none"):
+        surface(rec, cloud, color="input")
+    with pytest.raises(InputError, match="one color a point"):
+        surface(rec, cloud, color="input", colors=[np.zeros((3, 3), np.uint8)] * len(cloud))

@@ -1,5 +1,6 @@
 """Pictures: the rasteriser compared with a slow reference, the camera, and what is on the sheet."""
 
+import io
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
+from model.meshes.sequence import MeshSequence
+from service.core.sequences.sequence import PointCloudSequence
+from worker.rendering import previews
 from worker.rendering.pictures import PAPER, Camera, contact_sheet, draw_mesh, draw_points
 from worker.rendering.rasterizer import rasterise
 
@@ -216,3 +221,24 @@ def test_sheet_of_nothing_is_an_error() -> None:
     vertices, faces = sphere(6, 12)
     with pytest.raises(ValueError, match="0 input and 1 output frames"):
         contact_sheet([], vertices[None], faces)
+
+
+def test_a_turntable_turns_once_beside_the_points() -> None:
+    vertices, faces = sphere(12, 24)
+    moving = np.stack([vertices * [1, 1, 0.2], vertices * [1, 1, 0.2] + [0.5, 0, 0]])  # a disc
+    times = np.array([0.0, 1.0])
+    cloud = tuple(frame[:100].astype(np.float32) for frame in moving)
+    content = previews.write_turntable(
+        MeshSequence(moving, faces, times), PointCloudSequence(cloud, times, True)
+    )
+    film = Image.open(io.BytesIO(content))
+    assert film.size == (2 * previews.PANEL, previews.PANEL)
+    widths = []
+    for picture in range(film.n_frames):  # type: ignore[attr-defined]
+        film.seek(picture)
+        pixels = np.asarray(film.convert("RGB")).astype(int)
+        drawn = np.abs(pixels - pixels[0, 0]).max(axis=2) > 40
+        assert drawn[:, : previews.PANEL].any()
+        widths.append(int(drawn[:, previews.PANEL :].any(axis=0).sum()))
+    assert film.n_frames == previews.PICTURES  # type: ignore[attr-defined]
+    assert max(widths) > 1.6 * min(widths)  # seen from its edge and from its face
