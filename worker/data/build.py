@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from worker.data.dfaust import tell_splits
 from worker.data.errors import DataError
 from worker.data.frame_writer import Sampling
 from worker.data.mesh_sequences import find_mesh_sequences, split_at_gaps
@@ -33,6 +34,7 @@ def build(sources: list[Path], root: Path, category: str, sampling: Sampling, wo
         return 2
     console.print(f"{len(sequences) - before} sequences written to {folder}, {before} were there before")
     console.print(f"Train on them with data.path={root} data.classes='[{category}]'.", markup=False)
+    tell_splits(folder, console)
     if not list(folder.glob("*.lst")):
         console.print(
             "Name the sequences of each split, one a line, in train.lst, val.lst and test.lst there."

@@ -1,5 +1,6 @@
 """Data sets in the published layout, as torch's DataLoader and the trainer read them."""
 
+import logging
 from typing import Any, Literal
 
 import numpy as np
@@ -7,6 +8,7 @@ from torch.utils.data import Dataset
 
 from model.config.schema import Config
 from model.methods import METHODS
+from worker.data.errors import DataError
 from worker.data.fields import (
     EndMeshesField,
     Field,
@@ -19,6 +21,9 @@ from worker.data.images import ImagesField, check_settings
 from worker.data.windows import Window, WindowFrames, list_windows
 
 Split = Literal["train", "val", "test"]
+ATTEMPTS = 5  # items in a row that may be damaged before the data set is
+
+log = logging.getLogger(__name__)
 
 
 class HumansDataset(Dataset[Item]):
@@ -55,9 +60,16 @@ class HumansDataset(Dataset[Item]):
         return self.read(index, np.random.default_rng(index))
 
     def sample(self, seed: tuple[int, ...]) -> Item:
-        """A random item that depends on nothing but the seed."""
+        """A random item that depends on nothing but the seed; another one where its files are damaged."""
         rng = np.random.default_rng(seed)
-        return self.read(int(rng.integers(len(self))), rng)
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                return self.read(int(rng.integers(len(self))), rng)
+            except DataError as error:
+                if not left:
+                    raise
+                log.warning("an item is left out: %s", error)
+        raise AssertionError("unreachable")
 
     def read(self, index: int, rng: np.random.Generator) -> Item:
         """The item of a window, its draws taken from `rng`."""

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from model.errors import ModelError
+from worker.data.dfaust import tell_splits
 from worker.data.errors import DataError
 from worker.fetch import BLOCK, digest, fetch
 
@@ -43,6 +44,8 @@ def download(url: str, folder: Path, sha256: str | None, keep: bool) -> int:
     if not keep:
         archive.unlink()
     console.print(f"unpacked into {folder}")
+    for category in sorted(folder.glob("*/*/")):  # Humans/D-FAUST
+        tell_splits(category, console)
     return 0
 
 

@@ -7,9 +7,11 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from worker.data.dfaust import tell_splits
 from worker.data.errors import DataError
-from worker.data.frames import NpzFrames
+from worker.data.frames import Frames
 from worker.data.mesh_sequences import MESH_FOLDER, MeshSequence, find_mesh_sequences, read_mesh
+from worker.data.windows import open_frames
 
 TOLERANCE = 0.01  # in longest sides of the box: float16 stores its centre and its points
 
@@ -40,6 +42,7 @@ def migrate(sources: list[Path], target: Path) -> int:
         for folder in target.iterdir()
         if _is_sequence(folder) and not (folder / MESH_FOLDER).is_dir()
     )
+    tell_splits(target, console)
     console.print(f"{len(known)} sequences have meshes, {len(found) - len(known)} others were left out")
     if without:
         console.print(f"{len(without)} sequences have none: {', '.join(without[:5])}", highlight=False)
@@ -51,7 +54,7 @@ def _is_sequence(folder: Path) -> bool:
 
 
 def _migrate_sequence(meshes: MeshSequence, sequence: Path) -> None:
-    frames = NpzFrames(sequence / "pcl_seq")
+    frames = open_frames(sequence / "pcl_seq")
     files = dict(zip(meshes.numbers, meshes.files, strict=True))
     if missing := [number for number in frames.numbers if number not in files]:
         raise DataError(
@@ -73,7 +76,7 @@ def _migrate_sequence(meshes: MeshSequence, sequence: Path) -> None:
             part.replace(copy)
 
 
-def _check_same_body(file: Path, frames: NpzFrames, index: int) -> None:
+def _check_same_body(file: Path, frames: Frames, index: int) -> None:
     """Raise DataError where a mesh is not the one that the frame's points were drawn on."""
     frame = frames[index]
     low, high = np.asarray(read_mesh(file).bounds, dtype=np.float64)  # [3] each

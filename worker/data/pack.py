@@ -9,6 +9,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from worker.data.errors import DataError
 from worker.data.frames import NpzFrames
+from worker.data.mesh_sequences import MESH_FOLDER
 from worker.data.packed import PackedFrames, packed_folder, write_packed
 
 console = Console(soft_wrap=True)
@@ -76,8 +77,17 @@ def pack(root: Path) -> int:
     packed = {*root.rglob("*.packed"), *(packed_folder(source.folder) for source in sources)}
     before = len(packed) - len(left)
     console.print(f"{len(left)} folders packed ({_gigabytes(wanted)}), {before} were packed before")
-    console.print("The .npz files are no longer read for training; they may be deleted.")
+    console.print(_advice({folder.parent for folder in packed}))
     return 0
+
+
+def _advice(sequences: set[Path]) -> str:
+    if all((sequence / MESH_FOLDER).is_dir() for sequence in sequences):
+        return "The .npz files are no longer read for training; they may be deleted."
+    return (
+        "The .npz files are no longer read for training. Some sequences have no meshes: copy those of "
+        "D-FAUST (`worker data migrate`), where a task needs them, before any are deleted."
+    )
 
 
 def _gigabytes(size: int) -> str:

@@ -30,6 +30,7 @@ class Window:
     sequence: Path  # data/Humans/D-FAUST/50002_knees
     start: int
     length: int
+    numbers: tuple[int, ...] = ()  # of its frames, where the folders of the sequence hold different ones
 
     @property
     def category(self) -> str:
@@ -72,7 +73,9 @@ class WindowFrames:
         """The frame `step` after the window's first one, of a folder such as pcl_seq."""
         if (folder, step) not in self._read:
             frames = open_frames(self.window.sequence / folder)
-            self._read[folder, step] = frames[self.window.start + step]
+            numbers = self.window.numbers
+            index = frames.numbers.index(numbers[step]) if numbers else self.window.start + step
+            self._read[folder, step] = frames[index]
         return self._read[folder, step]
 
 
@@ -95,17 +98,35 @@ def list_windows(data: DataConfig, split: str | None, folders: tuple[str, ...]) 
     """All windows of a split, in order of the list, then of the start.
 
     `split` names `<class>/<split>.lst`; with None, or where there is no such file, it is every sequence,
-    sorted. All `folders` of a sequence must hold the same frames. Raises DataError where something is missing
-    or every sequence is too short.
+    sorted. Windows with a frame that one of the `folders` lacks are left out with a warning. Raises DataError
+    where a folder is missing or no window fits.
     """
     open_frames.cache_clear()  # what lies on the disk now, not when it was opened before
-    windows, lengths = [], {}
+    windows: list[Window] = []
+    lengths = {}
     for sequence in list_sequences(data, split):
-        end = lengths[sequence.name] = count_frames(sequence, folders)
+        held = [open_frames(sequence / folder).numbers for folder in folders]
+        numbers = sorted(set().union(*held))
+        incomplete = set(numbers).difference(set(numbers).intersection(*held))
+        end = lengths[sequence.name] = len(numbers)
         if data.n_files_per_sequence > 0:  # counted from the offset on
             end = min(end, data.offset_sequence + data.n_files_per_sequence)
         starts = range(data.offset_sequence, end - data.length_sequence + 1)
-        windows += [Window(sequence, start, data.length_sequence) for start in starts]
+        if not incomplete:
+            windows += [Window(sequence, start, data.length_sequence) for start in starts]
+            continue
+        whole = [tuple(numbers[start : start + data.length_sequence]) for start in starts]
+        kept = [
+            Window(sequence, start, data.length_sequence, window)
+            for start, window in zip(starts, whole, strict=True)
+            if incomplete.isdisjoint(window)
+        ]
+        log.warning(
+            "%s: frame %08d is not in all of %s (%d such frames); %d of %d windows are left out",
+            *(sequence, min(incomplete), ", ".join(folders), len(incomplete)),
+            *(len(starts) - len(kept), len(starts)),
+        )
+        windows += kept
     if not windows:
         raise DataError(_too_short(data, split, lengths))
     return windows
@@ -135,7 +156,14 @@ def _listed(folder: Path, split: str | None) -> list[Path]:
         return []
     file = folder / f"{split}.lst"
     if not file.is_file():
-        log.warning("there is no %s: every sequence in %s is taken", file, folder)
+        if any(folder.glob("*.lst")):
+            log.warning("there is no %s: every sequence in %s is taken", file, folder)
+        else:
+            log.warning(
+                "%s has no lists of sequences (train.lst, val.lst, test.lst): ALL SPLITS ARE ALL SEQUENCES, "
+                "so scores are of what was learnt; name the sequences of each split there, one a line",
+                folder,
+            )
         return []
     names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
     sequences = [folder / name for name in names if name]
@@ -150,20 +178,6 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(
         child for child in folder.iterdir() if child.is_dir() and not child.name.startswith((".", "_"))
     )
-
-
-def count_frames(sequence: Path, folders: tuple[str, ...]) -> int:
-    """How many frames a sequence has; its folders must hold the same ones."""
-    first, *others = folders
-    numbers = open_frames(sequence / first).numbers
-    for other in others:
-        if missing := sorted(set(numbers) - set(open_frames(sequence / other).numbers)):
-            raise DataError(
-                f"{sequence / other} lacks frame {missing[0]:08d}, which {sequence / first} holds"
-            )
-        if extra := sorted(set(open_frames(sequence / other).numbers) - set(numbers)):
-            raise DataError(f"{sequence / first} lacks frame {extra[0]:08d}, which {sequence / other} holds")
-    return len(numbers)
 
 
 def _too_short(data: DataConfig, split: str | None, lengths: dict[str, int]) -> str:

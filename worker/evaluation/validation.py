@@ -1,20 +1,24 @@
 """How good a network is on windows that it does not learn from."""
 
+import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from model.config.schema import Config
 from model.errors import ConfigError
 from model.methods import METHODS
-from worker.data.batches import BatchStream, Source, leave_signals_to_the_parent, to_device
+from worker.data.batches import BatchStream, Item, Source, leave_signals_to_the_parent, to_device
+from worker.data.errors import DataError
 from worker.processes import Processes
 
 Metrics = dict[str, float]
+
+log = logging.getLogger(__name__)
 
 
 @torch.no_grad()
@@ -58,14 +62,40 @@ def _batches(
     count = min(len(source), training.n_val_items or len(source))
     if count < processes.count:
         raise ConfigError(f"the validation split holds {count} windows; wanted {processes.count} or more")
-    loader: DataLoader[dict[str, Tensor]] = DataLoader(
-        Subset(source, range(processes.rank, count, processes.count)),  # type: ignore[arg-type]
+    loader: DataLoader[dict[str, Tensor] | None] = DataLoader(
+        _Readable(source, range(processes.rank, count, processes.count)),
         batch_size=training.batch_size_val,
         num_workers=min(training.num_workers, count),
         worker_init_fn=leave_signals_to_the_parent,
+        collate_fn=_collate,
     )
     for batch in loader:
-        yield to_device(batch, device)
+        if batch is not None:
+            yield to_device(batch, device)
+
+
+class _Readable(Dataset[Item | None]):
+    """Some items of a data set; None, with a warning, where the files of one are damaged."""
+
+    def __init__(self, source: Source, indices: Sequence[int]) -> None:
+        self.source, self.indices = source, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, number: int) -> Item | None:
+        try:
+            return self.source[self.indices[number]]
+        except DataError as error:
+            log.warning("an item is left out: %s", error)
+            return None
+
+
+def _collate(items: list[Item | None]) -> dict[str, Tensor] | None:
+    """One batch of the readable items; None where there are none."""
+    readable = [item for item in items if item is not None]
+    batch: dict[str, Tensor] | None = default_collate(readable) if readable else None
+    return batch
 
 
 def selection(metrics: Metrics, config: Config) -> float:

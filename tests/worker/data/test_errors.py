@@ -11,7 +11,10 @@ import pytest
 from model import load_config
 from model.config.schema import Config
 from worker.data import DataError, build_dataset, windows
+from worker.data import dataset as dataset_module
 from worker.data.dataset import HumansDataset
+from worker.evaluation.validation import _batches
+from worker.processes import Processes
 
 
 def config_of(humans: Path, **data: Any) -> Config:
@@ -49,13 +52,57 @@ def test_missing_folders_are_named(humans: Path) -> None:
     refuses(config_of(humans), "train.lst", "50002_beta")
 
 
-def test_a_missing_frame_is_named_before_training_starts(humans: Path) -> None:
-    sequence = humans / "D-FAUST" / "50001_alpha"
-    (sequence / "points_seq" / "00000007.npz").unlink()
-    refuses(config_of(humans), str(sequence / "points_seq"), "00000007", "pcl_seq")
-    (sequence / "pcl_seq" / "00000007.npz").unlink()
-    (sequence / "pcl_seq" / "00000009.npz").unlink()
-    refuses(config_of(humans), f"{sequence / 'pcl_seq'} lacks frame 00000009")
+@pytest.mark.parametrize("lacking", ["points_seq", "pcl_seq"])
+def test_windows_with_a_frame_that_a_folder_lacks_are_left_out(
+    humans: Path, lacking: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those after it still pair the frames of the same number."""
+    monkeypatch.setattr(windows.log, "disabled", False)  # import-linter turns off the loggers it finds
+    config = config_of(humans, length_sequence=4, input_pointcloud_noise=0.0)
+    config = config.model_copy(update={"model": config.model.model_copy(update={"loss_corr": True})})
+    whole = build_dataset(config, "train")
+    assert isinstance(whole, HumansDataset)
+    again = whole.read(12, np.random.default_rng(0))
+    file = humans / "D-FAUST" / "50001_alpha" / lacking / "00000007.npz"
+    file.unlink()
+    left = build_dataset(config, "train")
+    assert isinstance(left, HumansDataset)
+    assert f"{file.parent.parent}: frame 00000007 is not in all of" in caplog.text
+    assert len(left) == len(whole) - 4
+    starts = [window.start for window in left.windows if window.name == "50001_alpha"]
+    assert starts == [start for start in range(24 - 4 + 1) if not start <= 7 < start + 4]
+    place = next(k for k, window in enumerate(left.windows) if window.start == 12)
+    item = left.read(place, np.random.default_rng(0))
+    for name in ("points_t", "pointcloud", "inputs"):
+        assert np.array_equal(item[name], again[name]), name
+
+
+def test_training_goes_on_without_a_damaged_frame(
+    humans: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset_module.log, "disabled", False)
+    dataset = build_dataset(config_of(humans), "train")
+    (humans / "D-FAUST" / "50001_alpha" / "pcl_seq" / "00000003.npz").write_bytes(b"half")
+    items = [dataset.sample((seed,)) for seed in range(12)]
+    assert all(np.isfinite(item["inputs"]).all() for item in items)
+    assert "an item is left out" in caplog.text
+    assert "00000003.npz" in caplog.text
+    assert np.array_equal(dataset.sample((3,))["inputs"], items[3]["inputs"]), "the same for the same seed"
+    for file in humans.rglob("pcl_seq/*.npz"):
+        file.write_bytes(b"half")
+    with pytest.raises(DataError, match=r"cannot be read as \.npz"):
+        dataset.sample((0,))
+
+
+def test_validation_goes_on_without_a_damaged_frame(humans: Path) -> None:
+    config = config_of(humans, val_split="train")
+    training = {"n_eval_points": 20, "num_workers": 0, "batch_size_val": 2}
+    config = config.model_copy(update={"training": config.training.model_copy(update=training)})
+    dataset = build_dataset(config, "val")
+    count = len(dataset)
+    (humans / "D-FAUST" / "50001_alpha" / "pcl_seq" / "00000003.npz").write_bytes(b"half")
+    batches = list(_batches(dataset, config, "cpu", Processes()))
+    assert 0 < sum(len(batch["inputs"]) for batch in batches) < count
 
 
 def test_a_frame_that_goes_away_while_training_is_named(humans: Path) -> None:
@@ -115,3 +162,7 @@ def test_without_a_list_every_sequence_is_taken_and_said_so(
     names = [window.name for window in dataset.windows]
     assert list(dict.fromkeys(names)) == ["50001_alpha", "50002_beta", "50003_gamma"]
     assert "train.lst" in caplog.text
+    for file in (humans / "D-FAUST").glob("*.lst"):
+        file.unlink()
+    build_dataset(config_of(humans), "val")
+    assert "ALL SPLITS ARE ALL SEQUENCES" in caplog.text

@@ -1,6 +1,7 @@
 """`worker data pack`: the packed data set reads as the unpacked one, and is whole or not there."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -180,3 +181,13 @@ def test_progress_counts_every_byte(humans: Path) -> None:
     told: list[int] = []
     write_packed(folder, NpzFrames(folder), told.append)
     assert told == [301 * 3 * 2 + 38] * 24
+
+
+def test_deletion_is_not_advised_before_meshes_are_there(humans: Path) -> None:
+    shutil.rmtree(humans / SEQUENCE / "mesh_seq", ignore_errors=True)
+    output = pack(humans).output
+    assert "may be deleted" not in output
+    assert "worker data migrate" in output
+    for folder in humans.glob("*/*/pcl_seq"):
+        (folder.parent / "mesh_seq").mkdir(exist_ok=True)
+    assert "may be deleted" in pack(humans).output
