@@ -28,6 +28,16 @@ def find_conflict(config: "Config") -> str | None:
     if training.parts != "joint" and training.parts not in method.halves:
         found = f"halves {' and '.join(method.halves)}" if method.halves else "no halves"
         return f"training.parts is {training.parts} and method {config.method} has {found}; wanted joint"
+    if config.generation.refinement_step and not (method.extracts and model.decoder):
+        return (
+            f"generation.refinement_step is {config.generation.refinement_step}, and nothing is extracted "
+            f"from an occupancy (method {config.method}, model.decoder {model.decoder}); wanted 0"
+        )
+    if config.data.points_file != "points.npz":
+        return (
+            f"data.points_file is {config.data.points_file}, which no data set reads; wanted points.npz, and "
+            "the folder of occupancy samples as data.points_iou_seq_folder"
+        )
     if conflict := method.find_conflict(config):
         return conflict
     if training.schedule == "cosine" and training.max_iterations is None and training.max_minutes is None:

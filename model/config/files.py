@@ -11,6 +11,7 @@ from model.errors import ConfigError
 BUNDLE = (
     Path(__file__).resolve().parent.parent.parent
 )  # the folder that holds configs/, in a checkout and in a wheel
+DEFAULT = BUNDLE / "configs" / "default.yaml"  # lies beneath every config
 
 
 def find_config(path: str | Path) -> Path:
@@ -50,19 +51,22 @@ def _parent(file: Path, inherit_from: object) -> Path | None:
     # The implicit default.yaml is not looked up in the working directory: it may be another project's.
     roots = [root for root in (holder(file), BUNDLE) if root]
     if inherit_from is None:
-        if file.name == "default.yaml" and file.parent.name == "configs":
+        if file == DEFAULT:
             return None
+        # That of another checkout, such as the published one, knows only some of the keys.
+        if file.name == DEFAULT.name and file.parent.name == "configs":
+            return DEFAULT
         inherit_from = "configs/default.yaml"
     elif not isinstance(inherit_from, str):
         raise ConfigError(f"{file}: inherit_from: found {inherit_from!r}, wanted the path of a YAML file")
     else:
         roots.insert(0, Path.cwd())
-    for root in roots:
-        parent = (root / inherit_from).resolve()
-        if parent.is_file():
-            return parent
+    for name in (inherit_from, f"configs/{inherit_from}.yaml"):
+        for root in roots:
+            if (parent := (root / name).resolve()).is_file():
+                return parent
     tried = ", ".join(str(root) for root in roots)
-    raise ConfigError(f"{file}: inherit_from: no file {inherit_from} in {tried}")
+    raise ConfigError(f"{file}: inherit_from: no file or config {inherit_from} in {tried}")
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from model.config.names import DatasetName
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
+Interval = Annotated[int, Field(ge=-1)]  # in iterations; 0 and -1: never
 PositiveFloat = Annotated[float, Field(gt=0)]
 Kwargs = dict[str, Any]
 AdaptiveSolver = Literal["dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun"]
@@ -119,11 +120,11 @@ class TrainingConfig(Section):
     batch_size: Positive
     batch_size_vis: Positive
     batch_size_val: Positive
-    print_every: Count
-    visualize_every: Count
-    checkpoint_every: Count
-    validate_every: Count
-    backup_every: Count
+    print_every: Interval
+    visualize_every: Interval
+    checkpoint_every: Interval
+    validate_every: Interval
+    backup_every: Interval
     eval_sample: bool
     learning_rate: PositiveFloat
     parts: Literal["joint", "shape", "flow"]
@@ -170,7 +171,7 @@ class GenerationConfig(Section):
     refinement_step: Count
     simplify_nfaces: Positive | None
     padding: Annotated[float, Field(ge=0)]
-    vis_n_outputs: Count
+    vis_n_outputs: Annotated[int, Field(ge=-1)] | None  # null and -1: none
     n_time_steps: Annotated[int, Field(ge=2)]
     mesh_color: bool
     interpolate: bool

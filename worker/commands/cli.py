@@ -2,9 +2,10 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from service.core.flags import Version, takes_options
 from service.core.jobs.options import ReconstructionOptions
@@ -18,7 +19,19 @@ from worker.commands.given_meshes import interpolate, match
 from worker.commands.render import render
 from worker.commands.train import join, train
 
+
+class PublishedFlags(TyperGroup):
+    """Understands the flags of the published scripts as well."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        known = {"--eval_input": ["--eval-input"], "--no-cuda": ["--device", "cpu"]}
+        if args[:1] == ["evaluate"]:  # which never uses a GPU
+            known["--no-cuda"] = []
+        return super().parse_args(ctx, [new for old in args for new in known.get(old, [old])])
+
+
 app = typer.Typer(
+    cls=PublishedFlags,
     help="Turn moving point clouds into animated meshes.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
