@@ -13,6 +13,7 @@ from model.registration.correspondence import Correspondence, find_correspondenc
 from model.registration.kernels import Floats
 
 MIN_FRAMES, MAX_FRAMES = 2, 1000
+LARGEST, SMALLEST = 1e30, 1e-30  # coordinates of which squares and float32 are still numbers
 FLAT = 0.004  # thickness over width, under which no frame shows a thing with a volume
 MOST_POINTS = 8192  # of a frame that are used: more show no more of a shape, and networks learn from as many
 
@@ -82,13 +83,31 @@ def check_clouds(points: Sequence[ArrayLike] | NDArray[Any]) -> list[Floats]:
     """T arrays [N_t, 3] as float64. Raises InputError with what was found and what is wanted."""
     if not MIN_FRAMES <= len(points) <= MAX_FRAMES:
         raise InputError(f"found {len(points)} frames; wanted {MIN_FRAMES} to {MAX_FRAMES}")
-    clouds = [np.asarray(cloud, np.float64) for cloud in points]
+    clouds = [_numbers(cloud, number) for number, cloud in enumerate(points)]
     for number, cloud in enumerate(clouds):
         if cloud.ndim != 2 or cloud.shape[1] != 3 or len(cloud) < LEAST_POINTS:
             raise InputError(
                 f"frame {number} is an array {list(cloud.shape)}; wanted [N, 3], N at least {LEAST_POINTS}"
             )
+        finite = cloud[np.isfinite(cloud)]
+        largest = np.abs(finite).max(initial=0)
+        if largest > LARGEST or 0 < largest < SMALLEST:
+            raise InputError(
+                f"the coordinates of frame {number} are up to {largest:.0e}; wanted another unit, with "
+                f"coordinates between {SMALLEST:.0e} and {LARGEST:.0e}"
+            )
     return clouds
+
+
+def _numbers(cloud: ArrayLike, number: int) -> Floats:
+    try:
+        array = np.asarray(cloud)
+        if array.dtype.kind in "fiub":
+            return array.astype(np.float64)
+        found = f"an array of {array.dtype}"
+    except ValueError:
+        found = "a list of lists of different lengths"
+    raise InputError(f"frame {number} is {found}; wanted real numbers, an array [N, 3]")
 
 
 def _check_depth(clouds: list[Floats]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from model.errors import InputError
-from model.reconstruction.preparation import prepare
+from model.reconstruction.preparation import check_clouds, prepare
 from tests.model.registration.solids import bend, draw, solid
 
 Floats = NDArray[np.float64]
@@ -63,3 +63,20 @@ def test_the_order_of_points_does_not_matter() -> None:
     given = prepare(clouds(), None).clouds
     mixed = prepare([rng.permutation(cloud) for cloud in clouds()], None).clouds
     assert all(np.array_equal(a, b) for a, b in zip(given, mixed, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (clouds()[1] * 1e40, r"frame 1 are up to \de\+\d\d; wanted another unit"),
+        (clouds()[1] * 1e-40, r"frame 1 are up to \de-\d\d; wanted another unit"),
+        (clouds()[1] + 0j, "frame 1 is an array of complex128; wanted real numbers"),
+        ([["a", "b", "c"]] * 40, "frame 1 is an array of <U1; wanted real numbers"),
+        ([[0.0, 1.0], [0.0]] * 20, "frame 1 is a list of lists of different lengths"),
+        ([None] * 40, "frame 1 is an array of object"),
+        (np.zeros((0, 3)), r"frame 1 is an array \[0, 3\]; wanted"),
+    ],
+)
+def test_what_is_no_cloud_is_refused_by_its_frame(frame: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_clouds([clouds()[0], frame])  # type: ignore[list-item]
