@@ -26,6 +26,7 @@ class Method(ABC, Generic[Net]):
 
     name: ClassVar[str]  # the value of `method` in configs
     gives: ClassVar[Gives] = "meshes"
+    extracts: ClassVar[bool] = False  # whether its meshes are surfaces of an occupancy, given a decoder
     # Values of data.dataset that it can be trained on.
     datasets: ClassVar[tuple[str, ...]] = ("Humans", "bodies")
     # Values of training.parts besides `joint`, and the children of the network that each of them trains.

@@ -18,6 +18,7 @@ class OccupancyFlowMethod(Method["OccupancyFlow"]):
     """The shape half learns occupancy at t = 0, the flow half trajectories, both together all occupancy."""
 
     name = "oflow"
+    extracts = True
     halves: ClassVar = {"shape": ("encoder", "decoder"), "flow": ("encoder_temporal", "vector_field")}
 
     def find_conflict(self, config: Config) -> str | None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 class OccupancyNetwork4DMethod(Method["OccupancyNetwork4D"]):
     name = "onet4d"
+    extracts = True
 
     def task(self, config: Config) -> str:  # noqa: ARG002
         return "occupancy at every time"
@@ -50,7 +51,7 @@ class OccupancyNetwork4DMethod(Method["OccupancyNetwork4D"]):
         q_z = net.infer_z(inputs, c, batch)
         logits = net.decode(batch["points_t"], q_z.rsample(), c, batch["points_t.time"])  # [B, P]
         terms = {"recon": occupancy_loss(logits, batch["points_t.occ"])}
-        return terms | ({"kl": config.model.vae_beta * kl_loss(q_z)} if config.model.z_dim else {})
+        return terms | ({"kl": kl_loss(q_z)} if config.model.z_dim else {})  # without vae_beta, as published
 
     def score(
         self, net: OccupancyNetwork4D, batch: dict[str, Tensor], config: Config

@@ -52,6 +52,13 @@ class OccupancyNetwork4D(nn.Module):
 
         return occupancy
 
+    def differentiable_occupancy(self, z: Tensor | None, c: Tensor, t: float) -> Occupancy:
+        """The same as a function that can be differentiated, in inference mode as well."""
+        with torch.inference_mode(mode=False):  # whose tensors cannot be saved for a backward pass
+            z, c = None if z is None else z.clone(), c.clone()
+            time = torch.tensor([t], device=c.device)
+        return lambda points: self.decode(points[None], z, c, time)[0]
+
 
 class PointSetGeneration4D(nn.Module):
     """PSGN 4D: point j corresponds in all frames of the output."""

@@ -88,6 +88,12 @@ class OccupancyFlow(nn.Module):
         """
         return self._existing_decoder().precompute(z, c, dtype)
 
+    def differentiable_occupancy(self, z: Tensor | None, c: Tensor) -> Occupancy:
+        """`decode` for one sequence, as a function that can be differentiated in inference mode as well."""
+        with torch.inference_mode(mode=False):  # whose tensors cannot be saved for a backward pass
+            z, c = None if z is None else z.clone(), c.clone()
+        return lambda points: self.decode(points[None], z, c)[0]
+
     def _existing_decoder(self) -> Decoder:
         if self.decoder is None:
             raise ConfigError("model.decoder is null: this model deforms a given mesh and has no occupancy")

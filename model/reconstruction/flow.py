@@ -19,6 +19,7 @@ from model.reconstruction.settings import Settings
 from model.reconstruction.surface import extract_surface
 from model.reconstruction.times import resample
 from model.surface.simplification import simplify
+from model.surface.vertex_refinement import refine_vertices
 
 Moved = tuple[NDArray[np.float64], NDArray[np.int64]]  # vertices [W, V, 3], faces [F, 3]
 
@@ -65,6 +66,12 @@ class Flow:
         if settings.faces is not None:
             with stage("simplify"):
                 vertices, faces = simplify(vertices, faces, settings.faces)
+        if steps := settings.config.generation.refinement_step:
+            with stage("refine"):
+                vertices = refine_vertices(
+                    self.net.differentiable_occupancy(None, c_s),
+                    *(vertices, faces, settings.level, steps, settings.device),
+                )
         with stage("flow") as on_progress:
             solution = advect(
                 self.net.vector_field.precompute(None, c_t, settings.flow_dtype),

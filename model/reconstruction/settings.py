@@ -45,6 +45,11 @@ class Settings:
         )
 
     @property
+    def level(self) -> float:
+        """The occupancy probability of the surface."""
+        return self.config.test.threshold if self.threshold is None else self.threshold
+
+    @property
     def template_grid(self) -> GridLevels | None:
         """The grid of a surface that is put on the points afterwards."""
         if self.grid is not None or not self.quality.coarser:

@@ -62,7 +62,7 @@ def extract_surface(
         upsampling_steps=grid.upsampling_steps,
         padding=config.generation.padding,
         device=device,
-        chunk_size=chunk_size(device),
+        chunk_size=min(chunk_size(device), config.generation.batch_size),
         near=near,
         on_progress=on_progress,
     )

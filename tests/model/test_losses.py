@@ -274,6 +274,16 @@ def test_codes_are_drawn_and_weighed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert values["kl"] == pytest.approx(0.5 * 2 * 0.625)
 
 
+def test_the_kl_of_onet4d_is_not_weighed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As published, where vae_beta belongs to Occupancy Flow alone."""
+    latent = {"z_dim": 2, "encoder_latent": "pointnet", "vae_beta": 0.5}
+    config = load_config("pointcloud/onet4d", {"model": latent})
+    net = build_model(config).train()
+    posterior = Normal(torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.ones(2, 2))  # KL: the mean is 5/8
+    monkeypatch.setattr(net, "infer_z", lambda inputs, c, data=None: posterior)
+    assert float(losses(net, sample_batch(), config)["kl"].detach()) == pytest.approx(0.625)
+
+
 def test_a_batch_without_what_the_losses_read_is_refused() -> None:
     config = load_config("pointcloud/oflow", {"model": {"loss_corr": True}})
     batch = {key: value for key, value in sample_batch().items() if not key.startswith("pointcloud")}

@@ -4,12 +4,14 @@ import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from model.config.schema import Config
+from model.config.sections import TestConfig
+from model.errors import ConfigError
 from worker.data import DataError, build_dataset
 from worker.data.windows import Window, Windows, window_of
-from worker.evaluation.layout import GenerationFolder, identity, inputs_of, is_made_from
+from worker.evaluation.layout import GenerationFolder, Kind, identity, inputs_of, is_made_from
 from worker.evaluation.scores import (
     SURFACE_SAMPLES,
     Row,
@@ -42,19 +44,32 @@ class Evaluation:
 
     def score(self, dataset: Windows, index: int) -> Scored:
         """The row of one window. Raises DataError where files are damaged or do not go together."""
+        window = window_of(dataset, index)
+        if self.of_inputs:
+            return Scored(window, identity(window, index) | self._score_inputs(dataset, index))
+        scored = [self._score_kind(dataset, index, kind) for kind in evaluated(self.config.test)]
+        return Scored(
+            window,
+            {key: value for one in scored for key, value in one.row.items()},
+            missing=all(one.missing for one in scored),
+            failed=any(one.failed for one in scored),
+            checkpoint=next((one.checkpoint for one in scored if one.checkpoint), None),
+        )
+
+    def _score_kind(self, dataset: Windows, index: int, kind: Kind) -> Scored:
+        """The row of the meshes, or of the point clouds, of one window."""
         test, window = self.config.test, window_of(dataset, index)
         row: Row = identity(window, index)
-        if self.of_inputs:
-            return Scored(window, row | self._score_inputs(dataset, index))
-        of_clouds = self.folder.kind == "pointcloud"
+        folder = replace(self.folder, kind=kind)
+        of_clouds = kind == "pointcloud"
         correspondence = test.eval_pointcloud_correspondences if of_clouds else test.eval_mesh_correspondences
         with_iou = test.eval_mesh_iou and not of_clouds
-        record = self.folder.record(window) or {}
+        record = folder.record(window) or {}
         checkpoint = record.get("made with", {}).get("checkpoint")
         item, truth = read_window(dataset, index, with_iou)
         if record and not is_made_from(record, inputs_of(item)):
             raise DataError(
-                f"{self.folder.results(window)} was made from other inputs than the data set gives now; its "
+                f"{folder.results(window)} was made from other inputs than the data set gives now; its "
                 "files or settings have changed: run `worker generate` again, or name the folder with --out"
             )
         if record.get("error") is not None:
@@ -62,11 +77,11 @@ class Evaluation:
             worst = worst_scores(frames, with_iou, correspondence, "pcl" if of_clouds else "mesh")
             return Scored(window, row | worst, failed=True, checkpoint=checkpoint)
         if of_clouds:
-            if not (clouds := self.folder.read_clouds(window)):
+            if not (clouds := folder.read_clouds(window)):
                 return Scored(window, row, missing=True)
             scores = score_points(clouds, truth, correspondence)
         else:
-            if not (meshes := self.folder.read_meshes(window)):
+            if not (meshes := folder.read_meshes(window)):
                 return Scored(window, row, missing=True)
             scores = score_results(meshes, truth, test, index, self.samples)
         return Scored(window, row | scores, checkpoint=checkpoint)
@@ -78,6 +93,15 @@ class Evaluation:
         item, truth = read_window(dataset, index, with_occupancy=False)
         truth = truth.ends() if data.input_type == "end_pointclouds" else truth
         return score_points(item["inputs"], truth, data.input_pointcloud_corresponding)
+
+
+def evaluated(test: TestConfig) -> list[Kind]:
+    """What `test.eval_mesh` and `test.eval_pointcloud` ask for. Raises ConfigError for neither."""
+    kinds: list[Kind] = ["meshes"] if test.eval_mesh else []
+    kinds += ["pointcloud"] if test.eval_pointcloud else []
+    if not kinds:
+        raise ConfigError("test.eval_mesh and test.eval_pointcloud are both false; wanted one of them true")
+    return kinds
 
 
 def open_test_split(config: Config, samples: int = SURFACE_SAMPLES) -> Windows:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from worker.evaluation.layout import (
     mesh_stem,
 )
 from worker.evaluation.mesh_files import write_off, write_ply
+from worker.evaluation.showcase import show
 from worker.tasks.registry import task_name
 from worker.tasks.task import Item, Output, Task
 
@@ -55,6 +57,7 @@ def generate(
     gets each window when done.
     """
     made_with, done = _made_with(task), Generated()
+    shown: Counter[str] = Counter()  # by class
     for index in indices:
         window, item = window_of(dataset, index), dataset[index]
         record = folder.record(window)
@@ -71,6 +74,9 @@ def generate(
             done.failed[window] = record["error"]
         else:
             done.timings.append(identity(window, index) | record["seconds"])
+            if shown[window.category] < (task.model.config.generation.vis_n_outputs or 0):
+                show(folder, window, shown[window.category])
+                shown[window.category] += 1
             if empty := record.get("empty frames"):
                 done.empty[window] = [int(frame) for frame in empty]
         on_window(window)

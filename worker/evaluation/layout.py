@@ -35,12 +35,15 @@ def chosen(config: Config, count: int, limit: int | None) -> list[int]:
     return sorted(order[:limit].tolist())
 
 
+Kind = Literal["meshes", "pointcloud"]
+
+
 @dataclass(frozen=True)
 class GenerationFolder:
     """The files under one `generation_dir`."""
 
     root: Path
-    kind: Literal["meshes", "pointcloud"] = "meshes"
+    kind: Kind = "meshes"
 
     @classmethod
     def of(cls, config: Config, out: Path | None = None) -> "GenerationFolder":

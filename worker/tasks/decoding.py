@@ -13,6 +13,7 @@ from model.meshes.sequence import MeshSequence
 from model.reconstruction.progress import StageProgress
 from model.reconstruction.surface import Mesh, extract_surface
 from model.surface.simplification import simplify
+from model.surface.vertex_refinement import refine_vertices
 from worker.tasks.loaded import LoadedModel
 from worker.tasks.seconds import Watch
 from worker.tasks.surfaces import output_frames, surface_settings
@@ -67,6 +68,12 @@ class Decoding:
         if (target := self._config.generation.simplify_nfaces) is not None:
             with self._stage("simplify"):
                 vertices, faces = simplify(vertices, faces, target)
+        if steps := self._config.generation.refinement_step:
+            with self._stage("refine"):
+                occupancy = self._net.differentiable_occupancy(codes.z, codes.c_s)
+                vertices = refine_vertices(
+                    occupancy, vertices, faces, self._config.test.threshold, steps, self._device
+                )
         return vertices, faces
 
     @torch.inference_mode()

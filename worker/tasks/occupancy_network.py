@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from model.config.schema import Config
 from model.errors import ConfigError, EmptySurfaceError
@@ -11,6 +13,7 @@ from model.networks.baselines import OccupancyNetwork4D
 from model.reconstruction.progress import StageProgress
 from model.reconstruction.surface import Mesh, extract_surface
 from model.surface.simplification import simplify
+from model.surface.vertex_refinement import refine_vertices
 from worker.tasks.generative import Prior
 from worker.tasks.loaded import LoadedModel
 from worker.tasks.seconds import STAGES, Watch
@@ -67,9 +70,19 @@ class OccupancyNetwork:
         if (target := config.generation.simplify_nfaces) is not None:
             with stage("simplify"):
                 meshes = [simplify(*mesh, target) for mesh in meshes]
+        if steps := config.generation.refinement_step:
+            with stage("refine"):
+                meshes = [
+                    (self._refined(z, c, t, mesh, steps), mesh[1]) if len(mesh[1]) else mesh
+                    for t, mesh in zip(self._times.tolist(), meshes, strict=True)
+                ]
         return Output(
             [vertices for vertices, _ in meshes],
             [faces.astype(np.int32) for _, faces in meshes],
             seconds | {STAGES[stage]: taken for stage, taken in stage.timings.items()},
             empty=empty,
         )
+
+    def _refined(self, z: Tensor, c: Tensor, t: float, mesh: Mesh, steps: int) -> NDArray[np.float64]:
+        occupancy = self._net.differentiable_occupancy(z, c, t)
+        return refine_vertices(occupancy, *mesh, self.model.config.test.threshold, steps, self.model.device)

@@ -7,6 +7,7 @@ STAGES = {
     "encode": "time (encode inputs)",
     "extract": "time (extract mesh)",
     "simplify": "time (simplify)",
+    "refine": "time (refine)",
     "flow": "time (forward propagation)",
     "fit": "time (fit)",
 }

@@ -12,7 +12,7 @@ def output_frames(config: Config) -> int:
 
 def surface_settings(config: Config) -> dict[str, Any]:
     """All that moving surfaces depend on beside input and weights."""
-    kept = ("resolution_0", "upsampling_steps", "padding", "simplify_nfaces")
+    kept = ("resolution_0", "upsampling_steps", "padding", "simplify_nfaces", "refinement_step")
     return {
         "threshold": config.test.threshold,
         "frames": output_frames(config),

@@ -70,7 +70,8 @@ class Frames:
 
 
 def small_people(**sections: Any) -> Config:
-    return people(training={"n_eval_points": 300}, **sections)
+    measured = {"eval_mesh": False, "eval_pointcloud": True} if "generation" in sections else {}
+    return people(training={"n_eval_points": 300}, **{"test": measured, **sections})
 
 
 @pytest.fixture(scope="module")
