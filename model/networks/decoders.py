@@ -8,11 +8,10 @@ from collections.abc import Callable
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.networks.fused_linear import FusedLinear
-from model.networks.layers import CBatchNorm1d, CResnetBlockConv1d, ResnetBlockFC, matrix_and_bias
+from model.networks.layers import CBatchNorm1d, CResnetBlockConv1d, ResnetBlockFC, activate, matrix_and_bias
 
 BLOCKS = 5
 
@@ -26,11 +25,18 @@ class CBatchNormDecoder(nn.Module):
     """
 
     def __init__(
-        self, c_dim: int, z_dim: int = 0, dim: int = 3, hidden_size: int = 256, legacy: bool = False
+        self,
+        c_dim: int,
+        z_dim: int = 0,
+        dim: int = 3,
+        hidden_size: int = 256,
+        leaky: bool = False,
+        legacy: bool = False,
     ) -> None:
         super().__init__()
+        self.leaky = leaky
+        self.fc_z = nn.Linear(z_dim, hidden_size) if z_dim else None  # first, as published optimizers count
         self.fc_p = nn.Conv1d(dim, hidden_size, 1)
-        self.fc_z = nn.Linear(z_dim, hidden_size) if z_dim else None
         for i in range(BLOCKS):
             self.add_module(f"block{i}", CResnetBlockConv1d(c_dim, hidden_size, legacy))
         self.bn = CBatchNorm1d(c_dim, hidden_size, legacy)
@@ -46,7 +52,7 @@ class CBatchNormDecoder(nn.Module):
             x = x + self.fc_z(z)[..., None]
         for block in self.blocks:
             x = block(x, c)
-        logits: Tensor = self.fc_out(F.relu(self.bn(x, c))).squeeze(1)
+        logits: Tensor = self.fc_out(activate(self.bn(x, c), self.leaky)).squeeze(1)
         return logits
 
     def precompute(self, z: Tensor | None, c: Tensor, dtype: torch.dtype = torch.float32) -> Occupancy:
@@ -75,7 +81,7 @@ class CBatchNormDecoder(nn.Module):
             for scale_0, shift_0, inner, outer in blocks:
                 h = torch.addcmul(shift_0, x, scale_0).relu_()
                 x = outer.add_to(x, inner.relu(h))
-            h = torch.addcmul(shift, x, scale).relu_()
+            h = activate(torch.addcmul(shift, x, scale), self.leaky)
             return torch.addmm(last_bias, h, last).squeeze(1)
 
         return occupancy
@@ -87,8 +93,11 @@ class SimpleDecoder(nn.Module):
     points [B, P, dim], z [B, z_dim] or None, c [B, c_dim] or None → logits [B, P].
     """
 
-    def __init__(self, c_dim: int, z_dim: int = 0, dim: int = 3, hidden_size: int = 128) -> None:
+    def __init__(
+        self, c_dim: int, z_dim: int = 0, dim: int = 3, hidden_size: int = 128, leaky: bool = False
+    ) -> None:
         super().__init__()
+        self.leaky = leaky
         self.fc_p = nn.Linear(dim, hidden_size)
         self.fc_z = nn.Linear(z_dim, hidden_size) if z_dim else None
         self.fc_c = nn.Linear(c_dim, hidden_size) if c_dim else None
@@ -104,7 +113,7 @@ class SimpleDecoder(nn.Module):
             x = x + self.fc_c(c)[:, None]
         for i in range(BLOCKS):
             x = self.get_submodule(f"block{i}")(x)
-        logits: Tensor = self.fc_out(F.relu(x)).squeeze(2)
+        logits: Tensor = self.fc_out(activate(x, self.leaky)).squeeze(2)
         return logits
 
     def precompute(self, z: Tensor | None, c: Tensor | None, _: torch.dtype = torch.float32) -> Occupancy:

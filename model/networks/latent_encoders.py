@@ -7,12 +7,11 @@ the other fields of the batch; the two results are [B, z_dim].
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.errors import InputError
 from model.networks.encoders import join_maximum
-from model.networks.layers import ResnetBlockFC
+from model.networks.layers import ResnetBlockFC, activate
 
 Fields = Mapping[str, Tensor]
 
@@ -83,7 +82,7 @@ class LatentOccupancyEncoder(nn.Module):
         return self.fc_mean(x), self.fc_logstd(x)
 
     def _activate(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(x, 0.2) if self.leaky else F.relu(x)
+        return activate(x, self.leaky)
 
     def _pool(self, x: Tensor) -> Tensor:
         """[B, P, h] → [B, 1, h]: maximum, or mean for the leaky variant."""

@@ -81,6 +81,11 @@ class CResnetBlockConv1d(nn.Module):
         return y
 
 
+def activate(x: Tensor, leaky: bool) -> Tensor:
+    """The last activation of a decoder or field: a ReLU, or with slope 0.2 below 0, as published."""
+    return F.leaky_relu(x, 0.2) if leaky else F.relu(x)
+
+
 def matrix_and_bias(layer: nn.Conv1d) -> tuple[Tensor, Tensor]:
     """Matrix [in, out] and bias [out] of a 1×1 convolution, which maps rows x to x @ matrix + bias."""
     return layer.weight.squeeze(2).T, layer.get_parameter("bias")

@@ -3,12 +3,11 @@
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.flow.fields import Field
 from model.networks.fused_linear import FusedLinear
-from model.networks.layers import ResnetBlockFC
+from model.networks.layers import ResnetBlockFC, activate
 
 
 class VelocityField(nn.Module):
@@ -18,12 +17,19 @@ class VelocityField(nn.Module):
     """
 
     def __init__(
-        self, c_dim: int, z_dim: int = 0, dim: int = 3, hidden_size: int = 512, n_blocks: int = 5
+        self,
+        c_dim: int,
+        z_dim: int = 0,
+        dim: int = 3,
+        hidden_size: int = 512,
+        leaky: bool = False,
+        n_blocks: int = 5,
     ) -> None:
         super().__init__()
+        self.leaky = leaky
         self.fc_p = nn.Linear(dim + 1, hidden_size)
-        self.fc_c = nn.ModuleList(nn.Linear(c_dim, hidden_size) for _ in range(n_blocks if c_dim else 0))
         self.fc_z = nn.ModuleList(nn.Linear(z_dim, hidden_size) for _ in range(n_blocks if z_dim else 0))
+        self.fc_c = nn.ModuleList(nn.Linear(c_dim, hidden_size) for _ in range(n_blocks if c_dim else 0))
         self.blocks = nn.ModuleList(ResnetBlockFC(hidden_size, hidden_size) for _ in range(n_blocks))
         self.fc_out = nn.Linear(hidden_size, dim)
 
@@ -40,7 +46,7 @@ class VelocityField(nn.Module):
             x = self.fc_p(torch.cat([points, t], dim=2))  # [B, P, F]
             for i, block in enumerate(self.blocks):
                 x = block(x + shifts[i] if shifts else x)
-            velocities: Tensor = self.fc_out(F.relu(x))
+            velocities: Tensor = self.fc_out(activate(x, self.leaky))
             return velocities
 
         return field
@@ -70,7 +76,7 @@ class VelocityField(nn.Module):
             x = torch.addmm(t * slope, points, first)  # [P, F]
             for before, hidden, added in blocks:
                 x = added.add_to(x, hidden.relu((x + before).relu_()))
-            return torch.addmm(last.bias, (x + shift).relu_(), last.weight.T)
+            return torch.addmm(last.bias, activate(x + shift, self.leaky), last.weight.T)
 
         return field
 

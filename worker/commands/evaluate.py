@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -25,6 +25,10 @@ Checkpoint = Annotated[
 Split = Annotated[str | None, typer.Option(help="Instead of data.test_split.")]
 Out = Annotated[Path | None, typer.Option(help="Instead of training.out_dir / generation.generation_dir.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …; auto takes the GPU where there is one.")]
+Quality = Annotated[
+    Literal["exact", "balanced", "draft"],
+    typer.Option(help="Of point-cloud completion: how closely meshes follow the network, for less time."),
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="How many windows of the split; all by default.")]
 
 
@@ -35,6 +39,7 @@ def generate(
     split: Split = None,
     out: Out = None,
     device: Device = "auto",
+    quality: Quality = "exact",
     limit: Limit = None,
 ) -> None:
     """Write what the model makes of a test split, in the published folders. Call it again after a stop."""
@@ -48,7 +53,7 @@ def generate(
 
         settings = load(config, overrides, split)
         dataset = build_dataset(settings, "test")
-        task = load_task(settings, checkpoint, pick_device(device))
+        task = load_task(settings, checkpoint, pick_device(device), quality)
         folder = GenerationFolder.of(settings, out)
         indices = chosen(settings, len(dataset), limit)
         with bar("generate", len(indices)) as advance:
@@ -121,6 +126,7 @@ def score(
         typer.Option(help="A sequence in the published layout, instead of the data set."),
     ] = None,
     device: Device = "auto",
+    quality: Quality = "exact",
     limit: Limit = None,
     samples: Annotated[
         int, typer.Option(min=1, help="Of each mesh's surface; published numbers take 100,000.")
@@ -145,7 +151,7 @@ def score(
 
         settings = load(config, overrides, split, sequence_overrides(sequence) if sequence else {})
         dataset = open_test_split(settings, samples)
-        task = load_task(settings, checkpoint, pick_device(device))
+        task = load_task(settings, checkpoint, pick_device(device), quality)
         windows = chosen(settings, len(dataset), limit)
         if sequence:
             windows = sequence_windows(dataset, sequence)[:limit]
@@ -183,7 +189,7 @@ def _report(rows: "list[Row]", config: "Config", folder: Path, stem: str) -> Non
     from worker.evaluation.plots import plot_over_time
     from worker.evaluation.report import save_scores, score_table
 
-    of_points = stem == "eval_input" or config.generation.generate_pointcloud
+    of_points = stem == "eval_input" or not config.test.eval_mesh
     kind = "pcl" if of_points else "mesh"
     only_ends = (
         config.data.input_type == "end_pointclouds" if of_points else config.test.eval_only_end_time_steps

@@ -29,7 +29,7 @@ class Completion:
 
     @property
     def settings(self) -> dict[str, Any]:
-        return surface_settings(self.model.config)
+        return {"quality": self.model.quality, **surface_settings(self.model.config)}
 
     def __call__(self, item: Item) -> Output:
         config, watch = self.model.config, Watch()
@@ -38,6 +38,7 @@ class Completion:
             corresponding=config.data.input_pointcloud_corresponding,
             frames=self._frames,
             color="correspondence" if config.generation.mesh_color else "none",
+            quality=self.model.quality,
             refine="off",  # as published
             box=DATA_BOX,
             progress=watch,

@@ -8,6 +8,7 @@ from pathlib import Path
 from model.config.schema import Config
 from model.errors import ConfigError
 from model.methods import METHODS
+from model.reconstruction.quality import DEFAULT
 from worker.tasks.completion import Completion
 from worker.tasks.generative import Generative
 from worker.tasks.images import Images
@@ -31,8 +32,13 @@ TASKS: dict[str, type[Task]] = {
 }
 
 
-def load_task(config: Config, checkpoint: str | Path | None = None, device: str = "cpu") -> Task:
-    """The task of a config, its model loaded. Raises ModelError for what is wrong, settings first."""
+def load_task(
+    config: Config, checkpoint: str | Path | None = None, device: str = "cpu", quality: str = DEFAULT
+) -> Task:
+    """The task of a config, its model loaded. Raises ModelError for what is wrong, settings first.
+
+    `quality` is one of `model.reconstruction.quality.QUALITIES`; only completion has others than exact.
+    """
     kind, generation = TASKS[task_name(config)], config.generation
     kind.check(config)
     requested: list[Gives] = ["meshes"] if generation.generate_mesh else []
@@ -42,7 +48,7 @@ def load_task(config: Config, checkpoint: str | Path | None = None, device: str 
             f"{config.name}: found generation.generate_mesh {generation.generate_mesh} and "
             f"generate_pointcloud {generation.generate_pointcloud}; this model gives {kind.gives} only"
         )
-    return kind(load_model(config, checkpoint, device))
+    return kind(load_model(config, checkpoint, device, quality))
 
 
 def task_name(config: Config) -> str:

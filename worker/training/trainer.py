@@ -14,6 +14,7 @@ from torch import Tensor
 
 from model.config.schema import Config
 from model.methods import build_model, freeze_other_parts, needed_fields
+from model.networks.embeddings import with_embeddings
 from worker.data import open_source
 from worker.data.batches import Batches, BatchStream, Source, load_batches
 from worker.evaluation.validation import Metrics, is_better, selection, validate, worst
@@ -50,6 +51,8 @@ class Trainer:
             open_source(config, "train"),
             open_source(config, "val"),
         )
+        if not isinstance(self.source, BatchStream):
+            self.config = config = with_embeddings(config, len(self.source))
         torch.manual_seed(training.seed)
         self.net = build_model(config)
         self.folder = RunFolder(config)
@@ -72,7 +75,7 @@ class Trainer:
         limits = training.max_iterations, training.max_minutes
         with Report(self.folder.path, reached.it, *limits, quiet) as report:
             self._introduce(report)
-            if reached.it == 0 and training.validate_every:
+            if reached.it == 0 and training.validate_every > 0:
                 self._validate(report)  # what learning starts from; and data that cannot be read says so now
             batches = self._batches()
             stopped, unread = False, []
@@ -183,9 +186,10 @@ class Trainer:
     def _draw(self, report: Report) -> None:
         if self.config.training.parts != "joint" or isinstance(self.val_source, BatchStream):
             return  # half a network, or data without windows
-        pixels = picture(self.net, self.config, self.val_source[0], self.device)
-        if pixels is not None:
-            report.image(self.reached.it, "truth above, reconstruction below", pixels)
+        for number in range(min(self.config.training.batch_size_vis, len(self.val_source))):
+            pixels = picture(self.net, self.config, self.val_source[number], self.device)
+            if pixels is not None:
+                report.image(self.reached.it, f"truth above, reconstruction below/{number}", pixels)
 
     def _introduce(self, report: Report) -> None:
         for note in self.notes:

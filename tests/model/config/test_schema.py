@@ -232,3 +232,8 @@ def test_parts_that_are_not_there(overrides: dict[str, Any], message: str) -> No
 def test_reading_a_config_does_not_load_torch() -> None:
     code = "import sys, model; model.load_config('bodies'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_pretrained_models_do_not_write_into_the_folders_of_trained_ones() -> None:
+    folders = [load_config(name).training.out_dir for name in config_names()]
+    assert sorted(folders) == sorted(set(folders))

@@ -1,5 +1,6 @@
 """`worker generate`: the published folders, going on after a stop, and windows that give no mesh."""
 
+import inspect
 import json
 import shutil
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import trimesh
 import typer
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from model.errors import ConfigError
 from model.reconstruction.normalization import UnitBox
 from tests.worker.evaluation_data import people
 from worker.commands.evaluate import generate as command
+from worker.commands.evaluate import score
 from worker.data import DataError, build_dataset
 from worker.data.windows import Windows, window_of
 from worker.evaluation.generation import generate
@@ -319,3 +322,41 @@ def test_the_command_generates_a_data_set_on_disk(tiny_humans: Path, tmp_path: P
     missing = CliRunner().invoke(app, ["no/such/config"])
     assert missing.exit_code == 2
     assert "no/such/config" in missing.output
+
+
+def test_the_first_windows_lie_side_by_side_in_vis(dataset: Windows, tmp_path: Path) -> None:
+    few = load_task(people(generation={"vis_n_outputs": 1}))
+    generate(few, dataset, [0, 1], GenerationFolder(tmp_path))
+    shown = names(tmp_path / "vis" / "bodies")
+    assert shown == sorted(
+        [f"00_mesh_{frame:03d}.off" for frame in range(17)] + [f"00_in_{frame}.ply" for frame in range(17)]
+    )
+    first = GenerationFolder(tmp_path).results(window_of(dataset, 0)) / "00000_0000_0001.off"
+    assert (tmp_path / "vis/bodies/00_mesh_000.off").read_bytes() == first.read_bytes()
+    none = load_task(people(generation={"vis_n_outputs": None}))
+    generate(none, dataset, [0], GenerationFolder(tmp_path / "none"))
+    assert not (tmp_path / "none" / "vis").exists()
+
+
+def test_refined_meshes_are_other_ones(generated: GenerationFolder, dataset: Windows, tmp_path: Path) -> None:
+    """Closer to the threshold at points of their faces."""
+    task, folder = load_task(people(generation={"refinement_step": 4})), GenerationFolder(tmp_path)
+    done = generate(task, dataset, [0], folder)
+    assert done.timings[0]["time (refine)"] > 0
+    net, inputs = task.model.occupancy_flow, torch.from_numpy(dataset[0]["inputs"])[None]
+    misses = []
+    for place in (generated, folder):
+        vertices, faces = place.read_meshes(window_of(dataset, 0))[0]
+        with torch.no_grad():
+            centers = torch.from_numpy(vertices[faces].mean(axis=1))[None]  # [1, F, 3]
+            logits = net.decode(centers, None, net.encode_shape(inputs))
+        misses.append(float((logits.sigmoid() - task.model.config.test.threshold).square().mean()))
+    assert misses[1] < misses[0]
+
+
+def test_quality_is_exact_by_default_on_the_command_line_and_part_of_the_settings(task: Task) -> None:
+    for each in (command, score):
+        assert inspect.signature(each).parameters["quality"].default == "exact"
+    assert task.settings["quality"] == "balanced"
+    exact = load_task(people(), quality="exact")
+    assert exact.settings["quality"] == "exact"

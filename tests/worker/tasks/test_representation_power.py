@@ -19,7 +19,7 @@ from tests.worker.small_bodies import write_small_bodies
 from worker.commands.cli import app
 from worker.data import build_dataset
 from worker.evaluation.validation import validate
-from worker.tasks.loaded import LoadedModel
+from worker.tasks.loaded import LoadedModel, load_model
 from worker.tasks.registry import load_task, task_name
 from worker.tasks.representation_power import RepresentationPower
 from worker.training.stopping import Stop
@@ -171,3 +171,19 @@ def test_a_model_that_reads_points_is_no_such_model(tmp_path: Path) -> None:
 def _untrained(config: Config, folder: Path) -> Path:
     save_checkpoint(folder / "untrained.pt", {"model": build_model(config).state_dict()})
     return folder / "untrained.pt"
+
+
+def test_an_embedding_has_the_size_of_its_data(bodies: Path, tmp_path: Path) -> None:
+    """Training takes it from the data set, and loading from the checkpoint."""
+    numbers = {"encoder": "idx", "encoder_temporal": "idx", "c_dim": 4}
+    data = {"input_type": "idx", "train_split": None, "val_split": None, "length_sequence": 4}
+    training = {"max_iterations": 1, "validate_every": 0, "batch_size": 1}
+    overrides = {"model": numbers, "data": data, "training": training}
+    config = load_config(config_file(bodies, tmp_path), overrides)
+    trainer = Trainer(config)
+    count = len(build_dataset(config, "train"))
+    assert count > 2
+    assert trainer.net.get_parameter("encoder.weight").shape == (count, 4)
+    assert trainer.run(Stop())
+    net = load_model(config, trainer.folder.last).net
+    assert net.get_parameter("encoder_temporal.weight").shape == (count, 4)
