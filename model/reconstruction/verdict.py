@@ -55,7 +55,7 @@ class Limit:
 LIMITS = (
     Limit("fit", 0.0115, 0.03, "the points lie {value:.1%} of the size off the surface on average"),
     Limit("worst_fit", 0.0135, 0.06, "in the worst frame the points lie {value:.1%} of the size off it"),
-    Limit("off_surface", 0.05, 0.3, "{value:.0%} of the points have no surface near them"),
+    Limit("off_surface", 0.02, 0.3, "{value:.0%} of the points have no surface near them"),
     Limit("unseen", 0.08, 0.6, "{value:.0%} of the surface is far from any point"),
     Limit("spacing", 0.036, 0.1, "the points lie {value:.1%} of the size apart, too far to show the shape"),
     Limit("stretch", 1.1, 2.0, "parts of the surface are stretched {factor:.1f} times over time"),

@@ -51,6 +51,8 @@ def test_points_without_surface_and_surface_without_points_are_seen() -> None:
     assert measure(without, vertices, faces).unseen > 0.2
     more = [np.concatenate([cloud, cloud[:200] + np.array([0, 0, 0.5])]) for cloud in clouds]
     assert measure(more, vertices, faces).off_surface == pytest.approx(0.25, abs=0.01)
+    small = [np.concatenate([cloud, cloud[:20] + np.array([0, 0, 0.18])]) for cloud in clouds]
+    assert judge(measure(small, vertices, faces)).reasons == ["3% of the points have no surface near them"]
 
 
 def test_growth_and_collapse_are_seen() -> None:
