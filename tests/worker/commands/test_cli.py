@@ -9,17 +9,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner, Result
 
 from service.page.samples import SAMPLES
+from worker.commands.cli import app
 
 KNEES = SAMPLES["knees"].path
 
 
+QUICK = ("--model", "bodies", "--refine", "off", "--resolution", "32")
+WIDE = {"COLUMNS": "200", "NO_COLOR": "1"}  # so that no line is broken
+
+
 def worker(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the command wide enough that no line is broken."""
+    """Run the command in a process of its own."""
     command = [sys.executable, "-m", "worker", *map(str, arguments)]
-    environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | WIDE)
+
+
+def invoke(*arguments: str | Path) -> Result:
+    """Run the command in this process, which saves the import of torch; unforeseen errors are raised."""
+    return CliRunner().invoke(app, [*map(str, arguments)], env=WIDE, catch_exceptions=False)
 
 
 def test_a_file_is_reconstructed_without_a_server(tmp_path: Path) -> None:
@@ -30,20 +40,20 @@ def test_a_file_is_reconstructed_without_a_server(tmp_path: Path) -> None:
         frames, vertices, _ = arrays["vertices"].shape
         assert frames == 9
         assert arrays["faces"].max() == vertices - 1
-    for told in ("9 frames", f"{vertices} vertices", "fit:", "verdict: good", "register"):
-        assert told in done.stdout
+    for words in ("9 frames", f"{vertices} vertices", "fit:", "verdict: good", "register"):
+        assert words in done.stdout
 
 
 def test_the_ending_or_the_format_decides_what_is_written(tmp_path: Path) -> None:
     glb, archive = tmp_path / "new" / "meshes.glb", tmp_path / "meshes.zip"
-    assert worker("reconstruct", KNEES, glb, "--resolution", "32").returncode == 0
+    assert invoke("reconstruct", KNEES, glb, *QUICK).exit_code == 0
     assert glb.read_bytes()[:4] == b"glTF"
-    assert worker("reconstruct", KNEES, archive, "--resolution", "32", "--fps", "30").returncode == 0
+    assert invoke("reconstruct", KNEES, archive, *QUICK, "--fps", "30").exit_code == 0
     with zipfile.ZipFile(archive) as files:
         manifest = json.loads(files.read("manifest.json"))
     assert manifest["fps"] == pytest.approx(30)
     assert manifest["frames"] == 9  # 16/60 s at 30 frames a second, both ends counted
-    assert worker("reconstruct", KNEES, archive, "--resolution", "32", "--format", "ply").returncode == 0
+    assert invoke("reconstruct", KNEES, archive, *QUICK, "--format", "ply").exit_code == 0
     with zipfile.ZipFile(archive) as files:
         assert "00000.ply" in files.namelist()
 
@@ -54,28 +64,31 @@ def test_refusals_are_one_message_and_an_exit_code(tmp_path: Path) -> None:
     np.savez(few, points=np.random.default_rng(0).random((1, 64, 3), dtype=np.float32))
     text = tmp_path / "text.npz"
     text.write_text("hello")
-    refused = {
+    cases = {
         ("too few frames", "1 frame"): (few, target),
         ("not", "npz"): (text, target),
         ("resolution", "32"): (KNEES, target, "--resolution", "7"),
         ("cats", "bodies"): (KNEES, target, "--model", "cats"),
-        ("threshold",): (KNEES, target, "--threshold", "0.9999999", "--resolution", "32"),
+        ("threshold",): (KNEES, target, *QUICK, "--threshold", "0.9999999"),
         ("out.fbx", ".glb"): (KNEES, tmp_path / "out.fbx"),
         ("does not exist",): (tmp_path / "none.npz", target),
         ("exclude",): (KNEES, target, "--frames", "5", "--fps", "5"),
     }
-    for words, arguments in refused.items():
-        done = worker("reconstruct", *arguments)
-        told = done.stdout + done.stderr
-        assert done.returncode == 2, told
-        assert all(word in told for word in words), told
-        assert "Traceback" not in told
+    for words, arguments in cases.items():
+        refusal = invoke("reconstruct", *arguments)
+        message = refusal.stdout + refusal.stderr
+        assert refusal.exit_code == 2, message
+        assert all(word in message for word in words), message
+    done = worker("reconstruct", KNEES, target, "--model", "cats")
+    assert done.returncode == 2
+    assert "cats" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
     assert not target.exists()
 
 
 def _model_rows() -> dict[str, str]:
-    done = worker("models")
-    assert done.returncode == 0
+    done = invoke("models")
+    assert done.exit_code == 0
     return {line.split("│")[1].strip(): line for line in done.stdout.splitlines() if "│" in line}
 
 
@@ -93,11 +106,11 @@ def test_the_models_that_can_be_loaded_are_listed(tmp_path: Path, monkeypatch: p
 
 def test_a_sample_is_written_on_demand(tmp_path: Path) -> None:
     target = tmp_path / "large.npz"
-    assert worker("data", "sample", "large", target).returncode == 0
+    assert invoke("data", "sample", "large", target).exit_code == 0
     with np.load(target, allow_pickle=False) as arrays:
         assert arrays["points"].shape == (17, 20_000, 3)
-    refused = worker("data", "sample", "elephant", target)
-    assert refused.returncode == 2
+    refused = invoke("data", "sample", "elephant", target)
+    assert refused.exit_code == 2
     assert "knees" in refused.stdout + refused.stderr
 
 
