@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import httpx
+import psutil
 from redis import Redis
 
 from service.core.registry import ModelInfo, ModelInput, Registry
@@ -90,6 +91,14 @@ class Worker(ManagedProcess):
         model = self.environment.get("OFLOW_MODEL", "local_oflow")
         with Redis.from_url(self.environment["OFLOW_REDIS_URL"], decode_responses=True) as redis:
             return self.is_running and Registry(redis).is_alive(worker_name(self.pid), model)
+
+
+def command_of(process: psutil.Process) -> str:
+    """The command line of a process; empty once it has exited."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # its parent may not have noticed yet
+        return ""
 
 
 @contextmanager

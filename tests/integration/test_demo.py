@@ -22,6 +22,7 @@ from service.core.jobs.record import Fit, Mesh
 from service.core.jobs.views import ResultView
 from service.local.demo import SHOWN, _report
 from service.page.samples import SAMPLES
+from tests.integration.service_processes import command_of
 from worker.rendering.obj_archive import read_obj_archive
 
 DEMO = [sys.executable, "-m", "service.local", "demo"]
@@ -42,7 +43,7 @@ def wait_for_family(demo: subprocess.Popen[str], text: str) -> list[psutil.Proce
     end = time.monotonic() + 60
     while time.monotonic() < end and demo.poll() is None:
         family = psutil.Process(demo.pid).children(recursive=True)
-        if any(text in " ".join(process.cmdline()) for process in family if process.is_running()):
+        if any(text in command_of(process) for process in family):
             return family
         time.sleep(0.1)
     raise AssertionError(f"no {text!r} was started: {demo.communicate()[0]}")

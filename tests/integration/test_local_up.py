@@ -19,6 +19,7 @@ from service.local.log import MergedLog
 from service.local.ports import LOOPBACK, free_ports
 from service.local.redis_server import RedisServer
 from service.local.stack import LocalStack
+from tests.integration.service_processes import command_of
 
 UP = [sys.executable, "-m", "service.local", "up"]
 
@@ -59,13 +60,6 @@ def running(directory: Path) -> Iterator[Stack]:
         process.kill()
         process.wait()
         psutil.wait_procs(family, timeout=5)
-
-
-def command_of(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.NoSuchProcess:  # it has just exited
-        return ""
 
 
 def wait(condition: Callable[[], object], seconds: float) -> None:
