@@ -1,5 +1,8 @@
 """Settings that depend on the device: chunk sizes and the data type of matrix products."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 # Rows of a feature matrix evaluated together: they fit a CPU's caches, and they keep a GPU busy.
@@ -20,3 +23,14 @@ def matmul_dtype(device: torch.device | str) -> torch.dtype:
 
 def _cpu_multiplies_bfloat16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Operators use one thread: threads that all use every core wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,15 +1,13 @@
 """Distance of points from a mesh, the measure of how well a reconstruction fits its input."""
 
-import itertools
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+
+from model.cells import Cells, nearest_in_cells, sort_into_cells
+from model.compiled import Floats, compiled
 
 # Sample size for about 2 % accuracy of mean and percentile; a dense scan would take seconds.
 MAX_POINTS = 2000
-# Points processed together; bounds the memory if every triangle is a candidate for every point.
-CHUNK_SIZE = 128
 
 
 def fit(
@@ -35,40 +33,18 @@ def surface_distances(
     """
     origin = vertices[0].astype(np.float64)  # for precision far from the origin
     local = np.asarray(points, np.float64) - origin  # [N, 3]
-    corners = vertices.astype(np.float64) - origin  # [V, 3]
-    # One array per coordinate: numpy is many times faster on long rows than on rows of three.
-    x, y, z = np.take(np.ascontiguousarray(corners.T), faces.T, axis=1)  # [3, F] each
-    center = np.stack([(line[0] + line[1] + line[2]) / 3 for line in (x, y, z)])  # [3, F]
-    squares = (x - center[0]) ** 2 + (y - center[1]) ** 2 + (z - center[2]) ** 2  # [3, F]
-    radii = np.sqrt(squares.max(axis=0))  # [F]
-    centers = np.ascontiguousarray(center.T)  # [F, 3]
-    margin = 1e-9 * radii.max()  # for rounding
-    # Few queries per tree, so construction time dominates.
+    corners = np.take(vertices.astype(np.float64) - origin, faces, axis=0)  # [F, 3, 3]
+    centers = corners.mean(axis=1)  # [F, 3]
+    radii = np.sqrt(((corners - centers[:, None]) ** 2).sum(axis=2).max(axis=1))  # [F]
     groups = [
-        (members, cKDTree(centers[members], balanced_tree=False, compact_nodes=False))
-        for members in _by_size(radii)
+        (sort_into_cells(centers[members]), corners[members], radii[members]) for members in _by_size(radii)
     ]
-    nearest = np.concatenate([members[tree.query(local)[1]] for members, tree in groups])  # [G N]
-    measured = _squared_distances(np.tile(local, (len(groups), 1)), corners[faces[nearest]])
-    squares = measured.reshape(len(groups), -1).min(axis=0)  # [N]
-    upper = np.sqrt(squares) + margin  # [N]
-
-    for start in range(0, len(local), CHUNK_SIZE):
-        block = slice(start, start + CHUNK_SIZE)
-        points_of, triangles_of = [], []
-        for members, tree in groups:
-            reach = upper[block] + radii[members].max()
-            near = tree.query_ball_point(local[block], reach, return_sorted=False)
-            count = [len(candidates) for candidates in near]
-            points_of.append(np.repeat(np.arange(start, start + len(count)), count))
-            triangles_of.append(
-                members[np.fromiter(itertools.chain.from_iterable(near), np.int64, sum(count))]
-            )
-        point, triangle = np.concatenate(points_of), np.concatenate(triangles_of)  # [C] each
-        offset = local[point] - centers[triangle]  # [C, 3]
-        kept = np.sqrt(_dot(offset, offset)) - radii[triangle] <= upper[point]
-        point, triangle = point[kept], triangle[kept]
-        np.minimum.at(squares, point, _squared_distances(local[point], corners[faces[triangle]]))
+    squares = np.full(len(local), np.inf)
+    for cells, triangles, _ in groups:
+        nearest = nearest_in_cells(cells, local, 1, np.inf)[1][:, 0]
+        np.minimum(squares, _squared_distances(local, triangles[nearest]), out=squares)
+    for cells, triangles, reach in groups:
+        _improve(squares, local, cells, triangles, reach)
     distances: NDArray[np.float64] = np.sqrt(squares)
     return distances
 
@@ -79,37 +55,79 @@ def _by_size(radii: NDArray[np.float64]) -> list[NDArray[np.int64]]:
     return [np.flatnonzero(octave == value) for value in np.unique(octave)]
 
 
-def _squared_distances(points: NDArray[np.float64], triangles: NDArray[np.float64]) -> NDArray[np.float64]:
+@compiled
+def _improve(squares: Floats, points: Floats, cells: Cells, triangles: Floats, radii: Floats) -> None:
+    """Lower the squared distances [N] of points [N, 3] to those of triangles [F, 3, 3] that are nearer.
+
+    `cells` holds the triangles' centers, `radii` [F] their furthest corners from there.
+    """
+    widest = radii.max()
+    low, high = np.empty(3, np.int64), np.empty(3, np.int64)
+    for i in range(len(points)):
+        upper = np.sqrt(squares[i])
+        margin = 1e-9 * (upper + widest)  # for rounding
+        for x in range(3):
+            at, reach = points[i, x] - cells.origin[x], upper + widest + margin
+            low[x] = max(0, int(np.floor((at - reach) / cells.side)))
+            high[x] = min(cells.shape[x] - 1, int(np.floor((at + reach) / cells.side)))
+        if low[2] > high[2]:
+            continue
+        for a in range(low[0], high[0] + 1):
+            for b in range(low[1], high[1] + 1):
+                row = (a * cells.shape[1] + b) * cells.shape[2]
+                for p in range(cells.starts[row + low[2]], cells.starts[row + high[2] + 1]):
+                    f = cells.order[p]
+                    d = 0.0
+                    for x in range(3):
+                        d += (cells.points[p, x] - points[i, x]) ** 2
+                    if np.sqrt(d) - radii[f] <= upper + margin:
+                        square = _squared_distance(points[i], triangles[f])
+                        if square < squares[i]:
+                            squares[i] = square
+                            upper = np.sqrt(square)
+
+
+@compiled
+def _squared_distances(points: Floats, triangles: Floats) -> Floats:
     """Squared distance [C] from each of points [C, 3] to its own triangle [C, 3, 3]."""
-    corner = triangles[:, 0]
-    edge_1, edge_2 = triangles[:, 1] - corner, triangles[:, 2] - corner  # [C, 3]
-    to_point = points - corner
-    # Barycentric coordinates of the projection; if it is inside, the distance is the height above it.
-    normal = np.cross(edge_1, edge_2)
-    area = _dot(normal, normal)  # [C], squared twice the area
+    squares = np.empty(len(points))
+    for i in range(len(points)):
+        squares[i] = _squared_distance(points[i], triangles[i])
+    return squares
+
+
+@compiled
+def _squared_distance(point: Floats, triangle: Floats) -> float:
+    """Squared distance from a point [3] to a triangle [3, 3]."""
+    x, y, z = point[0] - triangle[0, 0], point[1] - triangle[0, 1], point[2] - triangle[0, 2]
+    ax, ay, az = _edge(triangle, 1)
+    bx, by, bz = _edge(triangle, 2)
+    nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx  # the normal
+    area = nx * nx + ny * ny + nz * nz  # squared twice the area
     # The normal of a triangle thinner than 1e-8 of its length is dominated by rounding: use its sides only.
-    flat = area <= 1e-16 * _dot(edge_1, edge_1) * _dot(edge_2, edge_2)
-    area = np.where(flat, 1, area)
-    second = _dot(np.cross(to_point, edge_2), normal) / area
-    third = _dot(np.cross(edge_1, to_point), normal) / area
-    inside = ~flat & (second >= 0) & (third >= 0) & (second + third <= 1)
-    height = _dot(to_point, normal) ** 2 / area
-    sides = [
-        _squared_distances_to_segments(points, triangles[:, i], triangles[:, (i + 1) % 3]) for i in range(3)
-    ]
-    return np.where(inside, height, np.minimum.reduce(sides))
+    if area > 1e-16 * (ax * ax + ay * ay + az * az) * (bx * bx + by * by + bz * bz):
+        # Barycentric coordinates of the projection; if it is inside, the distance is the height above it.
+        u = (y * bz - z * by) * nx + (z * bx - x * bz) * ny + (x * by - y * bx) * nz
+        v = (ay * z - az * y) * nx + (az * x - ax * z) * ny + (ax * y - ay * x) * nz
+        if u >= 0 and v >= 0 and u + v <= area:
+            height: float = (x * nx + y * ny + z * nz) ** 2 / area
+            return height
+    sides = min(_to_segment(x, y, z, ax, ay, az), _to_segment(x, y, z, bx, by, bz))
+    return min(sides, _to_segment(x - ax, y - ay, z - az, bx - ax, by - ay, bz - az))
 
 
-def _squared_distances_to_segments(
-    points: NDArray[np.float64], starts: NDArray[np.float64], ends: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    along = ends - starts  # [C, 3]
-    length = _dot(along, along)  # [C]
-    share = _dot(points - starts, along) / np.where(length > 0, length, 1)
-    offset = points - starts - np.clip(share, 0, 1)[:, None] * along
-    return _dot(offset, offset)
+@compiled
+def _edge(triangle: Floats, corner: int) -> tuple[float, float, float]:
+    return (
+        triangle[corner, 0] - triangle[0, 0],
+        triangle[corner, 1] - triangle[0, 1],
+        triangle[corner, 2] - triangle[0, 2],
+    )
 
 
-def _dot(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    product: NDArray[np.float64] = np.einsum("ci,ci->c", a, b)
-    return product
+@compiled
+def _to_segment(x: float, y: float, z: float, ax: float, ay: float, az: float) -> float:
+    """Squared distance from a place to the segment from the origin to another."""
+    length = ax * ax + ay * ay + az * az
+    share = min(max((x * ax + y * ay + z * az) / length, 0.0), 1.0) if length > 0 else 0.0
+    return (x - share * ax) ** 2 + (y - share * ay) ** 2 + (z - share * az) ** 2

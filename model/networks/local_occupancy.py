@@ -55,7 +55,7 @@ class LocalOccupancy(nn.Module):
         def occupancy(queries: Tensor) -> Tensor:
             parts = []
             for part in torch.split(queries.to(cloud.points.dtype), chunk):
-                near = nearest(cloud.points, part[None])
+                near = cloud.nearest(part[None])
                 parts.append(self.rest(self.first(self.nearby(part[None], near, keys)) + overall).flatten())
             return torch.cat(parts) if parts else queries.new_zeros(0)
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.networks.neighborhoods import FAR, Neighborhoods, nearest, offset_features
+from model.networks.neighborhoods import FAR, Neighborhoods, offset_features
 from model.networks.point_features import Features
 from model.networks.rows import take
 
@@ -65,7 +65,7 @@ class Lookup(nn.Module):
         self, query: Tensor, places: Tensor, cloud: Neighborhoods, keys: tuple[Tensor, ...], usual: Tensor
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Features [B, P, W] and attention-weighted offsets [B, P, 3] at places [B, P, 3], for each level."""
-        near = nearest(cloud.points, places)  # [B, P]
+        near = cloud.nearest(places)  # [B, P]
         seen, ways = [], []
         for level, pool in enumerate(self.pool):
             rows = cloud.around[level].flatten(0, 1)[near][..., : self.count]  # [B, P, K]

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from model.compiled import Floats
 from model.errors import InputError
 from model.registration.cleanup import LEAST_POINTS, CleanupReport, clean
 from model.registration.correspondence import Correspondence, find_correspondence
-from model.registration.kernels import Floats
 
 MIN_FRAMES, MAX_FRAMES = 2, 1000
 LARGEST, SMALLEST = 1e30, 1e-30  # coordinates of which squares and float32 are still numbers

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.compiled import Floats, Ints
 from model.meshes.sampling import draw_surface_points
 from model.reconstruction.normalization import UnitBox
 from model.reconstruction.preparation import Prepared
@@ -16,7 +17,6 @@ from model.reconstruction.surface import extract_surface
 from model.registration import Tracking, track
 from model.registration.corresponding import track_corresponding
 from model.registration.coverage import is_one_sided
-from model.registration.kernels import Floats, Ints
 from model.registration.orientation import UPRIGHT, Orientation, orient
 from model.surface.simplification import simplify
 

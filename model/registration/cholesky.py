@@ -4,12 +4,12 @@ Nodes are eliminated in minimum-degree order (Tinney and Walker 1967), which lea
 of a banded solver. What depends on the graph only, the order and where each product goes, is found once.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.registration.kernels import Floats, Ints, compiled
+from model.compiled import Floats, Ints, compiled
 
 SIZE, PADDED = 6, 8  # unknowns of a node; rows of a block are padded to whole vector registers
 
@@ -148,7 +148,8 @@ def solve(blocks: Floats, of: Structure, right: Floats) -> Floats:
     LinAlgError where it is not positive definite.
     """
     for kind in (np.float32, np.float64):
-        factor, x = blocks.astype(kind), right.astype(kind)
+        factor: NDArray[Any] = blocks.astype(kind)
+        x: NDArray[Any] = right.astype(kind)
         if factorize(factor, of.starts, of.targets):
             substitute(factor, of.starts, of.rows, x)
             return np.asarray(x, np.float64)

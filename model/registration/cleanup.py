@@ -12,10 +12,10 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from model.compiled import Floats, Ints
 from model.errors import InputError
 from model.registration.clouds import nearest
 from model.registration.floor import find_floor
-from model.registration.kernels import Floats, Ints
 from model.registration.neighbors import Neighbors, neighbors
 
 LEAST_POINTS = 32  # of a frame

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from model.registration.cells import Cells, sort_into_cells
-from model.registration.kernels import Floats, Ints, farthest_points
+from model.cells import Cells, sort_into_cells
+from model.compiled import Floats, Ints
+from model.registration.kernels import farthest_points
 
 
 @dataclass(frozen=True)

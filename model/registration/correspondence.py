@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.registration.kernels import Floats, Ints
+from model.compiled import Floats, Ints
 from model.registration.neighbors import Neighbors, neighbors, path_neighbors
 
 LOOKED_AT = 600  # rows

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
+from model.compiled import Floats
 from model.errors import Canceled
 from model.registration.clouds import make_cloud
 from model.registration.correspondence import filter_paths
 from model.registration.interpolation import carry_along
-from model.registration.kernels import Floats
 from model.registration.keyframes import candidates, jumps
 from model.registration.pull import pull
 from model.registration.tracking import REACH, SIZE, Extract, Tracking, confidence_of, residual

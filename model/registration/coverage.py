@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
-from model.registration.kernels import Floats
+from model.compiled import Floats
 
 FRAMES = 3
 POINTS = 500

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model.registration.cells import nearest_in_cells, sort_into_cells
+from model.cells import nearest_in_cells, sort_into_cells
+from model.compiled import Floats
 from model.registration.clouds import Cloud
 from model.registration.graph import Equations, Graph, Motion, Moved, Skin
-from model.registration.kernels import Floats, add_samples, pull_samples, pull_to_points
+from model.registration.kernels import add_samples, pull_samples, pull_to_points
 
 POINT = 0.05  # weight of distances along the surface against those across it
 CONVERGED = 0.02  # step of a node, in units of the reach, under which a stage is done

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull, QhullError
 
-from model.registration.kernels import Floats
+from model.compiled import Floats
 
 TRIES = 300
 SAMPLE = 4000  # points looked at, of up to `FRAMES` frames

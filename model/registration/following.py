@@ -7,18 +7,19 @@ from itertools import pairwise
 import numpy as np
 from scipy.spatial import cKDTree
 
+from model.compiled import Floats
 from model.registration.clouds import Cloud, nearest
 from model.registration.fitting import fit
 from model.registration.graph import Motion
-from model.registration.kernels import Floats
 from model.registration.motions import extrapolate
+from model.registration.parallel import side_by_side
 from model.registration.pull import GATHERED
 from model.registration.registering import NEAR, Start, energy, matched, register
 from model.registration.template import Template
 
 USUAL = 1.2  # energy over the median so far from which other starts are tried
 STILL = 1.2  # mean square of the distances across the surface, over what noise explains, from which it moves
-STARTS = 6  # guesses of the motion of a frame that are tried, at most
+STARTS = 3  # guesses of the motion of a frame that are tried, at most
 LEAP = 0.3  # step of the centroid, beyond which the last step says nothing
 FREEDOM = 150  # parameters of a graph that a cloud determines
 Match = Callable[[int, int, Floats], tuple[Floats, Floats]]
@@ -43,9 +44,11 @@ def follow(
     motions = [first] * len(clouds)
     if stands_still(template, clouds, first, key):
         return motions
-    energies = [energy(template.level, clouds[key], first, complete)]
-    for frames in (range(key, len(clouds)), range(key, -1, -1)):
-        before = first
+    usual = energy(template.level, clouds[key], first, complete)
+    done = [key]
+
+    def lead(frames: range) -> None:
+        before, energies = first, [usual]
         for last, i in pairwise(frames):
             now = motions[last]
             shift = clouds[i].points.mean(0) - clouds[last].points.mean(0)
@@ -61,7 +64,10 @@ def follow(
             motions[i] = best.motion
             energies.append(best.energy)
             before = motions[i] if leaps else now
-            report(len(energies) / len(clouds))
+            done.append(i)
+            report(len(done) / len(clouds))
+
+    side_by_side(lead, [range(key, len(clouds)), range(key, -1, -1)])
     return motions
 
 

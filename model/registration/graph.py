@@ -11,10 +11,10 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
+from model.compiled import Floats, Ints
 from model.meshes import normals
 from model.registration import kernels
 from model.registration.cholesky import PADDED, SIZE, Structure, elimination_order, solve, structure
-from model.registration.kernels import Floats, Ints
 
 BLENDED = 4  # nodes that carry a point
 NEIGHBORS = 8  # nodes that a node is held to

@@ -5,9 +5,9 @@ from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 
+from model.compiled import Floats, Ints
 from model.registration.clouds import nearest, subset
 from model.registration.graph import nearest_rotations
-from model.registration.kernels import Floats, Ints
 from model.registration.neighbors import path_neighbors
 
 NODES = 800  # paths that carry the surface; of more, an even selection

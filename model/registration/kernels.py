@@ -1,27 +1,8 @@
-"""Loops that numpy cannot express well, compiled: farthest points, blended motions, normal equations.
+"""Compiled loops: farthest points, blended motions, normal equations; `reference` has plain twins."""
 
-Every kernel takes contiguous float64 and int64 arrays, so that each is compiled once; `reference` has plain
-twins.
-"""
-
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile on the first call; keep the machine code on disk where there is a place to write it."""
-    relaxed = {"contract", "reassoc", "arcp", "nsz"}
-    try:
-        return numba.njit(cache=True, nogil=True, fastmath=relaxed)(function)
-    except RuntimeError:  # a read-only installation without a home: compiled anew in each process
-        return numba.njit(nogil=True, fastmath=relaxed)(function)
+from model.compiled import Floats, Ints, compiled
 
 
 @compiled

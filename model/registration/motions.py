@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.interpolate import CubicSpline
 
+from model.compiled import Floats
 from model.registration.graph import Motion, nearest_rotations
-from model.registration.kernels import Floats
 
 PERSISTENCE = 0.8  # share of the last step that the next one is expected to repeat
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from model.compiled import Floats, Ints
 from model.registration.clouds import nearest
-from model.registration.kernels import Floats, Ints
 
 CANDIDATES = 32  # nearest of one frame, among which the nearest over all frames are looked for
 FRAMES = 24  # of a longer sequence that are looked at

@@ -7,8 +7,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from model.compiled import Floats
 from model.errors import InputError
-from model.registration.kernels import Floats
 
 Up = Literal["x", "y", "z", "-x", "-y", "-z", "auto"]
 UPS: tuple[str, ...] = get_args(Up)

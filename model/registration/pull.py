@@ -13,9 +13,9 @@ from scipy.sparse import coo_array, diags_array, eye_array
 from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 
+from model.compiled import Floats, Ints
 from model.registration.clouds import nearest
 from model.registration.graph import vertex_normals
-from model.registration.kernels import Floats, Ints
 
 GATHERED = 6.0  # points that one place averages over, at least
 BELIEF = 0.5  # weight of the surface as it is, in points

@@ -5,8 +5,8 @@ Tests compare the compiled kernels with it. Matrices are [6 M, 6 M] for M nodes,
 
 import numpy as np
 
+from model.compiled import Floats, Ints
 from model.registration.cholesky import SIZE, Structure
-from model.registration.kernels import Floats, Ints
 
 
 def cross_matrices(vectors: Floats) -> Floats:

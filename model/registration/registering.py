@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model.registration.cells import Cells, nearest_in_cells, sort_into_cells
+from model.cells import Cells, nearest_in_cells, sort_into_cells
+from model.compiled import Floats
 from model.registration.clouds import Cloud
 from model.registration.fitting import Goals, Level, Prior, Stage, fit, stiffness
 from model.registration.graph import Motion
-from model.registration.kernels import Floats
 from model.registration.template import Template
 from model.registration.transport import transport_targets
 
@@ -19,6 +19,7 @@ HIDDEN = (0.01, 0.08)  # the same where part of the surface is out of view
 SURE = 0.02  # expected error at which a match counts half
 FAR = Stage(0.03, 0.05, 0.0, 2)
 NEAR = (Stage(10.0, 0.02, 0.08, 4), Stage(3.0, 0.02, 0.08, 4), Stage(1.0, 0.01, 0.06, 6))
+SAME = 0.03  # share of the energy by which two starts differ that lead to the same motion
 CAP = 0.05  # distances count no more than this
 
 
@@ -46,16 +47,17 @@ def register(
     """The best motion that puts the template on a cloud, from several starts, the likeliest first.
 
     `complete` is whether the cloud covers the whole surface; no other start is tried once the energy is below
-    `enough`.
+    `enough`, or another start has led to the same.
     """
     best: Fitted | None = None
     for start in starts:
         begin = approach(template, cloud, start.motion, complete) if start.far else start.motion
         motion = fit(template.level, cloud, begin, NEAR, complete)
         found = Fitted(motion, energy(template.level, cloud, motion, complete))
+        agree = best is not None and abs(found.energy - best.energy) < SAME * best.energy
         if best is None or found.energy < best.energy:
             best = found
-        if best.energy < enough:
+        if agree or best.energy < enough:
             break
     if best is None:
         raise ValueError("registration needs a motion to start from")

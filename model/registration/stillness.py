@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.spatial import cKDTree
 
+from model.compiled import Floats
 from model.registration.clouds import nearest
-from model.registration.kernels import Floats
 
 SAMPLE = 1000  # points of a frame that are looked at
 STILL = 0.002  # of the size: rows that move less do not move

@@ -1,7 +1,7 @@
 """All frames together: each is fitted again between its neighbors in time, with a stiffness learned from all.
 
 Block coordinate descent on the joint energy of data, stiffness and acceleration: linear in the number of
-frames.
+frames. The two halves of the sequence are improved side by side, each from what the other was before.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +13,7 @@ from model.registration.clouds import Cloud
 from model.registration.fitting import Level, Prior, Stage, fit
 from model.registration.graph import Motion
 from model.registration.motions import between, take
+from model.registration.parallel import side_by_side
 from model.registration.registering import Start, energy, register
 from model.registration.template import Template
 
@@ -35,22 +36,32 @@ def sweep(
     result = list(motions)
     energies = [energy(level, c, m, complete) for c, m in zip(clouds, result, strict=True)]
     usual = float(np.median(energies))
-    frames = range(len(clouds))
-    for done, t in enumerate(reversed(frames) if backwards else frames):
-        begin, end = take(t, len(result), cuts)
-        expected = expect(result[begin:end], t - begin)
+    done: list[int] = []
+
+    def improve(part: range) -> None:
+        known = list(motions)  # what the other part finds meanwhile would come by chance
+        for t in reversed(part) if backwards else part:
+            known[t] = result[t] = better(t, known)
+            done.append(t)
+            report(len(done) / len(clouds))
+
+    def better(t: int, known: list[Motion]) -> Motion:
+        begin, end = take(t, len(known), cuts)
+        expected = expect(known[begin:end], t - begin)
         prior = None if expected is None else Prior(expected, STEADY / len(level.graph.rest))
-        starts = [result[t]]
+        starts = [known[t]]
         if energies[t] > SUSPECT * usual:
-            near = [result[i] for i in (t - 1, t + 1) if begin <= i < end]
+            near = [known[i] for i in (t - 1, t + 1) if begin <= i < end]
             others = near if expected is None else [expected, *near]
             starts += others
             if others:
                 starts.append(register(template, clouds[t], [Start(others[0], True)], complete).motion)
         tried = [fit(level, clouds[t], s, LAST, complete, prior=prior) for s in starts]
         costs = [energy(level, clouds[t], m, complete, prior) for m in tried]
-        result[t] = tried[int(np.argmin(costs))]
-        report((done + 1) / len(clouds))
+        return tried[int(np.argmin(costs))]
+
+    middle = len(clouds) // 2
+    side_by_side(improve, [range(middle), range(middle, len(clouds))])
     return result
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from model.compiled import Floats, Ints
 from model.registration.clouds import Cloud, shares, subset
 from model.registration.fitting import Level
 from model.registration.graph import Motion, build_graph, vertex_normals
-from model.registration.kernels import Floats, Ints
 from model.registration.pull import offsets
 
 NODES = 200

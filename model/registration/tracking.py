@@ -1,21 +1,20 @@
 """From unordered clouds to the paths of a template's particles."""
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
 
 import numpy as np
 from scipy.spatial import cKDTree
 
+from model.compiled import Floats, Ints
 from model.errors import InputError
 from model.registration.clouds import Cloud, canonical, make_cloud, nearest, thinned
 from model.registration.following import STARTS, Match, follow
 from model.registration.graph import Motion
-from model.registration.kernels import Floats, Ints
 from model.registration.keyframes import candidates, jumps
 from model.registration.motions import resample
+from model.registration.parallel import side_by_side
 from model.registration.pull import pull
 from model.registration.registering import energy
 from model.registration.reporting import Report
@@ -94,14 +93,16 @@ def track(
     templates = [_template(scaled[key], extract) for key in keys]
     reports = report.parts(0.0, FOLLOWED, len(keys))
 
-    def attempt(n: int) -> list[Motion]:
-        return follow(templates[n], frames, keys[n], complete, matching, reports[n], options.starts, cuts)
+    def attempt(n: int) -> tuple[float, list[Motion]]:
+        motions = follow(templates[n], frames, keys[n], complete, matching, reports[n], options.starts, cuts)
+        level = templates[n].level
+        return float(
+            np.mean([energy(level, c, m, complete) for c, m in zip(frames, motions, strict=True)])
+        ), motions
 
-    with ThreadPoolExecutor(min(len(keys), os.cpu_count() or 1)) as pool:  # most of the work is compiled
-        attempts = list(pool.map(attempt, range(len(keys))))
-    costs = [_energy(t, frames, m, complete) for t, m in zip(templates, attempts, strict=True)]
-    best = int(np.argmin(costs))
-    key, template, motions = keys[best], templates[best], attempts[best]
+    attempts = side_by_side(attempt, range(len(keys)))
+    best = min(range(len(keys)), key=lambda n: attempts[n][0])
+    key, template, motions = keys[best], templates[best], attempts[best][1]
     still = all(m is motions[0] for m in motions)
     for n, part in enumerate(report.parts(FOLLOWED, 1.0, 0 if still else options.sweeps)):
         motions = sweep(template, frames, motions, complete, n % 2 == 1, part, cuts)
@@ -125,12 +126,6 @@ def _template(points: Floats, extract: Extract) -> Template:
     vertices, faces = extract(points)
     faces = np.ascontiguousarray(faces, dtype=np.int64)
     return make_template(pull(np.asarray(vertices, np.float64), faces, points, REACH), faces)
-
-
-def _energy(template: Template, clouds: Sequence[Cloud], motions: Sequence[Motion], complete: bool) -> float:
-    """Mean energy of all frames."""
-    each = [energy(template.level, c, m, complete) for c, m in zip(clouds, motions, strict=True)]
-    return float(np.mean(each))
 
 
 def _scaled(match: Match, center: Floats, size: float) -> Match:

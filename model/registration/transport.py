@@ -6,7 +6,7 @@ once does not (Shen et al., "Accurate Point Cloud Registration with Robust Optim
 
 import numpy as np
 
-from model.registration.kernels import Floats
+from model.compiled import Floats
 
 
 def transport_targets(

@@ -65,6 +65,7 @@ def test_neighbours_are_rows_of_the_stacked_clouds() -> None:
         itself = torch.arange(2 * size).reshape(2, size)
         assert torch.equal(rows[..., 0], itself)
     assert nearest(cloud.points, cloud.points).flatten().tolist() == list(range(400))
+    assert torch.equal(cloud.nearest(clouds(50, seed=1)), nearest(cloud.points, clouds(50, seed=1)))
 
 
 def test_the_gradient_of_taken_rows_is_that_of_indexing() -> None:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import trimesh
 
+from model.compiled import Floats, Ints
 from model.registration.clouds import canonical
-from model.registration.kernels import Floats, Ints
 
 
 def solid(subdivisions: int = 4) -> tuple[Floats, Ints]:

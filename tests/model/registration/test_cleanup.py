@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from model.compiled import Floats
 from model.errors import InputError
 from model.registration.cleanup import clean
-from model.registration.kernels import Floats
 from tests.model.registration.solids import bend, draw, solid
 
 FRAMES = 6

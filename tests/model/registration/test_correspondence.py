@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import trimesh
 
+from model.compiled import Floats, Ints
 from model.registration.correspondence import filter_paths, find_correspondence
 from model.registration.corresponding import track_corresponding
 from model.registration.interpolation import carry_along
-from model.registration.kernels import Floats, Ints
 from model.registration.stillness import is_still
 from tests.model.registration.solids import bend, draw, solid
 

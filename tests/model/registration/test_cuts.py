@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from model.compiled import Floats
 from model.registration import Options, track
 from model.registration.clouds import canonical, make_cloud
 from model.registration.correspondence import find_correspondence
-from model.registration.kernels import Floats
 from model.registration.keyframes import jumps
 from model.registration.motions import take
 from tests.model.registration.solids import bend, exact, sequence, solid

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
+from model.cells import nearest_in_cells, sort_into_cells
+from model.compiled import Floats
 from model.registration import cholesky, kernels, reference
-from model.registration.cells import nearest_in_cells, sort_into_cells
+from model.registration.clouds import nearest
 from model.registration.graph import Equations, Graph, Motion, Moved, build_graph
-from model.registration.kernels import Floats
 from tests.model.registration.solids import solid
 
 
@@ -63,7 +64,7 @@ def test_pulled_samples_agree_with_the_reference(graph: Graph, motion: Motion, m
 def test_points_pull_as_in_the_reference(moved: Moved) -> None:
     count, scale, along = len(moved.points), 0.01, 0.05
     points = moved.points[::3] + np.random.default_rng(5).normal(0, 0.03, moved.points[::3].shape)
-    distance, found = cKDTree(moved.points).query(points)
+    distance, found = nearest(cKDTree(moved.points), points)
     reach = float(np.median(distance))
     gap, normal = moved.points[found] - points, moved.normals[found]
     across = (gap * normal).sum(1)
@@ -78,7 +79,7 @@ def test_points_pull_as_in_the_reference(moved: Moved) -> None:
 def test_samples_are_pulled_as_in_the_reference(moved: Moved) -> None:
     count, few, scale = len(moved.points), 50, 0.01
     points = moved.points + np.random.default_rng(6).normal(0, 0.03, moved.points.shape)
-    distance, found = cKDTree(points).query(moved.points[:few], 3)
+    distance, found = nearest(cKDTree(points), moved.points[:few], 3)
     reach = float(np.median(distance[:, 0]))
     gap, normal = moved.points[:few] - points[found].mean(1), moved.normals[:few]
     across = (gap * normal).sum(1)
@@ -140,7 +141,8 @@ def test_cells_find_what_a_tree_finds(count: int, reach: float) -> None:
     points = rng.normal(size=(500, 3)) * [1.0, 0.2, 0.01]
     queries = np.concatenate([rng.normal(size=(300, 3)), points[:50], 50.0 + points[:5]])
     distance, found = nearest_in_cells(sort_into_cells(points), queries, count, reach)
-    expected, index = cKDTree(points).query(queries, np.arange(1, count + 1))
+    expected, index = nearest(cKDTree(points), queries, count)
+    expected, index = expected.reshape(-1, count), index.reshape(-1, count)
     near = expected[:, 0] < reach
     np.testing.assert_allclose(distance[near], expected[near], atol=1e-12)
     np.testing.assert_array_equal(found[near], index[near])

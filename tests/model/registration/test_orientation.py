@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from model.compiled import Floats
 from model.errors import InputError
-from model.registration.kernels import Floats
 from model.registration.orientation import TURNS, UPS, orient, up_axis
 
 

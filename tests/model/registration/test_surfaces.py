@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from model.registration.kernels import Floats
+from model.compiled import Floats
 from model.registration.pull import offsets, pull
 from model.registration.transport import transport_targets
 from tests.model.registration.solids import bend, draw, solid

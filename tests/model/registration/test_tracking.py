@@ -5,9 +5,9 @@ import time
 import numpy as np
 import pytest
 
+from model.compiled import Floats, Ints
 from model.errors import Canceled, InputError
 from model.registration import Options, track
-from model.registration.kernels import Floats, Ints
 from model.registration.tracking import Tracking
 from tests.model.registration.solids import bend, draw, exact, sequence, solid
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model.registration.kernels import Floats, Ints, compiled
+from model.compiled import Floats, Ints, compiled
 
 MOST = 48  # cells along the longest side
 
