@@ -51,7 +51,7 @@ def test_only_what_was_given_is_set_and_has_its_type() -> None:
 
 def test_help_has_values_bounds_and_defaults() -> None:
     told = run(Toy, "--help")[1]
-    for words in ("glb|obj|ply|npz", "2<=x<=9", "light|dark", "auto|off", "Default: light.", "Do it."):
+    for words in ("|".join(Format), "2<=x<=9", "light|dark", "auto|off", "Default: light.", "Do it."):
         assert words in told
 
 
