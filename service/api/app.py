@@ -14,6 +14,7 @@ from service.api.background.tasks import run_background_tasks
 from service.api.dependencies import GatewayContext
 from service.api.http import problems
 from service.api.http.access_log import AccessLogMiddleware
+from service.api.http.head import HeadMiddleware
 from service.api.http.headers import SecurityHeadersMiddleware
 from service.api.http.limits import RequestLimitsMiddleware
 from service.api.http.same_origin import SameOriginMiddleware
@@ -73,6 +74,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.metrics = metrics.registry
     app.state.readiness = health.Readiness()
     max_bytes = settings.max_upload_bytes + FORM_OVERHEAD
+    app.add_middleware(HeadMiddleware, router=app.router)
     app.add_middleware(RequestLimitsMiddleware, path="/reconstruct", max_bytes=max_bytes, settings=settings)
     if settings.auth == "open":
         loopback = settings.host in LOOPBACK and not settings.trusted_network

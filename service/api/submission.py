@@ -37,7 +37,10 @@ def submit(context: GatewayContext, caller: Caller, body: Body, idempotency_key:
 
 
 def _fingerprint(body: Body) -> str:
-    content = f"upload {body.upload_id}" if body.upload_id else f"sha256 {size_and_sha256(body.file)[1]}"
+    if fetched := body.upload_id or body.source_url:
+        content = f"upload {fetched}"
+    else:
+        content = f"sha256 {size_and_sha256(body.file)[1]}"
     return hashlib.sha256(f"{content}\n{body.options.model_dump_json()}".encode()).hexdigest()
 
 
@@ -72,7 +75,7 @@ def _accept(context: GatewayContext, caller: Caller, body: Body, job_id: str, re
         job = Job.new(
             model.name,
             options,
-            Input(frames=info.frames, points=info.points, bytes=size, sha256=digest),
+            Input(frames=info.frames, points=info.points, bytes=size, sha256=digest, name=body.name),
             options.expires_in or settings.retention_seconds,
             id=job_id,
             owner=caller.id,

@@ -5,16 +5,14 @@ import base64
 import hashlib
 import hmac
 import logging
-import socket
 import time
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import httpx
 from pydantic import BaseModel
 
-from service.core.addresses import is_public
+from service.api.http.outbound import RefusedAddress, checked_request
 from service.core.jobs.record import OPEN_OWNER, Job
 from service.core.jobs.views import JobView, view
 from service.core.settings import Settings
@@ -29,10 +27,6 @@ class WebhookEvent(BaseModel):
     type: str
     timestamp: datetime
     data: JobView
-
-
-class RefusedAddress(Exception):  # noqa: N818  # caused by the caller's URL
-    """The webhook's URL is not https, or its host resolves to a non-public address."""
 
 
 def signing_secret(settings: Settings, owner: str) -> bytes:
@@ -82,34 +76,15 @@ async def deliver(settings: Settings, job: Job) -> bool:
 
 
 async def _post(url: str, headers: dict[str, str], body: bytes, *, loopback: bool) -> int:
-    """Post to the address that was checked, since resolving the name again could return another."""
-    target = httpx.URL(url)
-    port = target.port or (443 if target.scheme == "https" else 80)
-    address = await _resolve(target.host, port, loopback=loopback)
-    if target.scheme != "https" and not (loopback and ip_address(address).is_loopback):
-        raise RefusedAddress("the URL is not https")
-    request = httpx.Request(
+    request = await checked_request(
         "POST",
-        target.copy_with(host=address),
-        headers={"Host": target.netloc.decode("ascii"), "User-Agent": "oflow-webhooks"} | headers,
+        url,
+        loopback=loopback,
+        timeout=TIMEOUT_SECONDS,
+        headers={"User-Agent": "oflow-webhooks"} | headers,
         content=body,
-        extensions={
-            "sni_hostname": target.raw_host.decode("ascii"),  # name to verify the certificate against
-            "timeout": httpx.Timeout(TIMEOUT_SECONDS).as_dict(),
-        },
     )
     async with httpx.AsyncClient(trust_env=False, follow_redirects=False) as client:
         response = await client.send(request, stream=True)  # do not read a body that may be endless
         await response.aclose()
     return response.status_code
-
-
-async def _resolve(host: str, port: int, *, loopback: bool) -> str:
-    """Resolve the host to an address. Raises RefusedAddress if any of its addresses is not public."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = [str(info[4][0]) for info in found]
-    for text in addresses:
-        address = ip_address(text)
-        if not is_public(address) and not (loopback and address.is_loopback):
-            raise RefusedAddress("the host resolves to a non-public address")
-    return addresses[0]

@@ -11,10 +11,11 @@ carries an idempotency key, so that it never creates two jobs.
 
 import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from io import SEEK_END
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import httpx
 
@@ -24,6 +25,7 @@ from service.client.transfers import fetch, file_of, post_to_store
 from service.core.jobs.formats import Format
 from service.core.jobs.record import JobEvent, State
 from service.core.jobs.views import JobList, JobView
+from service.core.sequences.sources import find_source, is_url
 
 ADDRESS = "http://127.0.0.1:8000"
 UPLOAD_ABOVE = 16 * 2**20  # bytes; larger files go directly to the object store
@@ -73,22 +75,38 @@ class Client:
     ) -> None:
         self.close()
 
+    @property
+    def address(self) -> str:
+        return str(self._http.base_url).rstrip("/")
+
     def close(self) -> None:
         self._http.close()
 
-    def reconstruct(self, source: str | Path, **options: Any) -> JobView:
-        """Submit a sequence with options of `POST /reconstruct`; returns the queued job."""
-        path = Path(source)
+    def reconstruct(self, source: str | Path | Sequence[str | Path], **options: Any) -> JobView:
+        """Submit a sequence with options of `POST /reconstruct`; returns the queued job.
+
+        `source` is a file, a folder or pattern of frames, several frames, a ROS bag with its `topic`, or a
+        URL that the server fetches. Raises SourceError if it is nothing of these.
+        """
         headers = {"Idempotency-Key": secrets.token_hex(16)}
+        topic = options.pop("topic", None)
         given = {name: value for name, value in options.items() if value is not None}
-        if path.stat().st_size > self._upload_above:
-            body = {"upload_id": self._upload(path), **given}
-            answer = self._send("POST", "/reconstruct", json=body, headers=headers)
-        else:
-            content = path.read_bytes()
-            fields = {name: _field(value) for name, value in given.items()}
-            files = {"file": (path.name, content)}
-            answer = self._send("POST", "/reconstruct", files=files, data=fields, headers=headers)
+        sources = [source] if isinstance(source, str | Path) else list(source)
+        if len(sources) == 1 and is_url(sources[0]):
+            body = {"source_url": str(sources[0]), **given}
+            answer = self._send("POST", "/reconstruct", json=body, headers=headers, timeout=150)
+            return JobView.model_validate(answer.json())
+        found = find_source(sources)
+        with found.open(topic) as file:
+            size = file.seek(0, SEEK_END)
+            file.seek(0)
+            if size > self._upload_above:
+                body = {"name": found.name, **given, "upload_id": self._upload(file, size)}
+                answer = self._send("POST", "/reconstruct", json=body, headers=headers)
+            else:
+                fields = {name: _field(value) for name, value in given.items()}
+                files = {"file": (found.name, file.read())}
+                answer = self._send("POST", "/reconstruct", files=files, data=fields, headers=headers)
         return JobView.model_validate(answer.json())
 
     def job(self, job_id: str, wait: int = 0) -> JobView:
@@ -144,17 +162,19 @@ class Client:
     def _note(self, _answer: httpx.Response) -> None:
         self._has_answered = True
 
-    def _upload(self, path: Path) -> str:
+    def _upload(self, file: BinaryIO, size: int) -> str:
         """Send a file directly to the object store; returns the id of the upload."""
         form = self._send("POST", "/uploads").json()
-        if path.stat().st_size > form["max_bytes"]:
-            size, most = path.stat().st_size / 2**20, form["max_bytes"] / 2**20
+        if size > form["max_bytes"]:
+            found, most = size / 2**20, form["max_bytes"] / 2**20
             raise ServiceError(
-                f"{path} is {size:.0f} MiB in size; the server accepts at most {most:.0f} MiB", "too_large"
+                f"the input is {found:.0f} MiB in size; the server accepts at most {most:.0f} MiB",
+                "too_large",
             )
         for attempt in attempts(self._patience, lambda: self._has_answered):
             with attempt:
-                post_to_store(form, path)
+                file.seek(0)
+                post_to_store(form, file)
         return str(form["upload_id"])
 
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:

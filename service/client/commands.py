@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -18,6 +19,8 @@ from service.core.jobs.options import Options
 from service.core.jobs.record import State
 from service.core.jobs.targets import SUFFIXES, TargetError, plan_targets
 from service.core.jobs.views import JobView
+from service.core.sequences.errors import SequenceError
+from service.core.sequences.sources import SourceError, find_source, is_url
 
 console = Console(stderr=True, highlight=False)
 
@@ -28,7 +31,13 @@ JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job.")]
 
 @takes_options(Options)
 def reconstruct(
-    source: Annotated[Path, typer.Argument(metavar="IN", exists=True, dir_okay=False)],
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IN...",
+            help="A file, a folder or pattern of frames, several frames, a ROS bag, or a URL.",
+        ),
+    ],
     options: Options,
     out: Annotated[
         Path | None,
@@ -36,14 +45,16 @@ def reconstruct(
     ] = None,
     address: Address = ADDRESS,
     key: Key = None,
+    topic: Annotated[str | None, typer.Option(help="Of the point clouds in a ROS bag.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Print the job's id and do not wait.")] = False,
 ) -> None:
     """Turn a moving point cloud into an animated mesh. Ctrl-C cancels the job."""
     formats = options.formats if "formats" in options.model_fields_set else ()
-    targets = _plan(out, formats, stem=source.stem, source=source)
+    targets = _plan(out, formats, **_places(sources))
     options = options.model_copy(update={"formats": tuple(targets)})
     with _client(address, key) as client:
-        job = client.reconstruct(source, **options.model_dump(mode="json", exclude_unset=True))
+        given = options.model_dump(mode="json", exclude_unset=True)
+        job = client.reconstruct(sources, topic=topic, **given)
         if detach:
             typer.echo(job.id)
             return
@@ -79,10 +90,11 @@ def list_jobs(
     address: Address = ADDRESS,
     key: Key = None,
 ) -> None:
-    """List your jobs, newest first: id, time of creation (UTC), state, model."""
+    """List your jobs, newest first: id, time of creation (UTC), state, model, name of the input."""
     with _client(address, key) as client:
         for _, job in zip(range(limit), client.jobs(state), strict=False):
-            typer.echo(f"{job.id}  {job.created_at:%Y-%m-%d %H:%M:%S}  {job.state:<9}  {job.model}")
+            name = f"  {job.input.name}" if job.input.name else ""
+            typer.echo(f"{job.id}  {job.created_at:%Y-%m-%d %H:%M:%S}  {job.state:<9}  {job.model}{name}")
 
 
 def cancel(job: JobId, address: Address = ADDRESS, key: Key = None) -> None:
@@ -118,6 +130,25 @@ def _save(client: Client, job: JobView, targets: Mapping[Format, Path]) -> None:
         typer.echo(target)
     fit = job.result.fit
     console.print(f"the input points lie {sum(fit.mean) / len(fit.mean):.3g} from the mesh on average")
+    if job.result.verdict is not None:
+        console.print(f"verdict: {job.result.verdict}")
+    for line in job.result.reasons + job.result.warnings:
+        console.print(f"  {line}", soft_wrap=True)
+    glb = [target for file_format, target in targets.items() if file_format is Format.GLB]
+    where = f"open {glb[0]} in Blender or any glTF viewer, or " if glb else ""
+    console.print(f"{where}see the job at {client.address} (job {job.id[:8]})", soft_wrap=True)
+
+
+def _places(sources: Sequence[str]) -> dict[str, Any]:
+    """Names of the results, and the file that they must not replace."""
+    if len(sources) == 1 and is_url(sources[0]):
+        return {"stem": Path(urlsplit(sources[0]).path).stem or "result"}
+    try:
+        source = find_source(sources)
+    except SourceError as error:
+        raise typer.BadParameter(str(error)) from None
+    single = source.files[0][1] if source.is_single else source.folder / source.name
+    return {"stem": source.stem, "source": single}
 
 
 def _plan(out: Path | None, formats: Sequence[Format], **names: Any) -> dict[Format, Path]:
@@ -137,6 +168,8 @@ def _client(address: str, key: str | None) -> Iterator[Client]:
         _exit(f"the job {error.job.state}", str(error), 1)
     except ServiceError as error:
         _exit("refused" if error.status else "error", str(error), 2)
+    except (SequenceError, SourceError, OSError) as error:
+        _exit("error", str(error), 2)
 
 
 def _exit(title: str, message: str, code: int) -> NoReturn:

@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx
 
@@ -13,14 +13,12 @@ from service.core.jobs.views import FileView, JobView
 BLOCK = 2**20
 
 
-def post_to_store(form: dict[str, Any], path: Path) -> None:
+def post_to_store(form: dict[str, Any], file: BinaryIO) -> None:
     """Send a file with the form of `POST /uploads`. Raises ServiceError."""
-    with path.open("rb") as file:
-        # Without the caller's key: the form is its own credential, and the store is another server.
-        answer = httpx.post(
-            form["url"], data=form["fields"], files={"file": file}, timeout=300, trust_env=False
-        )
-        check(answer)
+    # Without the caller's key: the form is its own credential, and the store is another server.
+    content = {"file": ("input", file)}
+    answer = httpx.post(form["url"], data=form["fields"], files=content, timeout=300, trust_env=False)
+    check(answer)
 
 
 def fetch(http: httpx.Client, file: FileView, target: Path) -> None:

@@ -21,7 +21,7 @@ def check_address(url: str) -> str:
     if not parts.hostname:
         raise ValueError("has no host")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("contains a user name or password: remove them, webhooks are signed")
+        raise ValueError("contains a user name or password: remove them")
     if parts.port == 0:  # raises ValueError beyond 65535
         raise ValueError("has port 0")
     return url

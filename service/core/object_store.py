@@ -116,10 +116,13 @@ class ObjectStore:
             headers["Content-Range"] = response["ContentRange"]
         return headers, 206 if "ContentRange" in response else 200, response["Body"].iter_chunks(2**18)
 
-    def presign(self, key: str, filename: str, seconds: int) -> str:
-        """A presigned URL that downloads the object as `filename`, valid for at most `seconds`."""
+    def presign(self, key: str, filename: str, seconds: int, *, head: bool = False) -> str:
+        """A presigned URL that downloads the object as `filename`, valid for at most `seconds`.
+
+        It is for GET, or with `head` for HEAD.
+        """
         url: str = self._signer.generate_presigned_url(
-            "get_object",
+            "head_object" if head else "get_object",
             Params={
                 "Bucket": self.bucket,
                 "Key": key,

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from service.core.flags import Version, takes_options
 from service.core.jobs.options import ReconstructionOptions
 from service.core.jobs.targets import SUFFIXES, TargetError, plan_targets
+from service.core.sequences.sources import SourceError, find_source
 from worker.commands.data import app as data
 from worker.commands.data_creation import bodies, build, download, migrate
 from worker.commands.evaluate import evaluate, generate, score
@@ -84,23 +85,33 @@ def serve(
 @app.command()
 @takes_options(ReconstructionOptions)
 def reconstruct(
-    source: Annotated[Path, typer.Argument(metavar="IN", exists=True, dir_okay=False)],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help=f"A file ({SUFFIXES}) or a folder.")],
+    places: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IN... OUT",
+            help="A file, a folder or pattern of frames, several frames, or a ROS bag; last, "
+            f"a file ({SUFFIXES}) or a folder for the result.",
+        ),
+    ],
     options: ReconstructionOptions,
+    topic: Annotated[str | None, typer.Option(help="Of the point clouds in a ROS bag.")] = None,
     model: Model = "local_oflow",
     checkpoint: Checkpoint = None,
     device: Device = "auto",
 ) -> None:
     """Reconstruct one sequence without a server."""
-    from worker.commands.reconstruct import reconstruct_file
+    from worker.commands.reconstruct import reconstruct_source
 
+    *sources, target = places
     formats = options.formats if "formats" in options.model_fields_set else ()
     try:
-        targets = plan_targets(target, formats, stem=source.stem, source=source)
-    except TargetError as error:
+        source = find_source(sources)
+        same = source.files[0][1] if source.is_single else None
+        targets = plan_targets(Path(target), formats, stem=source.stem, source=same)
+    except (TargetError, SourceError) as error:
         raise typer.BadParameter(str(error)) from None
     options = options.model_copy(update={"formats": tuple(targets)})
-    raise typer.Exit(reconstruct_file(source, targets, model, checkpoint, device, options))
+    raise typer.Exit(reconstruct_source(source, topic, targets, model, checkpoint, device, options))
 
 
 @app.command()

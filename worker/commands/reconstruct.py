@@ -16,6 +16,7 @@ from model.meshes.sequence import MeshSequence
 from service.core.jobs.formats import Format
 from service.core.jobs.options import OptionsError, ReconstructionOptions
 from service.core.sequences.sequence import SequenceError, read_sequence
+from service.core.sequences.sources import Source, SourceError
 from worker.checkpoints import checkpoint_file, is_url, kept_file
 from worker.device import pick_device
 from worker.pipeline import reconstruct_sequence, write_meshes
@@ -24,8 +25,9 @@ from worker.tasks.registry import task_name
 console = Console(soft_wrap=True)
 
 
-def reconstruct_file(
-    source: Path,
+def reconstruct_source(
+    source: Source,
+    topic: str | None,
     targets: Mapping[Format, Path],
     model: str,
     checkpoint: str | None,
@@ -34,7 +36,7 @@ def reconstruct_file(
 ) -> int:
     """Read `source`, write `targets`, print fit and timings. Returns the exit code: 0, or 2 for a refusal."""
     try:
-        with source.open("rb") as file:
+        with source.open(topic) as file:
             sequence = read_sequence(file, options=options.read_options)
         began = time.perf_counter()
         config = load_config(model)
@@ -58,7 +60,7 @@ def reconstruct_file(
             bar.update(task, description="write", completed=1.0)
             for file_format, target in targets.items():
                 target.write_bytes(write_meshes(meshes, file_format, options, sequence))
-    except (ModelError, SequenceError, OptionsError, OSError) as error:
+    except (ModelError, SequenceError, SourceError, OptionsError, OSError) as error:
         console.print(f"[red]{source.name}[/]: {error}", highlight=False)
         return 2
     _print_report(meshes, targets.values(), load_seconds)

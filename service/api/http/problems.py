@@ -42,6 +42,7 @@ CODES: dict[str, tuple[int, str]] = {
     "range_not_satisfiable": (416, "Range not satisfiable"),
     "wrong_host": (421, "Unexpected Host header"),
     "idempotency_key_reused": (422, "Idempotency key already used for a different request"),
+    "source_unavailable": (422, "File at source_url could not be fetched"),
     "invalid_sequence": (422, "Invalid point cloud sequence"),
     "invalid_options": (422, "Invalid options"),
     "invalid_request": (422, "Invalid request"),
@@ -227,5 +228,6 @@ def _methods(app: FastAPI, path: str) -> list[str]:
     """Methods allowed for a path according to the OpenAPI document."""
     for template, operations in app.openapi()["paths"].items():
         if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path):
-            return sorted(name.upper() for name in operations)
+            methods = {name.upper() for name in operations}
+            return sorted(methods | {"HEAD"} if "GET" in methods else methods)
     return []

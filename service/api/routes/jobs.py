@@ -1,26 +1,21 @@
 """`/jobs`: list, read, cancel and delete the caller's jobs."""
 
-import re
-import time
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 from starlette.concurrency import run_in_threadpool
 
 from service.api.background.retention import delete_files
-from service.api.dependencies import CallerDep, ContextDep, GatewayContext, JobAndPositionDep, JobDep
+from service.api.dependencies import CallerDep, ContextDep, JobAndPositionDep, JobDep
 from service.api.http.etags import matches
 from service.api.http.problems import keyed_responses
-from service.api.subscriptions import changed
-from service.core.jobs.record import Job, State
+from service.api.waiting import DESCRIPTION, wait_as_preferred
+from service.core.jobs.record import State
 from service.core.jobs.views import JobList, JobView, view
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
-MAX_WAIT = 60  # seconds
 CURSOR = "^[0-9]{1,18}-[0-9a-f]{32}$"
-RECHECK_SECONDS = 5.0  # in case a notification was lost
 MAX_SCANNED = 1000  # records read per page, which bounds the time to filter by a rare state
-WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", re.I | re.ASCII)
 
 
 @router.get(
@@ -74,18 +69,15 @@ async def read_job(
     response: Response,
     prefer: Annotated[
         str | None,
-        Header(description="`wait=N`: respond when the job ends, or after N seconds (at most 60)."),
+        Header(description=DESCRIPTION),
     ] = None,
     if_none_match: Annotated[str | None, Header(description="`ETag` of an earlier response.")] = None,
 ) -> JobView:
     """State, progress and result of a job. Poll at the interval given by `Retry-After`, or send
     `Prefer: wait=N`, until `state` is `succeeded`, `failed` or `canceled`."""
     job, position = job_and_position
-    wait = WAIT.search(prefer or "")
-    if wait and context.can_open_stream(job.owner):  # otherwise respond immediately
-        seconds = min(int(wait[1]), MAX_WAIT)
-        response.headers["Preference-Applied"] = f"wait={seconds}"
-        job = await _wait(context, job, seconds)
+    if waited := await wait_as_preferred(context, job, prefer, response):
+        job = waited
         position = await run_in_threadpool(context.jobs.queue_position, job)
     response.headers["ETag"] = etag = f'"{job.version}-{job.state}-{position or 0}"'
     response.headers["Cache-Control"] = "private, no-cache"
@@ -111,19 +103,6 @@ def delete_job(job: JobDep, context: ContextDep) -> JobView:
         return view(canceled)
     delete_files(context, job.id)
     return view(context.jobs.get(job.id) or job)
-
-
-async def _wait(context: GatewayContext, job: Job, seconds: float) -> Job:
-    """Wait until the job ends or the time is up, and return its latest state."""
-    end = time.monotonic() + seconds
-    with context.subscriptions.subscribe(job.id, job.owner) as event:
-        while True:
-            current = await run_in_threadpool(context.jobs.get, job.id)
-            job = current or job
-            remaining = end - time.monotonic()
-            if not job.state.open or remaining <= 0 or context.subscriptions.closing:
-                return job
-            await changed(event, min(remaining, RECHECK_SECONDS))
 
 
 def _parse_cursor(cursor: str | None) -> tuple[int, str] | None:

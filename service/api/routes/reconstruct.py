@@ -8,13 +8,19 @@ from fastapi import APIRouter, Header, Request, Response
 from service.api.dependencies import CallerDep, ContextDep
 from service.api.http.body import receive
 from service.api.http.problems import REF, keyed_responses
+from service.api.source_urls import download
 from service.api.submission import submit
+from service.api.waiting import DESCRIPTION, wait_as_preferred
 from service.core.jobs.options import Options
 from service.core.jobs.views import JobView, view
 
 router = APIRouter(tags=["jobs"])
 POLL_SECONDS = "1"
 SUBMIT_LIMITER = CapacityLimiter(8)  # concurrent submissions; leaves threads for other requests
+
+ENDED: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The job, which has ended within the preferred time", "model": JobView}
+}
 
 
 def _query_parameters() -> list[dict[str, Any]]:
@@ -38,13 +44,15 @@ def _request_body() -> dict[str, Any]:
     """The three body formats for the OpenAPI document, since the route parses the request itself."""
     schema = Options.model_json_schema(ref_template=REF)
     options, rule = schema["properties"], {"not": schema["not"]}
-    sequence = {"type": "string", "format": "binary", "description": "Sequence as .npz, or .zip of frames."}
+    told = "The sequence: an .npz, a .zip of frames, or one part for each frame."
+    sequence = {"type": "string", "format": "binary", "description": told}
     form = {"type": "object", "required": ["file"], "properties": {"file": sequence, **options}}
     upload_id = {"type": "string", "description": "From `POST /uploads`."}
+    source_url = {"type": "string", "format": "uri", "description": "Where the gateway gets the file: https."}
     by_id = {
         "type": "object",
-        "required": ["upload_id"],
-        "properties": {"upload_id": upload_id, **options},
+        "oneOf": [{"required": ["upload_id"]}, {"required": ["source_url"]}],
+        "properties": {"upload_id": upload_id, "source_url": source_url, **options},
         "additionalProperties": False,
         **rule,
     }
@@ -63,9 +71,11 @@ def _request_body() -> dict[str, Any]:
     status_code=202,
     summary="Reconstruct a moving point cloud",
     response_model_exclude_none=True,
-    responses=keyed_responses(
+    responses=ENDED
+    | keyed_responses(
         "bad_request",
         "not_found",
+        "source_unavailable",
         "upload_missing",
         "idempotency_in_flight",
         "too_large",
@@ -96,12 +106,21 @@ async def reconstruct(
             description="Client-generated key; repeating a request returns the original job.",
         ),
     ] = None,
+    prefer: Annotated[str | None, Header(description=DESCRIPTION)] = None,
 ) -> JobView:
-    """Send a multipart form with the part `file` and the options as fields; or the raw file with the options
-    in the query string; or JSON with an upload id and the options. The response is immediate: the job runs on
-    a worker and can be followed at `Location`."""
+    """Send a multipart form with one part `file` or one for each frame, and the options as fields; or the raw
+    file with the options in the query string; or JSON with an `upload_id` or a `source_url` and the options.
+    The response is immediate, unless `Prefer: wait` asks for the end: the job runs on a worker and can be
+    followed at `Location`."""
     async with receive(request, context.limits) as body:
+        if body.source_url is not None:
+            await download(context.settings, body.source_url, body.file)
         job = await to_thread.run_sync(submit, context, caller, body, idempotency_key, limiter=SUBMIT_LIMITER)
+    if waited := await wait_as_preferred(context, job, prefer, response):
+        job = waited
     response.headers["Location"] = f"/jobs/{job.id}"
-    response.headers["Retry-After"] = POLL_SECONDS
+    if job.state.open:
+        response.headers["Retry-After"] = POLL_SECONDS
+    else:
+        response.status_code = 200
     return view(job)

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from service.api.dependencies import ContextDep, JobDep
@@ -44,6 +44,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
     },
 )
 def read_result(
+    request: Request,
     job: JobDep,
     context: ContextDep,
     file_format: Annotated[
@@ -66,9 +67,10 @@ def read_result(
     if context.store.size(file.key) != file.bytes:
         raise Problem("result_lost", job_id=job.id)
     if redirect:
+        is_head = getattr(request.state, "is_head", False)
         left = int((job.expires_at - datetime.now(UTC)).total_seconds())
         return RedirectResponse(
-            context.store.presign(file.key, filename, left), 307, {"Cache-Control": "no-store"}
+            context.store.presign(file.key, filename, left, head=is_head), 307, {"Cache-Control": "no-store"}
         )
     return send(context.store, file, conditions)
 

@@ -236,6 +236,10 @@ class Options(ReconstructionOptions):
     model: Annotated[
         str | None, Field(min_length=1, max_length=100, description="A name from `GET /models`.")
     ] = None
+    name: Annotated[
+        str | None,
+        Field(min_length=1, max_length=200, description="Name in lists; by default the uploaded file's."),
+    ] = None
     expires_in: Annotated[
         int | None,
         Field(

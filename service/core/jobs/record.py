@@ -48,6 +48,7 @@ class Input(BaseModel):
     points: int | tuple[int, int]
     bytes: int
     sha256: str
+    name: str | None = None  # what the upload was called
 
 
 class ResultFile(BaseModel):

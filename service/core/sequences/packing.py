@@ -9,6 +9,8 @@ from typing import BinaryIO
 from service.core.sequences.errors import DEFAULT_LIMITS, Limits, megabytes, quoted, refusal
 from service.core.sequences.names import is_litter
 
+FILES = "one file per frame"
+
 
 def pack_frames(
     parts: Iterable[tuple[str, BinaryIO]], out: BinaryIO, limits: Limits = DEFAULT_LIMITS
@@ -38,3 +40,5 @@ def pack_frames(
             part.seek(0)
             with archive.open(zipfile.ZipInfo(name), "w") as entry:  # fixed date, for reproducible bytes
                 shutil.copyfileobj(part, entry)
+    if not names:
+        raise refusal("invalid_sequence", "file", "contains no frames", "no file that could be one", FILES)

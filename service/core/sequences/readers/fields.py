@@ -16,10 +16,10 @@ class Fields:
         self._source = source
         self._columns: dict[str, NDArray[Any]] = {}
         for name in records.dtype.names or ():
-            column = records[name]
-            values = column.reshape(len(records), -1)  # [N, values]
-            if values.shape[1]:
-                self._columns.setdefault(name.rpartition(" ")[2].lower(), values[:, 0])
+            column = records[name]  # [N], or [N, values]
+            if column.ndim == 1 or column.shape[1]:
+                first = column if column.ndim == 1 else column[:, 0]
+                self._columns.setdefault(name.rpartition(" ")[2].lower(), first)
 
     def frame(self) -> Frame:
         """The points whose coordinates are numbers, with colors and normals if there are."""

@@ -11,6 +11,7 @@ from itertools import chain, islice
 import numpy as np
 from numpy.typing import NDArray
 
+from service.core.sequences.errors import quoted
 from service.core.sequences.readers.frame import Frame, Source, bytes_of, invalid, read_lines
 from service.core.sequences.readers.tables import numbers
 
@@ -29,18 +30,20 @@ def read_text(source: Source, limit: int) -> Frame:
     """Points from lines of numbers, stopping after `limit + 1` of them. `#` and `//` start a comment."""
     rows = _rows(source)
     begun = list(islice(rows, min(_SAMPLE, limit + 2)))
-    delimiter = next((mark for mark in (";", ",") if begun and mark.encode() in begun[0]), None)
-    names = _names(begun[0], delimiter) if begun else None
+    names = _names(begun[0], _delimiter(begun[0])) if begun else None
     if names is not None:
         del begun[0]
     elif len(begun) > 1 and begun[0].isdigit():
         del begun[0]  # the number of points, as PTS files begin
     if not begun:
         return Frame(np.empty((0, 3)))
+    delimiter = _delimiter(begun[0])
     if names is None:
         names = _guess(source, begun, delimiter)
     if missing := [axis for axis in _AXES if axis not in names]:
-        raise invalid(source, "has no column of coordinates", ", ".join(names)[:60], f"a column {missing[0]}")
+        raise invalid(
+            source, "has no column of coordinates", quoted(", ".join(names)), f"a column {missing[0]}"
+        )
     width = 1 + max(names.index(name) for name in (*_AXES, *_COLORS, *_NORMALS) if name in names)
     table = numbers(
         source, chain(begun, islice(rows, max(0, limit + 1 - len(begun)))), width, delimiter
@@ -57,6 +60,10 @@ def read_text(source: Source, limit: int) -> Frame:
         None if colors is None else _color_bytes(colors),
         None if normals is None else normals.astype(np.float32),
     )
+
+
+def _delimiter(line: bytes) -> str | None:
+    return next((mark for mark in (";", ",") if mark.encode() in line), None)
 
 
 def _color_bytes(colors: NDArray[np.float64]) -> NDArray[np.uint8]:

@@ -1,0 +1,54 @@
+"""Requests to addresses that callers name: public hosts only, connected to as they were checked."""
+
+import asyncio
+import socket
+from ipaddress import ip_address
+
+import httpx
+
+from service.core.addresses import is_public
+
+
+class RefusedAddress(Exception):  # noqa: N818  # caused by the caller's URL
+    """The URL is not https, or its host resolves to a non-public address."""
+
+
+async def checked_request(
+    method: str,
+    url: str,
+    *,
+    loopback: bool,
+    timeout: float,
+    headers: dict[str, str],
+    content: bytes | None = None,
+) -> httpx.Request:
+    """A request to the address that was checked, since resolving the name again could return another.
+
+    With `loopback`, plain http to this machine is allowed. Raises RefusedAddress and OSError.
+    """
+    target = httpx.URL(url)
+    port = target.port or (443 if target.scheme == "https" else 80)
+    address = await _resolve(target.host, port, loopback=loopback)
+    if target.scheme != "https" and not (loopback and ip_address(address).is_loopback):
+        raise RefusedAddress("the URL is not https")
+    return httpx.Request(
+        method,
+        target.copy_with(host=address),
+        headers={"Host": target.netloc.decode("ascii")} | headers,
+        content=content,
+        extensions={
+            "sni_hostname": target.raw_host.decode("ascii"),  # name to verify the certificate against
+            "timeout": httpx.Timeout(timeout).as_dict(),
+        },
+    )
+
+
+async def _resolve(host: str, port: int, *, loopback: bool) -> str:
+    """Resolve the host to an address. Raises RefusedAddress if any of its addresses is not public."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = [str(info[4][0]) for info in found]
+    for text in addresses:
+        address = ip_address(text)
+        if not is_public(address) and not (loopback and address.is_loopback):
+            raise RefusedAddress("the host resolves to a non-public address")
+    return addresses[0]
