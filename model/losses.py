@@ -32,9 +32,15 @@ def occupancy_loss(logits: Tensor, occupancies: Tensor) -> Tensor:
 
 def kl_loss(posterior: Normal) -> Tensor:
     """KL divergence of a posterior [B, z_dim] from N(0, I), averaged over batch and dimensions."""
-    prior = Normal(torch.zeros_like(posterior.loc), torch.ones_like(posterior.scale))
+    return kl_divergences(posterior).mean()
+
+
+def kl_divergences(posterior: Normal) -> Tensor:
+    """KL divergence [B] of each item's posterior [B, z_dim] from N(0, I), averaged over dimensions."""
+    zeros, ones = torch.zeros_like(posterior.loc), torch.ones_like(posterior.scale)
+    prior = Normal(zeros, ones, validate_args=False)
     divergence: Tensor = kl_divergence(posterior, prior)  # [B, z_dim]
-    return divergence.mean()
+    return divergence.mean(dim=1)
 
 
 def chamfer_loss(clouds: Tensor, target: Tensor, of_trajectories: bool = False) -> Tensor:

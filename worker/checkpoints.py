@@ -72,8 +72,11 @@ def kept_file(url: str) -> Path:
     return _folder() / name
 
 
-def fetch_checkpoint(url: str) -> Path:
-    """The kept file of a URL, fetched where it is not there, or is not what its name says it is."""
+def fetch_checkpoint(url: str, advice: str | None = None) -> Path:
+    """The kept file of a URL, fetched where it is not there, or is not what its name says it is.
+
+    `advice` ends the message where it cannot be fetched.
+    """
     parts, file = urlsplit(url), kept_file(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
         raise CheckpointError(f"{url} is no address for a checkpoint; wanted https://, or the path of a file")
@@ -81,7 +84,7 @@ def fetch_checkpoint(url: str) -> Path:
         raise CheckpointError(f"{url} names a folder; wanted the address of a .pt file")
     found = HASH.search(file.name)
     sha256 = found[1] if found else None
-    advice = f"Fetch it in some other way and give its path by --checkpoint, or put it at {file}"
+    advice = advice or f"Fetch it in some other way and give its path by --checkpoint, or put it at {file}"
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -25,6 +25,11 @@ def find_conflict(config: "Config") -> str | None:
             f"data.dataset is {config.data.dataset}, which method {config.method} does not read; wanted "
             f"{' or '.join(method.datasets)}"
         )
+    if training.sampling == "epochs" and config.data.dataset != "Humans":
+        return (
+            f"training.sampling is epochs, and data.dataset {config.data.dataset} has no end; wanted "
+            "replacement, or dataset Humans"
+        )
     if training.parts != "joint" and training.parts not in method.halves:
         found = f"halves {' and '.join(method.halves)}" if method.halves else "no halves"
         return f"training.parts is {training.parts} and method {config.method} has {found}; wanted joint"

@@ -63,6 +63,7 @@ class DataConfig(Section):
     input_pointcloud_noise: Annotated[float, Field(ge=0)]
     input_pointcloud_corresponding: bool
     n_views: Positive
+    n_training_views: Positive
     img_size: Positive
     img_with_camera: bool
     img_augment: bool
@@ -140,10 +141,12 @@ class TrainingConfig(Section):
     weight_decay: Annotated[float, Field(ge=0)]
     average_decay: Annotated[float, Field(gt=0, lt=1)] | None
     clip_gradient_norm: PositiveFloat | None
-    precision: Literal["fp32", "tf32", "bf16"]
+    precision: Literal["fp32", "tf32", "bf16", "fp16"]
     seed: Count
     n_val_items: Positive | None
-    num_workers: Count
+    num_workers: Count | None
+    sampling: Literal["replacement", "epochs"]
+    compile: bool
 
 
 class TestConfig(Section):

@@ -39,9 +39,10 @@ def advect(
     `points` are [P, 3], or [B, P, 3] for a batch. See `Solver.solve` for the other arguments. Raises
     InputError for times before 0 and FlowError if the field cannot be integrated.
     """
-    if not bool((times >= 0).all()):
-        raise InputError(f"times of the flow must be 0 or later; found {times.min().item():g}")
-    grid, order = torch.unique(torch.cat([times.new_zeros(1), times]), return_inverse=True)  # [G], [1 + K]
+    known = times.cpu()  # the only wait for a GPU: solvers need the values
+    if not bool((known >= 0).all()):
+        raise InputError(f"times of the flow must be 0 or later; found {known.min().item():g}")
+    grid, order = torch.unique(torch.cat([known.new_zeros(1), known]), return_inverse=True)  # [G], [1 + K]
     if len(grid) == 1 or not points.numel():
         return Solution(points.expand(len(times), *points.shape), 0, torch.tensor(0))
     solution = solver.solve(field, points, grid, on_progress=on_progress, parameters=parameters)

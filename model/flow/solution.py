@@ -33,7 +33,8 @@ class Solver(Protocol):
     ) -> Solution:
         """Positions at `times` [K] of particles that are at `points` at time 0.
 
-        `times` are strictly increasing, start at 0 and hold at least two values; see `model.flow.ode.advect`,
-        which accepts any. `parameters` are the tensors that the field depends on, for solvers whose gradient
-        does not follow from autograd. Raises FlowError if the field cannot be integrated.
+        `times` are on the CPU, strictly increasing, start at 0 and hold at least two values; see
+        `model.flow.ode.advect`, which accepts any. `parameters` are the tensors that the field depends on,
+        for solvers whose gradient does not follow from autograd. Raises FlowError if the field cannot be
+        integrated.
         """

@@ -51,6 +51,7 @@ class TorchdiffeqSolver:
     ) -> Solution:
         """See `Solver.solve`. `adjoint` gives gradients to `points` and `parameters`."""
         derivative = _Derivative(field, times[-1].item(), on_progress, self.is_adaptive)
+        times = times.to(points.device)
         settings = {"rtol": self.rtol, "atol": self.atol, "method": self.method, "options": self.options}
         try:
             positions: Tensor

@@ -65,4 +65,4 @@ class Method(ABC, Generic[Net]):
 
     @abstractmethod
     def minimized_metrics(self, config: Config) -> tuple[str, ...]:
-        """The metrics of `score` whose sum is the validation metric `loss`."""
+        """The metrics of `score` whose sum is the validation metric `loss`: what training minimizes."""

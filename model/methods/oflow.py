@@ -125,17 +125,19 @@ class OccupancyFlowMethod(Method["OccupancyFlow"]):
         return terms
 
     def score(self, net: OccupancyFlow, batch: dict[str, Tensor], config: Config) -> dict[str, list[float]]:
-        """`iou` and `rec_error` of occupancy, `l2` of trajectories; only of the half that is trained."""
+        """`iou` and `rec_error` of occupancy, `l2` of trajectories, also by frame; only of the half that is
+        trained. `kl` is the sum of `kl_1` of the shape and `kl_2` of the motion.
+        """
         import torch
 
         from model.losses import inputs_of
-        from model.methods.scores import occupancy_scores
+        from model.methods.scores import by_frame, kl_scores, occupancy_scores
 
         parts, inputs = config.training.parts, inputs_of(batch)
         c_s, c_t = _encode(net, inputs, config)
         q_z, q_zt = net.infer_z(inputs, c_t, batch)
         z, z_t = (q.rsample() if config.training.eval_sample else q.mean for q in (q_z, q_zt))
-        scores: dict[str, list[float]] = {}
+        scores = kl_scores({"kl_1": q_z, "kl_2": q_zt}, config.model.vae_beta)
         if net.decoder is not None and "points" in batch and parts != "flow":
             frames = 1 if parts == "shape" else batch["points"].shape[1]
             points = batch["points"][:, :frames].flatten(0, 1)  # [B T, P, 3]
@@ -153,11 +155,12 @@ class OccupancyFlowMethod(Method["OccupancyFlow"]):
             if config.model.loss_corr_bw:  # from both ends, weighted by the distance in time
                 back = net.transform_to_t_backward(1 - times, truth[:, -1], z_t, c_t)
                 moved = torch.lerp(moved, back, times[:, None, None])
-            scores["l2"] = (moved - truth).norm(dim=-1).mean(dim=(1, 2)).tolist()
+            distance = (moved - truth).norm(dim=-1).mean(dim=2)  # [B, T]
+            scores |= {"l2": distance.mean(dim=1).tolist(), **by_frame("l2_", distance.tolist(), first=1)}
         return scores
 
     def minimized_metrics(self, config: Config) -> tuple[str, ...]:
-        wanted = {"rec_error": config.model.loss_recon, "l2": config.model.loss_corr}
+        wanted = {"kl": True, "rec_error": config.model.loss_recon, "l2": config.model.loss_corr}
         return tuple(name for name, is_wanted in wanted.items() if is_wanted)
 
 

@@ -56,9 +56,9 @@ class OccupancyNetwork4DMethod(Method["OccupancyNetwork4D"]):
     def score(
         self, net: OccupancyNetwork4D, batch: dict[str, Tensor], config: Config
     ) -> dict[str, list[float]]:
-        """`iou` and `rec_error` of occupancy."""
+        """`iou` and `rec_error` of occupancy, also by frame, and `kl`."""
         from model.losses import inputs_of
-        from model.methods.scores import occupancy_scores
+        from model.methods.scores import kl_scores, occupancy_scores
 
         inputs = inputs_of(batch)
         _, c = net.encode_inputs(inputs)
@@ -68,7 +68,8 @@ class OccupancyNetwork4DMethod(Method["OccupancyNetwork4D"]):
         points, occupancies = batch[name], batch[f"{name}.occ"]  # [B, T, P(, 3)]
         z, c = (code.repeat_interleave(points.shape[1], dim=0) for code in (z, c))  # [B T, …]
         logits = net.decode(points.flatten(0, 1), z, c, batch[f"{name}.time"].flatten())
-        return occupancy_scores(logits.reshape(occupancies.shape), occupancies, config.test.threshold)
+        scores = occupancy_scores(logits.reshape(occupancies.shape), occupancies, config.test.threshold)
+        return scores | kl_scores({"kl": q_z})
 
     def minimized_metrics(self, config: Config) -> tuple[str, ...]:  # noqa: ARG002
-        return ("rec_error",)
+        return ("rec_error", "kl")

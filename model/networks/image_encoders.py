@@ -10,11 +10,17 @@ IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class ResNet18(nn.Module):
     """`resnet18`, spatial: a residual network (He et al., CVPR 2016) on the first frame.
 
-    `features` has the names and shapes of torchvision's resnet18 without the last layer, so that weights
-    trained on ImageNet can be loaded (`model.initialize_from`).
+    `features` has the names and shapes of torchvision's resnet18 without the last layer. With `pretrained`,
+    as published, training starts from its weights for ImageNet; a network itself begins with random ones.
     """
 
-    def __init__(self, c_dim: int, normalize: bool = True, use_linear: bool = True) -> None:
+    def __init__(
+        self,
+        c_dim: int,
+        normalize: bool = True,
+        use_linear: bool = True,
+        pretrained: bool = True,  # noqa: ARG002 - read by training
+    ) -> None:
         super().__init__()
         self.normalize = normalize
         self.features = ResNetFeatures()

@@ -22,6 +22,7 @@ from worker.commands.evaluate import (
 
 if TYPE_CHECKING:
     from model.config.schema import Config
+    from model.meshes.sequence import MeshSequence
 
 Out = Annotated[Path | None, typer.Option(help="A folder; by default one in training.out_dir.")]
 SpaceFile = Annotated[
@@ -42,6 +43,9 @@ def encode(
     split: Split = None,
     out: Out = None,
     tsne: Annotated[bool, typer.Option("--tsne", help="Draw the codes in the plane.")] = False,
+    tsne_max_n: Annotated[
+        int | None, typer.Option(min=10, help="Windows in that picture, drawn at random; all by default.")
+    ] = None,
     device: Device = "auto",
     limit: Limit = None,
 ) -> None:
@@ -69,7 +73,7 @@ def encode(
         console.print(f"{len(indices)} windows in {files[0]}, and in {files[1].name} for the published tools")
         if tsne:
             with console.status("t-SNE"):
-                plot_latent_space(space, folder / "tsne.png")
+                plot_latent_space(space, folder / "tsne.png", most=tsne_max_n)
             console.print(f"picture in {folder / 'tsne.png'}")
 
 
@@ -149,12 +153,13 @@ def latent_interpolate(
         names = [_stem(place) for place in (first, last)]
         folder = out or _folder(settings) / "latent_interpolation" / f"{code}_{'_to_'.join(names)}"
         folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("[0-9]" * 3 + ".glb"):  # of more steps
+        for old in (*folder.glob("[0-9][0-9][0-9].glb"), *folder.glob("*.off")):  # of more steps
             old.unlink()
         made = []
         with bar("interpolate", steps) as advance:
             for number, meshes in enumerate(interpolate_codes(model, space, rows, code.value, steps)):
                 (folder / f"{number:03d}.glb").write_bytes(meshes.to_glb())
+                _write_frames(meshes, folder, f"{number:03d}")
                 made.append(meshes)
                 advance()
         labels = [f"{number / (steps - 1):.0%}" for number in range(steps)]
@@ -192,6 +197,7 @@ def transfer(
         folder = out or _folder(settings) / "transfer" / f"{_stem(motion)}_to_{shape.stem}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "transfer.glb").write_bytes(done.meshes.to_glb())
+        _write_frames(done.meshes, folder, "transfer")
         _draw([done.meshes], [shape.stem], folder)
         if done.apart > FAR:
             console.print(
@@ -209,6 +215,14 @@ def _folder(settings: "Config") -> Path:
 def _stem(place: str) -> str:
     """SEQ:START, or CLASS/SEQ:START, as a part of a file name."""
     return place.replace("/", "_").replace(":", "_")
+
+
+def _write_frames(meshes: "MeshSequence", folder: Path, stem: str) -> None:
+    """One OFF a frame, numbered from 1, for the published tools."""
+    from worker.evaluation.mesh_files import write_off
+
+    for frame, vertices in enumerate(meshes.vertices, start=1):
+        write_off(folder / f"{stem}_{frame:04d}.off", vertices, meshes.faces, meshes.colors is not None)
 
 
 def _draw(rows: list[Any], labels: list[str], folder: Path) -> None:

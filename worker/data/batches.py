@@ -3,15 +3,19 @@
 import itertools
 import signal
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from model.errors import ConfigError
+from worker.data.sequence_writer import available_cores
 
 Item = dict[str, Any]
+MOST_WORKERS = 8
 
 
 class Source(Protocol):
@@ -22,6 +26,12 @@ class Source(Protocol):
     def __getitem__(self, index: int) -> Item: ...
 
     def __len__(self) -> int: ...
+
+
+class WindowSource(Source, Protocol):
+    """One whose items are of numbered windows."""
+
+    def sample(self, seed: tuple[int, ...], index: int | None = None) -> Item: ...
 
 
 @runtime_checkable
@@ -36,13 +46,26 @@ class BatchStream(Protocol):
 
 
 class Batches(Dataset[dict[str, Tensor]]):
-    """`batches[step]`: the items of (seed, step, i) for the i of `rows`, stacked; only `fields` of them."""
+    """`batches[step]`: the items of (seed, step, i) for the i of `rows`, stacked; only `fields` of them.
 
-    def __init__(self, source: Source, seed: int, rows: range, fields: Sequence[str]) -> None:
+    With `epoch_batch`, the size of the joint batch, every window is drawn once in each epoch.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        seed: int,
+        rows: range,
+        fields: Sequence[str],
+        epoch_batch: int | None = None,
+    ) -> None:
         self.source, self.seed, self.rows, self.fields = source, seed, rows, fields
+        self.epoch_batch = epoch_batch
+        self._epoch = -1
+        self._order: NDArray[np.int64] = np.empty(0, np.int64)
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
-        items = [self.source.sample((self.seed, step, i)) for i in self.rows]
+        items = [self._item(step, row) for row in self.rows]
         if missing := [field for field in self.fields if field not in items[0]]:
             raise ConfigError(
                 f"the training data has no {', '.join(missing)}, which the losses read; "
@@ -52,6 +75,21 @@ class Batches(Dataset[dict[str, Tensor]]):
             [{field: item[field] for field in self.fields} for item in items]
         )
         return batch
+
+    def _item(self, step: int, row: int) -> Item:
+        seed = (self.seed, step, row)
+        if self.epoch_batch is None:
+            return self.source.sample(seed)
+        epoch, place = divmod(step * self.epoch_batch + row, len(self.source))
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._order = np.random.default_rng((self.seed, epoch)).permutation(len(self.source))
+        return cast(WindowSource, self.source).sample(seed, int(self._order[place]))
+
+
+def worker_count(setting: int | None) -> int:
+    """Processes that prepare batches: as many as `training.num_workers` says, or one a core up to 8."""
+    return min(MOST_WORKERS, available_cores()) if setting is None else setting
 
 
 def load_batches(

@@ -59,12 +59,16 @@ class HumansDataset(Dataset[Item]):
         index %= len(self)
         return self.read(index, np.random.default_rng(index))
 
-    def sample(self, seed: tuple[int, ...]) -> Item:
-        """A random item that depends on nothing but the seed; another one where its files are damaged."""
+    def sample(self, seed: tuple[int, ...], index: int | None = None) -> Item:
+        """A random item that depends on nothing but the seed, or one of window `index`.
+
+        Another one where its files are damaged.
+        """
         rng = np.random.default_rng(seed)
         for left in reversed(range(ATTEMPTS)):
             try:
-                return self.read(int(rng.integers(len(self))), rng)
+                drawn = int(rng.integers(len(self))) if index is None or left < ATTEMPTS - 1 else index
+                return self.read(drawn, rng)
             except DataError as error:
                 if not left:
                     raise
@@ -144,6 +148,6 @@ def _images_field(config: Config, split: Split) -> ImagesField:
     return ImagesField(
         data.img_seq_folder,
         data.img_size,
-        views=data.n_views if training else 1,
+        views=min(data.n_views, data.n_training_views) if training else 1,
         augment=training and data.img_augment,
     )

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,30 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from model.config.schema import Config
 from model.errors import ConfigError
 from model.methods import METHODS
-from worker.data.batches import BatchStream, Item, Source, leave_signals_to_the_parent, to_device
+from worker.data.batches import (
+    BatchStream,
+    Item,
+    Source,
+    leave_signals_to_the_parent,
+    to_device,
+    worker_count,
+)
 from worker.data.errors import DataError
 from worker.processes import Processes
 
 Metrics = dict[str, float]
+
+
+class StoppedError(Exception):
+    """It was time to leave before the validation was over."""
+
+
+class Stopping(Protocol):
+    """What may end a validation early."""
+
+    @property
+    def wanted(self) -> bool: ...
+
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +47,11 @@ def validate(
     config: Config,
     device: str,
     processes: Processes | None = None,
+    stop: Stopping | None = None,
 ) -> Metrics:
     """Means of the method's metrics over the windows (see `Method.score`), and `loss`, the sum of those that
-    training minimizes. Raises ConfigError for fewer windows than processes.
+    training minimizes. Raises StoppedError where `stop` is wanted before the last window, and ConfigError
+    for fewer windows than processes.
 
     For Occupancy Flow these are `iou` and `rec_error` over all frames, `iou_t0` and `rec_error_t0` at t = 0,
     and `l2`, the mean distance of integrated particles. The flow is solved by `model.ode_solver`.
@@ -40,10 +61,15 @@ def validate(
     was_training = net.training
     net.eval()
     values: dict[str, list[float]] = {}
+    stopped = False
     for batch in _batches(source, config, device, processes):
+        if stopped := stop is not None and stop.wanted:
+            break
         for name, scores in method.score(net, batch, config).items():
             values.setdefault(name, []).extend(score for score in scores if not math.isnan(score))
     net.train(was_training)
+    if processes.mean([float(stopped)], device)[0]:  # all processes go by the same
+        raise StoppedError
     metrics = {}
     for name, scores in values.items():
         total, number = processes.mean([sum(scores), len(scores)], device)
@@ -65,9 +91,10 @@ def _batches(
     loader: DataLoader[dict[str, Tensor] | None] = DataLoader(
         _Readable(source, range(processes.rank, count, processes.count)),
         batch_size=training.batch_size_val,
-        num_workers=min(training.num_workers, count),
+        num_workers=min(worker_count(training.num_workers), count),
         worker_init_fn=leave_signals_to_the_parent,
         collate_fn=_collate,
+        pin_memory=device.startswith("cuda"),
     )
     for batch in loader:
         if batch is not None:

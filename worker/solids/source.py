@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from model.config.schema import Config
 from model.errors import ConfigError
+from worker.data.batches import worker_count
 from worker.solids.clouds import Clouds
 from worker.solids.held_out import HeldOut, held_out_clouds, held_out_sets
 from worker.solids.moving_pairs import MovingPairs, PairSettings
@@ -40,7 +41,7 @@ class CloudSource:
     def batches(self, first_step: int, rows: range, device: str) -> Iterator[Clouds]:
         seed = self.training.seed + rows.start  # each process of several draws its own
         settings = CLOUDS[self.data.batches]
-        return iter(CloudStream(settings, seed, device, first_step, self.training.num_workers))
+        return iter(CloudStream(settings, seed, device, first_step, worker_count(self.training.num_workers)))
 
     def validation(self, device: str) -> Iterator[HeldOut[Clouds]]:
         if not self._held_out:
@@ -59,7 +60,7 @@ class PairSource:
     def batches(self, first_step: int, rows: range, device: str) -> Iterator[Pairs]:
         seed = self.training.seed + rows.start
         settings = PAIRS[self.data.batches]
-        return iter(MovingPairs(settings, seed, device, self.training.num_workers, first_step))
+        return iter(MovingPairs(settings, seed, device, worker_count(self.training.num_workers), first_step))
 
     def validation(self, device: str) -> Iterator[HeldOut[Pairs]]:
         if not self._held_out:

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Subset
 from model.config.schema import Config
 from model.losses import inputs_of
 from worker.data import DataError, build_dataset
-from worker.data.batches import leave_signals_to_the_parent, to_device
+from worker.data.batches import leave_signals_to_the_parent, to_device, worker_count
 from worker.data.frames import read_arrays
 from worker.data.windows import Window, Windows, window_of
 from worker.tasks.loaded import LoadedModel
@@ -118,7 +118,7 @@ def encode(
     loader: DataLoader[dict[str, Tensor]] = DataLoader(
         subset,
         batch_size=training.batch_size,
-        num_workers=min(training.num_workers, len(indices) // training.batch_size),
+        num_workers=min(worker_count(training.num_workers), len(indices) // training.batch_size),
         worker_init_fn=leave_signals_to_the_parent,
     )
     rows: list[list[Tensor]] = []

@@ -20,18 +20,22 @@ LEAST = 10  # windows: of fewer, there are no groups to see
 LEGEND = 20  # entries, beyond which a legend is longer than the picture
 
 
-def plot_latent_space(space: LatentSpace, path: Path, seed: int = 0) -> None:
+def plot_latent_space(space: LatentSpace, path: Path, seed: int = 0, most: int | None = None) -> None:
     """Draw the means as a PNG: shape coloured by person, motion by what is done, after the names of the
-    sequences, <person>_<motion>. Raises DataError for fewer than ten windows.
+    sequences, <person>_<motion>. Of more than `most` windows, so many are drawn. Raises DataError for fewer
+    than ten.
     """
     if len(space.windows) < LEAST:
         raise DataError(f"found {len(space.windows)} windows; t-SNE needs {LEAST} or more")
-    names = [window.name.partition("_") for window in space.windows]
+    rows = np.sort(np.random.default_rng(seed).permutation(len(space.windows))[:most])
+    names = [space.windows[row].name.partition("_") for row in rows]
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     shape, motion = figure.subplots(1, 2)
-    _scatter(shape, _embed(space.codes["loc_z"], seed), [person for person, _, _ in names], "codes of shape")
+    _scatter(
+        shape, _embed(space.codes["loc_z"][rows], seed), [person for person, _, _ in names], "codes of shape"
+    )
     doing = [action or person for person, _, action in names]
-    _scatter(motion, _embed(space.codes["loc_z_t"], seed), doing, "codes of motion")
+    _scatter(motion, _embed(space.codes["loc_z_t"][rows], seed), doing, "codes of motion")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 

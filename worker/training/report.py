@@ -11,7 +11,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from torch.utils.tensorboard import SummaryWriter
 
 MEASURED_STEPS = 20  # after as many again, that warm up, the cost is told
-LINE_EVERY = 30.0  # seconds between lines where there is no terminal to draw a bar in
 
 
 class Report:
@@ -29,7 +28,8 @@ class Report:
     ) -> None:
         self.console = Console(soft_wrap=True, quiet=quiet)
         self.first_step, self.last_step, self.minutes = first_step, last_step, minutes
-        self.began = self.said = time.monotonic()
+        self.began = self.line_at = time.monotonic()
+        self.line_it, self.line_waited = first_step, 0.0  # at the last printed line
         # Steps, time and seconds waited when the measured steps began; then, that the cost is told.
         self.warm: tuple[int, float, float] | None = None
         self.is_told = False
@@ -70,9 +70,16 @@ class Report:
             first, began, waited = self.warm
             self.say(self._cost((now - began) / (done - first), (seconds_waited - waited) / (done - first)))
             self.is_told = True
-        if not self.console.is_terminal and now - self.said >= LINE_EVERY:
-            self.said = now
-            self.say(f"it {it}: {text}")
+
+    def line(self, epoch: int, it: int, loss: float, batch_size: int | None, seconds_waited: float) -> None:
+        """What `training.print_every` asks for, with the rate since the last one: of items, or of steps."""
+        now = time.monotonic()
+        seconds = max(now - self.line_at, 1e-9)
+        rate = (it - self.line_it) / seconds
+        speed = f"{rate:.2f} it/s" if batch_size is None else f"{rate * batch_size:.1f} items/s"
+        share = (seconds_waited - self.line_waited) / seconds
+        self.say(f"[Epoch {epoch:02d}] it={it:03d}, loss={loss:.4f}, {speed}, {share:.0%} waiting for data")
+        self.line_at, self.line_it, self.line_waited = now, it, seconds_waited
 
     def scalars(self, it: int, values: dict[str, float], group: str) -> None:
         if self.writer is not None:

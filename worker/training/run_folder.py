@@ -62,6 +62,7 @@ class RunFolder:
         content = {
             **weights,
             "optimizer": learner.optimizer.state_dict(),
+            "scaler": learner.scaler.state_dict(),
             "epoch_it": reached.epoch_it,
             "it": reached.it,
             "loss_val_best": reached.loss_val_best,
@@ -95,6 +96,8 @@ class RunFolder:
                 float(content["loss_val_best"]),
                 float(content.get("seconds", 0.0)),
             )
+            if scaler := content.get("scaler"):  # empty without half precision
+                learner.scaler.load_state_dict(scaler)
             restore(learner.optimizer, content["optimizer"], content["model"], learner.net)
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(

@@ -48,6 +48,7 @@ class LossWatch:
     """Smooths the loss and notices when it is lost."""
 
     def __init__(self) -> None:
+        self.last = math.nan  # loss
         self.smoothed: float | None = None
         self.least = math.inf
         self.seen = 0
@@ -57,6 +58,7 @@ class LossWatch:
         if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
             raise DivergedError(f"the loss is {loss:g} and the norm of its gradient {gradient_norm:g}")
         self.seen += 1
+        self.last = loss
         self.smoothed = loss if self.smoothed is None else SMOOTHING * self.smoothed + (1 - SMOOTHING) * loss
         if self.seen < PATIENCE:
             return

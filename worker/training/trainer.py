@@ -4,6 +4,7 @@ Everything that a step depends on is in the checkpoint or follows from the numbe
 two ends in the same weights as one run.
 """
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +17,8 @@ from model.config.schema import Config
 from model.methods import build_model, freeze_other_parts, needed_fields
 from model.networks.embeddings import with_embeddings
 from worker.data import open_source
-from worker.data.batches import Batches, BatchStream, Source, load_batches
-from worker.evaluation.validation import Metrics, is_better, selection, validate, worst
+from worker.data.batches import Batches, BatchStream, Source, load_batches, worker_count
+from worker.evaluation.validation import Metrics, StoppedError, is_better, selection, validate, worst
 from worker.processes import Processes, join_batch_norms
 from worker.training.initialization import initialize
 from worker.training.learner import Learner
@@ -27,6 +28,8 @@ from worker.training.run_folder import Reached, RunFolder
 from worker.training.schedule import done_share, learning_rate
 from worker.training.stopping import DivergedError, LossWatch, Stop
 
+# Metrics of single frames but the first, and of single codes, which are for TensorBoard.
+DETAIL = re.compile(r"(iou|rec_error)_t[1-9]\d*$|(l2|kl)_\d+$")
 RUN_AHEAD = 10  # steps that a GPU is given before the losses of the first are read
 
 
@@ -75,10 +78,13 @@ class Trainer:
         limits = training.max_iterations, training.max_minutes
         with Report(self.folder.path, reached.it, *limits, quiet) as report:
             self._introduce(report)
-            if reached.it == 0 and training.validate_every > 0:
-                self._validate(report)  # what learning starts from; and data that cannot be read says so now
-            batches = self._batches()
             stopped, unread = False, []
+            if reached.it == 0 and training.validate_every > 0:
+                # What learning starts from; and data that cannot be read says so now.
+                stopped = self._validate(report, stop) is None
+            if stopped and self.processes.is_first:
+                self._save(self.folder.last)
+            batches = self._batches()
             while not stopped and not self.is_done:
                 requested = time.monotonic()
                 batch = next(batches)
@@ -93,7 +99,10 @@ class Trainer:
                 stopped = self._read(unread, watch, stop, report)
                 unread.clear()
                 report.step(reached.it, self.done_share, watch.smoothed or 0.0, waited)
-                self._keep(report, leaving=stopped or self.is_done)
+                if _due(reached.it, training.print_every):
+                    size = None if isinstance(self.source, BatchStream) else training.batch_size
+                    report.line(reached.epoch_it, reached.it, watch.last, size, waited)
+                self._keep(report, stop, leaving=stopped or self.is_done)
             if stopped and not self.is_done:
                 report.say(f"{stop.reason}: saved {self.folder.last} at step {reached.it}")
         return self.is_done
@@ -137,9 +146,11 @@ class Trainer:
                 watch.check(terms["loss"], terms["gradient_norm"])
             except DivergedError as error:
                 raise DivergedError(f"step {step}: {error}; {self._last_good()}") from None
+            report.scalars(step + 1, {"loss": terms["loss"]}, "train")
         if _due(reached.it, training.print_every):
             rate = self.learner.optimizer.param_groups[0]["lr"]
-            report.scalars(reached.it, terms | {"learning_rate": rate}, "train")
+            parts = {name: value for name, value in terms.items() if name != "loss"}
+            report.scalars(reached.it, parts | {"learning_rate": rate}, "train")
         return stopping > 0
 
     def _batches(self) -> Iterator[Any]:
@@ -148,15 +159,19 @@ class Trainer:
         rows = self.processes.rows(training.batch_size)
         if isinstance(self.source, BatchStream):
             return self.source.batches(first_step, rows, self.device)
-        batches = Batches(self.source, training.seed, rows, needed_fields(self.config))
-        return load_batches(batches, first_step, training.num_workers, self.device)
+        whole = training.batch_size if training.sampling == "epochs" else None
+        batches = Batches(self.source, training.seed, rows, needed_fields(self.config), whole)
+        return load_batches(batches, first_step, worker_count(training.num_workers), self.device)
 
-    def _keep(self, report: Report, leaving: bool) -> None:
+    def _keep(self, report: Report, stop: Stop, leaving: bool) -> None:
         """Validate, draw and save where it is time to."""
         training, reached, first = self.config.training, self.reached, self.processes.is_first
         finished = self.is_done and training.validate_every > 0
         if finished or _due(reached.it, training.validate_every):
-            self._select(self._validate(report), report)
+            # A run that is leaving anyway is validated at its end, whatever the time.
+            metrics = self._validate(report, None if self.is_done else stop)
+            if metrics is not None:
+                self._select(metrics, report)
         if first and _due(reached.it, training.visualize_every):
             self._draw(report)
         if first and _due(reached.it, training.backup_every):
@@ -167,11 +182,15 @@ class Trainer:
     def _save(self, file: Path) -> None:
         self.folder.save(file, self.learner, self.reached)
 
-    def _validate(self, report: Report) -> Metrics:
-        with self.learner.averaged():
-            metrics = validate(self.net, self.val_source, self.config, self.device, self.processes)
+    def _validate(self, report: Report, stop: Stop | None) -> Metrics | None:
+        """The metrics; None where it is time to leave before they are known."""
+        try:
+            with self.learner.averaged():
+                metrics = validate(self.net, self.val_source, self.config, self.device, self.processes, stop)
+        except StoppedError:
+            return None
         report.scalars(self.reached.it, metrics, "val")
-        values = ", ".join(f"{key} {value:.4f}" for key, value in metrics.items())
+        values = ", ".join(f"{key} {value:.4f}" for key, value in metrics.items() if not DETAIL.match(key))
         report.say(f"it {self.reached.it}: {values}")
         return metrics
 

@@ -151,6 +151,8 @@ def test_training_draws_any_view_and_validation_sees_the_first(filmed: Path) -> 
     drawn = {two.read(window, np.random.default_rng(seed))["inputs"].tobytes() for seed in range(40)}
     assert len(drawn) == 2
     assert drawn < set(seen)
+    one = filmed_dataset(filmed, n_training_views=1)  # 4 by default, as published, however many there are
+    assert len({one.read(window, np.random.default_rng(seed))["inputs"].tobytes() for seed in range(9)}) == 1
     test = filmed_dataset(filmed, "test", test_split="train")
     fixed = {test.read(window, np.random.default_rng(seed))["inputs"].tobytes() for seed in range(10)}
     assert len(fixed) == 1

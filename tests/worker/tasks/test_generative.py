@@ -25,6 +25,7 @@ from worker.commands.cli import app
 from worker.commands.train import parse_overrides
 from worker.data import DataError, build_dataset
 from worker.data.windows import Window
+from worker.evaluation.mesh_files import read_off
 from worker.evaluation.validation import validate
 from worker.tasks.code_interpolation import interpolate_codes
 from worker.tasks.generative import Prior
@@ -271,6 +272,10 @@ def test_encode_writes_both_files_and_the_picture(file: Path, tmp_path: Path) ->
     assert "found 6 windows; t-SNE needs 10 or more" in refusal
     lengths = ("data.length_sequence=2", "model.encoder_latent_temporal_kwargs.dim=6")
     run("encode", file, "--tsne", *lengths, "--checkpoint", _shorter(file, lengths, tmp_path))
+    before = (folder / "tsne.png").read_bytes()
+    fewer = ("--tsne-max-n", 10, "--checkpoint", _shorter(file, lengths, tmp_path))
+    run("encode", file, "--tsne", *lengths, *fewer)
+    assert (folder / "tsne.png").read_bytes() != before
     picture = np.asarray(Image.open(folder / "tsne.png").convert("RGB"))
     colored = (np.ptp(picture.astype(int), axis=-1) > 40).any(axis=0)  # the dots: columns with a hue
     half = len(colored) // 2
@@ -316,7 +321,9 @@ def test_latent_interpolate_writes_a_mesh_a_step(file: Path, tmp_path: Path) -> 
         run("latent-interpolate", file, *ends, "--code", code, "--steps", steps)
         folder = tmp_path / "run/generation/latent_interpolation" / f"{code}_90001_hips_0_to_90001_punching_2"
         names = sorted(path.name for path in folder.iterdir())
-        assert names == [*(f"{number:03d}.glb" for number in range(steps)), "contact_sheet.png"]
+        files = {f"{number:03d}.glb" for number in range(steps)} | {"contact_sheet.png"}
+        frames = range(1, FRAMES + 1)
+        assert set(names) == files | {f"{n:03d}_{frame:04d}.off" for n in range(steps) for frame in frames}
         assert {frames_of(glb) for glb in folder.glob("*.glb")} == {FRAMES}
     assert "nearest: 90001_hips" in run("latent-interpolate", file, "--from", "hips:0", *ends[2:], code=2)
 
@@ -326,6 +333,8 @@ def test_transfer_writes_the_moving_mesh(file: Path, octahedron: Path, tmp_path:
     told = run("transfer", file, "--motion", "90001_hips:1", "--shape", octahedron, "--out", tmp_path / "out")
     assert "doubtful: octahedron.obj" in told
     assert frames_of(tmp_path / "out" / "transfer.glb") == FRAMES
+    meshes = [read_off(tmp_path / "out" / f"transfer_{frame:04d}.off") for frame in range(1, FRAMES + 1)]
+    assert all(np.array_equal(faces, read_surface(octahedron)[1]) for _, faces in meshes)
     assert (tmp_path / "out" / "contact_sheet.png").is_file()
     cloud = tmp_path / "cloud.ply"
     trimesh.PointCloud(np.eye(3)).export(cloud)

@@ -1,5 +1,6 @@
 """Models of image sequences: trained shortly on films of bodies, from ImageNet's weights, and generated."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,18 @@ from model import Config, build_model, load_config
 from model.checkpoints import save_checkpoint
 from model.errors import CheckpointError, ConfigError
 from model.networks.image_encoders import ResNetFeatures
+from tests.worker.file_host import Host
+from worker import fetch as fetching
 from worker.commands.data_creation import bodies
 from worker.commands.evaluate import evaluate, generate
 from worker.data import build_dataset
 from worker.data.windows import window_of
 from worker.evaluation.layout import GenerationFolder
 from worker.evaluation.validation import validate
+from worker.fetch import FetchError
 from worker.tasks.images import Images
 from worker.tasks.registry import load_task
+from worker.training import initialization
 from worker.training.initialization import initialize
 from worker.training.pictures import picture
 from worker.training.stopping import Stop
@@ -45,6 +50,7 @@ def settings(method: str, **data: Any) -> dict[str, Any]:
     narrow = {"hidden_dim": 2}
     model: dict[str, dict[str, Any]] = {
         "oflow": {
+            "encoder_kwargs": {"pretrained": False},
             "encoder_temporal_kwargs": narrow,
             "velocity_field_kwargs": {"hidden_size": 16},
             "decoder_kwargs": {"hidden_size": 16},
@@ -182,6 +188,27 @@ def test_weights_of_torchvision_go_into_the_encoder(tmp_path: Path) -> None:
         expected = theirs if name.startswith("encoder.features.") else before[name]
         assert expected is not None
         assert torch.equal(tensor, expected), name
+
+
+def test_training_starts_from_imagenet_as_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weights are fetched once; without them the message says how to go on."""
+    file, state = torchvision_file(tmp_path)
+    host = Host(content := file.read_bytes(), f"resnet18-{hashlib.sha256(content).hexdigest()[:8]}.pth")
+    monkeypatch.setenv("OFLOW_CHECKPOINTS_DIR", str(tmp_path / "kept"))
+    monkeypatch.setattr(fetching, "PAUSE", 0.01)
+    monkeypatch.setattr(initialization, "RESNET18", host.url)
+    plain = {"c_dim": 16, "decoder_kwargs": {"hidden_size": 16}}
+    config = load_config("img/oflow", {"model": plain})
+    assert "resnet18" in str(initialize(net := build_model(config), config))
+    assert torch.equal(net.get_parameter("encoder.features.conv1.weight"), state["conv1.weight"])
+    random = load_config("img/oflow", {"model": plain | {"encoder_kwargs": {"pretrained": False}}})
+    assert initialize(build_model(random), random) is None
+    host.server.shutdown()
+    host.server.server_close()
+    assert initialize(build_model(config), config) is not None, "kept"
+    monkeypatch.setenv("OFLOW_CHECKPOINTS_DIR", str(tmp_path / "elsewhere"))
+    with pytest.raises(FetchError, match=r"put it at .*elsewhere.* set model.encoder_kwargs.pretrained: fal"):
+        initialize(build_model(config), config)
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:

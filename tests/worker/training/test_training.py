@@ -25,6 +25,7 @@ from worker.training.trainer import Trainer
 
 DATA = Path(__file__).parents[2] / "data"
 SOURCES = (Balls(), Balls())
+BATCHES = 3  # of a validation
 
 
 def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
@@ -39,7 +40,7 @@ def trained(folder: Path, overrides: dict[str, Any] | None = None, **training: A
 
 
 class After(Stop):
-    """Stops in the step after so many looks."""
+    """Stops in the step after so many looks, of which the first validation takes one a batch."""
 
     def __init__(self, looks: int) -> None:
         super().__init__()
@@ -63,7 +64,7 @@ def test_a_run_cut_in_two_ends_in_the_same_weights(tmp_path: Path, recipe: dict[
     (tmp_path / "cut").mkdir()
     config = tiny_config(tmp_path / "cut", **settings)
     first = Trainer(config, sources=SOURCES)
-    assert not first.run(After(3))
+    assert not first.run(After(BATCHES + 3))
     assert first.reached.it == 3
     torch.manual_seed(99)  # another process has other random states
     second = Trainer(config, sources=SOURCES)
@@ -178,6 +179,45 @@ def test_scalars_for_tensorboard(tmp_path: Path) -> None:
     assert {"train/loss", "train/recon_t0", "train/corr", "train/learning_rate", "val/iou", "val/l2"} <= tags
     assert [event.step for event in log.Scalars("train/loss")] == list(range(1, 9))
     assert [event.step for event in log.Scalars("val/iou")] == [0, 5, 8]
+
+
+def test_the_published_tags_and_a_line_of_each_print(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """41 of them for windows of 17 frames; here 17 and all others but for the number of frames."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    trained(tmp_path, {"model": {"loss_corr": False}}, print_every=2)
+    log = EventAccumulator(str(tmp_path / "run" / "logs"))
+    log.Reload()
+    published = {"train/loss", "val/loss", "val/kl", "val/kl_1", "val/kl_2", "val/iou", "val/rec_error"}
+    published |= {f"val/{name}_t{frame}" for name in ("iou", "rec_error") for frame in range(5)}
+    tags = set(log.Tags()["scalars"])
+    assert published <= tags
+    assert {f"val/l2_{frame}" for frame in range(1, 6)} <= tags, "where there are particles"
+    assert [event.step for event in log.Scalars("train/loss")] == list(range(1, 9))
+    assert [event.step for event in log.Scalars("train/recon_t0")] == [2, 4, 6, 8]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[Epoch")]
+    assert [line.split(",")[0] for line in lines] == [
+        f"[Epoch {4 * it // 6:02d}] it={it:03d}" for it in (2, 4, 6, 8)
+    ]
+    assert all("items/s" in line and "waiting for data" in line for line in lines)
+
+
+def test_validation_minimizes_what_training_does(tmp_path: Path) -> None:
+    """With the divergence of latent codes, times vae_beta."""
+    latent = {"z_dim": 3, "encoder_latent": "pointnet", "encoder_latent_kwargs": {"hidden_dim": 8, "dim": 3}}
+    config = tiny_config(tmp_path, {"model": latent | {"vae_beta": 0.5}})
+    net = build_model(config)
+    metrics = validate(net, SOURCES[1], config, "cpu")
+    assert metrics["kl"] > 0
+    assert metrics["kl"] == pytest.approx(metrics["kl_1"] + metrics["kl_2"])
+    assert metrics["loss"] == pytest.approx(metrics["rec_error"] + metrics["l2"] + metrics["kl"])
+    frames = [metrics[f"rec_error_t{frame}"] for frame in range(5)]
+    assert metrics["rec_error"] == pytest.approx(np.mean(frames), rel=1e-5)
+    assert metrics["l2"] == pytest.approx(
+        np.mean([metrics[f"l2_{frame}"] for frame in range(1, 6)]), rel=1e-5
+    )
 
 
 def test_it_learns(tmp_path: Path) -> None:
