@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from service.page.samples import SAMPLES
 from tests.integration.service_processes import Gateway, Worker
 
 ROOT = Path(__file__).parent.parent.parent
@@ -19,7 +20,8 @@ def test_documented_commands_work(gateway: Gateway, worker: Worker, tmp_path: Pa
     script = "set -eu\n" + "\necho; echo ======\n".join(blocks).replace("http://127.0.0.1:8000", address)
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
-    _, sent, uploaded, followed, taken, ended = (part.strip() for part in done.stdout.split("======"))
+    parts = (part.strip() for part in done.stdout.split("======"))
+    _, sent, uploaded, followed, taken, headers, ended = parts
     assert '"frames":33' in sent
     assert '"formats":["glb","obj"]' in uploaded
     states = re.findall(r'"state":"(\w+)"', followed)
@@ -29,6 +31,8 @@ def test_documented_commands_work(gateway: Gateway, worker: Worker, tmp_path: Pa
     assert '"jobs":[{' in followed
     assert (tmp_path / "knees.glb").read_bytes()[:4] == b"glTF"
     assert taken == "glTF"
+    assert (tmp_path / "knees.npz").read_bytes() == SAMPLES["knees"].path.read_bytes()
+    assert re.match(r"HTTP/1\.1 200\b", headers)
     assert '"state":"expired"' in ended
 
 
