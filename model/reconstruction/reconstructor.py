@@ -29,7 +29,7 @@ from model.reconstruction.findings import find, require_useful
 from model.reconstruction.finishing import Finish
 from model.reconstruction.flow import Flow
 from model.reconstruction.normalization import UnitBox
-from model.reconstruction.preparation import MAX_FRAMES, MIN_FRAMES, check_clouds, prepare
+from model.reconstruction.preparation import MAX_FRAMES, MIN_FRAMES, MOST_POINTS, check_clouds, prepare
 from model.reconstruction.progress import IsCanceled, OnProgress, StageProgress
 from model.reconstruction.quality import DEFAULT
 from model.reconstruction.registered import particles, register
@@ -119,6 +119,7 @@ class Reconstructor:
                 "min_frames": MIN_FRAMES,
                 "max_frames": MAX_FRAMES,
                 "min_points": LEAST_POINTS,
+                "max_points": MOST_POINTS,
                 "upright": self.shapes.upright,
             },
             "checkpoint_sha256": self.checkpoint_sha256,

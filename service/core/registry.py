@@ -12,6 +12,7 @@ class ModelInput(BaseModel):
     min_frames: int
     max_frames: int
     min_points: int  # per frame
+    max_points: int | None = None  # of a frame that are used; larger frames are sampled
     upright: bool  # whether it knows only things that stand on their feet; see the option `up`
 
 

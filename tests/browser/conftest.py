@@ -1,10 +1,15 @@
 """A Chromium browser; tests are skipped if it is not installed."""
 
+import re
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
+
+from tests.browser.pages import LONG, STILL, VIOLATIONS, Visit
+from tests.integration.service_processes import Gateway
 
 BROWSER_FLAGS = [
     "--no-sandbox",
@@ -29,3 +34,42 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Visit]:
+    """Open a gateway's page; afterwards, check for external requests, cookies and console errors.
+
+    `refusals` is a pattern of error responses that the browser is expected to log.
+    """
+    contexts, outside, complaints = [], [], []
+    expected = ["$^"]
+
+    def open_page(gateway: Gateway, path: str = "/", refusals: str = "$^", **options: Any) -> Page:
+        address = str(gateway.client.base_url).rstrip("/")
+        expected.append(refusals)
+        context = browser.new_context(**{**STILL, **options})
+        contexts.append(context)
+        context.add_init_script(VIOLATIONS)
+        context.set_default_timeout(LONG)
+        page = context.new_page()
+        own = (f"{address}/", "blob:", "data:")
+        page.on(
+            "request",
+            lambda request: outside.append(request.url) if not request.url.startswith(own) else None,
+        )
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "console",
+            lambda line: complaints.append(line.text) if line.type in ("error", "warning") else None,
+        )
+        page.goto(address + path)
+        return page
+
+    yield open_page
+    cookies = [cookie for context in contexts for cookie in context.cookies()]
+    for context in contexts:
+        context.close()
+    assert outside == []
+    assert cookies == []
+    assert [line for line in complaints if not any(re.search(pattern, line) for pattern in expected)] == []

@@ -4,111 +4,49 @@ import hashlib
 import io
 import re
 import time
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, Route
+from playwright.sync_api import Page, Route
 
 from service.api.keys import KeyStore
 from service.core.jobs.record import JobError, Progress
 from service.core.jobs.store import JobStore
 from service.core.settings import Settings
 from service.page.samples import SAMPLES
+from tests.browser.pages import (
+    LONG,
+    Visit,
+    at,
+    changed,
+    label,
+    pick,
+    picture,
+    until,
+    wait_for_state,
+)
 from tests.conftest import redis_of
 from tests.integration.service_processes import Gateway, Worker, running
 
-Visit = Callable[..., Page]
 
-STILL = {"viewport": {"width": 900, "height": 600}, "reduced_motion": "reduce"}  # no autoplay
-LONG = 60_000  # milliseconds: the machine may be busy
-VIOLATIONS = """addEventListener("securitypolicyviolation", (event) =>
-    console.error(`violates ${event.effectiveDirective}: ${event.blockedURI} ${event.sourceFile}`))"""
-
-
-@pytest.fixture
-def visit(browser: Browser) -> Iterator[Visit]:
-    """Open a gateway's page; afterwards, check for external requests, cookies and console errors.
-
-    `refusals` is a pattern of error responses that the browser is expected to log.
-    """
-    contexts, outside, complaints = [], [], []
-    expected = ["$^"]
-
-    def open_page(gateway: Gateway, path: str = "/", refusals: str = "$^", **options: Any) -> Page:
-        address = str(gateway.client.base_url).rstrip("/")
-        expected.append(refusals)
-        context = browser.new_context(**{**STILL, **options})
-        contexts.append(context)
-        context.add_init_script(VIOLATIONS)
-        context.set_default_timeout(LONG)
-        page = context.new_page()
-        own = (f"{address}/", "blob:", "data:")
-        page.on(
-            "request",
-            lambda request: outside.append(request.url) if not request.url.startswith(own) else None,
-        )
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on(
-            "console",
-            lambda line: complaints.append(line.text) if line.type in ("error", "warning") else None,
-        )
-        page.goto(address + path)
-        return page
-
-    yield open_page
-    cookies = [cookie for context in contexts for cookie in context.cookies()]
-    for context in contexts:
-        context.close()
-    assert outside == []
-    assert cookies == []
-    assert [line for line in complaints if not any(re.search(pattern, line) for pattern in expected)] == []
+@pytest.fixture(scope="module")
+def done(gateway: Gateway, worker: Worker, sample: bytes) -> dict[str, Any]:
+    """A finished job that was not sent from the page, and that the browser tests share."""
+    options = {"resolution": 32, "formats": "glb,npz", "color": "correspondence", "up": "y"}
+    job = gateway.submit(sample, metadata='{"name": "from elsewhere"}', **options)
+    return gateway.follow(job["id"])
 
 
-def until(page: Page, condition: str) -> None:
-    """Wait for a JavaScript expression. `wait_for_function` needs eval, which the CSP forbids."""
-    end = time.monotonic() + LONG / 1000
-    while not page.evaluate(condition):
-        assert time.monotonic() < end, f"waited in vain for {condition}"
-        page.wait_for_timeout(20)
+def show_job(page: Page, job_id: str) -> None:
+    page.evaluate(f"location.hash = 'job={job_id}'")
+    page.wait_for_selector("#canvas[aria-label*=mesh]")
 
 
-def picture(page: Page) -> np.ndarray:
-    shot = page.locator("#canvas").screenshot()
-    return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int)  # [H, W, 3]
-
-
-def changed(one: np.ndarray, other: np.ndarray) -> float:
-    return float((np.abs(one - other).max(axis=2) > 30).mean())
-
-
-def at(page: Page, key: str) -> np.ndarray:
-    """The picture at the start (Home) or the end (End) of the clip."""
-    page.locator("#scrub").press(key)
-    assert page.locator("#play").get_attribute("aria-label") == "Play"
-    return picture(page)
-
-
-def label(page: Page, selector: str, attribute: str) -> str:
-    return page.locator(selector).get_attribute(attribute) or ""
-
-
-def pick(page: Page, sample: str) -> None:
-    page.get_by_role("button", name=sample).click()
-    page.wait_for_selector("#submit:enabled")
-
-
-def wait_for_state(page: Page, state: str) -> None:
-    page.wait_for_selector(f"#state[data-state={state}]")
-
-
-def test_sample_is_reconstructed_and_played(
-    visit: Visit, gateway: Gateway, worker: Worker, tmp_path: Path
-) -> None:
+def test_sample_is_reconstructed_and_played(visit: Visit, gateway: Gateway, worker: Worker) -> None:
     page = visit(gateway, reduced_motion="no-preference")
     pick(page, "Knees")
     page.wait_for_selector("#canvas:visible")
@@ -126,21 +64,17 @@ def test_sample_is_reconstructed_and_played(
     wait_for_state(page, "succeeded")
 
     until(page, "document.getElementById('scrub').value > 0")  # autoplay
+    assert page.locator("#speed").input_value() == "1"
     first, last = at(page, "Home"), at(page, "End")
     assert changed(first, points) > 0.02
     assert changed(first, last) > 0.02
     assert "frame 17 of 17" in label(page, "#scrub", "aria-valuetext")
-    for toggle in ("Wireframe", "Colors", "Input points", "Z is up"):
-        before = picture(page)
-        page.get_by_role("checkbox", name=toggle).click()
-        page.wait_for_timeout(50)  # one frame
-        assert changed(before, picture(page)) > 0.001, toggle
 
     job_id = page.url.rpartition("/#job=")[2]
     job = gateway.client.get(f"/jobs/{job_id}").json()
     assert (job["options"]["resolution"], job["options"]["color"]) == (32, "correspondence")
     assert str(job["result"]["mesh"]["vertices"]) in page.locator("#facts").inner_text().replace(",", "")
-    assert job["result"]["verdict"] in page.locator("#verdict").inner_text()
+    assert f"Verdict: {job['result']['verdict']}" in page.locator("#verdict").inner_text()
     assert "rows correspond" in page.locator("#verdict").inner_text()
     assert "of 17, 95 % of the points lie within" in label(page, "#fit svg", "aria-label")
     for file in job["result"]["files"]:
@@ -149,15 +83,137 @@ def test_sample_is_reconstructed_and_played(
         assert hashlib.sha256(download.value.path().read_bytes()).hexdigest() == file["sha256"]
     assert page.locator("#recent a[aria-current]").inner_text().startswith("knees.npz")
 
-    shared = visit(gateway, f"/#job={job_id}", color_scheme="dark", viewport={"width": 390, "height": 844})
-    shared.wait_for_selector("#canvas[aria-label*=mesh]")
-    assert shared.get_by_role(
-        "checkbox", name="Input points"
-    ).is_visible()  # samples are recognized by their hash
-    assert shared.evaluate("document.documentElement.scrollWidth") <= 390
-    shared.screenshot(path=tmp_path / "phone.png", full_page=True)
+
+def test_shared_link_shows_a_job_from_elsewhere_on_a_phone(
+    visit: Visit, gateway: Gateway, done: dict[str, Any], tmp_path: Path
+) -> None:
+    page = visit(gateway, f"/#job={done['id']}", color_scheme="dark", viewport={"width": 390, "height": 844})
+    page.wait_for_selector("#canvas[aria-label*=mesh]")
+    assert page.locator("#job-title").inner_text() == "from elsewhere"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.screenshot(path=tmp_path / "phone.png", full_page=True)
     ground = np.asarray(Image.open(tmp_path / "phone.png").convert("L"))
     assert np.median(ground) < 60
+    # The view leaves scrolling alone: one finger up or down, and the wheel until the view has the focus.
+    canvas = page.locator("#canvas")
+    assert canvas.evaluate("it => getComputedStyle(it).touchAction") == "pan-y"
+    canvas.scroll_into_view_if_needed()
+    top = page.evaluate("scrollY")
+    canvas.hover()
+    before = picture(page)
+    page.mouse.wheel(0, 100)
+    until(page, f"scrollY > {top + 50}")
+    page.evaluate(f"scrollTo(0, {top})")
+    assert changed(before, picture(page)) < 0.001
+    canvas.focus()
+    canvas.hover()
+    page.mouse.wheel(0, 100)
+    page.wait_for_timeout(50)
+    assert page.evaluate("scrollY") == top
+    assert changed(before, picture(page)) > 0.001
+
+
+def test_points_and_mesh_are_compared(visit: Visit, gateway: Gateway, done: dict[str, Any]) -> None:
+    page = visit(gateway)
+    page.route("**/page/samples", lambda route: route.fulfill(json=[]))  # the input comes from the service
+    page.reload()
+    page.wait_for_selector("#recent a")
+    with page.expect_response("**/input") as response:
+        show_job(page, done["id"])
+    assert response.value.status == 200
+    page.wait_for_selector("#arrangement:visible")
+    shown = {"mesh": picture(page)}
+    for arrangement in ("both", "beside", "points"):
+        page.select_option("#arrangement", arrangement)
+        page.wait_for_timeout(50)  # one frame
+        shown[arrangement] = picture(page)
+        assert all(
+            changed(shown[arrangement], shown[other]) > 0.001 for other in shown if other != arrangement
+        )
+    page.select_option("#arrangement", "both")
+    assert not page.locator("#legend").is_visible()
+    for coloring in ("distance", "plain"):
+        before = picture(page)
+        page.select_option("#coloring", coloring)
+        page.wait_for_timeout(50)
+        assert changed(before, picture(page)) > 0.01, coloring
+        legend = page.locator("#legend")
+        assert legend.is_visible() == (coloring == "distance")
+    most = max(done["result"]["fit"]["p95"])
+    assert legend.locator("#legend-most").text_content() == f"{float(f'{most:.3g}')} or more"
+    before = picture(page)
+    page.get_by_role("checkbox", name="Wireframe").click()
+    page.wait_for_timeout(50)
+    assert changed(before, picture(page)) > 0.001
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Screenshot").click()
+    saved = np.asarray(Image.open(download.value.path()).convert("RGBA"))
+    assert saved[..., 3].any(), "not empty"
+
+
+def test_distances_are_those_of_the_fit(
+    visit: Visit, gateway: Gateway, done: dict[str, Any], sample: bytes
+) -> None:
+    page = visit(gateway)
+    content = gateway.client.get(f"/jobs/{done['id']}/result?format=npz&redirect=false").content
+    mesh, points = np.load(io.BytesIO(content)), np.load(io.BytesIO(sample))["points"]
+    frame = 5
+    found = page.evaluate(
+        """async ([points, vertices, faces]) => {
+            const { distances } = await import("/page/heat.js");
+            const mesh = [new Float64Array(vertices), new Uint32Array(faces)];
+            const found = distances(new Float32Array(points), ...mesh);
+            return [[...found.points], [...found.vertices]];
+        }""",
+        [
+            points[frame].ravel().tolist(),
+            mesh["vertices"][frame].ravel().tolist(),
+            mesh["faces"].ravel().tolist(),
+        ],
+    )
+    measured = np.array(found[0])
+    assert measured.shape == (300,)
+    np.testing.assert_allclose(measured.mean(), done["result"]["fit"]["mean"][frame], rtol=1e-4)
+    np.testing.assert_allclose(np.percentile(measured, 95), done["result"]["fit"]["p95"][frame], rtol=1e-4)
+    nearest = np.linalg.norm(mesh["vertices"][frame][:, None] - points[frame], axis=-1).argmin(axis=1)  # [V]
+    np.testing.assert_array_equal(found[1], measured[nearest])
+
+
+def test_playback_loops_or_stops_and_steps(visit: Visit, gateway: Gateway, done: dict[str, Any]) -> None:
+    page = visit(gateway, f"/#job={done['id']}")
+    page.wait_for_selector("#canvas[aria-label*=mesh]")
+    page.get_by_role("button", name="Next frame").click()
+    page.get_by_role("button", name="Next frame").click()
+    page.get_by_role("button", name="Previous frame").click()
+    assert "· 2/17" in page.locator("#clock").inner_text()
+    page.get_by_role("checkbox", name="Loop").uncheck()
+    page.locator("#play").click()
+    page.wait_for_selector("#play[aria-label=Play]")  # it has ended
+    assert "· 17/17" in page.locator("#clock").inner_text()
+
+
+def test_links_that_lead_nowhere_are_told(visit: Visit, gateway: Gateway) -> None:
+    page = visit(gateway, "/#job=abc", refusals="status of 404")
+    alert = page.locator("#job-problem [role=alert]")
+    alert.wait_for()
+    assert "Check that it was copied whole" in alert.inner_text()
+    page.evaluate(f"location.hash = 'job={'0' * 32}'")
+    page.wait_for_selector("#job-problem :text('There is no such job')")
+
+
+def test_progress_stays_in_sight(visit: Visit, gateway: Gateway, queued: dict[str, Any]) -> None:
+    page = visit(gateway, f"/#job={queued['id']}", viewport={"width": 390, "height": 844})
+    wait_for_state(page, "queued")
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.wait_for_selector("#status:visible")
+    assert "Waiting for a worker" in page.locator("#status-text").inner_text()
+    page.get_by_role("button", name="Show", exact=True).click()
+    page.wait_for_selector("#status", state="hidden")
+    assert page.locator("#progress").is_visible()
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    gateway.client.delete(f"/jobs/{queued['id']}")
+    wait_for_state(page, "canceled")
+    page.wait_for_selector("#status", state="hidden")
 
 
 def test_pictures_of_samples_fit_their_frames(visit: Visit, gateway: Gateway) -> None:
@@ -211,7 +267,7 @@ def test_page_is_usable_by_keyboard(visit: Visit, gateway: Gateway, worker: Work
 def test_refused_file_shows_all_faults(
     visit: Visit, gateway: Gateway, worker: Worker, tmp_path: Path
 ) -> None:
-    page = visit(gateway, refusals="status of (422|404)")
+    page = visit(gateway, refusals="status of 422")
     points = np.random.default_rng(0).random((2, 40, 3))
     points[1, 7, 2] = np.nan
     np.savez(tmp_path / "bad.npz", points=points, times=[1.0, 0.5], colour=1)
@@ -229,8 +285,6 @@ def test_refused_file_shows_all_faults(
         for part in (fault["key"], fault["found"], fault["wanted"]):
             assert part in item.inner_text()
     assert not page.locator("#progress").is_visible()
-    page.evaluate(f"location.hash = 'job={'0' * 32}'")
-    assert f"Job '{'0' * 32}' not found" in page.locator("#job-problem [role=alert]").inner_text()
 
 
 def test_queued_job_can_be_canceled(visit: Visit, gateway: Gateway, worker: Worker, any_model: str) -> None:
@@ -360,44 +414,6 @@ def test_key_dialog_stores_the_key_only_in_the_tab(
     assert not dialog.is_visible()
     other = visit(locked)
     other.locator("#key-dialog").wait_for()
-
-
-def npz(**arrays: Any) -> bytes:
-    file = io.BytesIO()
-    np.savez_compressed(file, **arrays)
-    return file.getvalue()
-
-
-def frames_archive(points: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        for number, frame in enumerate(points):
-            archive.writestr(f"{number:08d}.npz", npz(points=frame, loc=np.zeros(3), scale=np.float32(2)))
-    return file.getvalue()
-
-
-def test_points_of_every_format_are_previewed(visit: Visit, gateway: Gateway) -> None:
-    points = np.random.default_rng(1).random((3, 50, 3))
-    flat, numbers = points.reshape(-1, 3), np.repeat(np.arange(3), 50)
-    page = visit(gateway)
-    page.wait_for_selector("#samples button")  # the form listens
-    forms = {
-        "half.npz": npz(points=points.astype(np.float16)),
-        "far.npz": npz(points=points + np.array([5e6, -4e6, 100]), times=[0, 0.5, 2.0]),
-        "frame.npz": npz(points=flat, frame=numbers),
-        "lengths.npz": npz(points=flat.astype(np.float32), lengths=np.array([50, 50, 50], np.uint16)),
-        "ragged.npz": npz(points=flat.astype(np.float32), lengths=np.array([40, 60, 50])),
-        "frames.zip": frames_archive(points),
-    }
-    for name, content in forms.items():
-        page.set_input_files("#file", {"name": name, "mimeType": "application/zip", "buffer": content})
-        count = "40 to 60" if name == "ragged.npz" else "50"
-        page.wait_for_selector(f"#chosen:has-text('{name}'):has-text('3 frames of {count} points')")
-        page.wait_for_selector("#canvas:visible")
-        assert np.ptp(picture(page)[:, :, 2]) > 100, name  # orange points on the background
-    for name, content in {"odd.npz": b"PK\x05\x06 no", "other.npz": npz(weights=points)}.items():
-        page.set_input_files("#file", {"name": name, "mimeType": "application/zip", "buffer": content})
-        page.wait_for_selector("#empty:has-text('No preview available')")
 
 
 def test_documentation_works_without_external_requests(visit: Visit, gateway: Gateway) -> None:

@@ -174,7 +174,8 @@ def test_unsuccessful_reconstruction_fails_with_a_message(
 def test_models_and_readiness_include_the_worker(gateway: Gateway, worker: Worker) -> None:
     model = {model["name"]: model for model in gateway.client.get("/models").json()}["local_oflow"]
     checkpoint = Path("configs/checkpoints/local_oflow.pt").read_bytes()
-    assert model["input"] == {"min_frames": 2, "max_frames": 1000, "min_points": 32, "upright": False}
+    expected = {"min_frames": 2, "max_frames": 1000, "min_points": 32, "max_points": 8192, "upright": False}
+    assert model["input"] == expected
     assert model["checkpoint_sha256"] == hashlib.sha256(checkpoint).hexdigest()
     assert model["workers"] == 1
     assert model["default"]

@@ -75,10 +75,48 @@ class Animal:
         return {"points": points.astype(np.float16), "lengths": lengths, "times": times}
 
 
+@dataclass(frozen=True)
+class Scan:
+    """All that a raw scan of a moving person depends on."""
+
+    action: str
+    seed: int
+    start: int  # first frame of the window
+    fewest: int = 800  # points of a frame on the person
+    most: int = 1000
+    noise: float = 0.005  # standard deviation, in longest sides of the first frame's box
+    strays: float = 0.02  # points around the person, per point on the person
+
+    def arrays(self) -> Arrays:
+        """`points` float16 [M, 3] in metres, z up, `lengths` [T] with the sum M, and `times` [T] in seconds.
+
+        Each frame shows other particles, and another number of them, in random order.
+        """
+        rig, rng = load_rig(), np.random.default_rng([self.seed, list(ACTIONS).index(self.action)])
+        vertices = animate(rig, rig.draw_body(rng), self.action, rng, SEQUENCE_FRAMES)
+        window = vertices[self.start : self.start + FRAMES]  # [17, V, 3]
+        low, high = window.min((0, 1)), window.max((0, 1))  # [3]
+        margin = 0.1 * (high - low)
+        clouds = []
+        for frame in window:
+            count = int(rng.integers(self.fewest, self.most, endpoint=True))
+            on_skin = draw_surface_points(frame, rig.faces, count, rng).on(frame)  # [N, 3]
+            noise = rng.normal(0, self.noise * np.ptp(window[0], axis=0).max(), on_skin.shape)
+            around = rng.uniform(low - margin, high + margin, (round(self.strays * count), 3))
+            clouds.append(rng.permutation(np.concatenate([on_skin + noise, around])))
+        x, y, z = np.concatenate(clouds).round(DECIMALS).T
+        return {
+            "points": np.stack([x, -z, y], axis=1).astype(np.float16),  # [M, 3]
+            "lengths": np.array([len(cloud) for cloud in clouds]),
+            "times": np.arange(FRAMES) / FRAMES_PER_SECOND,
+        }
+
+
 # Seeds and windows were chosen by eye: a clear motion.
-RECIPES: dict[str, Person | Animal] = {
+RECIPES: dict[str, Person | Animal | Scan] = {
     "jumping_jacks": Person("jumping_jacks", seed=2, start=28, points=1000, corresponding=False),
     "walker": Animal(seed=1),
+    "scan": Scan("running_on_spot", seed=3, start=16),
     "knees": Person("knees", seed=5, start=27),
     "large": Person("light_hopping", seed=1, start=32, points=20_000),
 }

@@ -143,7 +143,11 @@ class ReconstructionOptions(BaseModel):
         ),
     ] = None
     up: Annotated[
-        Up, Field(description="Axis of the input that points up, for models of people; `auto` detects it.")
+        Up,
+        Field(
+            title="Up axis",
+            description="Axis of the input that points up, for models of people; `auto` detects it.",
+        ),
     ] = Up.AUTO
     cleanup: Annotated[
         Switch, Field(description="`auto` removes stray points and a clear floor, `off` keeps them.")

@@ -21,5 +21,9 @@ SAMPLES = {
         _FOLDER / "walker.npz",
         "A four-legged animal walking; points without order, in frames of different size.",
     ),
+    "scan": Sample(
+        _FOLDER / "scan.npz",
+        "A raw scan of a person running on the spot: noisy, with stray points, z up.",
+    ),
     "knees": Sample(_FOLDER / "knees.npz", "A man raising his right knee; tracked points."),
 }

@@ -1,25 +1,34 @@
-// The form: file or sample, options, and submission.
+// The form: files or a sample, options, and submission.
 
 import { reconstruct } from "./api.js";
+import { describe, dropped, picked, sortOut } from "./choose.js";
+import { curlCommand } from "./curl.js";
 import { $, bytes, element, problemBox, show } from "./dom.js";
-import { markSample, offerSamples, rememberInput } from "./inputs.js";
-import { readSequence } from "./npz.js";
-import { showPoints } from "./player.js";
+import { rememberInput } from "./inputs.js";
+import { placeAsked } from "./options.js";
+import { planFor, sizeOf } from "./plan.js";
+import { showPoints, turnUp } from "./player.js";
+import { markSample, offerSamples } from "./samples.js";
+import { atRate, readSequence } from "./sequence.js";
+import { upOf } from "./up.js";
 
-let hooks, limits;
-let file = null;
+let hooks, service;
+let models = [];
+let chosen = null; // {files, name, leftOut}
 let sequence = null; // its points, if they can be previewed
 let sending = null;
 let attempt = { fingerprint: "", key: "" };
 
-// `formHooks`: onChoose(name), onSend(name), onProgress(loaded, total), onSent(job), onStop().
-export function startForm(formHooks, serviceLimits) {
-  [hooks, limits] = [formHooks, serviceLimits];
-  $("file").addEventListener("change", () => {
-    const [picked] = $("file").files;
-    $("file").value = ""; // allows choosing the same file again after editing it
-    if (picked) choose(picked);
-  });
+// `formHooks`: onChoose(name), onSend(name), onProgress(loaded, total), onSent(job), onStop(). `document`: `GET /`.
+export function startForm(formHooks, document) {
+  [hooks, service] = [formHooks, document];
+  for (const id of ["file", "folder"])
+    $(id).addEventListener("change", () => {
+      const files = picked($(id).files);
+      $(id).value = ""; // allows choosing the same file again after editing it
+      if (files.length) choose(sortOut(files));
+    });
+  $("choose-folder").addEventListener("click", () => $("folder").click());
   // The browser can only report an invalid field if it is visible.
   $("form").addEventListener(
     "invalid",
@@ -32,14 +41,18 @@ export function startForm(formHooks, serviceLimits) {
     event.preventDefault();
     send();
   });
+  $("form").addEventListener("input", review);
   for (const name of ["dragover", "dragleave", "drop"]) {
-    addEventListener(name, (event) => {
+    addEventListener(name, async (event) => {
       event.preventDefault(); // otherwise the browser opens the file
       $("drop").classList.toggle("over", name === "dragover");
-      if (name === "drop" && event.dataTransfer.files[0]) choose(event.dataTransfer.files[0]);
+      if (name === "drop" && event.dataTransfer.types.includes("Files"))
+        choose(sortOut(await dropped(event.dataTransfer)));
     });
   }
-  offerSamples(choose);
+  show($("copy-curl"), navigator.clipboard); // undefined without TLS
+  $("copy-curl").addEventListener("click", copyCurl);
+  offerSamples((file, text, button) => choose({ files: [file], name: file.name, leftOut: [], text }, button));
 }
 
 // Returns whether an upload was in progress.
@@ -48,7 +61,8 @@ export function stopSending() {
   return sending !== null;
 }
 
-export function setModels(models) {
+export function setModels(list) {
+  models = list;
   const hasDefault = models.some((model) => model.default);
   $("model").replaceChildren(
     ...models.map((model) => {
@@ -57,86 +71,115 @@ export function setModels(models) {
     }),
   );
   if (!hasDefault) $("model").prepend(element("option", { value: "", selected: true }, "default"));
-  const describe = () => {
-    const model = models.find(({ name }) => name === $("model").value);
-    for (const input of $("more-options").querySelectorAll("input")) {
-      if (model && input.name in model) input.placeholder = model[input.name];
-    }
-    const { min_frames: least, max_frames: most, min_points: points } = model?.input ?? {};
-    $("model-help").textContent = model
-      ? `Expects ${least} to ${most} frames of at least ${points} points each.`
-      : "";
-  };
-  $("model").onchange = describe;
-  describe();
+  review();
 }
 
-async function choose(picked, button = null) {
-  file = picked;
+const size = () => chosen.files.reduce((sum, file) => sum + file.size, 0);
+const isSmall = () => size() <= service.limits.max_upload_bytes;
+
+async function choose(selection, button = null) {
+  chosen = selection;
   sequence = null;
   markSample(button);
   $("form-problem").replaceChildren();
   show($("chosen"), true);
-  $("chosen").replaceChildren(element("strong", {}, file.name), ` ${bytes(file.size)}`);
-  const small = file.size <= limits.max_upload_bytes;
-  $("submit").disabled = !small || sending !== null;
-  if (!small) {
-    const fault = {
-      key: "file",
-      message: "exceeds the maximum size",
-      found: bytes(file.size),
-      wanted: `at most ${bytes(limits.max_upload_bytes)}`,
-    };
-    $("form-problem").replaceChildren(problemBox({ title: "Upload too large", errors: [fault] }));
-    return;
+  $("chosen").replaceChildren(...(selection.problem ? [] : describe(selection)));
+  for (const id of ["ask", "plan"]) show($(id), false);
+  for (const id of ["submit", "copy-curl"])
+    $(id).disabled = Boolean(selection.problem) || !isSmall() || sending !== null;
+  if (selection.problem) return refuse({ title: "This is not one sequence", detail: selection.problem });
+  if (!isSmall()) {
+    const limit = bytes(service.limits.max_upload_bytes);
+    const fault = { key: "file", message: "exceeds the maximum size", found: bytes(size()), wanted: `at most ${limit}` };
+    return refuse({ title: "Upload too large", errors: [fault] });
   }
-  hooks.onChoose(file.name);
-  const read = await readSequence(file);
-  if (file !== picked) return;
+  hooks.onChoose(selection.name);
+  const read = await readSequence(selection.files);
+  if (chosen !== selection) return;
   sequence = read;
   if (read) {
-    const counts = [...new Set(read.points)].map((count) => count.toLocaleString("en"));
-    $("chosen").append(` · ${read.frames.length} frames of ${counts.join(" to ")} points`);
+    $("chosen").append(` · ${sizeOf(read)}`);
+    placeAsked(read);
   }
+  review();
   await showPoints(
-    read,
-    "No preview available for this file. Submit it to have it validated by the service.",
+    timed(),
+    "No preview available for these files. Submit them to have them validated by the service.",
+    up(),
   );
 }
 
+function refuse(problem) {
+  const box = problemBox(problem);
+  $("form-problem").replaceChildren(box);
+  box.focus();
+}
+
+const up = () => upOf($("up")?.value, null, sequence);
+
+const timed = () => atRate(sequence, Number($("fps")?.value));
+
+// Tells what will be done with the sequence under the current options, and turns the preview upright.
+async function review(event) {
+  const model = models.find(({ name }) => name === $("model").value);
+  for (const input of $("more-options").querySelectorAll("input"))
+    if (model && input.name in model) input.placeholder = model[input.name];
+  const { min_frames: least, max_frames: most, min_points: points } = model?.input ?? {};
+  $("model-help").textContent = model ? `Takes ${least} to ${most} frames of at least ${points} points each.` : "";
+  const told = Boolean(sequence && model);
+  show($("ask"), sequence);
+  show($("plan"), told);
+  if (told) {
+    const lines = planFor(timed(), model, $("corresponding")?.value, Number($("fps")?.value));
+    $("plan").replaceChildren(
+      ...lines.map(({ text, wrong }) => element("li", { class: wrong && "wrong" }, text)),
+    );
+  }
+  if (!sequence || !event) return;
+  if (event.target.id === "up") turnUp(up());
+  if (event.target.id === "fps" && !sequence.timed) await showPoints(timed(), "", up());
+}
+
+// The options of the form, by name.
 function fields() {
-  const form = new FormData();
-  for (const [name, value] of new FormData($("form"))) if (value) form.append(name, value);
-  form.append("metadata", JSON.stringify({ name: file.name }));
-  return form;
+  return [...new FormData($("form"))].filter(([, value]) => typeof value === "string" && value);
+}
+
+async function copyCurl() {
+  const command = curlCommand(chosen.files, fields(), service.auth === "keys");
+  await navigator.clipboard.writeText(command);
+  $("copy-curl").textContent = "Copied";
+  setTimeout(() => {
+    $("copy-curl").textContent = "Copy as curl";
+  }, 2000);
 }
 
 async function send() {
-  const [upload, points, form] = [file, sequence, fields()];
-  const fingerprint = JSON.stringify([upload.name, upload.size, upload.lastModified, ...form]);
+  const [upload, points, form] = [chosen, sequence, new FormData()];
+  for (const [name, value] of fields()) form.append(name, value);
+  form.append("metadata", JSON.stringify({ name: upload.name }));
+  const facts = upload.files.map(({ name, size, lastModified }) => [name, size, lastModified]);
+  const fingerprint = JSON.stringify([facts, ...form]);
   // Reuse the key when repeating a request after a lost connection, so that it creates only one job.
   if (attempt.fingerprint !== fingerprint) attempt = { fingerprint, key: randomKey() };
-  form.append("file", upload);
+  for (const file of upload.files) form.append("file", file);
   $("form-problem").replaceChildren();
   $("submit").disabled = true;
   sending = new AbortController();
-  hooks.onSend(upload.name);
-  hooks.onProgress(0, upload.size);
+  hooks.onSend(upload.name, timed(), up());
+  hooks.onProgress(0, size());
   try {
     const job = await reconstruct(form, attempt.key, hooks.onProgress, sending.signal);
     attempt = { fingerprint: "", key: "" };
-    rememberInput(job, points);
+    rememberInput(job.input.sha256, () => points);
     hooks.onSent(job);
   } catch (error) {
     hooks.onStop();
     if (error.code !== "offline") attempt = { fingerprint: "", key: "" };
-    if (error.name === "AbortError") return;
-    const box = problemBox(error);
-    $("form-problem").replaceChildren(box);
-    box.focus();
+    if (error.name !== "AbortError") refuse(error);
   } finally {
     sending = null;
-    $("submit").disabled = file.size > limits.max_upload_bytes;
+    $("submit").disabled = Boolean(chosen.problem) || !isSmall();
   }
 }
 

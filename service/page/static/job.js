@@ -5,6 +5,7 @@ import { $, bytes, duration, problemBox, show } from "./dom.js";
 import { inputOf } from "./inputs.js";
 import { showPoints } from "./player.js";
 import { leaveResult, showResult } from "./result.js";
+import { upOf } from "./up.js";
 
 const STAGES = {
   fetch: "Reading the points",
@@ -16,6 +17,10 @@ const STAGES = {
   write: "Writing files",
   store: "Storing files",
 };
+const UNKNOWN =
+  "It was sent with another key, or its record has been deleted, which happens a week after its files. " +
+  "Check that the link was copied from the same service.";
+const MALFORMED = "A job's link ends in #job= and 32 digits and letters from a to f. Check that it was copied whole.";
 let current = null;
 let following = null; // aborted when the job is left
 const isOpen = (job) => job.state === "queued" || job.state === "running";
@@ -50,11 +55,11 @@ export async function showJob(id, onChange) {
   const { signal } = following;
   try {
     let job = await json(`/jobs/${id}`, { signal });
-    const points = await inputOf(job);
-    signal.throwIfAborted();
     render(job);
+    const points = await inputOf(job, signal);
+    signal.throwIfAborted();
     if (isOpen(job)) {
-      await showPoints(points, "The mesh will appear here.");
+      await showPoints(points, "The mesh will appear here.", upOf(job.options.up, null, points));
       watchQueue(id, signal);
       for await (const event of events(id, signal, () => {
         $("eta").textContent = "connection lost, reconnecting…";
@@ -70,8 +75,17 @@ export async function showJob(id, onChange) {
   } catch (error) {
     if (signal.aborted || error.name === "AbortError") return;
     show($("progress"), false);
-    $("job-problem").replaceChildren(problemBox(error));
+    const known = error.code === "not_found" ? { title: "There is no such job", detail: UNKNOWN } : error;
+    $("job-problem").replaceChildren(problemBox(known));
+    if (known !== error) await showPoints(null, "");
   }
+}
+
+// Tells that a link does not name a job.
+export async function showBadLink() {
+  leaveJob("Job");
+  $("job-problem").replaceChildren(problemBox({ title: "This link does not lead to a job", detail: MALFORMED }));
+  await showPoints(null, "");
 }
 
 export async function cancel() {

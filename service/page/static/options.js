@@ -3,8 +3,12 @@
 import { json } from "./api.js";
 import { $, element } from "./dom.js";
 
-const FIRST = ["formats", "frames", "fps", "color", "quality"]; // the others go under "More options"
+const PLACES = { up: "ask" }; // asked once there is a sequence
+const FIRST = ["formats", "color", "quality"]; // the others go under "More options"
 const PRESET = { color: "correspondence" }; // differs from the API default, for the viewer
+
+const EITHER = { "": "auto", true: "yes", false: "no" };
+const titleOf = (name, { title }) => title ?? name[0].toUpperCase() + name.slice(1).replaceAll("_", " ");
 
 // Adds a control for every option that the form does not have yet, except those in `without`.
 export async function buildOptions(without) {
@@ -12,9 +16,15 @@ export async function buildOptions(without) {
   for (const [name, field] of Object.entries(schema.properties)) {
     if (without.includes(name) || $("form").elements[name]) continue;
     const control = controlOf(name, resolve(field, schema.$defs));
-    if (control) $(FIRST.includes(name) ? "first-options" : "more-options").append(control);
+    if (control) $(PLACES[name] ?? (FIRST.includes(name) ? "first-options" : "more-options")).append(control);
   }
   for (const { required } of schema.not?.anyOf ?? [schema.not ?? {}]) exclude(required ?? []);
+}
+
+// Asks for the frame rate together with the axis if the files of a sequence do not tell when frames were recorded.
+export function placeAsked({ timed }) {
+  const rate = $("fps")?.closest(".field");
+  if (rate) $(timed ? "more-options" : "ask").append(rate);
 }
 
 // Resolves references of a field, and drops null from optional ones.
@@ -23,12 +33,15 @@ function resolve(field, definitions) {
   const [kind = {}] = anyOf.filter(({ type }) => type !== "null");
   const target = $ref ?? kind.$ref;
   const all = { ...(target && definitions[target.split("/").at(-1)]), ...kind, ...own };
+  all.title = own.title ?? null; // that of a definition names a type
+  all.optional = anyOf.length > 1;
   return all.items ? { ...all, items: resolve(all.items, definitions) } : all;
 }
 
 function controlOf(name, field) {
   if (field.items?.enum) return choices(name, field);
   if (field.enum) return labelled(name, field, select(name, field));
+  if (field.type === "boolean" && field.optional) return labelled(name, field, select(name, field, EITHER));
   if (field.type === "boolean") return labelled(name, field, element("input", { type: "checkbox", value: "true" }));
   if (field.type === "integer" || field.type === "number") {
     const { minimum: min, maximum: max } = field;
@@ -52,17 +65,19 @@ function choices(name, field) {
   return element(
     "fieldset",
     {},
-    element("legend", {}, field.title),
+    element("legend", {}, titleOf(name, field)),
     element("div", { class: "row" }, ...boxes),
   );
 }
 
-function select(name, field) {
-  const chosen = PRESET[name] ?? field.default;
+// `texts`: value → text, by default the values of the field.
+function select(name, field, texts = Object.fromEntries(field.enum.map((value) => [value, value]))) {
+  const chosen = String(PRESET[name] ?? field.default ?? "");
+  const options = Object.entries(texts).sort(([value]) => (value === "" ? -1 : 0)); // "auto" first
   return element(
     "select",
     {},
-    ...field.enum.map((value) => element("option", { value, selected: value === chosen }, value)),
+    ...options.map(([value, text]) => element("option", { value, selected: value === chosen }, text)),
   );
 }
 
@@ -73,7 +88,7 @@ function labelled(name, field, control) {
   return element(
     "div",
     { class: "field" },
-    element("label", { for: name }, field.title),
+    element("label", { for: name }, titleOf(name, field)),
     control,
     element("p", { class: "help", id: `${name}-help` }, ...marked(field.description ?? "")),
   );

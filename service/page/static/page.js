@@ -3,14 +3,16 @@
 import { json, key } from "./api.js";
 import { $, problemBox, show } from "./dom.js";
 import { setModels, startForm, stopSending } from "./form.js";
-import { cancel, deleteFiles, leaveJob, showJob, showUpload } from "./job.js";
+import { cancel, deleteFiles, leaveJob, showBadLink, showJob, showUpload } from "./job.js";
 import { buildOptions } from "./options.js";
 import { showPoints } from "./player.js";
 import { loadRecent, markCurrent } from "./recent.js";
+import { startStatus } from "./status.js";
 
 const HINT = $("empty").textContent;
 let keyPrompt = null;
 const shownId = () => /^#job=([0-9a-f]{32})$/.exec(location.hash)?.[1];
+const isBadLink = () => location.hash.length > 1 && !shownId();
 
 // Opens one dialog even if several requests need a key.
 key.ask = (problem) => {
@@ -56,6 +58,7 @@ async function refresh() {
 async function route() {
   markCurrent();
   if (shownId()) await showJob(shownId(), refreshRecent);
+  else if (isBadLink()) await showBadLink();
 }
 
 function watchJob() {
@@ -72,7 +75,7 @@ function watchJob() {
     }, 2000);
   });
   addEventListener("hashchange", () => {
-    if (shownId()) return route();
+    if (shownId() || isBadLink()) return route();
     leaveJob();
     markCurrent();
     return showPoints(null, HINT);
@@ -81,20 +84,24 @@ function watchJob() {
 
 // Leaves the current job and previews a file.
 function previewFile(name) {
-  if (shownId()) history.pushState(null, "", "/");
+  document.body.classList.remove("linked");
+  if (location.hash) history.pushState(null, "", "/");
   leaveJob(name);
   markCurrent();
 }
 
 async function start() {
+  document.body.classList.toggle("linked", location.hash.length > 1); // on phones the job then comes first
   const service = await json("/");
   await buildOptions(service.webhooks ? [] : ["webhook_url"]);
   startForm(
     {
       onChoose: previewFile,
-      onSend: (name) => {
+      onSend: (name, points, up) => {
+        if (shownId()) showPoints(points, "The mesh will appear here.", up);
         previewFile(name);
-        if ($("job").getBoundingClientRect().top > 0.6 * innerHeight) $("job").scrollIntoView(); // on phones
+        const { top } = $("job").getBoundingClientRect();
+        if (top < 0 || top > 0.6 * innerHeight) $("job").scrollIntoView();
       },
       onProgress: showUpload,
       onSent: (job) => {
@@ -103,8 +110,9 @@ async function start() {
       },
       onStop: () => show($("progress"), false),
     },
-    service.limits,
+    service,
   );
+  startStatus();
   watchJob();
   watchKeyDialog();
   show($("key-button"), service.auth === "keys");

@@ -1,9 +1,9 @@
-// The 3D view and its playback controls. three.js is loaded on first use.
+// The 3D view and its playback. three.js is loaded on first use.
 
+import { startDisplay } from "./display.js";
 import { $, show } from "./dom.js";
 
-const MIN_DURATION = 1.8; // seconds; shorter clips start in slow motion
-let viewer, loading;
+let viewer, loading, updateDisplay;
 let latest = 0; // number of the latest request; results of earlier ones are discarded
 let playing = false;
 let time = 0;
@@ -12,13 +12,19 @@ const listeners = new Set();
 
 export const onTime = (listener) => listeners.add(listener);
 
-// Shows the points of a sequence from npz.js, or `message` if there are none.
-export const showPoints = (sequence, message) => present(null, sequence, message);
+// Shows the points of a sequence from sequence.js, or `message` if there are none.
+export const showPoints = (sequence, message, up) => present(null, sequence, message, { up });
 
-// Shows the GLB of a job, together with its input points if available.
-export const showMesh = (glb, sequence) => present(glb, sequence, "");
+// Shows the GLB of a job, with its input points if available. `facts`: the axis `up`, and `most`, the distance at
+// the end of the heat map.
+export const showMesh = (glb, sequence, facts) => present(glb, sequence, "", facts);
 
-async function present(glb, sequence, message) {
+// Turns what is shown so that another axis points up.
+export function turnUp(up) {
+  if (viewer) updateDisplay({ up });
+}
+
+async function present(glb, sequence, message, facts) {
   const request = ++latest;
   $("empty").textContent = message;
   const hasContent = Boolean(glb || sequence);
@@ -29,18 +35,12 @@ async function present(glb, sequence, message) {
   show($("canvas"), hasContent);
   show($("empty"), !hasContent);
   show($("controls"), hasContent);
-  show($("show-points").closest("label"), sequence);
-  show($("show-wireframe").closest("label"), mesh);
-  show($("show-colors").closest("label"), viewer.hasColors);
-  $("show-points").checked = !mesh;
   $("canvas").setAttribute(
     "aria-label",
     mesh ? "Animation of the reconstructed mesh" : "Animation of the input points",
   );
   $("scrub").max = viewer.duration;
-  const speeds = Array.from($("speed").options, (option) => Number(option.value)).filter((it) => it <= 1);
-  $("speed").value = speeds.findLast((speed) => viewer.duration / speed >= MIN_DURATION) ?? speeds[0];
-  updateDisplay();
+  updateDisplay({ mesh: Boolean(mesh), points: Boolean(sequence), colors: viewer.hasColors, ...facts });
   seek(0);
   setPlaying(hasContent && !matchMedia("(prefers-reduced-motion: reduce)").matches);
 }
@@ -48,6 +48,7 @@ async function present(glb, sequence, message) {
 async function ready() {
   loading ??= import("./viewer.js").then(({ Viewer }) => {
     viewer = new Viewer($("canvas"));
+    updateDisplay = startDisplay(viewer);
   });
   try {
     await loading;
@@ -58,25 +59,16 @@ async function ready() {
   return Boolean(viewer);
 }
 
-function updateDisplay() {
-  viewer.setDisplay({
-    points: $("show-points").checked,
-    wireframe: $("show-wireframe").checked,
-    colors: $("show-colors").checked || !viewer.hasColors,
-    zUp: $("z-up").checked,
-  });
-}
+const frameAt = (seconds) => Math.max(0, viewer.times.findLastIndex((start) => start <= seconds + 1e-9));
 
 function seek(seconds) {
   time = seconds;
   viewer.seek(time);
-  const frame = viewer.times.findLastIndex((start) => start <= time + 1e-9);
+  const frame = frameAt(time) + 1;
+  const count = viewer.times.length;
   $("scrub").value = time;
-  $("clock").textContent = `${time.toFixed(viewer.duration < 10 ? 2 : 1)} s`;
-  $("scrub").setAttribute(
-    "aria-valuetext",
-    `${time.toFixed(2)} seconds, frame ${frame + 1} of ${viewer.times.length}`,
-  );
+  $("clock").textContent = `${time.toFixed(viewer.duration < 10 ? 2 : 1)} s · ${frame}/${count}`;
+  $("scrub").setAttribute("aria-valuetext", `${time.toFixed(2)} seconds, frame ${frame} of ${count}`);
   for (const listener of listeners) listener(viewer.duration ? time / viewer.duration : 0);
 }
 
@@ -93,22 +85,27 @@ function setPlaying(now) {
 
 function tick(stamp) {
   if (!playing) return;
-  const elapsed = (Number($("speed").value) * (stamp - lastTick)) / 1000;
+  const next = time + (Number($("speed").value) * (stamp - lastTick)) / 1000;
   lastTick = stamp;
-  seek(viewer.duration ? (time + elapsed) % viewer.duration : 0);
-  requestAnimationFrame(tick);
+  const ends = next >= viewer.duration && !$("loop").checked;
+  seek(ends ? viewer.duration : viewer.duration ? next % viewer.duration : 0);
+  if (ends) setPlaying(false);
+  else requestAnimationFrame(tick);
+}
+
+function toggle() {
+  if (!playing && !$("loop").checked && time >= viewer.duration) seek(0);
+  setPlaying(!playing);
 }
 
 function step(direction) {
   setPlaying(false);
-  const { times } = viewer;
-  const last = times.length - 1;
-  const now = times.findLastIndex((start) => start <= time + 1e-9);
-  seek(times[(now + direction + last + 1) % (last + 1)]);
+  const count = viewer.times.length;
+  seek(viewer.times[(frameAt(time) + direction + count) % count]);
 }
 
 const KEYS = {
-  " ": () => setPlaying(!playing),
+  " ": toggle,
   ",": () => step(-1),
   ".": () => step(1),
   "+": () => viewer.zoom(0.9),
@@ -125,11 +122,10 @@ $("canvas").addEventListener("keydown", (event) => {
   event.preventDefault();
   KEYS[event.key]();
 });
-$("play").addEventListener("click", () => setPlaying(!playing));
+$("play").addEventListener("click", toggle);
+$("back").addEventListener("click", () => step(-1));
+$("forward").addEventListener("click", () => step(1));
 $("scrub").addEventListener("input", () => {
   setPlaying(false);
   seek(Number($("scrub").value));
 });
-for (const id of ["show-points", "show-wireframe", "show-colors", "z-up"])
-  $(id).addEventListener("change", updateDisplay);
-$("reset-view").addEventListener("click", () => viewer.frame());

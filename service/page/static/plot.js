@@ -37,7 +37,7 @@ export function fitPlot({ mean, p95 }) {
     line(mean, "mean"),
     now,
   );
-  const legend = element("p", { class: "legend", "aria-hidden": "true" });
+  const legend = element("p", { class: "now-at", "aria-hidden": "true" });
   const mark = (fraction) => {
     const frame = Math.round(fraction * last);
     now.setAttribute("x1", x(fraction * last));

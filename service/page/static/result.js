@@ -4,18 +4,20 @@ import { key, request } from "./api.js";
 import { $, bytes, element, problemBox, show } from "./dom.js";
 import { onTime, showMesh, showPoints } from "./player.js";
 import { fitPlot } from "./plot.js";
+import { asPlayed } from "./sequence.js";
+import { upOf } from "./up.js";
 
 let mark = null; // moves the time marker in the plot
 onTime((fraction) => mark?.(fraction));
 
 export function leaveResult() {
   mark = null;
-  show($("result"), false);
-  show($("kept"), false);
+  for (const id of ["result", "kept", "verdict"]) show($(id), false);
 }
 
-// `points`: the job's input if available.
-export async function showResult(job, points, signal) {
+// `input`: the points of the job if available.
+export async function showResult(job, input, signal) {
+  const points = asPlayed(input, job.options);
   const { result } = job;
   show($("kept"), job.state !== "expired");
   $("kept-until").textContent = `Files are kept until ${new Date(job.expires_at).toLocaleString()}.`;
@@ -23,7 +25,8 @@ export async function showResult(job, points, signal) {
     const detail = "Its files have been deleted. The record is kept for some time.";
     $("job-problem").replaceChildren(problemBox({ title: "Job expired", detail }));
   }
-  if (!result || job.state === "expired") return;
+  const up = upOf(job.options.up, result?.decisions?.up, points);
+  if (!result || job.state === "expired") return showPoints(points, "", up);
   showVerdict(result);
   const plot = fitPlot(result.fit);
   $("fit").replaceChildren(plot.box);
@@ -34,6 +37,7 @@ export async function showResult(job, points, signal) {
     Faces: result.mesh.faces.toLocaleString("en"),
     Watertight: result.mesh.watertight ? "yes" : "no",
     Model: job.model,
+    "Up axis": up === job.options.up ? up : `${up} (${result.decisions?.up ? "found out" : "assumed"})`,
     Input: `${job.input.frames} frames of ${[job.input.points].flat().join(" to ")} points`,
   });
   list(
@@ -43,22 +47,28 @@ export async function showResult(job, points, signal) {
   $("files").replaceChildren(...result.files.map(fileLink));
   show($("result"), true);
   const glb = result.files.find((file) => file.format === "glb");
-  if (!glb) return showPoints(points, "No preview: this job has no GLB file.");
+  if (!glb) return showPoints(points, "No preview: this job has no GLB file.", up);
   const response = await request(`${glb.href}&redirect=false`, { headers: { Accept: "*/*" }, signal });
   const content = await response.arrayBuffer();
   signal.throwIfAborted();
-  return showMesh(content, points);
+  return showMesh(content, points, { up, most: Math.max(...result.fit.p95) });
 }
 
 // Whether to trust the result: the verdict, its reasons, and what is unusual about the input.
 function showVerdict({ verdict, reasons = [], warnings = [], decisions }) {
-  const notes = [...reasons, ...warnings];
-  if (decisions) notes.push(...decisionNotes(decisions));
-  const items = notes.map((note) => element("li", {}, note));
+  const item = (text, kind) => element("li", { class: kind }, text);
+  const notes = decisions ? decisionNotes(decisions) : [];
+  $("verdict").className = `judgement ${verdict ?? ""}`;
   $("verdict").replaceChildren(
-    element("strong", { class: `verdict ${verdict ?? ""}` }, verdict ?? "not judged"),
-    element("ul", { class: "help" }, ...items),
+    element("strong", {}, verdict ? `Verdict: ${verdict}` : "Not judged"),
+    element(
+      "ul",
+      {},
+      ...[...reasons, ...warnings].map((text) => item(text, "")),
+      ...notes.map((text) => item(text, "note")),
+    ),
   );
+  show($("verdict"), true);
 }
 
 function decisionNotes({ corresponding, removed }) {

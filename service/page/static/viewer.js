@@ -1,57 +1,41 @@
 // three.js scene with the animated mesh of a GLB file and its input points.
 
+import { colorsOf, distances } from "./heat.js";
 import {
   AnimationMixer,
   Box3,
   BufferAttribute,
   BufferGeometry,
-  Color,
-  DirectionalLight,
   GLTFLoader,
-  GridHelper,
-  HemisphereLight,
   MeshStandardMaterial,
-  OrbitControls,
-  PerspectiveCamera,
   Points,
   PointsMaterial,
   Scene,
   Vector3,
-  WebGLRenderer,
 } from "./three.js";
+import { View } from "./view.js";
+
+const ORANGE = 0xff7a1a;
 
 export class Viewer {
-  #renderer;
-  #controls;
-  #resized;
+  #view;
   #mixer;
   #mesh;
   #points;
-  #grid;
   #sequence;
   #shownFrame;
   #time = 0;
-  #drawPending = false;
-  #scene = new Scene();
-  #world = new Scene(); // rotated if z is up
-  #camera = new PerspectiveCamera(32, 1, 0.01, 100);
-  #box = new Box3();
-  #clay = new MeshStandardMaterial({ color: 0x9aa3b2, roughness: 0.75, metalness: 0 });
+  #display = {};
+  #distances = new Map(); // frame → distances
+  #homes = { mesh: new Scene(), points: new Scene() }; // each turned upright, and moved aside if side by side
+  #plain = new MeshStandardMaterial({ color: 0x9aa3b2, roughness: 0.75, metalness: 0 });
+  #heated = new MeshStandardMaterial({ vertexColors: true, roughness: 0.9, metalness: 0 });
   duration = 0;
   times = [];
 
   // Throws if the browser does not support WebGL.
   constructor(canvas) {
-    this.#renderer = new WebGLRenderer({ canvas, antialias: true, alpha: true });
-    this.#renderer.setPixelRatio(Math.min(devicePixelRatio, 2));
-    const sun = new DirectionalLight(0xffffff, 2.2);
-    sun.position.set(1, 2, 1.5);
-    this.#camera.add(sun);
-    this.#scene.add(this.#world, this.#camera, new HemisphereLight(0xffffff, 0x70707c, 1.7));
-    this.#controls = new OrbitControls(this.#camera, canvas);
-    this.#controls.addEventListener("change", () => this.draw());
-    this.#resized = new ResizeObserver(() => this.#fitCanvas());
-    this.#resized.observe(canvas.parentElement);
+    this.#view = new View(canvas, [this.#homes.mesh, this.#homes.points]);
   }
 
   // Parses a GLB file for `show`.
@@ -59,19 +43,20 @@ export class Viewer {
     return new GLTFLoader().parseAsync(glb, "");
   }
 
-  // Shows a mesh from `parse`, a sequence from npz.js, both, or neither (null).
+  // Shows a mesh from `parse`, a sequence from sequence.js, both, or neither (null).
   show(gltf, sequence) {
+    this.#distances.clear();
+    this.#display = {};
     this.#setMesh(gltf);
     this.#setPoints(sequence);
     const track = gltf?.animations[0]?.tracks[0];
     this.times = gltf ? Array.from(track?.times ?? [0]) : (sequence?.times ?? []);
     this.duration = this.times.at(-1) ?? 0;
-    this.frame();
-    this.draw();
+    this.#time = 0;
   }
 
   get hasColors() {
-    return Boolean(this.#mesh?.geometry.attributes.color);
+    return Boolean(this.#mesh?.userData.color);
   }
 
   #setMesh(gltf) {
@@ -80,14 +65,14 @@ export class Viewer {
       this.#mesh.userData.scene.removeFromParent();
     }
     this.#mesh = this.#mixer = null;
-    if (gltf) {
-      this.#mesh = gltf.scene.getObjectByProperty("isMesh", true);
-      this.#mesh.userData = { scene: gltf.scene, material: this.#mesh.material };
-      this.#mesh.frustumCulled = false;
-      this.#world.add(gltf.scene);
-      this.#mixer = new AnimationMixer(gltf.scene);
-      for (const clip of gltf.animations) this.#mixer.clipAction(clip).play();
-    }
+    if (!gltf) return;
+    this.#mesh = gltf.scene.getObjectByProperty("isMesh", true);
+    const { material, geometry } = this.#mesh;
+    this.#mesh.userData = { scene: gltf.scene, material, color: geometry.attributes.color };
+    this.#mesh.frustumCulled = false;
+    this.#homes.mesh.add(gltf.scene);
+    this.#mixer = new AnimationMixer(gltf.scene);
+    for (const clip of gltf.animations) this.#mixer.clipAction(clip).play();
   }
 
   #setPoints(sequence) {
@@ -99,87 +84,115 @@ export class Viewer {
     if (!sequence) return;
     const box = new Box3().setFromArray(sequence.frames[0]);
     const size =
-      (box.getSize(new Vector3()).length() * 0.3) / Math.sqrt(Math.max(200, sequence.frames[0].length / 3));
-    this.#points = new Points(new BufferGeometry(), new PointsMaterial({ size, color: new Color(0xff7a1a) }));
+      (box.getSize(new Vector3()).length() * 0.36) / Math.sqrt(Math.max(200, sequence.frames[0].length / 3));
+    this.#points = new Points(new BufferGeometry(), new PointsMaterial({ size, color: ORANGE }));
     this.#points.position.fromArray(sequence.origin);
     this.#points.frustumCulled = false;
-    this.#world.add(this.#points);
+    this.#homes.points.add(this.#points);
   }
 
-  setDisplay({ points, wireframe, colors, zUp }) {
-    if (this.#points) this.#points.visible = points;
+  // `arrangement`: mesh, points, both or beside; `coloring`: own, plain or distance; `most`: the distance at the
+  // end of the ramp; `up`: the direction that points up.
+  setDisplay(display) {
+    const turned = String(display.up) !== String(this.#display.up) || display.arrangement !== this.#display.arrangement;
+    this.#display = display;
+    const { arrangement, coloring, wireframe } = display;
+    if (this.#points) this.#points.visible = !this.#mesh || arrangement !== "mesh";
     if (this.#mesh) {
-      this.#mesh.material = colors ? this.#mesh.userData.material : this.#clay;
+      this.#mesh.visible = arrangement !== "points";
+      const own = this.hasColors && coloring === "own" ? this.#mesh.userData.material : this.#plain;
+      this.#mesh.material = coloring === "distance" ? this.#heated : own;
       this.#mesh.material.wireframe = wireframe;
     }
-    const angle = zUp ? -Math.PI / 2 : 0;
-    if (this.#world.rotation.x !== angle) {
-      this.#world.rotation.x = angle;
-      this.frame();
-    }
-    this.draw();
+    this.#shownFrame = -1;
+    if (turned) this.frame();
+    this.seek(this.#time);
   }
 
   // Moves the camera so that the whole motion is in view.
   frame() {
-    this.#world.position.set(0, 0, 0);
-    this.#computeBounds();
-    if (this.#box.isEmpty()) return;
-    this.#pose(this.#time);
-    this.#world.position.copy(this.#box.getCenter(new Vector3()).negate()); // float32 is precise near the origin
-    const size = this.#box.getSize(new Vector3());
-    const reach = Math.max(size.length(), 1e-9);
-    this.#grid?.removeFromParent();
-    this.#grid?.dispose();
-    this.#grid = new GridHelper(2 * reach, 20, 0x8888a0, 0x8888a0);
-    Object.assign(this.#grid.material, { transparent: true, opacity: 0.28 });
-    this.#grid.position.y = -size.y / 2;
-    this.#scene.add(this.#grid);
-    Object.assign(this.#camera, { near: reach / 200, far: 20 * reach });
-    this.#camera.position
-      .set(0.42, 0.26, 1.32)
-      .multiplyScalar(1.18 * reach * Math.max(1, 0.75 / this.#camera.aspect));
-    this.#controls.target.set(0, 0, 0);
-    this.#camera.updateProjectionMatrix();
-    this.#controls.update();
-    this.draw();
+    const { mesh, points } = this.#homes;
+    for (const home of [mesh, points]) home.turn(this.#display.up);
+    const box = this.#bounds();
+    if (box.isEmpty()) return;
+    const beside = this.#display.arrangement === "beside" && this.#mesh && this.#points;
+    this.#view.frame(box, beside ? [points, mesh] : null);
+    this.seek(this.#time);
   }
 
-  #computeBounds() {
-    this.#box.makeEmpty();
+  // Box of the whole motion, upright.
+  #bounds() {
+    const box = new Box3();
     if (this.#mesh) {
       for (let i = 0; i <= 4; i += 1) {
         this.#pose((i / 4) * this.duration);
-        this.#world.updateMatrixWorld(true);
-        this.#box.expandByObject(this.#mesh, true);
+        this.#homes.mesh.updateMatrixWorld(true);
+        box.expandByObject(this.#mesh, true);
       }
-      return;
+      return box;
     }
-    if (!this.#points) return;
-    this.#world.updateMatrixWorld(true);
-    const [box, point] = [new Box3(), new Vector3()];
-    for (const frame of this.#sequence.frames) {
+    if (!this.#points) return box;
+    const point = new Vector3();
+    for (const frame of this.#sequence.frames)
       for (let i = 0; i < frame.length; i += 3) box.expandByPoint(point.fromArray(frame, i));
-    }
-    this.#box.copy(box.applyMatrix4(this.#points.matrixWorld));
+    this.#homes.points.updateMatrixWorld(true);
+    return box.applyMatrix4(this.#points.matrixWorld);
   }
 
   seek(seconds) {
     this.#time = seconds;
+    if (this.#points) this.#showFrame(this.#nearestFrame(seconds));
     this.#pose(seconds);
-    if (this.#points) {
-      const { frames, times } = this.#sequence;
-      const input = this.duration ? (seconds / this.duration) * times.at(-1) : 0; // a mesh may play slower
-      let nearest = 0;
-      times.forEach((time, i) => {
-        if (Math.abs(time - input) < Math.abs(times[nearest] - input)) nearest = i;
-      });
-      if (nearest !== this.#shownFrame) {
-        this.#points.geometry.setAttribute("position", new BufferAttribute(frames[nearest], 3));
-        this.#shownFrame = nearest;
-      }
+    this.#view.draw();
+  }
+
+  #nearestFrame(seconds) {
+    let nearest = 0;
+    const { times } = this.#sequence;
+    times.forEach((time, i) => {
+      if (Math.abs(time - seconds) < Math.abs(times[nearest] - seconds)) nearest = i;
+    });
+    return nearest;
+  }
+
+  #showFrame(frame) {
+    if (frame === this.#shownFrame) return;
+    this.#shownFrame = frame;
+    const { geometry, material } = this.#points;
+    geometry.setAttribute("position", new BufferAttribute(this.#sequence.frames[frame], 3));
+    const heated = Boolean(this.#mesh) && this.#display.coloring === "distance";
+    if (material.vertexColors !== heated) {
+      Object.assign(material, { vertexColors: heated, needsUpdate: true });
+      material.color.set(heated ? 0xffffff : ORANGE);
     }
-    this.draw();
+    if (this.#mesh?.userData.color) this.#mesh.geometry.setAttribute("color", this.#mesh.userData.color);
+    if (!heated) return;
+    const found = this.distancesAt(frame);
+    geometry.setAttribute("color", new BufferAttribute(colorsOf(found.points, this.#display.most), 3));
+    this.#mesh.geometry.setAttribute(
+      "color",
+      new BufferAttribute(colorsOf(found.vertices, this.#display.most), 3),
+    );
+  }
+
+  // Distances of an input frame, from the mesh at the same time. They are kept, since they take a while.
+  distancesAt(frame) {
+    if (!this.#distances.has(frame)) {
+      this.#pose(this.#sequence.times[frame]);
+      this.#homes.mesh.updateMatrixWorld(true);
+      const { position } = this.#mesh.geometry.attributes;
+      const vertices = new Float64Array(3 * position.count);
+      const place = new Vector3();
+      const matrix = this.#mesh.matrix.clone();
+      for (let node = this.#mesh.parent; node !== this.#homes.mesh; node = node.parent) matrix.premultiply(node.matrix);
+      for (let i = 0; i < position.count; i += 1)
+        this.#mesh.getVertexPosition(i, place).applyMatrix4(matrix).toArray(vertices, 3 * i);
+      const { origin } = this.#sequence;
+      for (let i = 0; i < vertices.length; i += 1) vertices[i] -= origin[i % 3];
+      const triangles = Uint32Array.from(this.#mesh.geometry.index.array);
+      this.#distances.set(frame, distances(this.#sequence.frames[frame], vertices, triangles));
+    }
+    return this.#distances.get(frame);
   }
 
   #pose(seconds) {
@@ -188,36 +201,15 @@ export class Viewer {
   }
 
   rotate(right, up) {
-    const offset = this.#camera.position.clone().sub(this.#controls.target);
-    offset.applyAxisAngle(this.#camera.up, -right);
-    const side = new Vector3().crossVectors(this.#camera.up, offset).normalize();
-    const angle = offset.angleTo(this.#camera.up);
-    offset.applyAxisAngle(side, -Math.max(Math.min(up, angle - 0.05), angle - Math.PI + 0.05));
-    this.#camera.position.copy(this.#controls.target).add(offset);
-    this.#controls.update();
+    this.#view.rotate(right, up);
   }
 
   zoom(factor) {
-    this.#camera.position.sub(this.#controls.target).multiplyScalar(factor).add(this.#controls.target);
-    this.#controls.update();
+    this.#view.zoom(factor);
   }
 
-  // Schedules a redraw, at most one per animation frame.
-  draw() {
-    if (this.#drawPending) return;
-    this.#drawPending = true;
-    requestAnimationFrame(() => {
-      this.#drawPending = false;
-      this.#renderer.render(this.#scene, this.#camera);
-    });
-  }
-
-  #fitCanvas() {
-    const { clientWidth: width, clientHeight: height } = this.#renderer.domElement.parentElement;
-    if (!width || !height) return;
-    this.#renderer.setSize(width, height, false);
-    this.#camera.aspect = width / height;
-    this.#camera.updateProjectionMatrix();
-    this.draw();
+  // A PNG of what is shown.
+  screenshot() {
+    return this.#view.screenshot();
   }
 }

@@ -247,7 +247,7 @@ def test_describe(rec: Reconstructor) -> None:
     assert said == {
         "name": "bodies",
         "task": "pointcloud completion",
-        "input": {"min_frames": 2, "max_frames": 1000, "min_points": 32, "upright": True},
+        "input": {"min_frames": 2, "max_frames": 1000, "min_points": 32, "max_points": 8192, "upright": True},
         "threshold": 0.5,
         "resolution": 128,
         "parameters": 2503556,

@@ -79,8 +79,26 @@ def test_walker_puts_one_foot_before_the_other() -> None:
     assert all(not ((cloud[:, 1] < 0.3) & (np.abs(cloud[:, 2]) < 0.02)).any() for cloud in clouds)
 
 
+def test_scan_is_noisy_with_strays_and_z_up() -> None:
+    arrays = load(SAMPLES["scan"].path)
+    clouds = np.split(arrays["points"].astype(float), np.cumsum(arrays["lengths"])[:-1])
+    assert len({len(cloud) for cloud in clouds}) > 10, "frames differ in size"
+    assert all(816 <= len(cloud) <= 1020 for cloud in clouds)
+    height, depth = np.ptp(clouds[0][:, 2]), np.ptp(clouds[0][:, 1])
+    assert height > 1.4 * depth, "z up"
+    assert -0.25 < clouds[0][:, 2].min() < 0.1, "on the floor, but for strays"
+    for cloud in clouds:
+        to_next, _ = cKDTree(cloud).query(cloud, k=2)  # [N, 2]
+        far = to_next[:, 1] > 6 * np.median(to_next[:, 1])
+        assert 0.002 < far.mean() < 0.03, "strays"
+        first = np.flatnonzero(far)
+        assert first.size == 0 or first.max() > len(cloud) // 4, "anywhere among the rows"
+    there, _ = cKDTree(clouds[0]).query(clouds[-1])
+    assert np.percentile(there, 95) > 0.1, "something moves by 10 cm"
+
+
 def test_shipped_files_are_small_and_described() -> None:
-    assert sum(sample.path.stat().st_size for sample in SAMPLES.values()) < 500_000
+    assert sum(sample.path.stat().st_size for sample in SAMPLES.values()) < 600_000
     assert all(sample.description for sample in SAMPLES.values())
     assert SAMPLES.keys() == RECIPES.keys() - {"large"}
 
@@ -104,7 +122,8 @@ def test_large_sample_has_the_density_of_a_scan() -> None:
 
 
 def test_unknown_sample_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="no sample 'dance'; there are jumping_jacks, walker, knees, large"):
+    known = "jumping_jacks, walker, scan, knees, large"
+    with pytest.raises(ValueError, match=f"no sample 'dance'; there are {known}"):
         make_sample("dance")
 
 

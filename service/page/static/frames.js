@@ -1,0 +1,54 @@
+// Readers of files that hold one frame each, by how their names end.
+
+import { readNpy } from "./npy.js";
+import { readPcd } from "./pcd.js";
+import { readPly } from "./ply.js";
+
+// Each returns the coordinates [3 N] in the bytes of a file, or throws.
+const READERS = {
+  csv: readText,
+  las: readLas,
+  npy: (bytes) => rows(readNpy(bytes)),
+  obj: (bytes) => readText(bytes, /^v\s+(.*)$/gm),
+  pcd: readPcd,
+  ply: readPly,
+  pts: readText,
+  txt: readText,
+  xyz: readText,
+};
+
+export const suffixOf = (name) => /\.([A-Za-z0-9]+)$/.exec(name)?.[1].toLowerCase() ?? "";
+export const isFrame = (name) => suffixOf(name) in READERS;
+export const readFrame = (name, bytes) => READERS[suffixOf(name)](bytes);
+
+// frame2 before frame10
+export const naturally = new Intl.Collator("en", { numeric: true }).compare;
+
+function rows({ shape, values }) {
+  if (shape.length !== 2 || shape[1] < 3) throw new TypeError("not points [N, 3]");
+  const [count, width] = shape;
+  return Float64Array.from({ length: 3 * count }, (_, i) => values[width * Math.floor(i / 3) + (i % 3)]);
+}
+
+// The first three numbers of every line that begins with three numbers; `#` starts a comment.
+function readText(bytes, lines = /^(.*)$/gm) {
+  const points = [];
+  for (const [, line] of new TextDecoder().decode(bytes).matchAll(lines)) {
+    const numbers = line.split("#")[0].trim().split(/[\s,;]+/).slice(0, 3).map(Number);
+    if (numbers.length === 3 && numbers.every(Number.isFinite)) points.push(...numbers);
+  }
+  return Float64Array.from(points);
+}
+
+// LAS 1.0 to 1.4, not compressed (LAZ).
+function readLas(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const [start, width] = [view.getUint32(96, true), view.getUint16(105, true)];
+  const count = view.getUint32(107, true) || Number(view.getBigUint64(247, true));
+  if (view.getUint32(0, false) !== 0x4c415346 || view.getUint8(104) & 0x80) throw new TypeError("not a LAS file");
+  const [scale, offset] = [131, 155].map((at) => [0, 8, 16].map((by) => view.getFloat64(at + by, true)));
+  return Float64Array.from({ length: 3 * count }, (_, i) => {
+    const [row, axis] = [Math.floor(i / 3), i % 3];
+    return offset[axis] + scale[axis] * view.getInt32(start + row * width + 4 * axis, true);
+  });
+}

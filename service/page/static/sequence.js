@@ -1,0 +1,116 @@
+// Reads the points of an upload (see docs/sequences.md) to show them: one archive, or one file per frame.
+// What cannot be read is not shown; the service does the validation.
+
+import { isFrame, naturally, readFrame, suffixOf } from "./frames.js";
+import { readNpy } from "./npy.js";
+import { unzip } from "./zip.js";
+
+export const MAX_BYTES = 128e6;
+const UNTIMED_FPS = 24; // of input whose times are unknown, as in the files of a result
+const MAX_POINTS = 20_000; // per frame; of larger frames every second, third, … point is shown
+
+// Returns {frames: [Float32Array], times: [seconds since the first frame], timed, origin: [3], points: [fewest,
+// most] of a frame, corresponding}, or null. Coordinates are relative to `origin`, so that float32 is precise
+// enough. `timed` is whether the files say when each frame was recorded, `corresponding` true, false or null.
+export async function readSequence(files) {
+  try {
+    if (files.reduce((sum, { size }) => sum + size, 0) > MAX_BYTES) return null;
+    const entries = new Map();
+    for (const file of files) entries.set(file.name, new Uint8Array(await file.arrayBuffer()));
+    const [[name, bytes]] = entries;
+    return await (entries.size === 1 && isArchive(bytes) ? ofArchive(bytes) : ofFiles(entries, name));
+  } catch {
+    return null;
+  }
+}
+
+// The sequence at a frame rate, if its files say nothing about time.
+export const atRate = (sequence, fps) =>
+  sequence && !sequence.timed && fps > 0
+    ? { ...sequence, times: sequence.frames.map((_, i) => i / fps) }
+    : sequence;
+
+// The sequence with the times at which its frames play in a result with these options.
+export function asPlayed(sequence, { fps, duration, playback_fps: playbackFps }) {
+  if (!sequence) return null;
+  const timed = atRate(sequence, fps);
+  const span = timed.times.at(-1);
+  const played = duration ?? (playbackFps ? (timed.times.length - 1) / playbackFps : span);
+  return { ...timed, times: timed.times.map((time) => time * (played / span || 1)) };
+}
+
+const isArchive = (bytes) => bytes[0] === 0x50 && bytes[1] === 0x4b; // PK
+
+async function ofArchive(bytes) {
+  const entries = await unzip(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length), 2 * MAX_BYTES);
+  return entries.has("points.npy") ? ofArrays(entries) : ofFiles(entries);
+}
+
+// One frame per file, in the natural order of names; other files are left out.
+async function ofFiles(entries) {
+  const names = [...entries.keys()].filter((name) => isFrame(name) || suffixOf(name) === "npz").sort(naturally);
+  const frames = [];
+  for (const name of names) {
+    const content = entries.get(name);
+    const read = suffixOf(name) === "npz" ? await published(content) : readFrame(name, content);
+    // A single array can hold the whole sequence.
+    if (names.length === 1 && suffixOf(name) === "npy") return ofArrays(new Map([["points.npy", content]]));
+    frames.push(read);
+  }
+  return relative(frames, null, null);
+}
+
+// points · scale + loc of one frame in the published layout
+async function published(bytes) {
+  const inner = await unzip(bytes.slice().buffer, MAX_BYTES);
+  const array = (name) => inner.has(`${name}.npy`) && readNpy(inner.get(`${name}.npy`)).values;
+  const [loc, scale] = [array("loc") || [0, 0, 0], array("scale")?.[0] ?? 1];
+  return Float64Array.from(array("points"), (value, i) => loc[i % 3] + scale * value);
+}
+
+function ofArrays(entries) {
+  const array = (name) => (entries.has(`${name}.npy`) ? readNpy(entries.get(`${name}.npy`)) : null);
+  const { shape, values } = array("points");
+  const flag = array("corresponding");
+  if (shape.length === 3 && shape[2] === 3) {
+    const size = 3 * shape[1];
+    const frames = Array.from({ length: shape[0] }, (_, t) => values.subarray(t * size, (t + 1) * size));
+    return relative(frames, array("times"), flag ? Boolean(flag.values[0]) : null);
+  }
+  if (shape.length !== 2 || shape[1] !== 3) return null;
+  const frames = [];
+  const [lengths, numbers] = [array("lengths"), array("frame")];
+  if (lengths) {
+    let start = 0;
+    for (const length of lengths.values) frames.push(values.subarray(3 * start, 3 * (start += length)));
+  } else if (numbers) {
+    numbers.values.forEach((t, row) => (frames[t] ??= []).push(...values.subarray(3 * row, 3 * row + 3)));
+  }
+  return relative(frames, array("times"), false);
+}
+
+function relative(frames, times, corresponding) {
+  if (!frames.length || frames.some((frame) => !frame?.length)) return null;
+  const origin = [0, 1, 2].map((axis) => {
+    let [low, high] = [Infinity, -Infinity];
+    for (let i = axis; i < frames[0].length; i += 3)
+      [low, high] = [Math.min(low, frames[0][i]), Math.max(high, frames[0][i])];
+    return (low + high) / 2;
+  });
+  const counts = frames.map((frame) => frame.length / 3);
+  const points = [Math.min(...counts), Math.max(...counts)];
+  const stride = Math.ceil(points[1] / MAX_POINTS);
+  const sampled = frames.map((frame) => {
+    const kept = new Float32Array(3 * Math.ceil(frame.length / 3 / stride));
+    for (let i = 0; i < kept.length; i += 1)
+      kept[i] = frame[3 * stride * Math.floor(i / 3) + (i % 3)] - origin[i % 3];
+    return kept;
+  });
+  if (!sampled.every((frame) => frame.every(Number.isFinite))) return null;
+  const timed = times?.values.length === frames.length;
+  const stamps = timed
+    ? Array.from(times.values, (t) => t - times.values[0])
+    : frames.map((_, t) => t / UNTIMED_FPS);
+  if (points[0] < points[1]) corresponding = false;
+  return { frames: sampled, times: stamps, timed, origin, points, corresponding };
+}

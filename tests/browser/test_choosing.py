@@ -1,0 +1,213 @@
+"""Choosing files in the page: previews of every format, and what is told before anything is sent."""
+
+import base64
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from playwright.sync_api import Browser, Page
+
+from service.page.samples import SAMPLES
+from tests.browser import clouds
+from tests.browser.pages import LONG, Visit, changed, pick, picture
+from tests.integration.service_processes import Gateway
+
+POINTS = np.random.default_rng(1).random((3, 50, 3))
+
+
+def arrays(name: str) -> bytes:
+    flat, numbers = POINTS.reshape(-1, 3), np.repeat(np.arange(3), 50)
+    narrow = flat.astype(np.float32)
+    forms: dict[str, dict[str, Any]] = {
+        "half.npz": {"points": POINTS.astype(np.float16)},
+        "far.npz": {"points": POINTS + np.array([5e6, -4e6, 100]), "times": [0, 0.5, 2.0]},
+        "frame.npz": {"points": flat, "frame": numbers},
+        "lengths.npz": {"points": narrow, "lengths": np.array([50, 50, 50], np.uint16)},
+        "ragged.npz": {"points": narrow, "lengths": np.array([40, 60, 50])},
+    }
+    return clouds.npz(**forms[name])
+
+
+FRAMES: dict[str, Callable[[NDArray[np.float64]], bytes]] = {
+    "npz": clouds.published,
+    "npy": clouds.npy,
+    "xyz": clouds.text,
+    "csv": lambda frame: b"x,y,z\n" + clouds.text(frame, ","),
+    "obj": lambda frame: clouds.text(frame, " ", "v ") + b"f 1 2 3\n",
+    "ply": lambda frame: clouds.ply(frame, "ascii"),
+    "PLY": lambda frame: clouds.ply(frame, "binary_little_endian"),
+    "be.ply": lambda frame: clouds.ply(frame, "binary_big_endian"),
+    "pcd": lambda frame: clouds.pcd(frame, "ascii"),
+    "bin.pcd": lambda frame: clouds.pcd(frame, "binary"),
+    "lzf.pcd": lambda frame: clouds.pcd(frame, "binary_compressed"),
+    "las": clouds.las,
+}  # fmt: skip
+
+
+def ready(visit: Visit, gateway: Gateway, **options: Any) -> Page:
+    page = visit(gateway, **options)
+    page.wait_for_selector(f"#samples button:nth-child({len(SAMPLES)})")  # the form listens
+    return page
+
+
+def drop(page: Page, names: list[str], content: str = "0 0 0") -> None:
+    """Drop files on the page, as the browser would tell it."""
+    page.evaluate(
+        """([names, content]) => {
+            const dataTransfer = new DataTransfer();
+            for (const name of names) dataTransfer.items.add(new File([content], name));
+            dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
+        }""",
+        [names, content],
+    )
+
+
+def upload(name: str, content: bytes) -> Any:
+    return {"name": name, "mimeType": "application/octet-stream", "buffer": content}
+
+
+def read(page: Page, files: dict[str, bytes]) -> list[NDArray[np.float64]]:
+    """What the page reads from files: points [N, 3] of each frame."""
+    frames, origin = page.evaluate(
+        """async (files) => {
+            const { readSequence } = await import("/page/sequence.js");
+            const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt());
+            const read = await readSequence(files.map(([name, text]) => new File([bytes(text)], name)));
+            return [read.frames.map((frame) => [...frame]), read.origin];
+        }""",
+        [(name, base64.b64encode(content).decode()) for name, content in files.items()],
+    )
+    return [np.reshape(frame, (-1, 3)) + origin for frame in frames]
+
+
+@pytest.fixture(scope="module")
+def reader(browser: Browser, gateway: Gateway) -> Iterator[Page]:
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(str(gateway.client.base_url))
+        yield page
+
+
+@pytest.mark.parametrize("suffix", FRAMES)
+def test_frames_of_every_format_are_read(reader: Page, suffix: str) -> None:
+    number = "{:08d}" if suffix == "npz" else "f{}"
+    files = {number.format(t) + f".{suffix}": FRAMES[suffix](frame) for t, frame in enumerate(POINTS)}
+    scale = 2 if suffix == "npz" else 1
+    for sent in (files, {"a.zip": clouds.packed(files)}):
+        frames = read(reader, sent)
+        assert len(frames) == 3
+        for frame, points in zip(frames, POINTS, strict=True):
+            np.testing.assert_allclose(frame, scale * points, atol=1.1e-3 if suffix == "las" else 2e-6)
+
+
+def test_points_of_arrays_are_previewed(visit: Visit, gateway: Gateway) -> None:
+    page = ready(visit, gateway)
+    for name in ("half.npz", "far.npz", "frame.npz", "lengths.npz", "ragged.npz"):
+        page.set_input_files("#file", upload(name, arrays(name)))
+        points = "40 to 60" if name == "ragged.npz" else "50"
+        page.wait_for_selector(f"#chosen:has-text('{name}'):has-text('3 frames of {points} points')")
+        page.wait_for_selector("#canvas:visible")
+        end = time.monotonic() + LONG / 1000
+        while np.ptp(picture(page)[:, :, 2]) < 100:  # until there are orange points on the background
+            assert time.monotonic() < end, name
+    for name, content in {"odd.npz": b"PK\x05\x06 no", "other.npz": clouds.npz(weights=POINTS)}.items():
+        page.set_input_files("#file", upload(name, content))
+        page.wait_for_selector("#empty:has-text('No preview available')")
+
+
+def test_several_dropped_files_are_one_sequence(visit: Visit, gateway: Gateway, any_model: str) -> None:
+    page = ready(visit, gateway)
+    frame = clouds.text(POINTS[0]).decode()
+    drop(page, ["f10.xyz", "f2.xyz", "f1.xyz", "readme.md", ".DS_Store"], frame)
+    page.wait_for_selector("#chosen:has-text('3 frames of 50 points')")
+    told = page.locator("#chosen").inner_text()
+    assert "3 files: f1.xyz to f10.xyz" in told
+    assert "Not sent, since they are of another kind: readme.md" in told
+    page.get_by_text("More options").click()
+    page.get_by_label("Model", exact=True).select_option(any_model)
+    page.get_by_role("button", name="Reconstruct").click()
+    page.wait_for_selector("#state[data-state=queued]")
+    job = gateway.client.get(f"/jobs/{page.url.rpartition('=')[2]}").json()
+    assert (job["input"]["frames"], job["input"]["points"]) == (3, 50)
+    assert page.locator("#job-title").inner_text() == "f1.xyz and 2 more"
+    gateway.client.delete(f"/jobs/{job['id']}")
+    drop(page, ["a.zip", "b.zip"])
+    page.wait_for_selector("#form-problem :text('Choose one of them')")
+    assert page.locator("#submit").is_disabled()
+
+
+def test_a_folder_is_one_sequence(visit: Visit, gateway: Gateway, tmp_path: Path) -> None:
+    page = ready(visit, gateway)
+    folder = tmp_path / "take 7"
+    for t, frame in enumerate(POINTS):
+        (folder / f"camera{t}").mkdir(parents=True)
+        (folder / f"camera{t}" / "cloud.xyz").write_bytes(clouds.text(frame))
+    page.set_input_files("#folder", folder)
+    page.wait_for_selector("#chosen:has-text('3 frames of 50 points')")
+    assert page.locator("#chosen strong").inner_text() == "take 7"
+    assert "camera0_cloud.xyz" in page.locator("#chosen").inner_text()
+
+
+def test_model_says_what_it_will_do(visit: Visit, gateway: Gateway, any_model: str) -> None:
+    page = ready(visit, gateway)
+    page.get_by_text("More options").click()
+    page.get_by_label("Model", exact=True).select_option(any_model)
+    plan = page.locator("#plan")
+    pick(page, "Knees")
+    plan.get_by_text("Row j is the same particle in every frame").wait_for()
+    assert "The recording lasts 0.27 s" in plan.inner_text()
+    page.get_by_label("Corresponding points").select_option("no")
+    plan.get_by_text("The points have no order").wait_for()
+    pick(page, "Walker")
+    plan.get_by_text("Frames differ in size").wait_for()
+    page.set_input_files("#file", upload("half.npz", arrays("half.npz")))
+    plan.get_by_text("The files say nothing about time").wait_for()
+    assert "/3" in page.locator("#clock").inner_text()
+    page.locator("#ask").get_by_label("Frames per second").fill("2")
+    plan.get_by_text("The recording lasts 1 s").wait_for()
+    assert page.locator("#scrub").get_attribute("max") == "1"
+    page.set_input_files("#file", upload("one.npz", clouds.npz(points=POINTS[:1])))
+    plan.get_by_text(f"{any_model} needs at least 2 frames").wait_for()
+
+
+def test_preview_is_upright(visit: Visit, gateway: Gateway) -> None:
+    page = ready(visit, gateway)
+    pick(page, "Scan")
+    page.wait_for_selector("#canvas:visible")
+    page.wait_for_timeout(50)
+    guessed = picture(page)
+    turned = {}
+    for axis in ("z", "y"):
+        page.get_by_label("Up axis").select_option(axis)
+        page.wait_for_timeout(50)
+        turned[axis] = picture(page)
+    assert changed(guessed, turned["z"]) == 0, "the scan is z up, which is seen in its shape"
+    assert changed(guessed, turned["y"]) > 0.005
+
+
+def test_request_can_be_copied_as_a_command(
+    visit: Visit, gateway: Gateway, any_model: str, tmp_path: Path
+) -> None:
+    page = ready(visit, gateway, permissions=["clipboard-read", "clipboard-write"])
+    files = {f"f{t}.xyz": clouds.text(frame) for t, frame in enumerate(POINTS)}
+    page.set_input_files("#file", [upload(name, content) for name, content in files.items()])
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    page.get_by_text("More options").click()
+    page.get_by_label("Model", exact=True).select_option(any_model)
+    page.get_by_label("Resolution").fill("64")
+    page.get_by_role("button", name="Copy as curl").click()
+    page.wait_for_selector("#copy-curl:text-is('Copied')")
+    command = page.evaluate("navigator.clipboard.readText()")
+    assert "Authorization" not in command
+    sent = subprocess.run(
+        ["bash", "-c", command.replace("curl ", "curl -s -w ' %{http_code}' ", 1)],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert sent.stdout.endswith(" 202"), sent.stdout
+    assert '"resolution":64' in sent.stdout
