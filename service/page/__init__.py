@@ -41,11 +41,19 @@ def asset(name: str) -> Asset | None:
     path = _FILES.get(name)
     if path is None:
         return None
-    body = path.read_bytes()
+    return _made(path.read_bytes(), _MEDIA_TYPES[path.suffix])
+
+
+def with_head(document: Asset, head: str) -> Asset:
+    """An HTML document with further elements in its head."""
+    return _made(document.body.replace(b"</head>", head.encode() + b"</head>", 1), document.media_type)
+
+
+def _made(body: bytes, media_type: str) -> Asset:
     gzipped = gzip.compress(body, mtime=0)
     return Asset(
         body,
         gzipped if len(gzipped) < 0.9 * len(body) else None,
-        _MEDIA_TYPES[path.suffix],
+        media_type,
         f'"{hashlib.sha256(body).hexdigest()[:32]}"',
     )

@@ -82,6 +82,8 @@ def test_sample_is_reconstructed_and_played(visit: Visit, gateway: Gateway, work
             page.locator(f"#files a:has-text('{file['format'].upper()}')").click()
         assert hashlib.sha256(download.value.path().read_bytes()).hexdigest() == file["sha256"]
     assert page.locator("#recent a[aria-current]").inner_text().startswith("knees.npz")
+    page.locator("#recent a[aria-current]").scroll_into_view_if_needed()
+    until(page, "document.querySelector('#recent a[aria-current] img').naturalWidth === 480")  # its thumbnail
 
 
 def test_shared_link_shows_a_job_from_elsewhere_on_a_phone(

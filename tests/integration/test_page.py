@@ -2,13 +2,19 @@
 
 import gzip
 import hashlib
+import html
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from service.core.jobs.options import Options
+from service.core.jobs.record import Input, Job, State, Thumbnail
 from service.page import asset
+from service.page.preview import link_preview
 from tests.integration.service_processes import Gateway
+from tests.integration.test_retention import RESULT
 
 FOLDER = Path(__file__).parent.parent.parent / "service" / "page"
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -23,6 +29,31 @@ def test_root_serves_html_or_json_by_accept_header(gateway: Gateway) -> None:
     both = gateway.client.get("/", headers={"Accept": "application/json, text/html"})
     assert both.json()["links"]["docs"] == "/docs"
     assert {"Accept", "Accept-Encoding"} <= set(re.split(", *", page.headers["vary"]))
+
+
+def test_link_of_a_job_has_a_preview(gateway: Gateway, any_model: str, sample: bytes) -> None:
+    hostile = '"><script>alert(1)</script>'
+    job = gateway.submit(sample, model=any_model, metadata=json.dumps({"name": hostile}))
+    page = gateway.client.get("/", params={"job": job["id"]}, headers=BROWSER)
+    assert page.headers["content-security-policy"].startswith("default-src 'none'")
+    assert hostile not in page.text
+    metas = dict(re.findall(r'<meta property="([\w:]+)" content="([^"]*)">', page.text))
+    assert html.unescape(metas["og:title"]) == hostile
+    assert metas["og:description"] == "A reconstruction of 17 frames: queued."
+    assert metas["og:url"] == f"{gateway.client.base_url}/?job={job['id']}"
+    plain = gateway.client.get("/", headers=BROWSER).text
+    for other in ("0" * 32, "", "../x"):
+        assert gateway.client.get("/", params={"job": other}, headers=BROWSER).text == plain
+
+
+def test_preview_shows_the_picture_of_a_result() -> None:
+    job = Job.new("any", Options(), Input(frames=2, points=32, bytes=3, sha256="0" * 64), 60)
+    base = "http://here/"
+    assert "og:image" not in link_preview(job, base)
+    picture = Thumbnail(name="thumbnail.png", bytes=3, sha256="0" * 64)
+    done = job.ended(State.SUCCEEDED, result=RESULT.model_copy(update={"thumbnail": picture}))
+    assert f'content="http://here/jobs/{job.id}/thumbnail"' in link_preview(done, base)
+    assert "og:image" not in link_preview(done.with_(state=State.EXPIRED), base)
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])

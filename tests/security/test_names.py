@@ -129,6 +129,15 @@ def test_metadata_is_returned_unchanged(mine: Caller, locked: Gateway, sample: b
     assert "passwd" not in locked.client.get("/metrics").text
 
 
+def test_link_previews_tell_nothing_where_keys_are_required(
+    mine: Caller, locked: Gateway, sample: bytes, any_model: str
+) -> None:
+    job = mine.submit(sample, model=any_model, metadata='{"name": "secret project"}')
+    browser = {"Accept": "text/html"}
+    told = [locked.client.get(path, headers=browser).text for path in ("/", f"/?job={job['id']}")]
+    assert told[0] == told[1]
+
+
 def test_requests_cannot_forge_log_lines(locked: Gateway, mine: Caller) -> None:
     """Every log line remains a valid record of this service, whatever the request contains."""
     forged = json.dumps({"level": "ERROR", "message": "forged"})

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from service import VERSION
 from service.api.dependencies import ContextDep
 from service.api.http.problems import responses
-from service.api.routes.page import page
+from service.api.routes.page import front_page
 from service.core.jobs.formats import Format
 
 router = APIRouter(tags=["health"])
@@ -71,7 +71,7 @@ def discover(
 ) -> object:
     """All endpoints and limits of this service. Clients that accept `text/html` get the web page instead."""
     if "text/html" in accept and "application/json" not in accept:
-        return page("index.html", request.headers)
+        return front_page(context, request)
     response.headers["Vary"] = "Accept"
     settings = context.settings
     limits = Limits(

@@ -6,10 +6,13 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from starlette.datastructures import Headers
 
+from service.api.dependencies import GatewayContext
 from service.api.http.etags import matches
 from service.api.http.problems import Problem
 from service.core.jobs.options import Options
-from service.page import asset
+from service.core.jobs.record import OPEN_OWNER
+from service.page import asset, with_head
+from service.page.preview import link_preview
 from service.page.samples import SAMPLES
 
 router = APIRouter(include_in_schema=False)
@@ -23,14 +26,25 @@ POLICIES = {
 }
 
 
-def page(name: str, request_headers: Headers) -> Response:
+def front_page(context: GatewayContext, request: Request) -> Response:
+    """The page. If keys are not required, the head of `?job=…` describes the job for previews of the link."""
+    job = context.jobs.get(request.query_params.get("job", "")) if context.settings.auth == "open" else None
+    if job is None or job.owner != OPEN_OWNER:
+        return page("index.html", request.headers)
+    head = link_preview(job, str(request.base_url))
+    return page("index.html", request.headers, head)
+
+
+def page(name: str, request_headers: Headers, head: str = "") -> Response:
     """An asset with its content security policy, honouring `If-None-Match` and `Accept-Encoding`.
 
-    Raises Problem `not_found`.
+    `head` is added to the head of a document. Raises Problem `not_found`.
     """
     found = asset(name)
     if found is None:
         raise Problem("not_found", f"File {name[:64]!r} not found")
+    if head:
+        found = with_head(found, head)
     headers = {
         "ETag": found.etag,
         "Cache-Control": "no-cache",  # cache, but revalidate before each use

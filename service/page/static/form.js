@@ -5,11 +5,11 @@ import { describe, dropped, picked, sortOut } from "./choose.js";
 import { curlCommand } from "./curl.js";
 import { $, bytes, element, problemBox, show } from "./dom.js";
 import { rememberInput } from "./inputs.js";
-import { placeAsked } from "./options.js";
+import { askRate } from "./options.js";
 import { planFor, sizeOf } from "./plan.js";
 import { showPoints, turnUp } from "./player.js";
 import { markSample, offerSamples } from "./samples.js";
-import { atRate, readSequence } from "./sequence.js";
+import { asPlayed, readSequence } from "./sequence.js";
 import { upOf } from "./up.js";
 
 let hooks, service;
@@ -99,7 +99,7 @@ async function choose(selection, button = null) {
   sequence = read;
   if (read) {
     $("chosen").append(` · ${sizeOf(read)}`);
-    placeAsked(read);
+    askRate(read.rate);
   }
   review();
   await showPoints(
@@ -117,7 +117,8 @@ function refuse(problem) {
 
 const up = () => upOf($("up")?.value, null, sequence);
 
-const timed = () => atRate(sequence, Number($("fps")?.value));
+// The sequence as it will play with the options of the form.
+const timed = () => asPlayed(sequence, Object.fromEntries(fields()));
 
 // Tells what will be done with the sequence under the current options, and turns the preview upright.
 async function review(event) {
@@ -130,14 +131,14 @@ async function review(event) {
   show($("ask"), sequence);
   show($("plan"), told);
   if (told) {
-    const lines = planFor(timed(), model, $("corresponding")?.value, Number($("fps")?.value));
+    const lines = planFor(timed(), model, Object.fromEntries(fields()));
     $("plan").replaceChildren(
       ...lines.map(({ text, wrong }) => element("li", { class: wrong && "wrong" }, text)),
     );
   }
   if (!sequence || !event) return;
   if (event.target.id === "up") turnUp(up());
-  if (event.target.id === "fps" && !sequence.timed) await showPoints(timed(), "", up());
+  if (["fps", "playback_fps", "duration"].includes(event.target.id)) await showPoints(timed(), "", up());
 }
 
 // The options of the form, by name.

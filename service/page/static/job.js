@@ -9,6 +9,8 @@ import { upOf } from "./up.js";
 
 const STAGES = {
   fetch: "Reading the points",
+  prepare: "Preparing the points",
+  register: "Registering the frames",
   encode: "Encoding",
   extract: "Extracting the surface",
   flow: "Propagating through time",

@@ -21,10 +21,10 @@ export async function buildOptions(without) {
   for (const { required } of schema.not?.anyOf ?? [schema.not ?? {}]) exclude(required ?? []);
 }
 
-// Asks for the frame rate together with the axis if the files of a sequence do not tell when frames were recorded.
-export function placeAsked({ timed }) {
-  const rate = $("fps")?.closest(".field");
-  if (rate) $(timed ? "more-options" : "ask").append(rate);
+// Asks for the frame rate, by the option of this name if any, together with the axis.
+export function askRate(name) {
+  for (const other of ["fps", "playback_fps"])
+    $(other === name ? "ask" : "more-options").append($(other).closest(".field"));
 }
 
 // Resolves references of a field, and drops null from optional ones.

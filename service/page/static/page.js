@@ -68,7 +68,7 @@ function watchJob() {
   $("delete").addEventListener("click", () => deleteFiles(refreshRecent));
   $("recent-more").addEventListener("click", () => loadRecent(true).catch(showProblem));
   $("copy-link").addEventListener("click", async () => {
-    await navigator.clipboard.writeText(location.href);
+    await navigator.clipboard.writeText(sharedLink());
     $("copy-link").textContent = "Copied";
     setTimeout(() => {
       $("copy-link").textContent = "Copy link";
@@ -90,7 +90,12 @@ function previewFile(name) {
   markCurrent();
 }
 
+// Links are shared with the id in the query, which servers see, so that they can be previewed.
+const sharedLink = () => `${location.origin}/?job=${shownId()}`;
+
 async function start() {
+  const shared = new URLSearchParams(location.search).get("job");
+  if (shared !== null) history.replaceState(null, "", `/#job=${shared}`);
   document.body.classList.toggle("linked", location.hash.length > 1); // on phones the job then comes first
   const service = await json("/");
   await buildOptions(service.webhooks ? [] : ["webhook_url"]);

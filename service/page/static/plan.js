@@ -7,10 +7,10 @@ const count = (value) => value.toLocaleString("en");
 export const sizeOf = ({ frames, points }) =>
   `${count(frames.length)} ${frames.length === 1 ? "frame" : "frames"} of ${[...new Set(points)].map(count).join(" to ")} points`;
 
-// Sentences {text, wrong} about a sequence and a model from `GET /models`; `wrong` ones stand in the way. `corresponding`
-// and `rate` are options of the form.
-export function planFor(sequence, { name, input }, corresponding, rate) {
-  const { frames, points, times, timed } = sequence;
+// Sentences {text, wrong} about a sequence and a model from `GET /models`; `wrong` ones stand in the way. `options`
+// are those of the form.
+export function planFor(sequence, { name, input }, options) {
+  const { frames, points, times, rate } = sequence;
   const lines = [];
   const say = (text, wrong = false) => lines.push({ text, wrong });
   if (frames.length < input.min_frames)
@@ -19,7 +19,7 @@ export function planFor(sequence, { name, input }, corresponding, rate) {
   if (points[0] < input.min_points)
     say(`${name} needs at least ${input.min_points} points in every frame, and one has ${points[0]}.`, true);
   if (lines.length) return lines;
-  const known = { true: true, false: false }[corresponding] ?? sequence.corresponding;
+  const known = { true: true, false: false }[options.corresponding] ?? sequence.corresponding;
   if (points[0] < points[1]) say("Frames differ in size, so points are matched from frame to frame.");
   else if (known) say("Row j is the same particle in every frame: the mesh follows these paths.");
   else if (known === false) say("The points have no order: they are matched from frame to frame.");
@@ -27,7 +27,7 @@ export function planFor(sequence, { name, input }, corresponding, rate) {
   if (input.max_points && points[1] > input.max_points)
     say(`Of larger frames, a random selection of ${count(input.max_points)} points is used.`);
   if (input.upright) say(`${name} knows upright people: say which axis points up, or let it find out.`);
-  if (timed || rate) say(`The recording lasts ${seconds(times.at(-1))}.`);
+  if (!rate || options[rate]) say(`The result plays for ${seconds(times.at(-1))}.`);
   else say("The files say nothing about time: without a frame rate, 24 frames a second are assumed.");
   return lines;
 }

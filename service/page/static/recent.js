@@ -1,6 +1,6 @@
 // The list of recent jobs, newest first, with paging.
 
-import { json } from "./api.js";
+import { json, key, request } from "./api.js";
 import { $, element, show } from "./dom.js";
 import { nameOf } from "./job.js";
 
@@ -42,10 +42,28 @@ function item(job) {
     element(
       "a",
       { href: `#job=${job.id}` },
+      thumbnail(job),
       element("strong", {}, nameOf(job)),
       element("span", { class: "badge", "data-state": job.state }, job.state),
       element("span", { class: "what" }, `${job.model} · ${job.options.formats.join(", ")}`),
       time,
     ),
   );
+}
+
+// The picture of a job. With a key it is fetched by script, since an image cannot send the header.
+function thumbnail(job) {
+  const image = element("img", { alt: "", width: 64, height: 48, loading: "lazy" });
+  const href = job.links.thumbnail;
+  if (!href) image.classList.add("none");
+  else if (!key.get()) image.src = href;
+  else
+    request(href, { headers: { Accept: "*/*" } })
+      .then((response) => response.blob())
+      .then((blob) => {
+        image.src = URL.createObjectURL(blob);
+        image.onload = () => URL.revokeObjectURL(image.src);
+      })
+      .catch(() => {});
+  return image;
 }

@@ -9,9 +9,10 @@ export const MAX_BYTES = 128e6;
 const UNTIMED_FPS = 24; // of input whose times are unknown, as in the files of a result
 const MAX_POINTS = 20_000; // per frame; of larger frames every second, third, … point is shown
 
-// Returns {frames: [Float32Array], times: [seconds since the first frame], timed, origin: [3], points: [fewest,
-// most] of a frame, corresponding}, or null. Coordinates are relative to `origin`, so that float32 is precise
-// enough. `timed` is whether the files say when each frame was recorded, `corresponding` true, false or null.
+// Returns {frames: [Float32Array], times: [seconds since the first frame], rate, origin: [3], points: [fewest, most]
+// of a frame, corresponding}, or null. Coordinates are relative to `origin`, so that float32 is precise enough. `rate`
+// is the option that tells how fast the frames follow each other: null if the files do. `corresponding` is true, false
+// or null for unknown.
 export async function readSequence(files) {
   try {
     if (files.reduce((sum, { size }) => sum + size, 0) > MAX_BYTES) return null;
@@ -24,19 +25,13 @@ export async function readSequence(files) {
   }
 }
 
-// The sequence at a frame rate, if its files say nothing about time.
-export const atRate = (sequence, fps) =>
-  sequence && !sequence.timed && fps > 0
-    ? { ...sequence, times: sequence.frames.map((_, i) => i / fps) }
-    : sequence;
-
 // The sequence with the times at which its frames play in a result with these options.
-export function asPlayed(sequence, { fps, duration, playback_fps: playbackFps }) {
+export function asPlayed(sequence, options) {
   if (!sequence) return null;
-  const timed = atRate(sequence, fps);
-  const span = timed.times.at(-1);
-  const played = duration ?? (playbackFps ? (timed.times.length - 1) / playbackFps : span);
-  return { ...timed, times: timed.times.map((time) => time * (played / span || 1)) };
+  const { frames, times, rate } = sequence;
+  const span = options[rate] ? (frames.length - 1) / options[rate] : times.at(-1);
+  const played = options.duration ?? (options.playback_fps ? (frames.length - 1) / options.playback_fps : span);
+  return { ...sequence, times: times.map((time) => time * (played / times.at(-1) || 1)) };
 }
 
 const isArchive = (bytes) => bytes[0] === 0x50 && bytes[1] === 0x4b; // PK
@@ -57,7 +52,7 @@ async function ofFiles(entries) {
     if (names.length === 1 && suffixOf(name) === "npy") return ofArrays(new Map([["points.npy", content]]));
     frames.push(read);
   }
-  return relative(frames, null, null);
+  return relative(frames, null, null, "fps");
 }
 
 // points · scale + loc of one frame in the published layout
@@ -89,7 +84,7 @@ function ofArrays(entries) {
   return relative(frames, array("times"), false);
 }
 
-function relative(frames, times, corresponding) {
+function relative(frames, times, corresponding, rate = "playback_fps") {
   if (!frames.length || frames.some((frame) => !frame?.length)) return null;
   const origin = [0, 1, 2].map((axis) => {
     let [low, high] = [Infinity, -Infinity];
@@ -112,5 +107,5 @@ function relative(frames, times, corresponding) {
     ? Array.from(times.values, (t) => t - times.values[0])
     : frames.map((_, t) => t / UNTIMED_FPS);
   if (points[0] < points[1]) corresponding = false;
-  return { frames: sampled, times: stamps, timed, origin, points, corresponding };
+  return { frames: sampled, times: stamps, rate: timed ? null : rate, origin, points, corresponding };
 }

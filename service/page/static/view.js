@@ -64,7 +64,7 @@ export class View {
     const away = box.getCenter(new Vector3()).negate(); // float32 is precise near the origin
     for (const home of this.#homes) home.position.copy(away);
     const reach = Math.max(size.length(), 1e-9);
-    const shift = beside ? 0.62 * Math.max(size.x, 0.4 * size.y) : 0;
+    const shift = beside ? 0.55 * Math.max(size.x, 0.4 * size.y) : 0;
     beside?.forEach((home, i) => {
       home.position.x += i ? shift : -shift;
     });
@@ -75,10 +75,11 @@ export class View {
     this.#grid.position.y = -size.y / 2;
     this.#scene.add(this.#grid);
     Object.assign(this.#camera, { near: reach / 200, far: 20 * reach });
-    const width = reach + 2 * shift;
+    // The height decides in a wide window, and the width in a narrow one or if there are two objects.
+    const wide = beside ? 1.5 * (size.x + 2 * shift) : reach;
     this.#camera.position
       .set(beside ? 0 : 0.42, 0.26, 1.32)
-      .multiplyScalar((beside ? 1.35 : 1.18) * Math.max(reach, (0.75 * width) / this.#camera.aspect));
+      .multiplyScalar(Math.max((beside ? 1.35 : 1.18) * reach, wide / this.#camera.aspect));
     this.#controls.target.set(0, 0, 0);
     this.#camera.updateProjectionMatrix();
     this.#controls.update();

@@ -11,6 +11,7 @@ import {
   Points,
   PointsMaterial,
   Scene,
+  TextureLoader,
   Vector3,
 } from "./three.js";
 import { View } from "./view.js";
@@ -40,7 +41,12 @@ export class Viewer {
 
   // Parses a GLB file for `show`.
   parse(glb) {
-    return new GLTFLoader().parseAsync(glb, "");
+    const loader = new GLTFLoader();
+    loader.register((parser) => {
+      parser.textureLoader = new TextureLoader(parser.options.manager); // others fetch, which the policy forbids
+      return { name: "textures as images" };
+    });
+    return loader.parseAsync(glb, "");
   }
 
   // Shows a mesh from `parse`, a sequence from sequence.js, both, or neither (null).
@@ -56,7 +62,7 @@ export class Viewer {
   }
 
   get hasColors() {
-    return Boolean(this.#mesh?.userData.color);
+    return Boolean(this.#mesh?.userData.color ?? this.#mesh?.userData.material.map);
   }
 
   #setMesh(gltf) {
