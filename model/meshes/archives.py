@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.meshes.normals import vertex_normals
 from model.meshes.sequence import MeshSequence
 
 # Permitted rounding error relative to the extent of a sequence: that of float32 for a mesh at the origin.
@@ -21,17 +22,27 @@ ROUNDING = 1e-7
 
 
 def write_obj_zip(meshes: MeshSequence) -> bytes:
-    """A zip of `00000.obj`, … with lines `v x y z [r g b]` and `f`, and a manifest."""
+    """A zip of `00000.obj`, … with lines `v x y z [r g b]`, `vn` and `f`, and a manifest."""
+    return zip_bytes(_named(obj_frames(meshes), "obj", meshes))
+
+
+def obj_frames(meshes: MeshSequence) -> Iterable[bytes]:
+    """The OBJ file of each frame, with vertex normals."""
     line = f"v{f' %.{_decimals(meshes.vertices)}f' * 3}"
     columns = meshes.vertices  # [T, V, 3 or 6]
     if meshes.colors is not None:
         line += " %.4f" * 3
         colors = np.broadcast_to(meshes.colors / 255, meshes.vertices.shape)
         columns = np.concatenate([meshes.vertices, colors], axis=2)
-    faces = "f %d %d %d\n" * len(meshes.faces) % tuple((meshes.faces + 1).ravel().tolist())
+    corners = np.repeat((meshes.faces + 1).ravel(), 2)  # a vertex and its normal have the same number
+    faces = "f %d//%d %d//%d %d//%d\n" * len(meshes.faces) % tuple(corners.tolist())
     template = f"{line}\n" * meshes.vertices.shape[1]
-    frames = ((template % tuple(frame.ravel().tolist()) + faces).encode() for frame in columns)
-    return _zip(_named(frames, "obj", meshes))
+    directions = "vn %.4f %.4f %.4f\n" * meshes.vertices.shape[1]
+    for frame in columns:
+        local = (frame[:, :3] - frame[:, :3].mean(axis=0)).astype(np.float32)
+        normals = vertex_normals(local[None], meshes.faces)[0]
+        places = template % tuple(frame.ravel().tolist())
+        yield (places + directions % tuple(normals.ravel().tolist()) + faces).encode()
 
 
 def write_ply_zip(meshes: MeshSequence) -> bytes:
@@ -62,7 +73,7 @@ def write_ply_zip(meshes: MeshSequence) -> bytes:
             vertices["position"] = frame
             yield "\n".join(header).encode() + vertices.tobytes() + faces.tobytes()
 
-    return _zip(_named(frames(), "ply", meshes))
+    return zip_bytes(_named(frames(), "ply", meshes))
 
 
 def write_npz(meshes: MeshSequence) -> bytes:
@@ -112,7 +123,8 @@ def _named(frames: Iterable[bytes], extension: str, meshes: MeshSequence) -> Ite
         yield f"{index:05d}.{extension}", frame
 
 
-def _zip(members: Iterable[tuple[str, bytes]]) -> bytes:
+def zip_bytes(members: Iterable[tuple[str, bytes]]) -> bytes:
+    """A zip of members by name, without dates."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, content in members:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from botocore.exceptions import BotoCoreError, ClientError
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 
 from service import VERSION
 from service.api import openapi
@@ -36,6 +37,29 @@ from service.core.logs import configure_logs
 from service.core.settings import LOOPBACK, Settings, get_settings
 
 log = logging.getLogger(__name__)
+# Of the requests and responses of the API, beyond those that browsers always pass.
+CORS_REQUEST_HEADERS = [
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-None-Match",
+    "If-Range",
+    "Last-Event-ID",
+    "Prefer",
+    "Range",
+    "traceparent",
+]
+CORS_RESPONSE_HEADERS = [
+    "Content-Disposition",
+    "Content-Range",
+    "ETag",
+    "Link",
+    "Location",
+    "Preference-Applied",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+]
 FORM_OVERHEAD = 2**20  # bytes for multipart boundaries and option fields
 
 
@@ -78,7 +102,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestLimitsMiddleware, path="/reconstruct", max_bytes=max_bytes, settings=settings)
     if settings.auth == "open":
         loopback = settings.host in LOOPBACK and not settings.trusted_network
-        app.add_middleware(SameOriginMiddleware, loopback=loopback)
+        app.add_middleware(SameOriginMiddleware, loopback=loopback, allowed=settings.origins)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.origins,
+            allow_methods=["GET", "HEAD", "POST", "DELETE"],
+            allow_headers=CORS_REQUEST_HEADERS,
+            expose_headers=CORS_RESPONSE_HEADERS,
+            max_age=3600,
+        )
     app.add_middleware(AccessLogMiddleware, metrics=metrics)
     app.add_middleware(SecurityHeadersMiddleware)
     problems.install(app)

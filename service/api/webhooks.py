@@ -61,7 +61,11 @@ async def deliver(settings: Settings, job: Job) -> bool:
     """Make one delivery attempt. Returns whether the receiver answered 2xx."""
     url = job.options.webhook_url
     assert url is not None  # noqa: S101
-    event = WebhookEvent(type=f"job.{job.state}", timestamp=job.ended_at or datetime.now(UTC), data=view(job))
+    event = WebhookEvent(
+        type=f"job.{job.state}",
+        timestamp=job.ended_at or datetime.now(UTC),
+        data=view(job, settings.public_url),
+    )
     body = event.model_dump_json(exclude_none=True).encode()
     secret = signing_secret(settings, job.owner)
     headers = sign(secret, f"msg_{job.id}", int(time.time()), body) | {"Content-Type": "application/json"}

@@ -1,5 +1,6 @@
 """Settings of the gateway and the worker, read from environment variables with the prefix OFLOW_."""
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -25,6 +26,8 @@ class Settings(BaseSettings):
     auth: Literal["keys", "open"] = "keys"  # open: no authentication, all clients share one identity
     trusted_network: bool = False  # the network or a proxy keeps untrusted clients out
     default_model: str = "local_oflow"
+    public_url: str | None = None  # address as seen by clients; makes links in jobs and webhooks absolute
+    cors_origins: str = ""  # origins whose pages may call the API, separated by commas
     max_connections: Annotated[int, Field(gt=0)] = 512  # further connections are refused
     header_seconds: Annotated[float, Field(gt=0)] = 10  # timeout for receiving request headers
     stall_seconds: Annotated[float, Field(gt=0)] = 30  # timeout without progress on a body or response
@@ -77,6 +80,10 @@ class Settings(BaseSettings):
         return Path(self.model).stem if self.model.endswith((".yaml", ".yml")) else self.model
 
     @property
+    def origins(self) -> list[str]:
+        return _listed(self.cors_origins)
+
+    @property
     def limits(self) -> Limits:
         return Limits(max_bytes=self.max_upload_bytes, max_frames=self.max_frames, max_points=self.max_points)
 
@@ -86,6 +93,21 @@ class Settings(BaseSettings):
         if value is not None and len(value.get_secret_value()) < 32:
             raise ValueError("must have at least 32 characters")
         return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: str) -> str:
+        for origin in _listed(value):
+            if not re.fullmatch(r"https?://[^/?#@\s*]+", origin):
+                raise ValueError(f"{origin!r} is not an origin: expected for example https://app.example.org")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^?#@\s]+", value):
+            raise ValueError("is not an address: expected for example https://oflow.example.org")
+        return value and value.rstrip("/")
 
     @field_validator("s3_access_key_id", "s3_bucket", "redis_url", "default_model", "model")
     @classmethod
@@ -127,6 +149,10 @@ class Settings(BaseSettings):
         if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
             raise ValueError("set both OFLOW_S3_ACCESS_KEY_ID and OFLOW_S3_SECRET_ACCESS_KEY, or neither")
         return self
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _split(name: str, secret: SecretStr | None) -> SplitResult | None:

@@ -1,5 +1,6 @@
 """The commands `up` and `demo`."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -25,21 +26,40 @@ def up(
     data: Annotated[
         Path | None, typer.Option(help="Directory for jobs and files; temporary by default.")
     ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A model by the name or path of its config; the default one otherwise.")
+    ] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="File or URL of weights, instead of those that the config names.")
+    ] = None,
 ) -> None:
-    """Run the whole service on this machine, without Docker, until Ctrl-C."""
-    from service.local.stack import LocalStack
+    """Run the whole service on this machine, without Docker, until Ctrl-C or SIGTERM.
+
+    With OFLOW_AUTH=keys callers need a key; the first one is made and printed.
+    """
+    from service.local.first_key import first_key
+    from service.local.stack import LocalStack, model_settings
 
     exit_on_signals()
+    auth = os.environ.get("OFLOW_AUTH", "open")
     log = MergedLog(sys.stdout)
     try:
         with (
             data_directory(data) as directory,
-            LocalStack(directory, log, port=port, workers=workers) as stack,
+            LocalStack(
+                directory,
+                log,
+                port=port,
+                workers=workers,
+                overrides=model_settings(model, checkpoint) | {"OFLOW_AUTH": auth},
+            ) as stack,
         ):
             log.write("stack", f"ready in {stack.timings['worker']:.1f} s at {stack.address}")
             log.write("stack", f"page: {stack.address}/, API: {stack.address}/docs, stop with Ctrl-C")
+            if auth == "keys" and (key := first_key(stack.environment["OFLOW_REDIS_URL"])):
+                log.write("stack", f"first key, not shown again: {key}")
             stack.wait()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         log.write("stack", "stopped")
     except LocalStackError as error:
         errors.print(str(error), style="red")

@@ -45,4 +45,6 @@ def exit_on_signals() -> None:
 
 
 def _exit(number: int, _frame: FrameType | None) -> NoReturn:
+    for further in (signal.SIGTERM, signal.SIGHUP):  # the parts are being stopped already
+        signal.signal(further, signal.SIG_IGN)
     raise SystemExit(128 + number)

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -43,6 +44,21 @@ def service_environment(redis_url: str, store: ObjectStore) -> dict[str, str]:
     }
 
 
+def model_settings(model: str | None, checkpoint: str | None) -> dict[str, str]:
+    """Variables that make workers load another model or other weights, and gateways offer them."""
+    settings = {}
+    if model is not None:
+        is_file = model.endswith((".yaml", ".yml"))
+        settings["OFLOW_MODEL"] = str(Path(model).resolve()) if is_file else model
+        settings["OFLOW_DEFAULT_MODEL"] = Path(model).stem if is_file else model
+    if checkpoint is not None:
+        is_url = "://" in checkpoint
+        settings["OFLOW_CHECKPOINT"] = checkpoint if is_url else str(Path(checkpoint).resolve())
+        if not is_url and not Path(checkpoint).is_file():
+            raise LocalStackError(f"There is no checkpoint {checkpoint}: name a file or a URL")
+    return settings
+
+
 class Gateway(ManagedProcess):
     def is_worth_showing(self, line: str) -> bool:
         return "GET /livez" not in line and "GET /readyz" not in line  # this stack's own probes
@@ -52,10 +68,19 @@ class LocalStack:
     """Runs the whole service inside a `with` block; `address` is the gateway's URL.
 
     Uses the Redis at OFLOW_REDIS_URL if set, otherwise starts one. `port` None selects a free port. `timings`
-    holds the seconds from the start until each part was ready.
+    holds the seconds from the start until each part was ready. `overrides` are settings of gateway and
+    workers, OFLOW_… variables.
     """
 
-    def __init__(self, directory: Path, log: MergedLog, *, port: int | None = None, workers: int = 1) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        log: MergedLog,
+        *,
+        port: int | None = None,
+        workers: int = 1,
+        overrides: Mapping[str, str] | None = None,
+    ) -> None:
         if port is not None and not is_free(port):
             raise LocalStackError(f"Port {port} on {LOOPBACK} is already in use: choose another port")
         self.port = port or free_ports(1)[0]
@@ -66,6 +91,7 @@ class LocalStack:
         self.store = ObjectStore(directory / "store", log)
         redis_url = self.redis.url if self.redis else str(external_redis)
         self.environment = service_environment(redis_url, self.store) | {"OFLOW_PORT": str(self.port)}
+        self.environment |= overrides or {}
         serve_http = [sys.executable, "-m", "service"]
         self.gateway = Gateway("gateway", serve_http, environment=self.environment, log=log)
         serve = [sys.executable, "-m", "worker", "serve"]

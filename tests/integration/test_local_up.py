@@ -1,5 +1,7 @@
 """`python -m service.local up` with a real worker: merged log, restarts, clean shutdown."""
 
+import os
+import re
 import secrets
 import signal
 import subprocess
@@ -18,7 +20,7 @@ from service.local.errors import LocalStackError
 from service.local.log import MergedLog
 from service.local.ports import LOOPBACK, free_ports
 from service.local.redis_server import RedisServer
-from service.local.stack import LocalStack
+from service.local.stack import LocalStack, model_settings
 from tests.integration.service_processes import command_of
 
 UP = [sys.executable, "-m", "service.local", "up"]
@@ -39,17 +41,20 @@ class Stack:
         children = psutil.Process(self.process.pid).children()
         return [child for child in children if text in command_of(child)]
 
-    def get(self, path: str) -> httpx.Response:
-        return httpx.get(f"http://{LOOPBACK}:{self.port}{path}", trust_env=False)
+    def get(self, path: str, key: str | None = None) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        return httpx.get(f"http://{LOOPBACK}:{self.port}{path}", headers=headers, trust_env=False)
 
 
 @contextmanager
-def running(directory: Path) -> Iterator[Stack]:
+def running(directory: Path, *options: str, **environment: str) -> Iterator[Stack]:
     [port] = free_ports(1)
     log = directory / "up.log"
     with log.open("w") as output:
-        command = [*UP, "--port", str(port), "--data", str(directory / "data")]
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        command = [*UP, "--port", str(port), "--data", str(directory / "data"), *options]
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env=os.environ | environment
+        )
     stack = Stack(process, port, log)
     try:
         wait(lambda: "ready in" in log.read_text() or process.poll() is not None, 120)
@@ -119,8 +124,35 @@ def test_up_keeps_its_data_and_leaves_no_process_when_killed(tmp_path: Path) -> 
         assert len(family) >= 6  # Redis, store, gateway, worker and its child, reaper
         stack.process.kill()
         assert psutil.wait_procs(family, timeout=5)[1] == []
-    with running(tmp_path) as stack, redis_of(stack) as client:
-        assert client.get("mark") == mark.encode()
+    # Again, with keys and another model; SIGTERM ends all of it.
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    settings = {"OFLOW_AUTH": "keys", "TMPDIR": str(temporary)}
+    with running(tmp_path, "--model", "bodies", **settings) as stack:
+        with redis_of(stack) as client:
+            assert client.get("mark") == mark.encode()
+        wait(lambda: "first key" in stack.log.read_text(), 5)
+        [key] = re.findall(r"oflow_[0-9a-f]{12}_[0-9a-f]{64}", stack.log.read_text())
+        assert stack.get("/models").status_code == 401
+        assert [model["name"] for model in stack.get("/models", key).json() if model["default"]] == ["bodies"]
+        family = stack.family
+        stack.process.send_signal(signal.SIGTERM)
+        stack.process.send_signal(signal.SIGTERM)  # an impatient one
+        assert stack.process.wait(30) == 0
+        assert psutil.wait_procs(family, timeout=2)[1] == []
+        assert list(temporary.iterdir()) == []
+
+
+def test_up_takes_a_checkpoint(tmp_path: Path) -> None:
+    weights = tmp_path / "own.pt"
+    weights.touch()
+    assert model_settings("configs/own.yaml", str(weights)) == {
+        "OFLOW_MODEL": str(Path("configs/own.yaml").resolve()),
+        "OFLOW_DEFAULT_MODEL": "own",
+        "OFLOW_CHECKPOINT": str(weights),
+    }
+    assert model_settings(None, None) == {}
+    assert "There is no checkpoint" in refused("--checkpoint", str(tmp_path / "none.pt"))
 
 
 def test_stack_uses_external_redis_and_stops_on_an_exception(

@@ -4,6 +4,7 @@ A page can post to any address including loopback (CSRF), and with a domain that
 also read the responses (DNS rebinding). With keys neither works, as browsers do not add them on their own.
 """
 
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -16,10 +17,14 @@ SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 
 class SameOriginMiddleware:
-    """ASGI middleware that refuses cross-origin writes and, with `loopback`, non-loopback Host headers."""
+    """ASGI middleware that refuses cross-origin writes and, with `loopback`, non-loopback Host headers.
 
-    def __init__(self, app: ASGIApp, *, loopback: bool) -> None:
+    Pages of the `allowed` origins may write too.
+    """
+
+    def __init__(self, app: ASGIApp, *, loopback: bool, allowed: Sequence[str] = ()) -> None:
         self.app = app
+        self.allowed = allowed
         self.loopback = loopback
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -34,7 +39,8 @@ class SameOriginMiddleware:
         if self.loopback and _hostname(f"//{host}") not in LOOPBACK:
             detail = "Without keys, the gateway accepts only 127.0.0.1, ::1 or localhost as the Host header"
             return Problem("wrong_host", detail)
-        if origin is not None and scope["method"] not in SAFE_METHODS and origin.partition("://")[2] != host:
+        foreign = origin is not None and origin.partition("://")[2] != host and origin not in self.allowed
+        if foreign and scope["method"] not in SAFE_METHODS:
             detail = "Without keys, only the gateway's own pages may send this request"
             return Problem("foreign_page", detail)
         return None

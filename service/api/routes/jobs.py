@@ -37,6 +37,7 @@ def list_jobs(
     """The caller's jobs. If `next_cursor` is present there may be more, even after a short or empty page: a
     request with `state` scans at most 1000 jobs."""
     page: list[JobView] = []
+    base = context.settings.public_url
     last = None
     found = context.jobs.newest(caller.id, _parse_cursor(cursor), count=limit if state is None else 100)
     for number, (position, job) in enumerate(found, 1):
@@ -44,7 +45,7 @@ def list_jobs(
             break
         last = (position, job.id)
         if state in (None, job.state):
-            page.append(view(job, context.jobs.queue_position(job)))
+            page.append(view(job, base, context.jobs.queue_position(job)))
     else:
         last = None  # no more jobs
     next_cursor = f"{last[0]}-{last[1]}" if last else None
@@ -86,7 +87,7 @@ async def read_job(
         response.headers["Retry-After"] = "1"
     if matches(if_none_match, etag):
         return Response(status_code=304, headers=dict(response.headers))  # type: ignore[return-value]
-    return view(job, position)
+    return view(job, context.settings.public_url, position)
 
 
 @router.delete(
@@ -100,9 +101,9 @@ def delete_job(job: JobDep, context: ContextDep) -> JobView:
     and sets its state to `expired`."""
     canceled = context.jobs.cancel(job.id)
     if canceled is not None:
-        return view(canceled)
+        return view(canceled, context.settings.public_url)
     delete_files(context, job.id)
-    return view(context.jobs.get(job.id) or job)
+    return view(context.jobs.get(job.id) or job, context.settings.public_url)
 
 
 def _parse_cursor(cursor: str | None) -> tuple[int, str] | None:

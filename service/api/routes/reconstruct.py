@@ -123,4 +123,4 @@ async def reconstruct(
         response.headers["Retry-After"] = POLL_SECONDS
     else:
         response.status_code = 200
-    return view(job)
+    return view(job, context.settings.public_url)

@@ -30,6 +30,10 @@ class Format(StrEnum):
     )
     OBJ = "obj", ".obj.zip", "application/zip", "model.meshes.archives:write_obj_zip"
     PLY = "ply", ".ply.zip", "application/zip", "model.meshes.archives:write_ply_zip"
+    USDZ = "usdz", ".usdz", "model/vnd.usdz+zip", "model.meshes.usd:write_usdz"
+    USDC = "usdc", ".usdc", "model/vnd.usd", "model.meshes.usd:write_usdc"
+    MDD = "mdd", ".mdd.zip", "application/zip", "model.meshes.point_caches:write_mdd_zip"
+    PC2 = "pc2", ".pc2.zip", "application/zip", "model.meshes.point_caches:write_pc2_zip"
     WEBP = (
         "webp",
         ".webp",

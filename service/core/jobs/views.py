@@ -45,8 +45,9 @@ class JobList(BaseModel):
     next_cursor: str | None = None
 
 
-def view(job: Job, queue_position: int | None = None) -> JobView:
-    href = f"/jobs/{job.id}"
+def view(job: Job, base: str | None, queue_position: int | None = None) -> JobView:
+    """A job with links below `base`, the address of the service; paths without it."""
+    href = f"{base or ''}/jobs/{job.id}"
     result = None
     links = {"self": href, "events": f"{href}/events", "input": f"{href}/input"}
     if job.result is not None:

@@ -82,5 +82,15 @@ def test_fit_report_is_frozen_and_speaks_json() -> None:
 
 def test_every_format_has_a_writer() -> None:
     starts = {file_format: write_meshes(sequence(), file_format)[:4] for file_format in Format}
-    assert starts == {"glb": b"glTF", "obj": b"PK\3\4", "ply": b"PK\3\4", "npz": b"PK\3\4", "webp": b"RIFF"}
+    assert starts == {
+        "glb": b"glTF",
+        "obj": b"PK\3\4",
+        "ply": b"PK\3\4",
+        "npz": b"PK\3\4",
+        "webp": b"RIFF",
+        "usdz": b"PK\3\4",
+        "usdc": b"PXR-",
+        "mdd": b"PK\3\4",
+        "pc2": b"PK\3\4",
+    }
     assert len({file_format.suffix for file_format in Format}) == len(Format)
