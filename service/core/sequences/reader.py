@@ -14,6 +14,7 @@ from typing import BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from service.core.sequences.animated import read_animation
 from service.core.sequences.archives import Archive, Budget
 from service.core.sequences.array_archive import read_arrays
 from service.core.sequences.errors import Limits, SequenceError, megabytes, refusal
@@ -63,19 +64,10 @@ class SequenceReader:
         with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as spool:
             file.seek(0)
             head = file.read(64)
-            if head.startswith(b"\x93NUMPY"):
-                file = _as_archive(file, cast(BinaryIO, spool))
-            elif not head.startswith((b"PK\3\4", b"PK\5\6")):
-                refuse_single_file(head)
-            archive = Archive(file, budget, limits.max_files)
-            names = [name for name in archive.names if not is_litter(name)]
-            if is_frame_archive(names):
-                read_frames(archive, budget, reading)
+            if head.startswith(b"glTF"):
+                read_animation(file, reading)
             else:
-                self.is_stored_form = not head.startswith(b"\x93NUMPY")
-                if isinstance(store, DiskStore) and self.is_stored_form:
-                    reading.store = None
-                read_arrays(archive, reading)
+                self._read_archive(file, head, cast(BinaryIO, spool), reading, budget)
         if reading.faults:
             raise SequenceError("invalid_sequence", reading.faults)
         fewest, most = min(reading.lengths), max(reading.lengths)
@@ -92,6 +84,23 @@ class SequenceReader:
             dtype=reading.dtype.name,
             bytes=size,
         )
+
+    def _read_archive(
+        self, file: BinaryIO, head: bytes, spool: BinaryIO, reading: Reading, budget: Budget
+    ) -> None:
+        is_array = head.startswith(b"\x93NUMPY")
+        if is_array:
+            file = _as_archive(file, spool)
+        elif not head.startswith((b"PK\3\4", b"PK\5\6")):
+            refuse_single_file(head)
+        archive = Archive(file, budget, reading.limits.max_files)
+        if is_frame_archive([name for name in archive.names if not is_litter(name)]):
+            read_frames(archive, budget, reading)
+            return
+        self.is_stored_form = not is_array
+        if isinstance(reading.store, DiskStore) and self.is_stored_form:
+            reading.store = None  # the file is kept as it is
+        read_arrays(archive, reading)
 
 
 def _as_archive(file: BinaryIO, out: BinaryIO) -> BinaryIO:

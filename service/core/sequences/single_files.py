@@ -6,8 +6,8 @@ from service.core.sequences.errors import refusal
 from service.core.sequences.formats import FRAME_SUFFIXES
 
 ACCEPTED = (
-    "an .npz with points [T, N, 3], a zip of a folder of frames, or several frames as parts named 'file': "
-    f"{', '.join(FRAME_SUFFIXES)}"
+    "an .npz with points [T, N, 3], an animated .glb, a zip of a folder of frames, or several frames as "
+    f"parts named 'file': {', '.join(FRAME_SUFFIXES)}"
 )
 _FRAMES = {
     b"ply": "one PLY file",
