@@ -58,7 +58,7 @@ bench: setup ## Measure fast against reference, cost against size, the service's
 	@mkdir -p bench-out
 	$(BIN)/python -m tests.benchmarks.inference --json bench-out/inference.json
 	$(BIN)/python -m tests.benchmarks.sizes --json bench-out/sizes.json --plot bench-out/sizes.png
-	$(BIN)/python -m tests.benchmarks.registration_times --json bench-out/registration_times.json
+	$(BIN)/python -m tests.benchmarks.registration_times --json bench-out/registration_times.json --plot bench-out/registration_times.png
 	$(BIN)/python -m tests.benchmarks.outputs
 	$(BIN)/python -m tests.benchmarks.service
 	$(BIN)/python -m tests.benchmarks.training

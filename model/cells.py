@@ -35,7 +35,7 @@ def sort_into_cells(points: Floats) -> Cells:
     longest = 1e-12
     for x in range(3):
         longest = max(longest, high[x] - low[x])
-    side = longest / min(float(MOST), max(1.0, 0.65 * np.sqrt(len(points))))
+    side = longest / min(float(MOST), max(1.0, 0.5 * np.sqrt(len(points))))
     shape = np.empty(3, np.int64)
     for x in range(3):
         shape[x] = int((high[x] - low[x]) / side) + 1

@@ -1,6 +1,6 @@
-"""The normal equations of `kernels` in plain numpy: one dense Jacobian, slow and easy to read.
+"""The normal equations of `kernels` in plain numpy: one dense Jacobian, slow and easy to read; and transport.
 
-Tests compare the compiled kernels with it. Matrices are [6 M, 6 M] for M nodes, right sides [6 M].
+Tests compare what is used with it. Matrices are [6 M, 6 M] for M nodes, right sides [6 M].
 """
 
 import numpy as np
@@ -79,3 +79,25 @@ def dense(blocks: Floats, of: Structure) -> Floats:
     table[rows, :, columns] = blocks[of.lookup[rows, columns], :, :SIZE]
     lower = np.tril(table.reshape(SIZE * count, SIZE * count))
     return np.asarray(lower + np.tril(lower, -1).T)
+
+
+def transport_targets(
+    source: Floats,
+    source_masses: Floats,
+    target: Floats,
+    target_masses: Floats,
+    blur: float,
+    reach: tuple[float, float],
+    rounds: int,
+) -> tuple[Floats, Floats]:
+    """The same as `transport.transport_targets`, in double precision."""
+    squared = ((source[:, None] - target[None]) ** 2).sum(-1)  # [A, B]
+    kernel = np.exp(-squared / (2 * blur**2)) + 1e-200
+    give, take = (r**2 / (r**2 + blur**2) for r in reach)
+    left, right = np.ones(len(source)), np.ones(len(target))
+    for _ in range(rounds):
+        right = (target_masses / (kernel.T @ left)) ** take
+        left = (source_masses / (kernel @ right)) ** give
+    plan = left[:, None] * kernel * right
+    mass = plan.sum(1)
+    return plan @ target / mass[:, None], np.minimum(mass / source_masses, 1.0)

@@ -1,7 +1,7 @@
 """Where registration spends its time: CPU and wall seconds of the stages, peak memory, growth with T and N.
 
     python -m tests.benchmarks.registration_times [--cases NAME...] [--quality draft...] [--threads 1 2]
-    [--repeats 1] [--json times.json]
+    [--repeats 1] [--json times.json] [--plot times.png]
 
 A drawn body moves; every frame of the cases that do not correspond is sampled anew. Each case runs in a
 process of its own, so that its peak memory is its own, and once on few points before it is timed: imports,
@@ -48,11 +48,17 @@ CASES = {
     "unordered": Case(17, 2000),
     "long": Case(60, 1000),
     "large": Case(300, 5000),
-    "few frames": Case(15, 1000),  # with "long": the slope against T
-    "few points": Case(17, 500),  # with "unordered": the slope against N
+    "few frames": Case(15, 1000),  # with "more frames" and "long": the slope against T
+    "more frames": Case(30, 1000),
+    "few points": Case(17, 500),  # with "more points" and "unordered": the slope against N
+    "more points": Case(17, 1000),
 }
 DEFAULT = tuple(name for name in CASES if name != "large")  # it takes minutes
-SLOPES = {"frames": ("few frames", "long"), "points": ("few points", "unordered")}
+# Cases that differ in one number only, growing.
+GROWING = {
+    "frames": ("few frames", "more frames", "long"),
+    "points": ("few points", "more points", "unordered"),
+}
 # Functions that are timed, where they are used.
 STAGES = {
     "prepare": "model.reconstruction.reconstructor.prepare",
@@ -175,13 +181,34 @@ def show(title: str, rows: dict[str, dict[str, Any]]) -> None:
 
 
 def slopes(rows: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """Exponents of the growth of CPU seconds between two cases."""
+    """Exponents of the growth of CPU seconds from the smallest to the largest of cases."""
     found = {}
-    for against, (small, large) in SLOPES.items():
+    for against, (small, *_, large) in GROWING.items():
         if small in rows and large in rows:
             growth = getattr(CASES[large], against) / getattr(CASES[small], against)
             found[against] = math.log(rows[large]["cpu"] / rows[small]["cpu"]) / math.log(growth)
     return found
+
+
+def plot(found: dict[str, dict[str, Any]], path: Path) -> None:
+    """CPU seconds against frames and against points, with lines in proportion to the smallest case."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    for axes, (against, names) in zip(figure.subplots(1, 2), GROWING.items(), strict=True):
+        for title, run in found.items():
+            known = [name for name in names if name in run["cases"]]
+            sizes = [getattr(CASES[name], against) for name in known]
+            seconds = [run["cases"][name]["cpu"] for name in known]
+            axes.loglog(sizes, seconds, "o-", markersize=4, label=title)
+            axes.loglog(sizes, [seconds[0] * size / sizes[0] for size in sizes], "k:", linewidth=1)
+        first = CASES[names[0]]
+        fixed = f"{first.points:,} points a frame" if against == "frames" else f"{first.frames} frames"
+        axes.set(xlabel=against, ylabel="CPU seconds", title=fixed)
+        axes.set_xticks(sizes, [f"{size:,}" for size in sizes], minor=False)
+        axes.minorticks_off()
+        axes.legend()
+    figure.savefig(path, dpi=110)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -193,6 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path)
     parser.add_argument("--one", choices=list(CASES), help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
     if asked.one:
@@ -207,6 +235,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             show(title, rows)
     if asked.json is not None:
         asked.json.write_text(json.dumps(found, indent=1))
+    if asked.plot is not None:
+        plot(found, asked.plot)
 
 
 if __name__ == "__main__":

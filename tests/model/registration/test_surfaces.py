@@ -3,6 +3,7 @@
 import numpy as np
 
 from model.compiled import Floats
+from model.registration import reference
 from model.registration.pull import offsets, pull
 from model.registration.transport import transport_targets
 from tests.model.registration.solids import bend, draw, solid
@@ -46,3 +47,13 @@ def test_transport_follows_what_moves_further_than_its_width() -> None:
     assert np.linalg.norm(goals[200:] - target[200:], axis=1).mean() < 0.04
     assert np.linalg.norm(goals[:200] - target[:200], axis=1).mean() < 0.04
     assert placed.min() > 0.5
+
+
+def test_transport_in_single_precision_agrees_with_the_reference() -> None:
+    rng = np.random.default_rng(3)
+    source = rng.normal(size=(100, 3)) * [0.3, 0.1, 0.05]
+    target = rng.normal(size=(120, 3)) * [0.3, 0.1, 0.05] + [0.02, 0.0, 0.0]
+    target[-1] = 5.0  # beyond all reach
+    given = source, np.full(100, 1 / 100), target, np.full(120, 1 / 120), 0.03, (0.08, 0.05), 30
+    for found, expected in zip(transport_targets(*given), reference.transport_targets(*given), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
