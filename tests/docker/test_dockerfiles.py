@@ -47,8 +47,8 @@ for package in packages:
     assert module.__file__.startswith(os.environ["PYTHONPATH"]), module.__file__
     for found in pkgutil.walk_packages(module.__path__, package + "."):
         # What only training needs is in the extra `train`, and not in the images.
-        drawing = ("worker.rendering.", "worker.tasks.tsne")
-        trains = found.name.startswith(("worker.training.", "worker.evaluation.", "worker.data.", *drawing))
+        others = ("worker.rendering.", "worker.tasks.tsne", "worker.tables")
+        trains = found.name.startswith(("worker.training.", "worker.evaluation.", "worker.data.", *others))
         if not found.name.endswith("__main__") and (not trains or "command" in found.name):
             importlib.import_module(found.name)
             loaded.append(found.name)
