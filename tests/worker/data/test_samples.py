@@ -88,7 +88,7 @@ def test_scan_is_noisy_with_strays_and_z_up() -> None:
     assert height > 1.4 * depth, "z up"
     assert -0.25 < clouds[0][:, 2].min() < 0.1, "on the floor, but for strays"
     for cloud in clouds:
-        to_next, _ = cKDTree(cloud).query(cloud, k=2)  # [N, 2]
+        to_next = np.asarray(cKDTree(cloud).query(cloud, k=2)[0])  # [N, 2]
         far = to_next[:, 1] > 6 * np.median(to_next[:, 1])
         assert 0.002 < far.mean() < 0.03, "strays"
         first = np.flatnonzero(far)
