@@ -1,6 +1,8 @@
-"""Client for the HTTP API: `Client` in Python, `oflow` on the command line."""
+"""Client for the HTTP API: `Client` and `AsyncClient` in Python, `oflow` on the command line."""
 
-from service.client.client import Client, JobFailedError
+from service.client.async_client import AsyncClient
+from service.client.client import Client
+from service.client.connection import JobFailedError
 from service.client.retrying import ServiceError
 
-__all__ = ["Client", "JobFailedError", "ServiceError"]
+__all__ = ["AsyncClient", "Client", "JobFailedError", "ServiceError"]

@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from service.client.client import ADDRESS, Client, JobFailedError
+from service.client.client import Client
+from service.client.connection import ADDRESS, JobFailedError
 from service.client.job_bar import JobBar
 from service.client.retrying import ServiceError
 from service.core.flags import takes_options

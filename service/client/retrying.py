@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Callable
+from typing import TypeVar
 
 import httpx
-from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential_jitter
+from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception, wait_exponential_jitter
 
 from service.core.sequences.errors import Fault
 
 BUSY = {408, 425, 429, 500, 502, 503, 504}  # answers that another attempt may improve
 FIRST_CONTACT = 3.0  # seconds after which a server that never answered is given up
+Attempts = TypeVar("Attempts", Retrying, AsyncRetrying)
 _backoff = wait_exponential_jitter(multiplier=0.3, max=10)
 
 
@@ -52,7 +54,7 @@ def base_url(address: str) -> httpx.URL:
     return url
 
 
-def attempts(patience: float, has_answered: Callable[[], bool]) -> Retrying:
+def attempts(kind: type[Attempts], patience: float, has_answered: Callable[[], bool]) -> Attempts:
     """Attempts for `patience` seconds, as far apart as the server asks for; raises the last error.
 
     A server that refuses connections before it `has_answered` at all is given up after FIRST_CONTACT seconds.
@@ -63,7 +65,7 @@ def attempts(patience: float, has_answered: Callable[[], bool]) -> Retrying:
         limit = min(patience, FIRST_CONTACT) if unseen else patience
         return (state.seconds_since_start or 0) + state.upcoming_sleep > limit
 
-    return Retrying(
+    return kind(
         retry=retry_if_exception(_is_passing), wait=_pause, stop=is_over, retry_error_callback=_give_up
     )
 
@@ -90,6 +92,13 @@ def check(answer: httpx.Response) -> None:
         float(after) if after.isdecimal() else None,
         faults,
     )
+
+
+async def check_async(answer: httpx.Response) -> None:
+    """`check` for an answer of httpx.AsyncClient."""
+    if answer.is_error:
+        await answer.aread()
+    check(answer)
 
 
 def unreachable(error: httpx.TransportError) -> ServiceError:

@@ -1,36 +1,55 @@
-"""Files to and from the server; a single attempt each."""
+"""A file of a result on its way to the disk."""
 
 import hashlib
 from pathlib import Path
-from typing import Any, BinaryIO
+from types import TracebackType
+from typing import Self
 
-import httpx
-
-from service.client.retrying import ServiceError, check
+from service.client.retrying import ServiceError
 from service.core.jobs.formats import Format
 from service.core.jobs.views import FileView, JobView
 
 BLOCK = 2**20
 
 
-def post_to_store(form: dict[str, Any], file: BinaryIO) -> None:
-    """Send a file with the form of `POST /uploads`. Raises ServiceError."""
-    # Without the caller's key: the form is its own credential, and the store is another server.
-    content = {"file": ("input", file)}
-    answer = httpx.post(form["url"], data=form["fields"], files=content, timeout=300, trust_env=False)
-    check(answer)
+class Download:
+    """Blocks written beside `target`, which appears once they are complete and verified.
 
+    In each attempt: `begin`, `write` for each block, `finish`. Raises ServiceError if the job has no file of
+    the format, or if the file arrives damaged.
+    """
 
-def fetch(http: httpx.Client, file: FileView, target: Path) -> None:
-    """Write a file of a result to `target`. Raises ServiceError if it arrives damaged."""
-    digest = hashlib.sha256()
-    with http.stream("GET", file.href, follow_redirects=True) as answer, target.open("wb") as out:
-        check(answer)
-        for block in answer.iter_bytes(BLOCK):
-            digest.update(block)
-            out.write(block)
-    if digest.hexdigest() != file.sha256:
-        raise ServiceError(f"{file.name} arrived damaged: its SHA-256 is not the one in the job", "damaged")
+    def __init__(self, job: JobView, target: Path, file_format: Format | str | None) -> None:
+        self._file = file_of(job, file_format)
+        self._part = target.with_name(f".{target.name}.part")
+        self.target = target
+        self.href = self._file.href
+
+    def __enter__(self) -> Self:
+        self._out = self._part.open("wb")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._out.close()
+        self._part.unlink(missing_ok=True)
+
+    def begin(self) -> None:
+        self._digest = hashlib.sha256()
+        self._out.seek(0)
+        self._out.truncate()
+
+    def write(self, block: bytes) -> None:
+        self._digest.update(block)
+        self._out.write(block)
+
+    def finish(self) -> None:
+        if self._digest.hexdigest() != self._file.sha256:
+            message = f"{self._file.name} arrived damaged: its SHA-256 is not the one in the job"
+            raise ServiceError(message, "damaged")
+        self._out.close()  # before the move: Windows moves no open file
+        self._part.replace(self.target)
 
 
 def file_of(job: JobView, wanted: Format | str | None) -> FileView:

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from service.client.client import Client, JobFailedError
+from service.client import Client, JobFailedError
 from service.client.job_bar import JobBar
 from service.core.jobs.formats import Format
 from service.core.jobs.views import JobView, ResultView

@@ -13,8 +13,8 @@ from service.core.jobs.options import Options
 from service.core.jobs.record import Input, Job, State, Thumbnail
 from service.page import asset
 from service.page.preview import link_preview
+from tests.integration.acting_worker import RESULT
 from tests.integration.service_processes import Gateway
-from tests.integration.test_retention import RESULT
 
 FOLDER = Path(__file__).parent.parent.parent / "service" / "page"
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}

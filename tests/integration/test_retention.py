@@ -3,27 +3,19 @@
 import io
 import time
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from typing import Any
 
 import pytest
 
 from service.api.background.tasks import queue_lost_jobs
 from service.api.dependencies import GatewayContext
-from service.core.jobs.formats import Format
 from service.core.jobs.options import Options
-from service.core.jobs.record import Fit, Input, Job, Mesh, Result, ResultFile, State
+from service.core.jobs.record import Input, Job, State
 from service.core.jobs.store import KEPT_AFTER_EXPIRY, JobStore
 from service.core.queue import queue_name
 from service.core.settings import Settings
+from tests.integration.acting_worker import finish
 from tests.integration.service_processes import Gateway
-
-RESULT = Result(
-    files=[ResultFile(format=Format.GLB, name="mesh.glb", bytes=3, sha256=sha256(b"abc").hexdigest())],
-    mesh=Mesh(vertices=1, faces=1, frames=2, watertight=True),
-    fit=Fit(mean=[0.1], p95=[0.2]),
-    timings={},
-)
 
 
 @pytest.fixture
@@ -54,10 +46,7 @@ def until_gone(context: GatewayContext, job: Job) -> None:
 
 def test_expired_job_loses_its_files(gateway: Gateway, context: GatewayContext) -> None:
     job = short(context, 2.0)
-    attempt = context.jobs.claim(job.id, 3)
-    assert attempt is not None
-    context.store.put(attempt.result_key("mesh.glb"), io.BytesIO(b"abc"), "model/gltf-binary")
-    assert context.jobs.succeed(attempt, RESULT)
+    finish(context, job.id)
     href = f"/jobs/{job.id}"
     assert gateway.client.get(href).json()["state"] == "succeeded"
     assert gateway.client.get(f"{href}/result?redirect=false").content == b"abc"

@@ -4,18 +4,15 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from service.client import Client, JobFailedError
 from service.client.retrying import ServiceError
 from service.core.jobs.record import State
+from tests.service.client.scripted_server import Server
 
 KNEES = Path("service/page/samples/knees.npz").resolve()
 JOB = "0" * 32
@@ -30,52 +27,6 @@ FAULTS = [
     {"key": "points", "message": "has the wrong shape", "found": "[3, 4]", "wanted": "[T, N, 3]"},
     {"key": "times", "message": "times: found 2, wanted 3", "found": "2", "wanted": "3"},
 ]
-
-
-class Server(ThreadingHTTPServer):
-    """Answers from `answers`, by method and path: status, media type, body, one after the other."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.answers: dict[str, list[tuple[int, str, str]]] = {}
-        self.asked: list[tuple[str, str | None]] = []
-
-    def answer(self, request: str, body: Any, status: int = 200, kind: str = "application/json") -> None:
-        text = body if isinstance(body, str) else json.dumps(body)
-        self.answers.setdefault(request, []).append((status, kind, text))
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        request = f"{self.command} {self.path}"
-        self.server.asked.append((request, self.headers["Last-Event-ID"]))
-        waiting = self.server.answers.get(request) or [(404, "application/json", '{"title": "Not found"}')]
-        status, kind, text = waiting.pop(0) if len(waiting) > 1 else waiting[0]
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text.encode())
-
-    do_POST = do_GET  # noqa: N815
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
 
 
 def oflow(*arguments: str, address: str, folder: Path) -> subprocess.CompletedProcess[str]:
