@@ -4,7 +4,6 @@ import functools
 import http.server
 import io
 import json
-import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from playwright.sync_api import Browser, Page
 from model.meshes.colors import correspondence_colors
 from model.meshes.glb import Animation, write_glb
 from model.meshes.sequence import Findings, MeshSequence
+from tests.node import installed_packages
 
 Validate = Callable[[bytes], dict[str, Any]]  # GLB → report
 Play = Callable[[bytes], Page]
@@ -47,17 +47,7 @@ def worm(
 
 @pytest.fixture(scope="session")
 def node_modules() -> Path:
-    """The packages of package-lock.json, installed once next to it."""
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        pytest.skip("node and npm are not installed: apt-get install nodejs npm")
-    lock, installed = HERE / "package-lock.json", HERE / "node_modules" / ".lock-installed"
-    if not installed.exists() or installed.read_bytes() != lock.read_bytes():
-        command = [npm, "ci", "--no-audit", "--no-fund"]
-        done = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
-        assert done.returncode == 0, f"{' '.join(command)} in {HERE} failed:\n{done.stderr}"
-        installed.write_bytes(lock.read_bytes())
-    return HERE / "node_modules"
+    return installed_packages(HERE)
 
 
 @pytest.fixture
