@@ -1,6 +1,7 @@
 """Choosing files in the page: previews of every format, and what is told before anything is sent."""
 
 import base64
+import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -211,3 +212,5 @@ def test_request_can_be_copied_as_a_command(
     )  # fmt: skip
     assert sent.stdout.endswith(" 202"), sent.stdout
     assert '"resolution":64' in sent.stdout
+    job = json.loads(sent.stdout.removesuffix(" 202"))
+    gateway.client.delete(f"/jobs/{job['id']}")

@@ -421,7 +421,7 @@ def test_key_dialog_stores_the_key_only_in_the_tab(
 def test_documentation_works_without_external_requests(visit: Visit, gateway: Gateway) -> None:
     page = visit(gateway, "/docs")
     page.locator(".opblock-post .opblock-summary").first.click()
-    page.wait_for_selector(".opblock-body >> text=Send a multipart form with the part")
+    page.wait_for_selector(".opblock-body >> text=Send a multipart form with one part")
     page.get_by_role("button", name="Try it out").first.click()
     page.wait_for_selector(".opblock-body input[type=file]")
     assert page.locator(".opblock").count() >= 10

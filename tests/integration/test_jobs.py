@@ -42,6 +42,7 @@ def test_submission_returns_the_job(gateway: Gateway, worker: Worker, sample: by
         "points": 300,
         "bytes": len(sample),
         "sha256": hashlib.sha256(sample).hexdigest(),
+        "name": "a.npz",
     }
     assert gateway.follow(job["id"])["state"] == "succeeded"
 

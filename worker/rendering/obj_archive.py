@@ -38,5 +38,6 @@ def read_obj_archive(path: Path) -> ObjSequence:
 
 
 def _rows(text: bytes, start: str) -> NDArray[np.float64]:
+    """The numbers of the lines that begin with `start`; of a corner `vertex//normal`, the vertex."""
     lines = [line[2:].split() for line in text.decode().splitlines() if line.startswith(start)]
-    return np.array(lines, dtype=np.float64)
+    return np.array([[value.partition("/")[0] for value in line] for line in lines], dtype=np.float64)
