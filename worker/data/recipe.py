@@ -1,10 +1,10 @@
 """How a data set was made, beside it as recipe.json, so that it can be made again, or gone on with."""
 
 import json
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from service import VERSION
 from worker.data.errors import DataError
 
 RECIPE = "recipe.json"
@@ -27,5 +27,5 @@ def keep_recipe(folder: Path, recipe: dict[str, Any]) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{RECIPE}.part")
-    part.write_text(json.dumps({"version": version("oflow"), **recipe}, indent=1) + "\n", encoding="utf-8")
+    part.write_text(json.dumps({"version": VERSION, **recipe}, indent=1) + "\n", encoding="utf-8")
     part.replace(file)

@@ -7,7 +7,6 @@ again.
 
 import subprocess
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from model.checkpoints import load_checkpoint, read_checkpoint, save_checkpoint
 from model.config.files import BUNDLE
 from model.config.schema import Config
 from model.errors import CheckpointError
+from service import VERSION
 from worker.training.learner import Learner
 from worker.training.optimizer_state import restore
 
@@ -140,12 +140,11 @@ def _restore_random_states(states: dict[str, Any]) -> None:
 
 def _code_version() -> str:
     """The release, and the commit where the code runs from a checkout."""
-    release = version("oflow")
     if not (BUNDLE / ".git").exists():
-        return release
+        return VERSION
     git = ["git", "-C", str(BUNDLE), "describe", "--always", "--dirty"]
     try:
         commit = subprocess.run(git, capture_output=True, text=True, check=True)  # noqa: S603 - no input of a user
     except (OSError, subprocess.CalledProcessError):
-        return release
-    return f"{release}+{commit.stdout.strip()}"
+        return VERSION
+    return f"{VERSION}+{commit.stdout.strip()}"
