@@ -20,6 +20,7 @@ BONES = (16, 32, 64)  # tried in this order
 MEAN_ERROR = 1e-3  # of the extent; enough bones for this are used
 RIGID_SWEEPS = 6  # alternations of clusters and transforms
 SWEEPS = 6  # alternations of weights and transforms
+HELD = 1e-9  # share of the whole mesh's moment by which a bone keeps its rotation
 FITTED_FRAMES = 64  # that decide clusters and weights, spread evenly; all frames get transforms
 FITTED_VERTICES = 1500  # that decide clusters and bones, drawn at random; all get weights
 FEATURES = 24  # numbers that tell trajectories apart
@@ -98,14 +99,18 @@ def _clusters(vertices: Floats, count: int) -> NDArray[np.int64]:
 def _transforms(vertices: Floats, rest: Floats, weights: Floats, moves: Moves | None) -> Moves:
     """Rigid transforms of the bones to vertices [S, V, 3] for weights [V, B], one bone after the other.
 
-    Each bone moves what the other bones, as in `moves`, leave to it.
+    Each bone moves what the other bones, as in `moves`, leave to it; without `moves`, as if there were no
+    others. A bone of too few vertices to tell how it
+    turns keeps its rotation, at first that of the whole mesh.
     """
     frames, bones = len(vertices), weights.shape[1]
     if moves is None:
-        rotations = np.tile(np.eye(3), (frames, bones, 1, 1))
+        whole = _rotations(np.einsum("snj,ni->sji", vertices, rest - rest.mean(axis=0)))  # [S, 3, 3]
+        rotations = np.tile(whole[:, None], (1, bones, 1, 1))
         translations = np.zeros((frames, bones, 3))
     else:
         rotations, translations = moves[0].copy(), moves[1].copy()
+    held = HELD * float(((rest - rest.mean(axis=0)) ** 2).sum())
     left = vertices.copy()  # what no bone explains
     used = [np.flatnonzero(weights[:, bone] > 0) for bone in range(bones)]
 
@@ -121,13 +126,15 @@ def _transforms(vertices: Floats, rest: Floats, weights: Floats, moves: Moves | 
         if not len(rows):
             continue
         weight = weights[rows, bone]
-        target = left[:, rows] + carried(bone)  # [S, n, 3], weight times a place
+        # Weight times a place, [S, n, 3].
+        target = left[:, rows] + carried(bone) if moves else weight[:, None] * vertices[:, rows]
         square = weight @ weight
         source_center = (weight**2) @ rest[rows] / square  # [3]
         target_center = np.einsum("n,sni->si", weight, target) / square  # [S, 3]
         source = weight[:, None] * (rest[rows] - source_center)  # [n, 3]
         aimed = target - weight[:, None] * target_center[:, None]  # [S, n, 3]
-        rotations[:, bone] = _rotations(np.einsum("snj,ni->sji", aimed, source))
+        moments = np.einsum("snj,ni->sji", aimed, source)  # [S, 3, 3]
+        rotations[:, bone] = _rotations(moments + held * rotations[:, bone])
         translations[:, bone] = target_center - rotations[:, bone] @ source_center
         left[:, rows] = target - carried(bone)
     return rotations, translations
@@ -209,13 +216,11 @@ def _finish(vertices: Floats, rest: Floats, weights: Floats) -> Skin:
     slots = min(INFLUENCES, weights.shape[1])
     joints = np.argsort(-weights, axis=1, kind="stable")[:, :slots]
     frames, bones = len(vertices), weights.shape[1]
-    alone = np.where(weights == weights.max(axis=1, keepdims=True), 1.0, 0.0)  # as if each had one bone
-    alone[weights.argmax(axis=0), np.arange(bones)] = 1.0
     rotations = np.empty((frames, bones, 3, 3))
     translations = np.empty((frames, bones, 3))
     for start in range(0, frames, FITTED_FRAMES):
         block = slice(start, start + FITTED_FRAMES)
-        moves = _transforms(vertices[block], rest, alone, None)
+        moves = _transforms(vertices[block], rest, weights, None)
         for _ in range(SWEEPS):
             moves = _transforms(vertices[block], rest, weights, moves)
         rotations[block], translations[block] = moves

@@ -54,6 +54,10 @@ class Registry:
     def leave(self, worker: str, model: str) -> None:
         self.redis.zrem(self.workers_key, f"{model}/{worker}")
 
+    def forget_workers(self) -> None:
+        """Drop the beats of workers that cannot live any more, such as those of the machine's last run."""
+        self.redis.delete(self.workers_key)
+
     def models(self) -> dict[str, ModelInfo]:
         return {
             str(name): ModelInfo.model_validate_json(text)

@@ -11,6 +11,7 @@ from typing import Self
 import httpx
 import redis
 
+from service.core.registry import Registry
 from service.local.errors import LocalStackError
 from service.local.log import MergedLog
 from service.local.object_store import ObjectStore
@@ -132,6 +133,8 @@ class LocalStack:
         if self.redis is not None:
             self.redis.start()
             self.redis.wait_until_ready(START_SECONDS)  # it loads all its data first
+            with redis.Redis.from_url(self.redis.url) as client:
+                Registry(client).forget_workers()  # a killed stack's beats would count as ready
         else:
             _require_redis(self.environment["OFLOW_REDIS_URL"])
         self.timings["redis"] = time.monotonic() - start

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.core.jobs.formats import Format
 from tests.integration.service_processes import Gateway, Worker, running
 
 JSON_LOGS = {"OFLOW_LOG_FORMAT": "json"}
@@ -178,7 +179,7 @@ def test_discovery_document_links_all_routes(json_gateway: Gateway) -> None:
     linked = {path.replace("{id}", "{job_id}") for path in document["links"].values()}
     assert paths - {"/"} <= linked
     assert document["auth"] == "open"
-    assert document["formats"] == ["glb", "obj", "ply", "npz"]
+    assert document["formats"] == [format.value for format in Format]
     assert document["limits"]["max_upload_bytes"] == 256 * 2**20
 
 

@@ -86,11 +86,16 @@ def test_all_option_faults_are_reported_at_once(gateway: Gateway, worker: Worker
 
 
 @pytest.mark.parametrize("option", [{"frames": "300"}, {"fps": "1000"}])
-def test_too_many_frames_for_glb_are_refused(
+def test_too_many_frames_for_morph_targets_are_refused(
     gateway: Gateway, worker: Worker, sample: bytes, option: dict[str, str]
 ) -> None:
-    response = gateway.client.post("/reconstruct", files={"file": ("a.npz", sample)}, data=option)
-    assert "output frames, glb holds at most 200" in problem(response, 422, "invalid_options")["detail"]
+    response = gateway.client.post(
+        "/reconstruct", files={"file": ("a.npz", sample)}, data=option | {"animation": "morph"}
+    )
+    assert (
+        "output frames, glb with animation morph holds at most 200"
+        in problem(response, 422, "invalid_options")["detail"]
+    )
 
 
 def test_unknown_model_error_lists_known_models(gateway: Gateway, worker: Worker, sample: bytes) -> None:

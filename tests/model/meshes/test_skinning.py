@@ -43,6 +43,16 @@ def test_a_skinned_motion_is_found_again() -> None:
     np.testing.assert_allclose(np.linalg.det(skin.rotations), 1)
 
 
+def test_a_rigid_motion_is_exact() -> None:
+    ball = trimesh.creation.icosphere(
+        subdivisions=1
+    )  # some bones have too few vertices to show how they turn
+    turns = [Rotation.from_rotvec([0, 0.1 * t, 0.05 * t]) for t in range(20)]
+    vertices = np.stack([turn.apply(ball.vertices) for turn in turns])
+    vertices[..., 0] += 0.1 * np.arange(20)[:, None]
+    assert skinning.fit_skin(vertices).max_error < 1e-12
+
+
 @pytest.mark.parametrize("compress", [False, True])
 def test_the_file_plays_within_the_error_that_it_states(compress: bool) -> None:
     meshes = folding_arm(24)
