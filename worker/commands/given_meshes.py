@@ -50,10 +50,6 @@ def interpolate(
         write_record(folder, model, given, steps, moving, made)
         counts = f"{len(given.files)} given meshes, {steps} between each two: {len(times)} frames"
         console.print(f"{', '.join(map(str, places))}: {counts}", highlight=False)
-        if len(places) == 1:
-            console.print(
-                "[yellow]no GLB[/], which viewers show up to 200 frames; take fewer meshes or steps"
-            )
         share = (made.misses / made.sides).mean()
         console.print(
             f"before blending, the flow from a mesh ends {made.misses.mean():.4g} from the next on average, "

@@ -171,7 +171,7 @@ def test_models_for_something_else_are_refused(
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("a.txt", b"0 0 0", "wanted .obj, .ply, .off or .npz"),
+        ("a.txt", b"0 0 0", "wanted .obj, .ply, .off, .stl or .npz"),
         ("a.ply", b"ply\nnonsense", "cannot be read"),
         ("a.obj", b"", "a.obj"),
         ("a.npz", b"PK", "cannot be read as .npz"),
