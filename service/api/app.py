@@ -9,7 +9,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
-from service import VERSION
 from service.api import openapi
 from service.api.background.tasks import run_background_tasks
 from service.api.dependencies import GatewayContext
@@ -35,6 +34,7 @@ from service.api.routes import (
 )
 from service.core.logs import configure_logs
 from service.core.settings import LOOPBACK, Settings, get_settings
+from service.core.version import VERSION
 
 log = logging.getLogger(__name__)
 # Of the requests and responses of the API, beyond those that browsers always pass.

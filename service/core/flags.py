@@ -9,8 +9,8 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from service import VERSION
 from service.core.jobs.options import OptionsError, read_options
+from service.core.version import VERSION
 
 
 def _print_version(requested: bool) -> None:

@@ -13,7 +13,7 @@ from model.checkpoints import checkpoint_hash, find_checkpoint, load_checkpoint,
 from model.config.schema import load_config
 from model.errors import CheckpointError
 from model.methods import build_model
-from service import VERSION
+from service.core.version import VERSION
 
 
 @pytest.fixture

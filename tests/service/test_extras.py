@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service import VERSION
+from service.core.version import VERSION
 
 
 def run(folder: Path, missing: str, *command: str) -> subprocess.CompletedProcess[str]:

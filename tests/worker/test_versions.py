@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from model.config.schema import load_config
-from service import VERSION
+from service.core.version import VERSION
 from worker.data.recipe import RECIPE, keep_recipe
 from worker.training.run_folder import RunFolder
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from service import VERSION
+from service.core.version import VERSION
 from worker.data.errors import DataError
 
 RECIPE = "recipe.json"

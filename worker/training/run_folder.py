@@ -16,7 +16,7 @@ from model.checkpoints import load_checkpoint, read_checkpoint, save_checkpoint
 from model.config.files import BUNDLE
 from model.config.schema import Config
 from model.errors import CheckpointError
-from service import VERSION
+from service.core.version import VERSION
 from worker.training.learner import Learner
 from worker.training.optimizer_state import restore
 

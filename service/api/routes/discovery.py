@@ -5,11 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel
 
-from service import VERSION
 from service.api.dependencies import ContextDep
 from service.api.http.problems import responses
 from service.api.routes.page import front_page
 from service.core.jobs.formats import Format
+from service.core.version import VERSION
 
 router = APIRouter(tags=["health"])
 

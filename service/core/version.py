@@ -1,0 +1,3 @@
+"""The release of the project, which all its packages share."""
+
+VERSION = "0.1.0"
