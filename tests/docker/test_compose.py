@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import typer.main
 from pydantic import ValidationError
 
 from service.core.settings import LOOPBACK, Settings
@@ -10,9 +11,11 @@ from service.local.object_store import GRPC_OFFSET, _flags
 from service.local.redis_server import _CONFIG
 from tests.docker.compose import ROOT, SECRETS, VARIABLE, example, interpolate, raw, services, variables
 from tests.docker.dockerfile import Dockerfile
+from worker.commands.cli import app as worker_command
 from worker.serving.watchdog import EXIT_GRACE
 
 OURS = ["gateway", "worker", "worker-gpu"]
+TRAINING = ["train", "train-gpu"]
 
 
 @pytest.fixture(autouse=True)
@@ -132,16 +135,39 @@ def test_containers_are_confined(name: str) -> None:
     service = services()[name]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is not name.endswith("-gpu")
+    assert not {"privileged", "network_mode", "pid", "cap_add"} & set(service)
+
+
+@pytest.mark.parametrize("name", [name for name in services() if name not in TRAINING])
+def test_servers_start_again_and_keep_to_their_memory(name: str) -> None:
+    service = services()[name]
     assert service["restart"] == "unless-stopped"
     assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
-    assert service["read_only"] is (name != "worker-gpu")
-    assert not {"privileged", "network_mode", "pid", "cap_add"} & set(service)
     for volume in service["volumes"]:
         assert volume.split(":")[0] in raw()["volumes"], "no directory of the host is mounted"
     if "image" in service:
         assert re.fullmatch(r"[\w/]+:\d+(\.\d+)+", service["image"]), "pinned by version"
         assert service["user"] == {"valkey": "valkey", "seaweedfs": "seaweed"}[name]
         assert service["healthcheck"]["test"][0].startswith("CMD")
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_training_reads_and_writes_folders_of_the_host(name: str) -> None:
+    service = services()[name]
+    assert service["volumes"] == ["./data:/work/data:ro", "./out:/work/out", "train-tmp:/tmp"]
+    places = services(DATA_DIR="/srv/d", OUT_DIR="/srv/o", TRAIN_USER="1000:1000")[name]
+    assert places["volumes"][:2] == ["/srv/d:/work/data:ro", "/srv/o:/work/out"]
+    assert places["user"] == "1000:1000"
+    assert service["user"].split(":")[0] == Dockerfile("worker.Dockerfile").last("USER")
+    assert service["restart"] == "no"
+    assert service["healthcheck"] == {"disable": True}, "the image's own asks for a worker in the registry"
+    assert service["build"]["args"]["EXTRA"] == "train"
+    assert "depends_on" not in service
+    assert "ports" not in service
+    command, *arguments = service["command"]
+    assert command == "worker"
+    assert arguments[0] in typer.main.get_group(worker_command).commands
 
 
 def test_redis_and_workers_have_no_way_out() -> None:
@@ -161,16 +187,19 @@ def test_cpu_worker_is_the_default_and_gpu_a_profile() -> None:
         "seaweedfs": [],
         "worker": ["cpu"],
         "worker-gpu": ["gpu"],
+        "train": ["train"],
+        "train-gpu": ["train-gpu"],
     }
     assert example()["COMPOSE_PROFILES"] == "cpu"
-    gpu = services()["worker-gpu"]
-    [device] = gpu["deploy"]["resources"]["reservations"]["devices"]
-    assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
-    assert services()["worker"]["build"]["target"] == "cpu"
-    assert gpu["build"]["target"] == "cuda"
+    for name in ("worker", "train"):
+        gpu = services()[f"{name}-gpu"]
+        [device] = gpu["deploy"]["resources"]["reservations"]["devices"]
+        assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
+        assert services()[name]["build"]["target"] == "cpu"
+        assert gpu["build"]["target"] == "cuda"
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", [*OURS, *TRAINING])
 def test_builds_name_files_targets_and_arguments_that_exist(name: str) -> None:
     build = services(TORCH_INDEX_CPU="https://cpu.example", TORCH_INDEX_CUDA="https://cuda.example")[name][
         "build"
@@ -179,7 +208,7 @@ def test_builds_name_files_targets_and_arguments_that_exist(name: str) -> None:
     assert (ROOT / build["dockerfile"]).is_file()
     if name != "gateway":
         assert build["target"] in image.targets
-        assert build["args"] == {"TORCH_INDEX": f"https://{build['target']}.example"}
+        assert build["args"]["TORCH_INDEX"] == f"https://{build['target']}.example"
         assert set(build["args"]) <= set(image.arguments())
 
 
