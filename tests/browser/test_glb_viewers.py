@@ -1,4 +1,4 @@
-"""GLB files checked with the Khronos validator and rendered by three.js in a browser."""
+"""GLB files checked with the Khronos validator, and rendered by three.js and model-viewer in a browser."""
 
 import functools
 import http.server
@@ -22,7 +22,7 @@ from model.meshes.sequence import Findings, MeshSequence
 from tests.node import installed_packages
 
 Validate = Callable[[bytes], dict[str, Any]]  # GLB → report
-Play = Callable[[bytes], Page]
+Play = Callable[..., Page]
 
 HERE = Path(__file__).parent
 
@@ -143,9 +143,9 @@ def play(browser: Browser, node_modules: Path) -> Iterator[Play]:
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
 
-        def open_clip(glb: bytes) -> Page:
+        def open_clip(glb: bytes, viewer: str = "player.html") -> Page:
             clip["glb"] = glb
-            page.goto(f"http://127.0.0.1:{server.server_port}/player.html")
+            page.goto(f"http://127.0.0.1:{server.server_port}/{viewer}")
             page.wait_for_function("window.player", timeout=60_000)
             return page
 
@@ -181,6 +181,21 @@ def test_three_js_plays_what_the_file_states(play: Play, animation: Animation, c
         found = np.array(page.evaluate("t => player.positions(t)", frame / 8))
         distance = np.linalg.norm(found - meshes.vertices[frame], axis=1)
         assert distance.max() <= error["max_error"] + rounding
+
+
+@pytest.mark.parametrize("animation", ["morph", "skin"])
+def test_model_viewer_plays_the_clip(play: Play, animation: Animation) -> None:
+    page = play(write_glb(worm(), animation=animation), viewer="model-viewer.html")
+    assert page.evaluate("player.animations") == ["flow"]
+    assert page.evaluate("player.duration") == pytest.approx(1.0)
+    shots = []
+    for seconds in (0.0, 0.5):
+        page.evaluate("t => player.pose(t)", seconds)
+        page.wait_for_timeout(300)
+        shots.append(np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB")).astype(int))
+    drawn = np.abs(shots[0] - shots[0][0, 0]).max(axis=2) > 30  # [H, W]
+    assert 0.02 < drawn.mean() < 0.6
+    assert (np.abs(shots[1] - shots[0]).max(axis=2) > 30).mean() > 0.02
 
 
 def test_three_js_renders_colors_and_motion(play: Play, tmp_path: Path) -> None:
