@@ -41,7 +41,8 @@ class Gltf:
         start = 20 + length + 8
         self._binary = data[start:] if data[start - 4 : start] == b"BIN\0" else b""
         if required := set(self.document.get("extensionsRequired", ())) - set(_KNOWN):
-            raise self.fault("needs extensions that are not read", ", ".join(sorted(map(str, required))[:3]))
+            found = ", ".join(sorted(map(str, required))[:3])
+            raise invalid(source, "needs extensions that are not read", found, "an export without compression")
 
     def array(self, index: int) -> NDArray[Any]:
         """The values of an accessor, [count] or [count, width], float32 if they are normalized."""
@@ -50,15 +51,28 @@ class Gltf:
         count = accessor["count"]
         if type(count) is not int or not 0 <= count <= MAX_VALUES // width:
             raise self.fault("has an array of an invalid size", str(count)[:20])
-        if "sparse" in accessor:
-            raise self.fault("has sparse arrays, which are not read", "an accessor with sparse")
         if "bufferView" not in accessor:
             values: NDArray[Any] = np.zeros((count, width), kind)
         else:
             values = self._view(accessor, kind, width, count)
+        if "sparse" in accessor:
+            values = self._replaced(values, accessor["sparse"])
         if accessor.get("normalized") and kind.kind != "f":
             values = np.maximum(values.astype(np.float32) / np.iinfo(kind).max, -1)
         return values[:, 0] if width == 1 else values
+
+    def _replaced(self, values: NDArray[Any], sparse: Any) -> NDArray[Any]:
+        """Values [count, width] of an accessor with those of some rows replaced (section 3.6.2.3)."""
+        count = sparse["count"]
+        if type(count) is not int or not 0 <= count <= len(values):
+            raise self.fault("has a sparse array of an invalid size", str(count)[:20])
+        kind = np.dtype(_TYPES[sparse["indices"]["componentType"]])
+        rows = self._view(sparse["indices"], kind, 1, count)[:, 0]
+        if kind.kind != "u" or (count and rows.max() >= len(values)):
+            raise self.fault("has a sparse array with a missing row", f"{len(values):,} rows")
+        values = values.copy()
+        values[rows] = self._view(sparse["values"], values.dtype, values.shape[1], count)
+        return values
 
     def _view(self, accessor: Any, kind: np.dtype[Any], width: int, count: int) -> NDArray[Any]:
         view = self.document["bufferViews"][accessor["bufferView"]]

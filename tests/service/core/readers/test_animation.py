@@ -122,6 +122,40 @@ def test_points_lie_on_the_moving_surface_at_the_rate_that_is_asked_for() -> Non
     assert sequence.corresponding
 
 
+def sparse(indices: list[int], **changes: Any) -> bytes:
+    """`by_hand` with the rows `indices` of the vertices replaced by (9, 9, 9) in a sparse accessor."""
+    data = by_hand()
+    size = struct.unpack_from("<L", data, 12)[0]
+    document, binary = json.loads(data[20 : 20 + size]), data[28 + size :]
+    rows = np.array(indices, "<u2").tobytes()
+    values = np.full((len(indices), 3), 9, "<f4").tobytes()
+    start = len(binary)
+    document["bufferViews"] += [
+        {"buffer": 0, "byteOffset": start, "byteLength": len(rows)},
+        {"buffer": 0, "byteOffset": start + len(rows), "byteLength": len(values)},
+    ]
+    document["accessors"][0]["sparse"] = {
+        "count": len(indices),
+        "indices": {"bufferView": 5, "componentType": 5123},
+        "values": {"bufferView": 6},
+    } | changes
+    return glb(document, binary + rows + values)
+
+
+def test_sparse_arrays_replace_rows() -> None:
+    wanted = VERTICES.copy()
+    wanted[[1, 5]] = 9
+    found = Animation(BytesSource(sparse([1, 5]), "a.glb")).vertices(0)
+    np.testing.assert_allclose(found, 0.5 * wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("damaged", [sparse([60_000]), sparse([1], count=10**9), sparse([1], values={})])
+def test_damaged_sparse_arrays_are_refused(damaged: bytes) -> None:
+    with pytest.raises(SequenceError) as caught:
+        read_sequence(io.BytesIO(damaged))
+    assert caught.value.code == "invalid_sequence"
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -145,6 +179,7 @@ def test_damaged_files_are_read_or_refused() -> None:
         by_hand(),
         by_hand("CUBICSPLINE"),
         write_glb(MeshSequence(MOVED, FACES, TIMES), animation="skin"),
+        sparse([1, 5]),
     ]
     words = [b"0", b"-1", b"7", b"65536", b"99999999999", b"null", b"[]", b"1e400"]
     refused = 0
