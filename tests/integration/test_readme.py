@@ -1,8 +1,9 @@
-"""The commands of the README work as pasted."""
+"""The commands of the README and the examples of docs/clients.md work as pasted."""
 
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ CURL_BLOCKS = [
     for block in re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     if "curl" in block
 ]
+PYTHON_BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs/clients.md").read_text(), re.S)
 
 
 @pytest.fixture
@@ -45,3 +47,14 @@ def test_raw_file(gateway: Gateway, worker: Worker, folder: Path) -> None:
     options = {"formats": ["glb"], "resolution": 64, "frames": 33}
     assert job["options"].items() >= options.items()
     assert gateway.follow(job["id"])["result"]["mesh"]["frames"] == 33
+
+
+@pytest.mark.parametrize("example", PYTHON_BLOCKS, ids=["Client", "AsyncClient"])
+def test_examples_of_the_python_client(example: str, gateway: Gateway, worker: Worker, folder: Path) -> None:
+    address = str(gateway.client.base_url).rstrip("/")
+    assert "http://127.0.0.1:8000" in example
+    script = [sys.executable, "-c", example.replace("http://127.0.0.1:8000", address)]
+    done = subprocess.run(script, cwd=folder, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    [downloaded] = folder.glob("*.glb")
+    assert downloaded.read_bytes()[:4] == b"glTF"
