@@ -17,7 +17,7 @@ from model.reconstruction.surface import extract_surface
 from model.registration import Tracking, track
 from model.registration.corresponding import track_corresponding
 from model.registration.coverage import is_one_sided
-from model.registration.orientation import UPRIGHT, Orientation, orient
+from model.registration.orientation import Orientation, as_given, orient
 from model.surface.simplification import simplify
 
 FEW = 256  # points that tell which way is up
@@ -94,7 +94,7 @@ def surface_of(
 
 def _orientation(prepared: Prepared, shapes: Shapes, settings: Settings, up: str) -> Orientation:
     if not shapes.upright:
-        return UPRIGHT
+        return as_given(up)
     rng = np.random.default_rng(0)
     cloud = prepared.believed[0]
     few = cloud[rng.permutation(len(cloud))[:FEW]]

@@ -19,7 +19,8 @@ CLEAR = 1.1  # times the misfit of the best orientation that another must have
 class Orientation:
     """`rotation` [3, 3] takes the caller's points into the frame of the model, which has `up` as its y axis.
 
-    `certain` says whether the axis was given, or beats every other one clearly.
+    `certain` says whether the axis was given, or beats every other one clearly. A model to which it makes no
+    difference takes the points as they are, whatever `up` is.
     """
 
     rotation: Floats
@@ -27,7 +28,10 @@ class Orientation:
     certain: bool
 
 
-UPRIGHT = Orientation(np.eye(3), "y", True)
+def as_given(up: str) -> Orientation:
+    """The orientation for a model that reads things in any, `auto` being y. Raises InputError for another."""
+    _require_axis(up)
+    return Orientation(np.eye(3), "y" if up == "auto" else up, True)
 
 
 def orient(cloud: Floats, up: str, misfit: Callable[[Floats], float]) -> Orientation:
@@ -36,8 +40,7 @@ def orient(cloud: Floats, up: str, misfit: Callable[[Floats], float]) -> Orienta
     Tried are turns by 90°. `misfit` says how badly the model explains a cloud in its frame; 0 is best.
     Things stay as they are unless another orientation is clearly better. Raises InputError for another `up`.
     """
-    if up not in UPS:
-        raise InputError(f"up is {up!r}; wanted {', '.join(UPS)}")
+    _require_axis(up)
     tried = [turn for turn in TURNS if up in ("auto", up_axis(turn))]
     misfits = np.array([misfit(cloud @ turn.T) for turn in tried])
     axes = np.array([up_axis(turn) for turn in tried])
@@ -50,6 +53,11 @@ def orient(cloud: Floats, up: str, misfit: Callable[[Floats], float]) -> Orienta
     if misfits[first] <= CLEAR * misfits[chosen]:
         chosen = first
     return Orientation(tried[chosen], str(axis), certain)
+
+
+def _require_axis(up: str) -> None:
+    if up not in UPS:
+        raise InputError(f"up is {up!r}; wanted {', '.join(UPS)}")
 
 
 def up_axis(rotation: Floats) -> str:

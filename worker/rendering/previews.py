@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from model import MeshSequence
+from model.registration.orientation import TURNS, up_axis
 from service.core.sequences.sequence import PointCloudSequence
 from worker.rendering.pictures import Camera, Pixels, draw_mesh, draw_points
 from worker.rendering.rasterizer import Floats
@@ -20,7 +21,7 @@ MOST_POINTS = 2000  # drawn of a frame
 
 def thumbnail(meshes: MeshSequence) -> bytes:
     """A PNG of the middle frame, `THUMBNAIL` in size."""
-    vertices = meshes.vertices[len(meshes.vertices) // 2]  # [V, 3]
+    vertices = meshes.vertices[len(meshes.vertices) // 2] @ _to_y_up(meshes).T  # [V, 3]
     camera = Camera.framing(vertices, aspect=THUMBNAIL[0] / THUMBNAIL[1])
     file = io.BytesIO()
     Image.fromarray(draw_mesh(vertices, meshes.faces, meshes.colors, camera, THUMBNAIL)).save(file, "PNG")
@@ -32,13 +33,15 @@ def write_turntable(meshes: MeshSequence, sequence: PointCloudSequence | None = 
     length = float(meshes.clock[-1])
     rounds = int(np.ceil(SHORTEST / length)) if length > 0 else 1
     pictures = []
+    turn = _to_y_up(meshes)
+    meshes = replace(meshes, vertices=meshes.vertices @ turn.T)
     cameras = _turning(meshes.vertices)
     for number, camera in enumerate(cameras):
         share = number * rounds / PICTURES % 1  # of the clip
         frame = int(np.argmin(np.abs(meshes.clock - share * length)))
         panels = [draw_mesh(meshes.vertices[frame], meshes.faces, meshes.colors, camera, (PANEL, PANEL), 2)]
         if sequence is not None:
-            panels.insert(0, _points_at(sequence, float(meshes.times[frame]), camera))
+            panels.insert(0, _points_at(sequence, float(meshes.times[frame]), turn, camera))
         pictures.append(Image.fromarray(np.concatenate(panels, axis=1)))
     file = io.BytesIO()
     milliseconds = round(1000 * (rounds * length if length > 0 else SHORTEST) / PICTURES)
@@ -66,7 +69,13 @@ def _turning(vertices: Floats) -> list[Camera]:
     return [replace(camera, centre=center, distance=distance) for camera in views]
 
 
-def _points_at(sequence: PointCloudSequence, time: float, camera: Camera) -> Pixels:
+def _to_y_up(meshes: MeshSequence) -> Floats:
+    """The rotation [3, 3] that brings the axis up that is up in the job."""
+    up = str(meshes.findings.decisions.get("up", "y")) if meshes.findings else "y"
+    return next(turn for turn in TURNS if up_axis(turn) == up)
+
+
+def _points_at(sequence: PointCloudSequence, time: float, turn: Floats, camera: Camera) -> Pixels:
     cloud = sequence.points[int(np.argmin(np.abs(sequence.times - time)))]
     shown = np.random.default_rng(0).permutation(len(cloud))[:MOST_POINTS]
-    return draw_points(np.asarray(cloud[shown], np.float64), camera, (PANEL, PANEL))
+    return draw_points(np.asarray(cloud[shown], np.float64) @ turn.T, camera, (PANEL, PANEL))

@@ -1,6 +1,7 @@
 """Pictures: the rasteriser compared with a slow reference, the camera, and what is on the sheet."""
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.meshes.sequence import MeshSequence
+from model.meshes.sequence import Findings, MeshSequence
+from model.registration.orientation import TURNS, up_axis
 from service.core.sequences.sequence import PointCloudSequence
 from worker.rendering import previews
 from worker.rendering.pictures import PAPER, Camera, contact_sheet, draw_mesh, draw_points
@@ -242,3 +244,21 @@ def test_a_turntable_turns_once_beside_the_points() -> None:
         widths.append(int(drawn[:, previews.PANEL :].any(axis=0).sum()))
     assert film.n_frames == previews.PICTURES  # type: ignore[attr-defined]
     assert max(widths) > 1.6 * min(widths)  # seen from its edge and from its face
+
+
+@pytest.mark.parametrize("up", ["z", "-x"])
+def test_previews_stand_upright(up: str) -> None:
+    vertices, faces = sphere(12, 24)
+    upright = vertices * [0.3, 1, 0.3] + [0, 0, 1]  # tall
+    turn = next(turn for turn in TURNS if up_axis(turn) == up)
+    times = np.array([0.0, 1.0])
+    meshes = MeshSequence(np.stack([upright, upright]), faces, times)
+    lying = replace(
+        meshes,
+        vertices=meshes.vertices @ turn,
+        findings=Findings("good", [], [], {"up": up}, {}),
+    )
+    assert previews.thumbnail(lying) == previews.thumbnail(meshes)
+    clouds = PointCloudSequence((upright.astype(np.float32),) * 2, times, True)
+    turned = PointCloudSequence(((upright @ turn).astype(np.float32),) * 2, times, True)
+    assert previews.write_turntable(lying, turned) == previews.write_turntable(meshes, clouds)

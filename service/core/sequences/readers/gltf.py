@@ -42,7 +42,9 @@ class Gltf:
         self._binary = data[start:] if data[start - 4 : start] == b"BIN\0" else b""
         if required := set(self.document.get("extensionsRequired", ())) - set(_KNOWN):
             found = ", ".join(sorted(map(str, required))[:3])
-            raise invalid(source, "needs extensions that are not read", found, "an export without compression")
+            raise invalid(
+                source, "needs extensions that are not read", found, "an export without compression"
+            )
 
     def array(self, index: int) -> NDArray[Any]:
         """The values of an accessor, [count] or [count, width], float32 if they are normalized."""
