@@ -76,14 +76,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             await asyncio.to_thread(context.store.prepare)
         except (BotoCoreError, ClientError) as error:
             log.error("object store is not ready (reported by /readyz): %s", error)
-        background = [
-            asyncio.create_task(coroutine)
-            for coroutine in (context.subscriptions.listen(), run_background_tasks(context))
-        ]
+        background = asyncio.create_task(run_background_tasks(context))
         yield
-        for task in background:
-            task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        background.cancel()
+        await asyncio.gather(background, return_exceptions=True)
 
     app = FastAPI(
         title="Occupancy Flow as a service",

@@ -15,6 +15,7 @@ from service.api.subscriptions import Subscriptions
 from service.api.uploads import UploadStore
 from service.core.jobs.record import OPEN_OWNER, Job
 from service.core.jobs.store import JobStore
+from service.core.jobs.stored import UnreadableRecord
 from service.core.object_store import ObjectStore
 from service.core.queue import JobQueue
 from service.core.registry import Registry
@@ -95,12 +96,18 @@ CallerDep = Annotated[Caller, Depends(get_caller)]
 
 
 def get_job(job_id: str, request: Request, context: ContextDep) -> Job:
-    """The caller's job; other callers' jobs are reported as not found.
+    """The caller's job; other callers' jobs are reported as not found. Raises UnreadableRecord.
 
     Authentication and lookup share one thread, since a thread hop costs as much as a Redis round trip.
     """
     caller = OPEN_CALLER if context.settings.auth == "open" else _caller_with_key(request, context)
-    job = context.jobs.get(job_id)
+    try:
+        job = context.jobs.get(job_id)
+    except UnreadableRecord as error:
+        context.jobs.quarantined.add(error)
+        if error.owner == caller.id:
+            raise
+        job = None
     if job is None or job.owner != caller.id:
         raise Problem("not_found", f"Job {job_id[:64]!r} not found")
     return job

@@ -2,13 +2,15 @@
 
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 from datetime import UTC, datetime
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from redis import Redis
 
+log = logging.getLogger(__name__)
 FORM = re.compile(r"oflow_([0-9a-f]{12})_[0-9a-f]{64}", re.ASCII)
 
 
@@ -50,13 +52,22 @@ class KeyStore:
         return key, text
 
     def all(self) -> list[Key]:
-        """All keys including revoked ones, oldest first."""
-        keys = [Key.model_validate_json(text) for text in self.redis.hvals(self.key)]
+        """All keys including revoked ones, oldest first; one that cannot be read is logged and left out."""
+        keys = []
+        for key_id, text in self.redis.hgetall(self.key).items():
+            try:
+                keys.append(Key.model_validate_json(text))
+            except ValidationError:
+                log.error("the record of key %s is unreadable: revoke it and create another", key_id)
         return sorted(keys, key=lambda key: key.created_at)
 
     def revoke(self, key_id: str) -> Key | None:
-        """Revoke a key with immediate effect. Returns None if the key does not exist."""
-        key = self._get(key_id)
+        """Revoke a key with immediate effect. Returns None if the key does not exist, or no longer does."""
+        try:
+            key = self._get(key_id)
+        except ValidationError:  # nobody can use it
+            self.redis.hdel(self.key, key_id)
+            return None
         if key is not None and key.revoked_at is None:
             key = key.model_copy(update={"revoked_at": datetime.now(UTC)})
             self.redis.hset(self.key, key_id, key.model_dump_json(exclude_none=True))
@@ -65,7 +76,10 @@ class KeyStore:
     def find(self, text: str) -> Key | None:
         """The active key with this text, or None."""
         match = FORM.fullmatch(text)
-        key = self._get(match[1]) if match else None
+        try:
+            key = self._get(match[1]) if match else None
+        except ValidationError:
+            return None
         if key is None or not hmac.compare_digest(key.sha256, _hash(text)):
             return None
         return key if key.revoked_at is None else None

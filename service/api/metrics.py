@@ -90,6 +90,11 @@ class JobMetrics(Collector):
             "errors": ("oflow_job_errors", "Jobs that ended with an error, by code.", ["model", "code"]),
             "input_bytes": ("oflow_job_input_bytes", "Bytes of accepted sequences.", ["model"]),
             "result_bytes": ("oflow_job_result_bytes", "Bytes of result files.", ["model", "format"]),
+            "loop_failures": (
+                "oflow_loop_failures",
+                "Unexpected errors in background tasks and watchdogs, which go on.",
+                ["loop"],
+            ),
         }
         for counter_name, (name, text, labels) in families.items():
             counter = CounterMetricFamily(name, text, labels=labels)
@@ -117,6 +122,10 @@ class JobMetrics(Collector):
             "Available models.",
             labels=["model", "task", "checkpoint_sha256", "resolution"],
         )
+        quarantine = GaugeMetricFamily(
+            "oflow_quarantined_records", "Job records that cannot be read and were set aside."
+        )
+        quarantine.add_metric([], self.jobs.quarantined.size())
         alive = self.registry.workers()
         for name, model in self.registry.models().items():
             waiting, since = self.jobs.waiting(name)
@@ -124,7 +133,7 @@ class JobMetrics(Collector):
             oldest.add_metric([name], max(0.0, time.time() - since) if since else 0.0)
             workers.add_metric([name], alive.get(name, 0))
             info.add_metric([name, model.task, model.checkpoint_sha256, str(model.resolution)], 1)
-        return [depth, oldest, workers, info]
+        return [depth, oldest, workers, info, quarantine]
 
 
 def _histogram(

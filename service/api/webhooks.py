@@ -59,7 +59,7 @@ def sign(secret: bytes, message_id: str, timestamp: int, body: bytes) -> dict[st
 
 async def deliver(settings: Settings, job: Job) -> bool:
     """Make one delivery attempt. Returns whether the receiver answered 2xx."""
-    url = job.options.webhook_url
+    url = job.webhook_url
     assert url is not None  # noqa: S101
     event = WebhookEvent(
         type=f"job.{job.state}",

@@ -1,10 +1,12 @@
 """Service-wide counters in Redis, updated with each job change and read by `/metrics`."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import cast
 
 from redis import Redis
 from redis.client import Pipeline
+from redis.exceptions import RedisError
 
 from service.core.jobs.record import Job, State
 
@@ -38,6 +40,11 @@ class Counters:
         if after.result and not before.result:
             for file in after.result.files:
                 self._add(pipe, "result_bytes", after.model, file.format, by=file.bytes)
+
+    def failed(self, loop: str) -> None:
+        """Count an unexpected error in a loop that goes on; does nothing while Redis is not available."""
+        with suppress(RedisError):
+            self.redis.hincrby(self.key, f"loop_failures|{loop}", 1)
 
     def read(self) -> Mapping[tuple[str, ...], float]:
         found = cast(Mapping[str, str], self.redis.hgetall(self.key))

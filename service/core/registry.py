@@ -1,9 +1,12 @@
 """Available models and live workers, announced by the workers and read by the gateway."""
 
+import logging
 import time
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from redis import Redis
+
+log = logging.getLogger(__name__)
 
 
 class ModelInput(BaseModel):
@@ -59,10 +62,16 @@ class Registry:
         self.redis.delete(self.workers_key)
 
     def models(self) -> dict[str, ModelInfo]:
-        return {
-            str(name): ModelInfo.model_validate_json(text)
-            for name, text in self.redis.hgetall(self.models_key).items()
-        }
+        """What is known of each model; one whose announcement cannot be read is left out."""
+        found = {}
+        for name, text in self.redis.hgetall(self.models_key).items():
+            try:
+                found[str(name)] = ModelInfo.model_validate_json(text)
+            except ValidationError as error:
+                log.warning(
+                    "model %s was announced by another release, which this one cannot read: %s", name, error
+                )
+        return found
 
     def is_served(self) -> bool:
         """Whether any live worker has a loaded model."""

@@ -7,7 +7,7 @@ from service.core.jobs.record import Job, State
 
 def link_preview(job: Job, base: str) -> str:
     """`meta` elements with the job's name, verdict and picture. `base` is the gateway's address."""
-    name = job.options.metadata.get("name")
+    name = job.metadata.get("name")
     values = {
         "og:type": "website",
         "og:site_name": "oflow",

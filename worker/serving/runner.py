@@ -55,6 +55,7 @@ class _Attempt:
         self.started = time.perf_counter()
         queued = (job.started_at or job.created_at) - job.created_at
         self.timings = {"queue": queued.total_seconds()}
+        self.options = job.reconstruction_options()
         self.sequence: PointCloudSequence | None = None  # kept where a format needs it
 
     @contextmanager
@@ -133,10 +134,10 @@ class Runner:
             sequence = self._fetch(attempt.job)
         report = attempt.report
         meshes = reconstruct_sequence(
-            self.reconstructor, sequence, attempt.job.options, report.within(0.02, 0.95), report.is_stopped
+            self.reconstructor, sequence, attempt.options, report.within(0.02, 0.95), report.is_stopped
         )
         attempt.timings |= meshes.timings
-        if any("sequence" in kind.takes for kind in attempt.job.options.formats):
+        if any("sequence" in kind.takes for kind in attempt.options.formats):
             attempt.sequence = sequence
         return meshes
 
@@ -154,12 +155,12 @@ class Runner:
                 self._delete_results(job)
 
     def _store_files(self, attempt: "_Attempt", meshes: MeshSequence) -> list[ResultFile]:
-        job, files = attempt.job, []
-        for number, kind in enumerate(job.options.formats):
-            attempt.report("write", 0.95 + 0.05 * number / len(job.options.formats))
+        options, files = attempt.options, []
+        for number, kind in enumerate(options.formats):
+            attempt.report("write", 0.95 + 0.05 * number / len(options.formats))
             with attempt.timed("write"):
                 name = f"mesh{kind.suffix}"
-                data = write_meshes(meshes, kind, job.options, attempt.sequence)
+                data = write_meshes(meshes, kind, options, attempt.sequence)
             facts = self._store_file(attempt, name, data, kind.media_type)
             files.append(ResultFile(format=kind, **facts))
         return files

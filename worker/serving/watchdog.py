@@ -5,14 +5,16 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, cast
 
 from celery.worker import state
 from redis import Redis
 from redis.exceptions import RedisError
 
-from service.core.jobs.record import State
+from service.core.jobs.record import Job, State
 from service.core.jobs.store import JobStore
+from service.core.jobs.stored import UnreadableRecord
 from service.core.queue import queue_name
 from worker.serving.context import WorkerContext, worker_name
 
@@ -54,13 +56,22 @@ class Watchdog(threading.Thread):
     def run(self) -> None:
         last_beat = 0.0
         while not self.stopped.wait(min(1.0, self.interval)):
-            try:
-                self.stop_canceled()
-                if time.monotonic() - last_beat >= self.interval:
-                    self.beat()
-                    last_beat = time.monotonic()
-            except RedisError as error:
-                log.warning("Redis is not reachable: %s", error)
+            if time.monotonic() - last_beat >= self.interval and self._survives(self.beat):
+                last_beat = time.monotonic()
+            self._survives(self.stop_canceled)
+
+    def _survives(self, step: Callable[[], None]) -> bool:
+        """Whether the step ran without an error; none may end this thread, which alone renews and beats."""
+        try:
+            step()
+        except RedisError as error:
+            log.warning("Redis is not reachable: %s", error)
+        except Exception:
+            log.exception("unexpected error in the watchdog")
+            self.context.jobs.counters.failed("watchdog")
+        else:
+            return True
+        return False
 
     def beat(self) -> None:
         requests = _requests()
@@ -86,13 +97,20 @@ class Watchdog(threading.Thread):
         now = time.monotonic()
         canceled = {}
         for request in _requests():
-            job = self.context.jobs.get(request.id) if request.worker_pid else None
+            job = self._record(request.id) if request.worker_pid else None
             if job is not None and job.state in (State.CANCELED, State.EXPIRED):
                 since = canceled[request.id] = self.canceled.get(request.id, now)
                 if now - since > CANCEL_GRACE and request in _requests():
                     log.warning("job %s was canceled but does not stop, killing its process", request.id)
                     os.kill(request.worker_pid, signal.SIGKILL)
         self.canceled = canceled
+
+    def _record(self, job_id: str) -> Job | None:
+        try:
+            return self.context.jobs.get(job_id)
+        except UnreadableRecord as error:  # its attempt ends at its next report
+            self.context.jobs.quarantined.add(error)
+            return None
 
     def give_back(self) -> None:
         """Record that the running attempts end because this process is stopping, so they do not count.

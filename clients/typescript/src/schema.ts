@@ -66,7 +66,7 @@ export interface paths {
         /**
          * Cancel a job or delete its files
          * @description Cancels an open job; its worker stops within seconds. For an ended job, deletes its input and results
-         *     and sets its state to `expired`.
+         *     and sets its state to `expired`. The files of a job whose record cannot be read are deleted as well.
          */
         delete: operations["delete_job_jobs__job_id__delete"];
         options?: never;
@@ -404,7 +404,8 @@ export interface components {
         };
         /** FileView */
         FileView: {
-            format: components["schemas"]["Format"];
+            /** Format */
+            format: components["schemas"]["Format"] | string;
             /** Name */
             name: string;
             /** Bytes */
@@ -1619,6 +1620,18 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `record_unreadable`: Job record is damaged or of a later release: submit the sequence again */
+            410: {
+                headers: {
+                    traceparent: components["headers"]["traceparent"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `invalid_request`: Invalid request */
             422: {
                 headers: {
@@ -1710,6 +1723,18 @@ export interface operations {
             };
             /** @description `not_found`: Not found */
             404: {
+                headers: {
+                    traceparent: components["headers"]["traceparent"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `record_unreadable`: Job record is damaged or of a later release: submit the sequence again */
+            410: {
                 headers: {
                     traceparent: components["headers"]["traceparent"];
                     RateLimit: components["headers"]["RateLimit"];
@@ -1834,6 +1859,18 @@ export interface operations {
             };
             /** @description `not_found`: Not found */
             404: {
+                headers: {
+                    traceparent: components["headers"]["traceparent"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `record_unreadable`: Job record is damaged or of a later release: submit the sequence again */
+            410: {
                 headers: {
                     traceparent: components["headers"]["traceparent"];
                     RateLimit: components["headers"]["RateLimit"];
@@ -1972,7 +2009,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `job_expired`: Job files have been deleted; `input_lost`: Input file is missing or corrupted: submit the sequence again */
+            /** @description `record_unreadable`: Job record is damaged or of a later release: submit the sequence again; `job_expired`: Job files have been deleted; `input_lost`: Input file is missing or corrupted: submit the sequence again */
             410: {
                 headers: {
                     traceparent: components["headers"]["traceparent"];
@@ -2108,7 +2145,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `job_expired`: Job files have been deleted; `input_lost`: Input file is missing or corrupted: submit the sequence again */
+            /** @description `record_unreadable`: Job record is damaged or of a later release: submit the sequence again; `job_expired`: Job files have been deleted; `input_lost`: Input file is missing or corrupted: submit the sequence again */
             410: {
                 headers: {
                     traceparent: components["headers"]["traceparent"];
@@ -2277,7 +2314,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `job_expired`: Job files have been deleted; `result_lost`: Result file is missing or corrupted: submit the sequence again */
+            /** @description `record_unreadable`: Job record is damaged or of a later release: submit the sequence again; `job_expired`: Job files have been deleted; `result_lost`: Result file is missing or corrupted: submit the sequence again */
             410: {
                 headers: {
                     traceparent: components["headers"]["traceparent"];
@@ -2427,7 +2464,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `job_expired`: Job files have been deleted; `result_lost`: Result file is missing or corrupted: submit the sequence again */
+            /** @description `record_unreadable`: Job record is damaged or of a later release: submit the sequence again; `job_expired`: Job files have been deleted; `result_lost`: Result file is missing or corrupted: submit the sequence again */
             410: {
                 headers: {
                     traceparent: components["headers"]["traceparent"];

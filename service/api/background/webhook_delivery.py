@@ -5,6 +5,7 @@ import logging
 import random
 import time
 from collections import Counter
+from contextlib import suppress
 
 from redis.exceptions import RedisError
 from starlette.concurrency import run_in_threadpool
@@ -13,6 +14,7 @@ from service.api.background.schedule import due
 from service.api.dependencies import GatewayContext
 from service.api.webhooks import TIMEOUT_SECONDS, deliver
 from service.core.jobs.record import Job
+from service.core.jobs.stored import UnreadableRecord
 
 log = logging.getLogger(__name__)
 MAX_ATTEMPTS = 8  # over about an hour and a half
@@ -49,7 +51,7 @@ class WebhookDelivery:
     async def _send(self, context: GatewayContext, job_id: str) -> None:
         try:
             job = await run_in_threadpool(context.jobs.get, job_id)
-            if job is None or job.options.webhook_url is None:
+            if job is None or job.webhook_url is None:
                 delivered = True
             elif self._per_owner[job.owner] < MAX_CONCURRENT_PER_OWNER:
                 delivered = await self._deliver(context, job)
@@ -60,8 +62,12 @@ class WebhookDelivery:
             await run_in_threadpool(_reschedule, context, job_id, delivered=delivered)
         except RedisError as error:
             log.warning("webhook of job %s postponed: %s", job_id, error)
+        except UnreadableRecord as error:
+            with suppress(RedisError):
+                await run_in_threadpool(context.jobs.quarantined.add, error)
         except Exception:
             log.exception("unexpected error in the webhook of job %s", job_id)
+            await run_in_threadpool(context.jobs.counters.failed, "send_webhooks")
 
     async def _deliver(self, context: GatewayContext, job: Job) -> bool:
         self._per_owner[job.owner] += 1

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from service.core.jobs.options import OptionsError
+from service.core.jobs.stored import UnreadableRecord
 from service.core.sequences.sequence import Fault, SequenceError
 from service.core.trace import current_trace
 
@@ -36,6 +37,7 @@ CODES: dict[str, tuple[int, str]] = {
     "idempotency_in_flight": (409, "A request with this idempotency key is still in progress"),
     "job_expired": (410, "Job files have been deleted"),
     "input_lost": (410, "Input file is missing or corrupted: submit the sequence again"),
+    "record_unreadable": (410, "Job record is damaged or of a later release: submit the sequence again"),
     "result_lost": (410, "Result file is missing or corrupted: submit the sequence again"),
     "too_large": (413, "Upload too large"),
     "unsupported_media": (415, "Unsupported file or content type"),
@@ -216,6 +218,7 @@ def install(app: FastAPI) -> None:
     handle(HTTPException, from_http)
     app.add_exception_handler(405, from_method)
     handle(RequestValidationError, from_validation)
+    handle(UnreadableRecord, lambda error: Problem("record_unreadable", job_id=error.job_id))
     handle(SequenceError, from_faults)
     handle(OptionsError, from_faults)
     handle(RedisError, unavailable("queue_unavailable"))

@@ -49,7 +49,7 @@ STREAM: dict[str, Any] = {
     responses={
         200: STREAM,
         204: {"description": "The job has ended and its last event was received: do not reconnect"},
-        **keyed_responses("not_found", "invalid_request", "too_many_streams"),
+        **keyed_responses("not_found", "record_unreadable", "invalid_request", "too_many_streams"),
     },
 )
 async def follow_job(

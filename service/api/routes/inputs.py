@@ -12,7 +12,14 @@ from service.core.jobs.record import Job
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 MEDIA_TYPE = "application/octet-stream"
-ERRORS = ("not_found", "invalid_request", "job_expired", "input_lost", "storage_unavailable")
+ERRORS = (
+    "not_found",
+    "record_unreadable",
+    "invalid_request",
+    "job_expired",
+    "input_lost",
+    "storage_unavailable",
+)
 UNCHANGED: dict[int | str, dict[str, Any]] = {
     304: {"description": "The file has not changed since the `ETag` in `If-None-Match`"}
 }

@@ -2,15 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from service.api.background.retention import delete_files
-from service.api.dependencies import CallerDep, ContextDep, JobAndPositionDep, JobDep
+from service.api.dependencies import CallerDep, ContextDep, JobAndPositionDep, get_job
 from service.api.http.etags import matches
 from service.api.http.problems import keyed_responses
 from service.api.waiting import DESCRIPTION, wait_as_preferred
 from service.core.jobs.record import State
+from service.core.jobs.stored import UnreadableRecord
 from service.core.jobs.views import JobList, JobView, view
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -61,7 +62,7 @@ def list_jobs(
     response_model_exclude_none=True,
     responses={
         304: {"description": "The job has not changed since the `ETag` in `If-None-Match`"},
-        **keyed_responses("not_found", "invalid_request"),
+        **keyed_responses("not_found", "record_unreadable", "invalid_request"),
     },
 )
 async def read_job(
@@ -94,11 +95,16 @@ async def read_job(
     "/{job_id}",
     summary="Cancel a job or delete its files",
     response_model_exclude_none=True,
-    responses=keyed_responses("not_found", "invalid_request", "storage_unavailable"),
+    responses=keyed_responses("not_found", "record_unreadable", "invalid_request", "storage_unavailable"),
 )
-def delete_job(job: JobDep, context: ContextDep) -> JobView:
+def delete_job(job_id: str, request: Request, context: ContextDep) -> JobView:
     """Cancels an open job; its worker stops within seconds. For an ended job, deletes its input and results
-    and sets its state to `expired`."""
+    and sets its state to `expired`. The files of a job whose record cannot be read are deleted as well."""
+    try:
+        job = get_job(job_id, request, context)
+    except UnreadableRecord:
+        delete_files(context, job_id)
+        raise
     canceled = context.jobs.cancel(job.id)
     if canceled is not None:
         return view(canceled, context.settings.public_url)

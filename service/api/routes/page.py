@@ -1,6 +1,7 @@
 """The web page, the API documentation and their assets; not part of the OpenAPI document."""
 
 import hashlib
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -11,6 +12,7 @@ from service.api.http.etags import matches
 from service.api.http.problems import Problem
 from service.core.jobs.options import Options
 from service.core.jobs.record import OPEN_OWNER
+from service.core.jobs.stored import UnreadableRecord
 from service.page import asset, with_head
 from service.page.preview import link_preview
 from service.page.samples import SAMPLES
@@ -28,7 +30,10 @@ POLICIES = {
 
 def front_page(context: GatewayContext, request: Request) -> Response:
     """The page. If keys are not required, the head of `?job=…` describes the job for previews of the link."""
-    job = context.jobs.get(request.query_params.get("job", "")) if context.settings.auth == "open" else None
+    job = None
+    if context.settings.auth == "open":
+        with suppress(UnreadableRecord):
+            job = context.jobs.get(request.query_params.get("job", ""))
     if job is None or job.owner != OPEN_OWNER:
         return page("index.html", request.headers)
     head = link_preview(job, str(request.base_url))

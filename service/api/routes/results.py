@@ -33,6 +33,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
         307: {"description": "`Location` is a presigned URL that downloads the file for a limited time"},
         **keyed_responses(
             "not_found",
+            "record_unreadable",
             "invalid_request",
             "job_not_done",
             "job_has_no_result",
@@ -99,4 +100,8 @@ def _find(job: Job, file_format: Format | None) -> ResultFile:
         if file_format in (None, file.format):
             return file
     available = ", ".join(file.format for file in files)
-    raise Problem("not_found", f"The job has no {file_format} file: available are {available}", job_id=job.id)
+    raise Problem(
+        "not_found",
+        f"The job has no {file_format} file: available are {available}",
+        job_id=job.id,
+    )

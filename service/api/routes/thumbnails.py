@@ -24,6 +24,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
         304: {"description": "The picture has not changed since the `ETag` in `If-None-Match`"},
         **keyed_responses(
             "not_found",
+            "record_unreadable",
             "invalid_request",
             "job_not_done",
             "job_has_no_result",

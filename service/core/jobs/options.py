@@ -14,7 +14,7 @@ from service.core.sequences.read_options import ReadOptions, Sample
 from service.core.strict_json import read_json
 
 RETENTION_LIMIT = 7 * 24 * 3600  # seconds
-MAX_METADATA = 16_384  # characters of JSON
+MAX_METADATA = 16_384  # bytes of JSON without spaces, as it is stored
 EXCLUSIVE = (("frames", "fps"), ("duration", "playback_fps"))
 Kind = TypeVar("Kind", bound=BaseModel)
 
@@ -269,10 +269,13 @@ class Options(ReconstructionOptions):
     @field_validator("metadata", mode="before")
     @classmethod
     def _parse(cls, value: Any) -> Any:
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        if len(text) > MAX_METADATA:
-            raise ValueError(f"is {len(text)} characters of JSON, at most {MAX_METADATA} are kept")
-        return read_json(text) if isinstance(value, str) else value
+        found = read_json(value) if isinstance(value, str) else value
+        size = len(
+            json.dumps(found, separators=(",", ":"), ensure_ascii=False).encode(errors="surrogatepass")
+        )
+        if size > MAX_METADATA:
+            raise ValueError(f"is {size} bytes of JSON, at most {MAX_METADATA} are kept")
+        return found
 
 
 def parse_options(fields: Iterable[tuple[str, str]]) -> Options:

@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, Field
 
 from service.core.jobs.formats import Format
-from service.core.jobs.options import Options
+from service.core.jobs.options import Options, OptionsError, ReconstructionOptions, read_options
+from service.core.sequences.errors import Fault
 
+SCHEMA = 1  # of stored records; new fields do not change it, see `service.core.jobs.stored`
 OPEN_OWNER = "open"  # owner of all jobs when keys are disabled
 Percent = Annotated[float, Field(ge=0, le=100)]
 
@@ -52,7 +54,7 @@ class Input(BaseModel):
 
 
 class ResultFile(BaseModel):
-    format: Format
+    format: Annotated[Format | str, Field(union_mode="left_to_right")]  # later versions may know more
     name: str
     bytes: int
     sha256: str
@@ -127,6 +129,7 @@ class JobEvent(BaseModel):
 
 
 class Job(BaseModel):
+    schema_version: int = SCHEMA
     id: str
     version: int = 1  # number of changes, and of the latest event
     owner: str = OPEN_OWNER  # key id
@@ -140,7 +143,7 @@ class Job(BaseModel):
     ended_at: datetime | None = None
     expires_at: datetime
     model: str
-    options: Options
+    options: dict[str, Any]  # as accepted; they are not validated again when a record is read
     input: Input
     result: Result | None = None
     error: JobError | None = None
@@ -160,7 +163,7 @@ class Job(BaseModel):
             created_at=now,
             expires_at=now + timedelta(seconds=keep_seconds),
             model=model,
-            options=options,
+            options=options.model_dump(mode="json", exclude_none=True),
             input=source,
             **{"id": new_id(), **others},
         )
@@ -170,6 +173,24 @@ class Job(BaseModel):
 
     def ended(self, state: State, *, result: Result | None = None, error: JobError | None = None) -> Self:
         return self.with_(state=state, ended_at=datetime.now(UTC), result=result, error=error)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        return self.options.get("metadata") or {}
+
+    @property
+    def webhook_url(self) -> str | None:
+        return self.options.get("webhook_url")
+
+    def reconstruction_options(self) -> ReconstructionOptions:
+        """The options that shape the result. Raises OptionsError if this version does not know them all."""
+        later = self.options.keys() - Options.model_fields.keys()
+        message = "is an option of a later version, which this worker does not know: submit the job again"
+        faults = [Fault(name, f"{name} {message}", name, "") for name in sorted(later)]
+        if faults:
+            raise OptionsError(faults)
+        own = self.options.keys() & ReconstructionOptions.model_fields.keys()
+        return read_options(ReconstructionOptions, {name: self.options[name] for name in own})
 
     @property
     def files_prefix(self) -> str:

@@ -3,14 +3,16 @@
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import cast
 
 from redis import Redis
 from redis.client import Pipeline
 
 from service.core.counters import Counters
 from service.core.jobs.events import JobEvents
+from service.core.jobs.quarantine import Quarantine
 from service.core.jobs.record import Job, JobError, Progress, Result, State
+from service.core.jobs.stored import UnreadableRecord, dump, load
 from service.core.transactions import DONE, Limit, Transactions
 
 KEPT_AFTER_EXPIRY = timedelta(days=7)  # record lifetime, so that late callers see "expired" instead of 404
@@ -35,7 +37,8 @@ class ReservationLost(Exception):  # noqa: N818  # an expected refusal
 class JobStore:
     """Jobs by id. Every change is a compare-and-set, so of two concurrent writers one wins.
 
-    Each change updates the job's events, counters and schedules in the same transaction.
+    Each change updates the job's events, counters and schedules in the same transaction. Methods that read a
+    record raise UnreadableRecord where they do not say otherwise.
     """
 
     def __init__(self, redis: Redis, prefix: str = "oflow") -> None:
@@ -49,6 +52,7 @@ class JobStore:
         self.unsent = f"{prefix}:unsent"  # it is enqueued, unless its gateway has done so
         self.leased = f"{prefix}:leased"  # it is re-enqueued, unless its worker renews the lease
         self.webhooks = f"{prefix}:webhooks"  # its webhook is sent
+        self.quarantined = Quarantine(redis, prefix, (self.unsent, self.leased, self.webhooks))
 
     def key(self, job_id: str) -> str:
         return f"{self.prefix}:job:{job_id}"
@@ -72,7 +76,7 @@ class JobStore:
         """
         gone = job.expires_at + KEPT_AFTER_EXPIRY
         pipe = self.redis.pipeline()
-        pipe.set(self.key(job.id), _dump(job), exat=gone)
+        pipe.set(self.key(job.id), dump(job), exat=gone)
         pipe.zadd(self.waiting_key(job.model), {job.id: job.created_at.timestamp()})
         pipe.sadd(self._open(job.owner), job.id)
         pipe.zadd(self._index(job.owner), {job.id: _microseconds(job.created_at)})
@@ -122,12 +126,12 @@ class JobStore:
 
     def get(self, job_id: str) -> Job | None:
         """The job as its caller sees it: an ended job past `expires_at` is expired."""
-        return _parse(self.redis.get(self.key(job_id)))
+        return _parse(job_id, cast(str | None, self.redis.get(self.key(job_id))))
 
     def newest(self, owner: str, before: tuple[int, str] | None, count: int) -> Iterator[tuple[int, Job]]:
         """Jobs of an owner, newest first, each with its position; reads `count` at a time.
 
-        With `before`, starts after this position and id.
+        With `before`, starts after this position and id. Unreadable records go into quarantine.
         """
         index = self._index(owner)
         last = before or (2**62, "")
@@ -138,7 +142,11 @@ class JobStore:
             texts = self.redis.mget([self.key(name) for name, _ in found])
             for (name, score), text in zip(found, texts, strict=True):
                 position = (int(score), name)
-                job = _parse(text)
+                try:
+                    job = _parse(name, cast(str | None, text))
+                except UnreadableRecord as error:
+                    self.quarantined.add(error)
+                    continue
                 if job is None:
                     gone.append(name)
                 elif position < last:  # new jobs shift the index, so some may be read twice
@@ -163,7 +171,7 @@ class JobStore:
         return int(count), float(first[0][1]) if first else None
 
     def claim(self, job_id: str, max_attempts: int) -> Job | None:
-        """Start an attempt and return the job, or None if it is unknown or has ended.
+        """Start an attempt and return the job, or None if it is unknown or has ended, or cannot be read.
 
         A job that has killed `max_attempts` workers fails; attempts that were given back do not count.
         """
@@ -182,7 +190,11 @@ class JobStore:
                 progress=Progress(stage="fetch", percent=0),
             )
 
-        job = self._update(job_id, change)
+        try:
+            job = self._update(job_id, change)
+        except UnreadableRecord as error:
+            self.quarantined.add(error)
+            return None
         return job if job and job.state is State.RUNNING else None
 
     def give_back(self, job_id: str, attempt: int | None = None) -> None:
@@ -218,7 +230,7 @@ class JobStore:
         key = self.key(job.id)
         while True:
             text = cast(str | None, self.redis.get(key))
-            if text is None or not _is_attempt(Job.model_validate_json(text), job):
+            if text is None or not _is_attempt(load(job.id, text), job):
                 return False
             pipe = self.redis.pipeline()
             add_commands(pipe)
@@ -227,8 +239,8 @@ class JobStore:
 
     def is_current(self, job: Job) -> bool:
         """Whether the attempt is running and has not been superseded."""
-        text = self.redis.get(self.key(job.id))
-        return text is not None and _is_attempt(Job.model_validate_json(text), job)
+        text = cast(str | None, self.redis.get(self.key(job.id)))
+        return text is not None and _is_attempt(load(job.id, text), job)
 
     def succeed(self, job: Job, result: Result) -> bool:
         """End an attempt with a result. Returns False if the attempt is no longer current."""
@@ -272,13 +284,13 @@ class JobStore:
         key = self.key(job_id)
         while True:
             text = cast(str | None, self.redis.get(key))
-            before = None if text is None else Job.model_validate_json(text)
+            before = None if text is None else load(job_id, text)
             after = change(before) if before else None
             if text is None or before is None or after is None:
                 return None
             after = after.with_(version=before.version + 1)
             pipe = self.redis.pipeline()
-            pipe.set(key, _dump(after), keepttl=True)
+            pipe.set(key, dump(after, text), keepttl=True)
             self.events.append(pipe, before, after, before.expires_at + KEPT_AFTER_EXPIRY)
             self.counters.changed(pipe, before, after)
             if before.state is State.QUEUED and after.state is not State.QUEUED:
@@ -288,7 +300,7 @@ class JobStore:
                 pipe.zrem(self.leased, after.id)
             if before.state.open and not after.state.open:
                 pipe.srem(self._open(after.owner), after.id)
-                if after.options.webhook_url:
+                if after.webhook_url:
                     pipe.zadd(self.webhooks, {after.id: datetime.now(UTC).timestamp()})
             if self._transactions.apply(pipe, {key: text}) == DONE:
                 return after
@@ -298,10 +310,10 @@ def _is_attempt(current: Job, job: Job) -> bool:
     return current.state is State.RUNNING and current.attempt == job.attempt
 
 
-def _parse(text: Any) -> Job | None:
+def _parse(job_id: str, text: str | None) -> Job | None:
     if text is None:
         return None
-    job = Job.model_validate_json(text)
+    job = load(job_id, text)
     if not job.state.open and job.expires_at <= datetime.now(UTC):
         return job.with_(state=State.EXPIRED, result=None)
     return job
@@ -309,7 +321,3 @@ def _parse(text: Any) -> Job | None:
 
 def _microseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1e6)
-
-
-def _dump(job: Job) -> str:
-    return job.model_dump_json(exclude_none=True)

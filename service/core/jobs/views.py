@@ -61,8 +61,8 @@ def view(job: Job, base: str | None, queue_position: int | None = None) -> JobVi
             links["thumbnail"] = f"{href}/thumbnail"
     return JobView(
         **job.model_dump(exclude={"options", "result", "owner", "version", "traceparent"}),
-        options=job.options.model_dump(exclude={"model", "metadata"}, exclude_none=True, mode="json"),
-        metadata=job.options.metadata,
+        options={name: value for name, value in job.options.items() if name not in ("model", "metadata")},
+        metadata=job.metadata,
         result=result,
         queue_position=queue_position,
         links=links,

@@ -1,0 +1,77 @@
+"""Job records as text. Stored records are not requests: no limit of a request applies when they are read.
+
+Within one schema version, releases only add fields. What a later release has added is kept when a record is
+changed here; a record of a later schema is left alone.
+"""
+
+import json
+from typing import Any
+
+from pydantic import ValidationError
+
+from service.core.jobs.record import SCHEMA, Job
+
+
+class UnreadableRecord(Exception):  # noqa: N818  # a state of the data, not of the program
+    """A stored record that this version cannot read; `owner` and `model` are "" if they are unknown too."""
+
+    def __init__(self, job_id: str, reason: str, owner: str = "", model: str = "") -> None:
+        self.job_id, self.reason, self.owner, self.model = job_id, reason, owner, model
+        super().__init__(f"the record of job {job_id} is unreadable: {reason}")
+
+
+def load(job_id: str, text: str) -> Job:
+    """The job of a stored record. Raises UnreadableRecord."""
+    values = _object(text)
+    if values is None:
+        raise UnreadableRecord(job_id, "it is not a JSON object")
+    owner, model = str(values.get("owner", "")), str(values.get("model", ""))
+    schema = values.get("schema_version", 1)
+    if not isinstance(schema, int) or schema > SCHEMA:
+        reason = f"it has schema version {schema}, this release reads up to {SCHEMA}"
+        raise UnreadableRecord(job_id, reason, owner, model)
+    try:
+        return Job.model_validate(values)
+    except ValidationError as error:
+        fields = ", ".join(sorted({".".join(map(str, fault["loc"])) for fault in error.errors()}))
+        raise UnreadableRecord(job_id, f"its fields {fields} are not valid", owner, model) from None
+
+
+def dump(job: Job, before: str | None = None) -> str:
+    """The text to store for a job that was read from the text `before`, whose unknown fields are kept.
+
+    Raises ValueError rather than return what could not be read again, such as numbers that are not finite.
+    """
+    values = job.model_dump(mode="json", exclude_none=True)
+    if before is not None:
+        known = load(job.id, before).model_dump(mode="json", exclude_none=True)
+        values = _with_unknown(_object(before), known, values)
+    text = json.dumps(values, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text.encode()  # raises UnicodeEncodeError, a ValueError, for lone surrogates
+    try:
+        load(job.id, text)
+    except UnreadableRecord as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def _with_unknown(stored: Any, known: Any, values: Any) -> Any:
+    """`values` with all that is `stored` and not among what is `known` of it."""
+    if known == values:
+        return stored
+    if not (isinstance(stored, dict) and isinstance(known, dict) and isinstance(values, dict)):
+        return values
+    unknown = {name: value for name, value in stored.items() if name not in known}
+    changed = {
+        name: _with_unknown(stored[name], known[name], value) if name in known else value
+        for name, value in values.items()
+    }
+    return unknown | changed
