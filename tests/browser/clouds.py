@@ -92,3 +92,35 @@ def las(frame: Points) -> bytes:
     return bytes(head) + b"".join(
         struct.pack("<iii8x", *(int(value) for value in np.rint((point - 0.5) / 1e-3))) for point in frame
     )
+
+
+def kitti(frame: Points) -> bytes:
+    return np.pad(frame, ((0, 0), (0, 1))).astype("<f4").tobytes()
+
+
+def off(frame: Points) -> bytes:
+    return b"OFF\n%d 1 0\n" % len(frame) + text(frame) + b"3 0 1 2\n"
+
+
+def _triangles(frame: Points) -> Points:
+    """Points [N, 3] as corners [F, 3, 3]; what is left over is dropped."""
+    return frame[: len(frame) // 3 * 3].reshape(-1, 3, 3)
+
+
+def stl(frame: Points) -> bytes:
+    corners = _triangles(frame)
+    records = np.zeros(
+        len(corners), np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("", "<u2")])
+    )
+    records["corners"] = corners
+    return bytes(80) + struct.pack("<I", len(corners)) + records.tobytes()
+
+
+def stl_text(frame: Points) -> bytes:
+    facets = [
+        "facet normal 0 0 1\nouter loop\n"
+        + "".join(f"  vertex {x:.6f} {y:.6f} {z:.6f}\n" for x, y, z in corners)
+        + "endloop\nendfacet\n"
+        for corners in _triangles(frame)
+    ]
+    return ("solid thing\n" + "".join(facets) + "endsolid thing\n").encode()

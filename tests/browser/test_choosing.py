@@ -47,6 +47,11 @@ FRAMES: dict[str, Callable[[NDArray[np.float64]], bytes]] = {
     "bin.pcd": lambda frame: clouds.pcd(frame, "binary"),
     "lzf.pcd": lambda frame: clouds.pcd(frame, "binary_compressed"),
     "las": clouds.las,
+    "bin": clouds.kitti,
+    "off": clouds.off,
+    "coff.off": lambda frame: clouds.off(frame).replace(b"OFF\n", b"COFF "),
+    "stl": clouds.stl,
+    "text.stl": clouds.stl_text,
 }  # fmt: skip
 
 
@@ -103,6 +108,7 @@ def test_frames_of_every_format_are_read(reader: Page, suffix: str) -> None:
         frames = read(reader, sent)
         assert len(frames) == 3
         for frame, points in zip(frames, POINTS, strict=True):
+            points = points[:48] if suffix.endswith("stl") else points  # whole triangles
             np.testing.assert_allclose(frame, scale * points, atol=1.1e-3 if suffix == "las" else 2e-6)
 
 

@@ -6,13 +6,16 @@ import { readPly } from "./ply.js";
 
 // Each returns the coordinates [3 N] in the bytes of a file, or throws.
 const READERS = {
+  bin: readKitti,
   csv: readText,
   las: readLas,
   npy: (bytes) => rows(readNpy(bytes)),
   obj: (bytes) => readText(bytes, /^v\s+(.*)$/gm),
+  off: readOff,
   pcd: readPcd,
   ply: readPly,
   pts: readText,
+  stl: readStl,
   txt: readText,
   xyz: readText,
 };
@@ -51,4 +54,28 @@ function readLas(bytes) {
     const [row, axis] = [Math.floor(i / 3), i % 3];
     return offset[axis] + scale[axis] * view.getInt32(start + row * width + 4 * axis, true);
   });
+}
+
+// x, y, z and the strength of the reflection of each point, as KITTI stores a scan.
+function readKitti(bytes) {
+  const values = new Float32Array(bytes.slice().buffer);
+  return Float64Array.from({ length: (3 * values.length) / 4 }, (_, i) => values[4 * Math.floor(i / 3) + (i % 3)]);
+}
+
+// The vertices follow the three counts, with colors or normals after the coordinates in some kinds (COFF, NOFF).
+function readOff(bytes) {
+  const lines = new TextDecoder().decode(bytes).replace(/#.*/g, "").trim().split(/\s*\n\s*/);
+  const counts = lines[0].replace(/^[A-Z]*OFF\s*/, "") ? 0 : 1; // the line that holds them
+  const count = Number(/\d+/.exec(lines[counts].replace(/^[A-Z]*OFF/, ""))[0]);
+  return readText(new TextEncoder().encode(lines.slice(counts + 1, counts + 1 + count).join("\n")));
+}
+
+// The corners of all triangles, binary or as text.
+function readStl(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const count = bytes.length >= 84 ? view.getUint32(80, true) : 0;
+  if (bytes.length !== 84 + 50 * count) return readText(bytes, /^\s*vertex\s+(.*)$/gm);
+  return Float64Array.from({ length: 9 * count }, (_, i) =>
+    view.getFloat32(96 + 50 * Math.floor(i / 9) + 4 * (i % 9), true),
+  );
 }
