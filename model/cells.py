@@ -67,56 +67,69 @@ def nearest_in_cells(cells: Cells, queries: Floats, count: int, reach: float) ->
 
     Infinite, and index 0, for a query that has no point nearer than `reach`, and beyond the number of points.
     """
-    points, shape, side = cells.points, cells.shape, cells.side
+    points, starts, side = cells.points, cells.starts, cells.side
+    n0, n1, n2 = cells.shape[0], cells.shape[1], cells.shape[2]
     squares = np.full((len(queries), count), np.inf)
     found = np.zeros((len(queries), count), np.int64)
-    low, high, at = np.empty(3, np.int64), np.empty(3, np.int64), np.empty(3)
+    last, limit = count - 1, reach * reach
     for q in range(len(queries)):
-        for x in range(3):
-            at[x] = (queries[q, x] - cells.origin[x]) / side
-            low[x] = min(max(int(np.floor(at[x])), 0), shape[x] - 1)
-            high[x] = low[x]
-        best, last = squares[q], count - 1
+        x, y, z = queries[q, 0], queries[q, 1], queries[q, 2]
+        u, v, w = (x - cells.origin[0]) / side, (y - cells.origin[1]) / side, (z - cells.origin[2]) / side
+        a = min(max(int(np.floor(u)), 0), n0 - 1)
+        b = min(max(int(np.floor(v)), 0), n1 - 1)
+        c = min(max(int(np.floor(w)), 0), n2 - 1)
+        best, which = squares[q], found[q]
+        if count == 1:
+            best[0] = limit
+        bound = best[last]
         ring = 0
         while True:
-            # The cells of this ring: all within it but those of the ring before.
-            ring += 1
-            for i in range(max(0, low[0] - ring), min(shape[0], high[0] + ring + 1)):
-                for j in range(max(0, low[1] - ring), min(shape[1], high[1] + ring + 1)):
-                    row = (i * shape[1] + j) * shape[2]
-                    first, end = max(0, low[2] - ring), min(shape[2], high[2] + ring + 1)
-                    inner = ring > 1 and abs(i - low[0]) < ring and abs(j - low[1]) < ring
+            # The cells of this ring: all within it but those of the ring before. Ring 0 is the cell of the
+            # query and its two neighbors in the row; so ring 1 begins with a bound that most rows exceed.
+            high = max(1, ring)
+            for i in range(max(0, a - ring), min(n0, a + ring + 1)):
+                along = max(0.0, i - u, u - (i + 1)) * side
+                if along * along >= bound:
+                    continue
+                for j in range(max(0, b - ring), min(n1, b + ring + 1)):
+                    across = max(0.0, j - v, v - (j + 1)) * side
+                    if along * along + across * across >= bound:
+                        continue
+                    row = (i * n1 + j) * n2
+                    inner = abs(i - a) < ring and abs(j - b) < ring
+                    if inner and ring == 1:
+                        continue
                     for part in range(2 if inner else 1):
                         if inner:  # both ends of the row
-                            k = low[2] - ring if part == 0 else low[2] + ring
-                            if k < 0 or k >= shape[2]:
+                            k = c - ring if part == 0 else c + ring
+                            if k < 0 or k >= n2:
                                 continue
-                            begin, stop = cells.starts[row + k], cells.starts[row + k + 1]
+                            begin, stop = starts[row + k], starts[row + k + 1]
                         else:
-                            begin, stop = cells.starts[row + first], cells.starts[row + end]
+                            begin, stop = starts[row + max(0, c - high)], starts[row + min(n2, c + high + 1)]
                         for p in range(begin, stop):
-                            d = 0.0
-                            for x in range(3):
-                                d += (points[p, x] - queries[q, x]) ** 2
-                            if d < best[last]:
+                            d = (points[p, 0] - x) ** 2 + (points[p, 1] - y) ** 2 + (points[p, 2] - z) ** 2
+                            if d < bound:
                                 slot = last
                                 while slot > 0 and d < best[slot - 1]:
                                     best[slot] = best[slot - 1]
-                                    found[q, slot] = found[q, slot - 1]
+                                    which[slot] = which[slot - 1]
                                     slot -= 1
                                 best[slot] = d
-                                found[q, slot] = cells.order[p]
+                                which[slot] = cells.order[p]
+                                bound = best[last]
             # What is left is further away than the nearest side with cells beyond it.
             gap = np.inf
-            for x in range(3):
-                if low[x] - ring > 0:
-                    gap = min(gap, at[x] - (low[x] - ring))
-                if low[x] + ring + 1 < shape[x]:
-                    gap = min(gap, low[x] + ring + 1 - at[x])
+            for at, cell, cells_along in ((u, a, n0), (v, b, n1), (w, c, n2)):
+                if cell - ring > 0:
+                    gap = min(gap, at - (cell - ring))
+                if cell + ring + 1 < cells_along:
+                    gap = min(gap, cell + ring + 1 - at)
             gap *= side
-            if best[last] <= gap * gap or (gap >= reach and best[0] >= reach * reach):
+            if bound <= gap * gap or (gap >= reach and best[0] >= limit):
                 break
-        if best[0] >= reach * reach:
+            ring += 1
+        if best[0] >= limit:
             best[:] = np.inf
-            found[q] = 0
+            which[:] = 0
     return np.sqrt(squares), found

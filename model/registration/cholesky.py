@@ -141,16 +141,20 @@ def substitute(blocks: Floats, starts: Ints, rows: Ints, right: Floats) -> None:
             x[u] /= corner[u, u]
 
 
+@compiled
 def solve(blocks: Floats, of: Structure, right: Floats) -> Floats:
     """x [M, 6] of a matrix in blocks [B, 6, 8], of which the lower half counts, and a right side [M, 6].
 
     Single precision halves the time; where that is not enough the matrix is factorized in double. Raises
     LinAlgError where it is not positive definite.
     """
-    for kind in (np.float32, np.float64):
-        factor: NDArray[Any] = blocks.astype(kind)
-        x: NDArray[Any] = right.astype(kind)
-        if factorize(factor, of.starts, of.targets):
-            substitute(factor, of.starts, of.rows, x)
-            return np.asarray(x, np.float64)
-    raise np.linalg.LinAlgError("the normal equations are not positive definite")
+    factor: NDArray[Any] = blocks.astype(np.float32)
+    if factorize(factor, of.starts, of.targets):
+        x: NDArray[Any] = right.astype(np.float32)
+        substitute(factor, of.starts, of.rows, x)
+        return np.asarray(x, np.float64)
+    exact, solution = blocks.copy(), right.copy()
+    if not factorize(exact, of.starts, of.targets):
+        raise np.linalg.LinAlgError("the normal equations are not positive definite")
+    substitute(exact, of.starts, of.rows, solution)
+    return solution

@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import dijkstra
 from model.compiled import Floats, Ints
 from model.meshes import normals
 from model.registration import kernels
-from model.registration.cholesky import PADDED, SIZE, Structure, elimination_order, solve, structure
+from model.registration.cholesky import Structure, elimination_order, structure
 
 BLENDED = 4  # nodes that carry a point
 NEIGHBORS = 8  # nodes that a node is held to
@@ -69,36 +69,6 @@ class Graph:
         """Residuals [E, 3] of the edges: where the node at i expects the node at j, less where it is."""
         result: Floats = kernels.stretch(self.edges, self.rest, *motion)
         return result
-
-    def equations(self, motion: Motion, stiffness: Floats) -> "Equations":
-        """Normal equations of the edges' stiffness [E] alone, for data to be added."""
-        blocks = np.zeros((len(self.structure.rows), SIZE, PADDED))
-        right = np.zeros((len(self.rest), SIZE))
-        residuals, lookup = self.stretch(motion), self.structure.lookup
-        kernels.add_edges(
-            blocks, right, lookup, self.edges, self.rest, motion.rotations, residuals, stiffness
-        )
-        return Equations(blocks, right, self.structure)
-
-
-class Equations(NamedTuple):
-    """A Gauss-Newton step x solves H x = right: the blocks of H (`cholesky`), minus the gradient [M, 6]."""
-
-    blocks: Floats
-    right: Floats
-    structure: Structure
-
-    @property
-    def corners(self) -> Ints:
-        """The blocks [M] on the diagonal."""
-        return self.structure.starts[:-1]
-
-    def step(self, motion: Motion, damping: float) -> Motion:
-        """Solve them, turn and shift the nodes."""
-        unknowns = np.arange(SIZE)
-        self.blocks[self.corners[:, None], unknowns, unknowns] += damping
-        x = solve(self.blocks, self.structure, self.right)
-        return Motion(kernels.turned(motion.rotations, x[:, :3]), motion.positions + x[:, 3:])
 
 
 def nearest_rotations(matrices: Floats) -> Floats:

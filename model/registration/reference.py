@@ -1,12 +1,18 @@
-"""The normal equations of `kernels` in plain numpy: one dense Jacobian, slow and easy to read; and transport.
+"""The loops of `kernels` and `descent` in plain numpy: dense Jacobians, slow and easy to read; and transport.
 
 Tests compare what is used with it. Matrices are [6 M, 6 M] for M nodes, right sides [6 M].
 """
 
+from typing import Any
+
 import numpy as np
+from scipy.spatial import cKDTree
 
 from model.compiled import Floats, Ints
 from model.registration.cholesky import SIZE, Structure
+from model.registration.clouds import nearest
+from model.registration.descent import AVERAGED, BACK, BACKWARDS, CONVERGED, DAMPING, POINT, Pull, Surface
+from model.registration.graph import Motion
 
 
 def cross_matrices(vectors: Floats) -> Floats:
@@ -79,6 +85,49 @@ def dense(blocks: Floats, of: Structure) -> Floats:
     table[rows, :, columns] = blocks[of.lookup[rows, columns], :, :SIZE]
     lower = np.tril(table.reshape(SIZE * count, SIZE * count))
     return np.asarray(lower + np.tril(lower, -1).T)
+
+
+def descend(surface: Surface, points: Floats, pull: Pull, motion: Motion) -> Motion:
+    """The same as `descent.descend`."""
+    rotations, positions = motion
+    count, few = len(surface.rest), len(pull.goals)
+    for _ in range(pull.rounds):
+        turns, weights = rotations[surface.nodes], surface.weights[..., None]  # [S, K, 3, 3], [S, K, 1]
+        arms = np.einsum("skxy,sky->skx", turns, surface.points[:, None] - surface.rest[surface.nodes])
+        moved = (weights * (arms + positions[surface.nodes])).sum(1)  # [S, 3]
+        normals = (weights * np.einsum("skxy,sy->skx", turns, surface.normals)).sum(1)
+        normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+        i, j = surface.edges.T
+        way = np.einsum("exy,ey->ex", rotations[i], surface.rest[j] - surface.rest[i])
+        bent = ((way + positions[i] - positions[j]) ** 2).sum(1)
+        stiffness = surface.rigidity * surface.yielding / np.sqrt(bent + surface.yielding**2)
+        stiffness *= pull.stiffness / len(surface.edges)
+        matrix, right = edges(surface.edges, surface.rest, rotations, positions, stiffness)
+        found: list[tuple[Any, ...]] = []  # observations, as for `pulls`
+        if pull.reach:
+            distance, chosen = nearest(cKDTree(moved), points)
+            gap, normal = moved[chosen] - points, normals[chosen]
+            plane = (distance < pull.reach) / np.maximum(1, np.abs((gap * normal).sum(1)) / pull.scale)
+            found.append((chosen, gap, normal, plane / len(points), POINT * plane / len(points)))
+        if pull.reach and pull.back:
+            distance, chosen = nearest(cKDTree(points), moved[:BACK], AVERAGED)
+            gap, normal = moved[:BACK] - points[chosen].mean(1), normals[:BACK]
+            plane = (distance[:, 0] < pull.reach) / np.maximum(1, np.abs((gap * normal).sum(1)) / pull.scale)
+            plane *= BACKWARDS / len(gap)
+            found.append((np.arange(len(gap)), gap, normal, plane, np.zeros(len(gap))))
+        found.append((np.arange(few), moved[:few] - pull.goals, normals[:few], np.zeros(few), pull.weights))
+        metric, force = pulls(len(moved), *(np.concatenate(parts) for parts in zip(*found, strict=True)))
+        of_samples = samples(count, surface.nodes, surface.weights, arms, metric, force)
+        matrix, right = matrix + of_samples[0], right + of_samples[1]
+        held = np.tile([0.0] * 3 + [pull.hold] * 3, count)
+        toward = np.concatenate([np.zeros_like(positions), pull.expected - positions], axis=1)
+        matrix += np.diag(held + DAMPING)
+        step = np.linalg.solve(matrix, right + held * toward.ravel()).reshape(count, SIZE)
+        rotations = rotation_matrices(step[:, :3]) @ rotations
+        positions = positions + step[:, 3:]
+        if np.abs(step[:, 3:]).max() < CONVERGED * pull.reach:
+            break
+    return Motion(rotations, positions)
 
 
 def transport_targets(

@@ -8,7 +8,8 @@ import numpy as np
 from model.cells import Cells, nearest_in_cells, sort_into_cells
 from model.compiled import Floats
 from model.registration.clouds import Cloud
-from model.registration.fitting import Goals, Level, Prior, Stage, fit, stiffness
+from model.registration.descent import relative_stiffness
+from model.registration.fitting import Goals, Level, Prior, Stage, fit
 from model.registration.graph import Motion
 from model.registration.template import Template
 from model.registration.transport import transport_targets
@@ -87,8 +88,9 @@ def energy(level: Level, cloud: Cloud, motion: Motion, complete: bool, prior: Pr
     total = _capped(sort_into_cells(points), cloud.points)
     if complete:
         total += 0.5 * _capped(cloud.cells, points)
-    bent = (level.graph.stretch(motion) ** 2).sum(1)
-    total += NEAR[-1].stiffness * (stiffness(level, motion) * (bent + level.yielding**2)).mean()
+    residuals = level.graph.stretch(motion)
+    stiffness = relative_stiffness(residuals, level.rigidity, level.yielding)
+    total += NEAR[-1].stiffness * (stiffness * ((residuals**2).sum(1) + level.yielding**2)).mean()
     if prior is not None:
         total += prior.weight * ((motion.positions - prior.motion.positions) ** 2).sum()
     return float(total)

@@ -1,5 +1,7 @@
 """Compiled normal equations against the plain ones."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
@@ -8,7 +10,9 @@ from model.cells import nearest_in_cells, sort_into_cells
 from model.compiled import Floats
 from model.registration import cholesky, kernels, reference
 from model.registration.clouds import nearest
-from model.registration.graph import Equations, Graph, Motion, Moved, build_graph
+from model.registration.descent import Pull, descend
+from model.registration.fitting import Level
+from model.registration.graph import Graph, Motion, Moved, build_graph
 from tests.model.registration.solids import solid
 
 
@@ -32,17 +36,30 @@ def moved(graph: Graph, motion: Motion) -> Moved:
     return graph.move(graph.skin, motion)
 
 
+class Equations(NamedTuple):
+    blocks: Floats
+    right: Floats
+
+
+def stiff(graph: Graph, motion: Motion, stiffness: Floats) -> Equations:
+    """Equations of the edges alone."""
+    equations = Equations(np.zeros((len(graph.structure.rows), 6, 8)), np.zeros((len(graph.rest), 6)))
+    residuals, lookup = graph.stretch(motion), graph.structure.lookup
+    kernels.add_edges(*equations, lookup, graph.edges, graph.rest, motion.rotations, residuals, stiffness)
+    return equations
+
+
 def pulled(graph: Graph, motion: Motion, metric: Floats, force: Floats) -> Equations:
     """Equations of pulls on the vertices alone."""
-    equations = graph.equations(motion, np.zeros(len(graph.edges)))
+    equations = stiff(graph, motion, np.zeros(len(graph.edges)))
     skin, arms = graph.skin, graph.move(graph.skin, motion).arms
-    kernels.add_samples(*equations[:2], graph.structure.lookup, skin.nodes, skin.weights, arms, metric, force)
+    kernels.add_samples(*equations, graph.structure.lookup, skin.nodes, skin.weights, arms, metric, force)
     return equations
 
 
 def test_edges_agree_with_the_reference(graph: Graph, motion: Motion) -> None:
     stiffness = np.random.default_rng(1).random(len(graph.edges))
-    equations = graph.equations(motion, stiffness)
+    equations = stiff(graph, motion, stiffness)
     matrix, gradient = reference.edges(graph.edges, graph.rest, *motion, stiffness)
     np.testing.assert_allclose(reference.dense(equations.blocks, graph.structure), matrix, atol=1e-12)
     np.testing.assert_allclose(equations.right.ravel(), gradient, atol=1e-12)
@@ -93,8 +110,8 @@ def test_samples_are_pulled_as_in_the_reference(moved: Moved) -> None:
 
 def test_the_equations_are_solved(graph: Graph, motion: Motion) -> None:
     """By blocks as by a dense factorization, to single precision."""
-    equations = graph.equations(motion, np.ones(len(graph.edges)))
-    corners, unknowns = equations.corners[:, None], np.arange(6)
+    equations = stiff(graph, motion, np.ones(len(graph.edges)))
+    corners, unknowns = graph.structure.starts[:-1, None], np.arange(6)
     equations.blocks[corners, unknowns, unknowns] += 1.0
     right = np.random.default_rng(7).normal(size=equations.right.shape)
     expected = np.linalg.solve(reference.dense(equations.blocks, graph.structure), right.ravel())
@@ -115,7 +132,7 @@ def test_equations_that_single_precision_cannot_solve(graph: Graph) -> None:
 
 
 def test_the_gradient_is_that_of_the_energy(graph: Graph, motion: Motion) -> None:
-    equations = graph.equations(motion, np.ones(len(graph.edges)))
+    equations = stiff(graph, motion, np.ones(len(graph.edges)))
     rng = np.random.default_rng(3)
     x = rng.normal(size=(len(graph.rest), 6))
 
@@ -125,6 +142,23 @@ def test_the_gradient_is_that_of_the_energy(graph: Graph, motion: Motion) -> Non
 
     slope = -2 * equations.right.ravel() @ x.ravel()
     assert (energy(1e-5) - energy(-1e-5)) / 2e-5 == pytest.approx(slope, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["goals", "points", "points of one side", "points and what is expected"])
+def test_descends_as_the_reference(graph: Graph, motion: Motion, moved: Moved, kind: str) -> None:
+    rng = np.random.default_rng(10)
+    skin = graph.skin[np.arange(0, len(graph.skin.points), 2)]
+    surface = Level(graph, skin, rng.uniform(0.5, 1.5, len(graph.edges)), 0.05).surface
+    points = moved.points + rng.normal(0, 0.02, moved.points.shape)
+    few, away = 40 if kind == "goals" else 0, 0.0 if kind == "goals" else 0.3
+    goals, weights = points[: 2 * few : 2], rng.uniform(0.01, 0.03, few)
+    expected, hold = motion.positions, 0.1 if kind == "points and what is expected" else 0.0
+    pull = Pull(0.3, 0.02, away, 3, kind != "points of one side", goals, weights, expected, hold)
+    found = descend(surface, points, sort_into_cells(points), pull, *graph.still())
+    wanted = reference.descend(surface, points, pull, graph.still())
+    np.testing.assert_allclose(found[1], wanted.positions, atol=2e-5)
+    np.testing.assert_allclose(found[0], wanted.rotations, atol=2e-4)
+    assert np.abs(found[1] - graph.rest).max() > 0.05
 
 
 def test_rotations_are_turned(motion: Motion) -> None:

@@ -1,0 +1,116 @@
+"""Gauss-Newton steps as one compiled loop; `reference.descend` is its plain twin."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from model.cells import Cells, nearest_in_cells, sort_into_cells
+from model.compiled import Floats, Ints, compiled
+from model.registration.cholesky import PADDED, SIZE, Structure, solve
+from model.registration.kernels import (
+    add_edges,
+    add_samples,
+    blend,
+    pull_samples,
+    pull_to_points,
+    stretch,
+    turned,
+)
+
+POINT = 0.05  # weight of distances along the surface against those across it
+BACK = 800  # samples of the surface that look for the cloud
+AVERAGED = 3  # points of the cloud that one of them goes to
+BACKWARDS = 0.5  # weight of their pulls against those of the points
+DAMPING = 1e-8
+CONVERGED = 0.02  # step of a node, in units of the reach, under which a stage is done
+
+
+class Surface(NamedTuple):
+    """Samples of a surface, the nodes [S, K] that carry them, and the edges [E, 2] between the nodes."""
+
+    points: Floats  # [S, 3], at rest
+    normals: Floats  # [S, 3]
+    nodes: Ints  # [S, K]
+    weights: Floats  # [S, K]
+    rest: Floats  # [M, 3], of the nodes
+    edges: Ints  # [E, 2]
+    rigidity: Floats  # [E], relative stiffness, mean 1
+    yielding: float  # length of an edge's residual from which it gives way
+    structure: Structure
+
+
+class Pull(NamedTuple):
+    """What a stage goes by: `stiffness`, `scale`, `reach` and `rounds` are those of `fitting.Stage`."""
+
+    stiffness: float
+    scale: float
+    reach: float
+    rounds: int
+    back: bool  # whether the surface looks for the points, too
+    goals: Floats  # [C, 3], where the first samples should be
+    weights: Floats  # [C]
+    expected: Floats  # [M, 3], positions that nodes are held near
+    hold: float  # the weight of that for a node
+
+
+@compiled
+def relative_stiffness(residuals: Floats, rigidity: Floats, yielding: float) -> Floats:
+    """Relative stiffness [E] of edges, those that already bend less: an L1 norm by reweighting."""
+    stiffness = np.empty(len(residuals))
+    for e in range(len(residuals)):
+        bent = residuals[e, 0] ** 2 + residuals[e, 1] ** 2 + residuals[e, 2] ** 2
+        stiffness[e] = rigidity[e] * yielding / np.sqrt(bent + yielding**2)
+    return stiffness
+
+
+@compiled
+def descend(
+    surface: Surface, points: Floats, cells: Cells, pull: Pull, rotations: Floats, positions: Floats
+) -> tuple[Floats, Floats]:
+    """The motion of the nodes after up to `pull.rounds` steps towards points [N, 3], sorted into `cells`."""
+    # Without points to look for, only the samples with goals matter.
+    count = len(surface.points) if pull.reach > 0 else len(pull.goals)
+    rest, edges, lookup = surface.rest, surface.edges, surface.structure.lookup
+    nodes, weights = surface.nodes[:count], surface.weights[:count]
+    blocks = np.empty((len(surface.structure.rows), SIZE, PADDED))
+    metric, force = np.empty((count, 3, 3)), np.empty((count, 3))
+    right = np.empty((len(rest), SIZE))
+    for _ in range(pull.rounds):
+        moved, normals, arms = blend(
+            nodes, weights, surface.points[:count], surface.normals[:count], rest, rotations, positions
+        )
+        blocks[:], right[:], metric[:], force[:] = 0.0, 0.0, 0.0, 0.0
+        residuals = stretch(edges, rest, rotations, positions)
+        stiffness = relative_stiffness(residuals, surface.rigidity, surface.yielding)
+        stiffness *= pull.stiffness / len(edges)
+        add_edges(blocks, right, lookup, edges, rest, rotations, residuals, stiffness)
+        if pull.reach > 0:
+            distance, found = nearest_in_cells(sort_into_cells(moved), points, 1, pull.reach)
+            pull_to_points(
+                metric, force, moved, normals, points, found[:, 0].copy(), distance[:, 0].copy(), pull.reach,
+                pull.scale, POINT,
+            )  # fmt: skip
+            if pull.back:
+                distance, found = nearest_in_cells(cells, moved[:BACK], AVERAGED, pull.reach)
+                pull_samples(
+                    metric, force, moved, normals, points, found, distance, pull.reach, pull.scale, BACKWARDS
+                )
+        for s in range(len(pull.goals)):
+            for x in range(3):
+                force[s, x] += pull.weights[s] * (moved[s, x] - pull.goals[s, x])
+                metric[s, x, x] += pull.weights[s]
+        add_samples(blocks, right, lookup, nodes, weights, arms, metric, force)
+        for n in range(len(rest)):
+            corner = blocks[lookup[n, n]]
+            for x in range(SIZE):
+                corner[x, x] += DAMPING
+            if pull.hold > 0:
+                for x in range(3):
+                    corner[3 + x, 3 + x] += pull.hold
+                    right[n, 3 + x] -= pull.hold * (positions[n, x] - pull.expected[n, x])
+        step = solve(blocks, surface.structure, right)
+        rotations = turned(rotations, step[:, :3].copy())
+        positions = positions + step[:, 3:]
+        if np.abs(step[:, 3:]).max() < CONVERGED * pull.reach:
+            break
+    return rotations, positions
