@@ -68,7 +68,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     configure_logs(settings)
     context = GatewayContext(settings)
     metrics = RequestMetrics()
-    metrics.registry.register(JobMetrics(context.jobs, context.registry))
+    metrics.registry.register(JobMetrics(context.jobs, context.registry, context.memory))
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

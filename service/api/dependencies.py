@@ -14,6 +14,7 @@ from service.api.rate_limit import count_request
 from service.api.subscriptions import Subscriptions
 from service.api.uploads import UploadStore
 from service.core.jobs.record import OPEN_OWNER, Job
+from service.core.jobs.room import Memory
 from service.core.jobs.store import JobStore
 from service.core.jobs.stored import UnreadableRecord
 from service.core.object_store import ObjectStore
@@ -30,6 +31,7 @@ class GatewayContext:
         url = settings.redis_url.get_secret_value()
         self.redis = Redis.from_url(url, decode_responses=True, socket_connect_timeout=3, socket_timeout=5)
         self.jobs = JobStore(self.redis)
+        self.memory = Memory(self.redis)
         self.subscriptions = Subscriptions(url, self.jobs.events.channel)
         self.keys = KeyStore(self.redis)
         self.idempotency = Idempotency(self.redis)

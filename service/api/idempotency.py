@@ -44,6 +44,10 @@ class Idempotency:
                 return Reservation(*found.split(" "))
         return None
 
+    def is_kept(self, key: str) -> bool:
+        """Whether the job of the reservation has been created, since the key lives as long as that."""
+        return self.redis.ttl(key) > LEASE_SECONDS
+
     @contextmanager
     def held(self, key: str) -> Iterator[None]:
         """Keep a reserved key while its request is processed; release it if the request fails."""

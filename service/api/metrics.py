@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
 from service.core.counters import BUCKETS
+from service.core.jobs.room import Memory
 from service.core.jobs.store import JobStore
 from service.core.registry import Registry
 
@@ -66,8 +67,9 @@ class RequestMetrics:
 class JobMetrics(Collector):
     """Job metrics, read from Redis at each scrape and therefore the same on every gateway."""
 
-    def __init__(self, jobs: JobStore, registry: Registry) -> None:
+    def __init__(self, jobs: JobStore, registry: Registry, memory: Memory) -> None:
         self.jobs = jobs
+        self.memory = memory
         self.registry = registry
 
     def collect(self) -> Iterable[Metric]:
@@ -126,6 +128,8 @@ class JobMetrics(Collector):
             "oflow_quarantined_records", "Job records that cannot be read and were set aside."
         )
         quarantine.add_metric([], self.jobs.quarantined.size())
+        memory = GaugeMetricFamily("oflow_redis_memory_used_ratio", "Used share of Redis' maxmemory.")
+        memory.add_metric([], self.memory.used())
         alive = self.registry.workers()
         for name, model in self.registry.models().items():
             waiting, since = self.jobs.waiting(name)
@@ -133,7 +137,7 @@ class JobMetrics(Collector):
             oldest.add_metric([name], max(0.0, time.time() - since) if since else 0.0)
             workers.add_metric([name], alive.get(name, 0))
             info.add_metric([name, model.task, model.checkpoint_sha256, str(model.resolution)], 1)
-        return [depth, oldest, workers, info, quarantine]
+        return [depth, oldest, workers, info, quarantine, memory]
 
 
 def _histogram(

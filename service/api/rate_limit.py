@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from redis import Redis
+from redis.exceptions import OutOfMemoryError
 
 WINDOW = 60  # seconds
 
@@ -35,5 +36,8 @@ def count_request(redis: Redis, key_id: str, limit: int, prefix: str = "oflow") 
         pipe.incr(name)
         pipe.expire(name, WINDOW, nx=True)
         pipe.ttl(name)
-        used, _, left = pipe.execute()
+        try:
+            used, _, left = pipe.execute()
+        except OutOfMemoryError:  # a Redis that is full can still be read, and jobs be canceled
+            return Usage(limit, limit, WINDOW)
     return Usage(limit, limit - int(used), max(1, int(left)))

@@ -14,13 +14,15 @@ from service.api.idempotency import Reservation
 from service.api.webhooks import host_of
 from service.core.addresses import is_public, literal
 from service.core.jobs.record import Input, Job, new_id
-from service.core.jobs.store import ReservationLost, TooManyJobs
+from service.core.jobs.room import Quota
+from service.core.jobs.store import Limits, ReservationLost, TooManyJobs
 from service.core.registry import ModelInfo
 from service.core.sequences.sequence import Fault, store_sequence
 from service.core.trace import current_trace
 
 log = logging.getLogger(__name__)
 BUSY_SECONDS = "10"  # Retry-After for a full queue
+STORED_SECONDS = "60"  # Retry-After for too many records
 
 
 def submit(context: GatewayContext, caller: Caller, body: Body, idempotency_key: str | None) -> Job:
@@ -31,7 +33,7 @@ def submit(context: GatewayContext, caller: Caller, body: Body, idempotency_key:
     requested = Reservation(new_id(), _fingerprint(body))
     existing = context.idempotency.reserve(key, requested)
     if existing is not None:
-        return _existing_job(context, existing, requested)
+        return _existing_job(context, key, existing, requested)
     with context.idempotency.held(key):
         return _accept(context, caller, body, requested.job_id, key)
 
@@ -44,10 +46,12 @@ def _fingerprint(body: Body) -> str:
     return hashlib.sha256(f"{content}\n{body.options.model_dump_json()}".encode()).hexdigest()
 
 
-def _existing_job(context: GatewayContext, existing: Reservation, requested: Reservation) -> Job:
+def _existing_job(context: GatewayContext, key: str, existing: Reservation, requested: Reservation) -> Job:
     if existing.fingerprint != requested.fingerprint:
         raise Problem("idempotency_key_reused")
     job = context.jobs.get(existing.job_id)
+    if job is None and context.idempotency.is_kept(key):
+        raise Problem("job_expired", "The job of this idempotency key has been deleted: use another key")
     if job is None:
         raise _in_flight()
     return job
@@ -62,9 +66,9 @@ def _accept(context: GatewayContext, caller: Caller, body: Body, job_id: str, re
     model = _model(context, options.model or settings.default_model)
     _check_webhook(context, options.webhook_url)
     try:
-        context.jobs.require_room(model.name, caller.id, settings.max_queued, caller.open_jobs)
+        context.jobs.require_room(model.name, caller.id, _limits(context, caller))
     except TooManyJobs as error:
-        _raise_too_many(error)
+        _raise_too_many(context, error)
     if body.upload_id is not None:
         _fetch_upload(context, caller, body)
     with spool() as converted:
@@ -93,20 +97,34 @@ def _accept(context: GatewayContext, caller: Caller, body: Body, job_id: str, re
 
 
 def _record(context: GatewayContext, caller: Caller, job: Job, reserved: str) -> None:
-    limits = {"max_waiting": context.settings.max_queued, "max_open": caller.open_jobs}
     try:
-        context.jobs.create(job, **limits, reserved=reserved)
+        context.jobs.create(job, _limits(context, caller), reserved=reserved)
     except (TooManyJobs, ReservationLost) as error:  # a concurrent request took the last slot or the key
         context.store.delete(job.input_key)
         if isinstance(error, TooManyJobs):
-            _raise_too_many(error)
+            _raise_too_many(context, error)
         raise _in_flight() from None
 
 
-def _raise_too_many(error: TooManyJobs) -> NoReturn:
+def _limits(context: GatewayContext, caller: Caller) -> Limits:
+    """The limits of a caller at this moment; all have less room when Redis gets full."""
+    settings, share = context.settings, context.memory.share()
+    quota = Quota(settings.max_records, settings.max_record_bytes).shrunk(share)
+    unlimited = caller.open_jobs is None and share > 0
+    return Limits(settings.max_queued, caller.open_jobs, None if unlimited else quota)
+
+
+def _raise_too_many(context: GatewayContext, error: TooManyJobs) -> NoReturn:
     retry = {"Retry-After": BUSY_SECONDS}
     if error.where == "queue":
         raise Problem("queue_full", f"{error.limit} jobs are already waiting: retry later", headers=retry)
+    if error.where in ("records", "bytes"):
+        if context.memory.share() < 1:
+            detail = "Redis is nearly full and takes no further jobs of this key: retry later"
+            raise Problem("records_full", detail, headers={"Retry-After": STORED_SECONDS})
+        unit = "" if error.where == "records" else "bytes of "
+        detail = f"The key has {error.limit} {unit}job records, its maximum: delete jobs or retry later"
+        raise Problem("too_many_records", detail, headers={"Retry-After": STORED_SECONDS})
     detail = f"The key has {error.limit} open jobs, its maximum: wait for one to end or cancel one"
     policy = {"RateLimit-Policy": f'"open-jobs";q={error.limit}', "RateLimit": '"open-jobs";r=0'}
     raise Problem("too_many_jobs", detail, headers=retry | policy)

@@ -41,6 +41,10 @@ class Counters:
             for file in after.result.files:
                 self._add(pipe, "result_bytes", after.model, file.format, by=file.bytes)
 
+    def set_aside(self, model: str, state: str) -> None:
+        """Count out a job whose record cannot be read."""
+        self.redis.hincrby(self.key, f"now|{model}|{state}", -1)
+
     def failed(self, loop: str) -> None:
         """Count an unexpected error in a loop that goes on; does nothing while Redis is not available."""
         with suppress(RedisError):

@@ -23,6 +23,7 @@ def celery_app(settings: Settings) -> Celery:
         task_serializer="json",
         accept_content=["json"],
         broker_connection_retry_on_startup=True,
+        broker_channel_error_retry=True,  # a Redis that is full rejects writes: wait instead of exiting
         broker_transport_options=_transport_options(settings) if broker.startswith("redis") else {},
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=broker.startswith("redis"),

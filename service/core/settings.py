@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     open_uploads: Annotated[int, Field(gt=0)] = 100  # pending uploads per key
     open_streams: Annotated[int, Field(gt=0)] = 200  # event streams and `Prefer: wait` requests per key
     open_jobs: Annotated[int, Field(gt=0)] = 100  # queued and running jobs per key
+    max_records: Annotated[int, Field(gt=0)] = 20_000  # job records per key, including those of ended jobs
+    max_record_bytes: Annotated[int, Field(gt=0)] = 64 * MIB  # memory of Redis that these take
 
     # Webhooks
     webhook_secret: SecretStr | None = None  # signing secrets are derived from it; None disables webhooks

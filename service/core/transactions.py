@@ -18,7 +18,8 @@ end
 local first = #KEYS + 1
 local at = first
 while ARGV[at] ~= '' do
-  if redis.call(ARGV[at], ARGV[at + 1]) >= tonumber(ARGV[at + 2]) then return (at - first) / 3 + 1 end
+  local size = tonumber(redis.call(ARGV[at], ARGV[at + 1]) or 0)
+  if size >= tonumber(ARGV[at + 2]) then return (at - first) / 3 + 1 end
   at = at + 3
 end
 at = at + 1
@@ -30,7 +31,7 @@ end
 return 0
 """
 DONE = 0
-Limit = tuple[str, str, int]  # size command, key, maximum size
+Limit = tuple[str, str, int]  # command that returns a number, key, maximum; a missing number is 0
 
 
 class Transactions:

@@ -1386,6 +1386,18 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
+            /** @description `job_expired`: Job files have been deleted */
+            410: {
+                headers: {
+                    traceparent: components["headers"]["traceparent"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
             /** @description `too_large`: Upload too large */
             413: {
                 headers: {
@@ -1422,7 +1434,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `rate_limited`: Rate limit exceeded; `too_many_jobs`: Too many open jobs for this key */
+            /** @description `rate_limited`: Rate limit exceeded; `too_many_jobs`: Too many open jobs for this key; `too_many_records`: Too many job records of this key */
             429: {
                 headers: {
                     traceparent: components["headers"]["traceparent"];
@@ -1448,7 +1460,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `queue_unavailable`: Job queue unavailable; `no_model`: No model available: no worker has registered yet; `queue_full`: Job queue is full; `no_room`: Server has no space left for the upload: try again later; `storage_unavailable`: Object store unavailable */
+            /** @description `queue_unavailable`: Job queue unavailable; `records_full`: Redis is nearly full and takes no further jobs; `no_model`: No model available: no worker has registered yet; `queue_full`: Job queue is full; `no_room`: Server has no space left for the upload: try again later; `storage_unavailable`: Object store unavailable */
             503: {
                 headers: {
                     traceparent: components["headers"]["traceparent"];
@@ -1542,7 +1554,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `queue_unavailable`: Job queue unavailable */
+            /** @description `queue_unavailable`: Job queue unavailable; `records_full`: Redis is nearly full and takes no further jobs */
             503: {
                 headers: {
                     traceparent: components["headers"]["traceparent"];
@@ -1670,7 +1682,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `queue_unavailable`: Job queue unavailable */
+            /** @description `queue_unavailable`: Job queue unavailable; `records_full`: Redis is nearly full and takes no further jobs */
             503: {
                 headers: {
                     traceparent: components["headers"]["traceparent"];
@@ -1783,7 +1795,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `queue_unavailable`: Job queue unavailable; `storage_unavailable`: Object store unavailable */
+            /** @description `queue_unavailable`: Job queue unavailable; `records_full`: Redis is nearly full and takes no further jobs; `storage_unavailable`: Object store unavailable */
             503: {
                 headers: {
                     traceparent: components["headers"]["traceparent"];
@@ -1919,7 +1931,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `queue_unavailable`: Job queue unavailable */
+            /** @description `queue_unavailable`: Job queue unavailable; `records_full`: Redis is nearly full and takes no further jobs */
             503: {
                 headers: {
                     traceparent: components["headers"]["traceparent"];
@@ -2071,7 +2083,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `queue_unavailable`: Job queue unavailable; `storage_unavailable`: Object store unavailable */
+            /** @description `queue_unavailable`: Job queue unavailable; `records_full`: Redis is nearly full and takes no further jobs; `storage_unavailable`: Object store unavailable */
             503: {
                 headers: {
                     traceparent: components["headers"]["traceparent"];
@@ -2195,7 +2207,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `queue_unavailable`: Job queue unavailable; `storage_unavailable`: Object store unavailable */
+            /** @description `queue_unavailable`: Job queue unavailable; `records_full`: Redis is nearly full and takes no further jobs; `storage_unavailable`: Object store unavailable */
             503: {
                 headers: {
                     traceparent: components["headers"]["traceparent"];
@@ -2376,7 +2388,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `queue_unavailable`: Job queue unavailable; `storage_unavailable`: Object store unavailable */
+            /** @description `queue_unavailable`: Job queue unavailable; `records_full`: Redis is nearly full and takes no further jobs; `storage_unavailable`: Object store unavailable */
             503: {
                 headers: {
                     traceparent: components["headers"]["traceparent"];
@@ -2514,7 +2526,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `queue_unavailable`: Job queue unavailable; `storage_unavailable`: Object store unavailable */
+            /** @description `queue_unavailable`: Job queue unavailable; `records_full`: Redis is nearly full and takes no further jobs; `storage_unavailable`: Object store unavailable */
             503: {
                 headers: {
                     traceparent: components["headers"]["traceparent"];
@@ -2589,7 +2601,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `queue_unavailable`: Job queue unavailable; `storage_unavailable`: Object store unavailable */
+            /** @description `queue_unavailable`: Job queue unavailable; `records_full`: Redis is nearly full and takes no further jobs; `storage_unavailable`: Object store unavailable */
             503: {
                 headers: {
                     traceparent: components["headers"]["traceparent"];
@@ -2664,7 +2676,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `queue_unavailable`: Job queue unavailable */
+            /** @description `queue_unavailable`: Job queue unavailable; `records_full`: Redis is nearly full and takes no further jobs */
             503: {
                 headers: {
                     traceparent: components["headers"]["traceparent"];

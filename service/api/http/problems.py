@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from kombu.exceptions import OperationalError
 from pydantic import BaseModel, Field
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
@@ -53,12 +53,14 @@ CODES: dict[str, tuple[int, str]] = {
     "too_many_streams": (429, "Too many open responses for this key"),
     "too_many_uploads": (429, "Too many pending uploads for this key"),
     "too_many_jobs": (429, "Too many open jobs for this key"),
+    "too_many_records": (429, "Too many job records of this key"),
     "headers_too_large": (431, "Request headers too large"),
     "internal_error": (500, "Internal server error"),
     "no_model": (503, "No model available: no worker has registered yet"),
     "too_many_connections": (503, "Too many connections"),
     "no_room": (503, "Server has no space left for the upload: try again later"),
     "queue_full": (503, "Job queue is full"),
+    "records_full": (503, "Redis is nearly full and takes no further jobs"),
     "queue_unavailable": (503, "Job queue unavailable"),
     "storage_unavailable": (503, "Object store unavailable"),
 }
@@ -141,7 +143,7 @@ def responses(*codes: str) -> dict[int | str, dict[str, Any]]:
 
 def keyed_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
     """Like `responses`, for a route that authenticates its caller."""
-    return responses("unauthorized", "rate_limited", "queue_unavailable", *codes)
+    return responses("unauthorized", "rate_limited", "queue_unavailable", "records_full", *codes)
 
 
 def problem_response(problem: Problem) -> JSONResponse:
@@ -221,6 +223,7 @@ def install(app: FastAPI) -> None:
     handle(UnreadableRecord, lambda error: Problem("record_unreadable", job_id=error.job_id))
     handle(SequenceError, from_faults)
     handle(OptionsError, from_faults)
+    handle(OutOfMemoryError, unavailable("records_full"))
     handle(RedisError, unavailable("queue_unavailable"))
     handle(OperationalError, unavailable("queue_unavailable"))
     handle(BotoCoreError, unavailable("storage_unavailable"))

@@ -9,8 +9,10 @@ from redis import Redis
 from redis.client import Pipeline
 
 from service.core.jobs.record import Job, JobEvent, State
+from service.core.jobs.room import EVENT_OVERHEAD
 
 MAX_EVENTS = 1000  # per job; older events are dropped
+EXPIRED_EVENTS = 4  # the last ones, which are left once the files are deleted
 BATCH = 200
 _Entries = list[tuple[str, dict[str, str]]]
 
@@ -26,8 +28,8 @@ class JobEvents:
     def key(self, job_id: str) -> str:
         return f"{self.prefix}:events:{job_id}"
 
-    def append(self, pipe: Pipeline, before: Job | None, after: Job, gone: datetime) -> None:
-        """Add the event of a change to the transaction that makes the change."""
+    def append(self, pipe: Pipeline, before: Job | None, after: Job, gone: datetime) -> int:
+        """Add the event of a change to the transaction that makes the change; returns its size in bytes."""
         now = datetime.now(UTC)
         event = JobEvent(
             state=after.state, progress=after.progress, attempt=after.attempt, at=now, error=after.error
@@ -42,6 +44,9 @@ class JobEvents:
             pipe.expireat(self.key(after.id), gone)
         else:  # nobody can be waiting for a new job
             pipe.publish(self.channel, after.id)
+        if after.state is State.EXPIRED:
+            pipe.xtrim(self.key(after.id), maxlen=EXPIRED_EVENTS, approximate=False)
+        return len(fields["data"]) + EVENT_OVERHEAD
 
     def after(self, job_id: str, number: int) -> Iterator[tuple[int, str, str]]:
         """Number, name and JSON data of the stored events after `number`."""

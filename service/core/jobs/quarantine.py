@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from redis import Redis
 
+from service.core.counters import Counters
+from service.core.jobs.record import State
 from service.core.jobs.stored import UnreadableRecord
 
 log = logging.getLogger(__name__)
@@ -19,8 +21,9 @@ class Quarantine:
     it. Its files are still deleted in time, since only its id is needed for that.
     """
 
-    def __init__(self, redis: Redis, prefix: str, schedules: Iterable[str]) -> None:
+    def __init__(self, redis: Redis, prefix: str, counters: Counters, schedules: Iterable[str]) -> None:
         self.redis = redis
+        self.counters = counters
         self.prefix = prefix
         self.key = f"{prefix}:quarantine"
         self.schedules = tuple(schedules)  # keys of the sorted sets that an unreadable job must leave
@@ -33,13 +36,20 @@ class Quarantine:
         with self.redis.pipeline() as pipe:
             pipe.zadd(self.key, {error.job_id: now}, nx=True)
             pipe.zremrangebyscore(self.key, "-inf", now - KEPT_SECONDS)
-            for key in (*self.schedules, *waiting):
+            for key in self.schedules:
                 pipe.zrem(key, error.job_id)
             for key in open_jobs:
                 pipe.srem(key, error.job_id)
-            added, *_ = pipe.execute()
+            for key in waiting:
+                pipe.zrem(key, error.job_id)
+            added, _, *removed = pipe.execute()
         if added:
             log.error("%s; it is set aside", error, extra={"job_id": error.job_id})
+            queued = [key for key, was_there in zip(waiting[::-1], removed[::-1], strict=False) if was_there]
+            if queued:
+                self.counters.set_aside(queued[0].removeprefix(f"{self.prefix}:waiting:"), State.QUEUED)
+            elif error.model and error.state:
+                self.counters.set_aside(error.model, error.state)
 
     def size(self) -> int:
         return int(self.redis.zcard(self.key))

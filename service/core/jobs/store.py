@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
@@ -12,6 +13,7 @@ from service.core.counters import Counters
 from service.core.jobs.events import JobEvents
 from service.core.jobs.quarantine import Quarantine
 from service.core.jobs.record import Job, JobError, Progress, Result, State
+from service.core.jobs.room import RECORD_OVERHEAD, Quota, Room
 from service.core.jobs.stored import UnreadableRecord, dump, load
 from service.core.transactions import DONE, Limit, Transactions
 
@@ -23,11 +25,20 @@ _Scored = list[tuple[str, float]]  # members and scores of a sorted set
 
 
 class TooManyJobs(Exception):  # noqa: N818  # an expected refusal
-    """A limit on open jobs is reached. `where` is "queue" or "owner", `limit` the maximum."""
+    """A limit is reached: jobs in the "queue", open jobs of the "owner", or its "records" or "bytes"."""
 
     def __init__(self, where: str, limit: int) -> None:
         self.where, self.limit = where, limit
-        super().__init__(f"the {where} already has {limit} open jobs")
+        super().__init__(f"limit of {limit} reached: {where}")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What may be stored before a job is refused; None: unlimited."""
+
+    waiting: int | None = None  # jobs in the queue of the model
+    open: int | None = None  # of the owner
+    quota: Quota | None = None  # of the owner
 
 
 class ReservationLost(Exception):  # noqa: N818  # an expected refusal
@@ -46,13 +57,14 @@ class JobStore:
         self.prefix = prefix
         self.events = JobEvents(redis, prefix)
         self.counters = Counters(redis, prefix)
+        self.room = Room(redis, prefix)
         self._transactions = Transactions(redis)
         # Schedules: job id → time at which
         self.expiry = f"{prefix}:expiry"  # its files are deleted
         self.unsent = f"{prefix}:unsent"  # it is enqueued, unless its gateway has done so
         self.leased = f"{prefix}:leased"  # it is re-enqueued, unless its worker renews the lease
         self.webhooks = f"{prefix}:webhooks"  # its webhook is sent
-        self.quarantined = Quarantine(redis, prefix, (self.unsent, self.leased, self.webhooks))
+        self.quarantined = Quarantine(redis, prefix, self.counters, (self.unsent, self.leased, self.webhooks))
 
     def key(self, job_id: str) -> str:
         return f"{self.prefix}:job:{job_id}"
@@ -63,12 +75,7 @@ class JobStore:
     def _open(self, owner: str) -> str:
         return f"{self.prefix}:open:{owner}"
 
-    def _index(self, owner: str) -> str:
-        return f"{self.prefix}:jobs:{owner}"
-
-    def create(
-        self, job: Job, *, max_waiting: int | None = None, max_open: int | None = None, reserved: str = ""
-    ) -> None:
+    def create(self, job: Job, limits: Limits | None = None, *, reserved: str = "") -> None:
         """Record a new job that is about to be enqueued. Raises TooManyJobs and ReservationLost.
 
         `reserved` is the Redis key of an idempotency reservation, which is extended to the job's lifetime.
@@ -76,11 +83,14 @@ class JobStore:
         """
         gone = job.expires_at + KEPT_AFTER_EXPIRY
         pipe = self.redis.pipeline()
-        pipe.set(self.key(job.id), dump(job), exat=gone)
+        text = dump(job)
+        pipe.set(self.key(job.id), text, exat=gone)
         pipe.zadd(self.waiting_key(job.model), {job.id: job.created_at.timestamp()})
         pipe.sadd(self._open(job.owner), job.id)
-        pipe.zadd(self._index(job.owner), {job.id: _microseconds(job.created_at)})
-        pipe.expire(self._index(job.owner), INDEX_KEPT)
+        pipe.zadd(self.room.index(job.owner), {job.id: _microseconds(job.created_at)})
+        pipe.incrby(self.room.stored(job.owner), len(text.encode()) + RECORD_OVERHEAD)
+        for key in (self.room.index(job.owner), self.room.stored(job.owner)):
+            pipe.expire(key, INDEX_KEPT)
         pipe.zadd(self.expiry, {job.id: job.expires_at.timestamp()})
         pipe.zadd(self.unsent, {job.id: job.created_at.timestamp() + ENQUEUE_SECONDS})
         if reserved:
@@ -88,16 +98,24 @@ class JobStore:
         self.events.append(pipe, None, job, gone)
         self.counters.created(pipe, job)
         expected = {self.key(job.id): ""} | ({reserved: job.id} if reserved else {})
-        result = self._apply_within_limits(pipe, expected, job.model, job.owner, max_waiting, max_open)
+        result = self._apply_within_limits(pipe, expected, job.model, job.owner, limits or Limits())
         # -1: an earlier try recorded the job, but its reply was lost.
         if result == -2:
             raise ReservationLost
 
-    def require_room(
-        self, model: str, owner: str, max_waiting: int | None, max_open: int | None = None
-    ) -> None:
-        """Raise TooManyJobs if `create` would, before any work is done for the job."""
-        self._apply_within_limits(self.redis.pipeline(), {}, model, owner, max_waiting, max_open)
+    def require_room(self, model: str, owner: str, limits: Limits) -> None:
+        """Raise TooManyJobs if `create` would, before any work is done for the job.
+
+        The oldest expired records of the owner give way to new ones.
+        """
+        try:
+            self._apply_within_limits(self.redis.pipeline(), {}, model, owner, limits)
+        except TooManyJobs as error:
+            if error.where not in ("records", "bytes") or not limits.quota:
+                raise
+            if not self.room.make(owner, limits.quota):
+                raise
+            self._apply_within_limits(self.redis.pipeline(), {}, model, owner, limits)
 
     def _apply_within_limits(
         self,
@@ -105,19 +123,21 @@ class JobStore:
         expected: dict[str, str],
         model: str,
         owner: str,
-        max_waiting: int | None,
-        max_open: int | None,
+        limits: Limits,
     ) -> int:
         """Run the commands of `pipe` or raise TooManyJobs. Returns the result of `Transactions.apply`."""
-        limits: dict[str, Limit] = {}
-        if max_open is not None:
-            limits["owner"] = ("SCARD", self._open(owner), max_open)
-        if max_waiting is not None:
-            limits["queue"] = ("ZCARD", self.waiting_key(model), max_waiting)
-        result = self._transactions.apply(pipe, expected, list(limits.values()))
+        checks: dict[str, Limit] = {}
+        if limits.open is not None:
+            checks["owner"] = ("SCARD", self._open(owner), limits.open)
+        if limits.waiting is not None:
+            checks["queue"] = ("ZCARD", self.waiting_key(model), limits.waiting)
+        if limits.quota is not None:
+            checks["records"] = ("ZCARD", self.room.index(owner), limits.quota.records)
+            checks["bytes"] = ("GET", self.room.stored(owner), limits.quota.bytes)
+        result = self._transactions.apply(pipe, expected, list(checks.values()))
         if result > DONE:
-            where = list(limits)[result - 1]
-            raise TooManyJobs(where, limits[where][2])
+            where = list(checks)[result - 1]
+            raise TooManyJobs(where, checks[where][2])
         return result
 
     def sent(self, job_id: str) -> None:
@@ -133,7 +153,7 @@ class JobStore:
 
         With `before`, starts after this position and id. Unreadable records go into quarantine.
         """
-        index = self._index(owner)
+        index = self.room.index(owner)
         last = before or (2**62, "")
         start = self.redis.zcount(index, f"({last[0]}", "+inf")
         gone = []
@@ -266,13 +286,15 @@ class JobStore:
         )
 
     def expire(self, job_id: str) -> Job | None:
-        """Mark an ended job as expired. Returns None if it is open, unknown or already expired."""
+        """Mark an ended job as expired and keep the least of it, without result and metadata.
+
+        Returns None if it is open, unknown or already expired.
+        """
 
         def change(job: Job) -> Job | None:
             if job.state.open or job.state is State.EXPIRED:
                 return None
-            at = min(job.expires_at, datetime.now(UTC))
-            return job.with_(state=State.EXPIRED, result=None, expires_at=at)
+            return _expired(job).with_(expires_at=min(job.expires_at, datetime.now(UTC)))
 
         return self._update(job_id, change)
 
@@ -290,8 +312,10 @@ class JobStore:
                 return None
             after = after.with_(version=before.version + 1)
             pipe = self.redis.pipeline()
-            pipe.set(key, dump(after, text), keepttl=True)
-            self.events.append(pipe, before, after, before.expires_at + KEPT_AFTER_EXPIRY)
+            new = dump(after, text)
+            pipe.set(key, new, keepttl=True)
+            size = self.events.append(pipe, before, after, before.expires_at + KEPT_AFTER_EXPIRY)
+            pipe.incrby(self.room.stored(after.owner), len(new.encode()) - len(text.encode()) + size)
             self.counters.changed(pipe, before, after)
             if before.state is State.QUEUED and after.state is not State.QUEUED:
                 pipe.zrem(self.waiting_key(after.model), after.id)
@@ -315,8 +339,13 @@ def _parse(job_id: str, text: str | None) -> Job | None:
         return None
     job = load(job_id, text)
     if not job.state.open and job.expires_at <= datetime.now(UTC):
-        return job.with_(state=State.EXPIRED, result=None)
+        return _expired(job)
     return job
+
+
+def _expired(job: Job) -> Job:
+    options = {name: value for name, value in job.options.items() if name != "metadata"}
+    return job.with_(state=State.EXPIRED, result=None, options=options)
 
 
 def _microseconds(moment: datetime) -> int:

@@ -13,10 +13,11 @@ from service.core.jobs.record import SCHEMA, Job
 
 
 class UnreadableRecord(Exception):  # noqa: N818  # a state of the data, not of the program
-    """A stored record that this version cannot read; `owner` and `model` are "" if they are unknown too."""
+    """A stored record that this version cannot read; what else is unknown of it is ""."""
 
-    def __init__(self, job_id: str, reason: str, owner: str = "", model: str = "") -> None:
-        self.job_id, self.reason, self.owner, self.model = job_id, reason, owner, model
+    def __init__(self, job_id: str, reason: str, owner: str = "", model: str = "", state: str = "") -> None:
+        self.job_id, self.reason = job_id, reason
+        self.owner, self.model, self.state = owner, model, state
         super().__init__(f"the record of job {job_id} is unreadable: {reason}")
 
 
@@ -25,16 +26,16 @@ def load(job_id: str, text: str) -> Job:
     values = _object(text)
     if values is None:
         raise UnreadableRecord(job_id, "it is not a JSON object")
-    owner, model = str(values.get("owner", "")), str(values.get("model", ""))
+    known = [str(values.get(name, "")) for name in ("owner", "model", "state")]
     schema = values.get("schema_version", 1)
     if not isinstance(schema, int) or schema > SCHEMA:
         reason = f"it has schema version {schema}, this release reads up to {SCHEMA}"
-        raise UnreadableRecord(job_id, reason, owner, model)
+        raise UnreadableRecord(job_id, reason, *known)
     try:
         return Job.model_validate(values)
     except ValidationError as error:
         fields = ", ".join(sorted({".".join(map(str, fault["loc"])) for fault in error.errors()}))
-        raise UnreadableRecord(job_id, f"its fields {fields} are not valid", owner, model) from None
+        raise UnreadableRecord(job_id, f"its fields {fields} are not valid", *known) from None
 
 
 def dump(job: Job, before: str | None = None) -> str:

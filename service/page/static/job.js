@@ -28,7 +28,7 @@ let following = null; // aborted when the job is left
 const isOpen = (job) => job.state === "queued" || job.state === "running";
 
 export const nameOf = (job) =>
-  (typeof job.metadata?.name === "string" && job.metadata.name) || job.id.slice(0, 8);
+  (typeof job.metadata?.name === "string" && job.metadata.name) || job.input?.name || job.id.slice(0, 8);
 
 // Resets the panel to a preview.
 export function leaveJob(title = "Preview") {

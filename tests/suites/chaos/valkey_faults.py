@@ -3,6 +3,7 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from service.page.samples import SAMPLES
 from tests.suites.chaos.kinds import LONG, QUICK, STEADY
 from tests.suites.chaos.ledger import Ledger
 from tests.suites.chaos.scenarios import Recovery, scenario
@@ -10,6 +11,7 @@ from tests.suites.chaos.stack import Stack
 
 PAUSE = 30.0  # seconds
 GONE = 5.0  # seconds
+FILLED = 70.0  # seconds, more than the watchdog lets a worker be idle while jobs wait
 
 
 def _versions(stack: Stack, ids: list[str]) -> list[int]:
@@ -68,6 +70,25 @@ def connections_cut(stack: Stack, ledger: Ledger) -> Recovery:
         stack.valkey.cut()
         longest = max(longest, until_a_job_moves(stack, ids))
     return Recovery(longest, "cut → a job continues", "the longest of four")
+
+
+@scenario("Valkey", f"out of memory (maxmemory) for {FILLED:g} s", within=30)
+def valkey_full(stack: Stack, ledger: Ledger) -> Recovery:
+    """Workers and gateway stay up, and new jobs are refused with the reason."""
+    ids = ledger.submit(LONG, STEADY, QUICK)
+    stack.wait_for_attempt(ids[0], 1, "register")
+    file = {"file": ("knees.npz", SAMPLES["knees"].path.read_bytes())}
+    stack.records.redis.config_set("maxmemory", 1)
+    try:
+        end = time.monotonic() + FILLED
+        while time.monotonic() < end:
+            answer = stack.gateway.client.post("/reconstruct", files=file)
+            assert (answer.status_code, answer.json()["code"]) == (503, "records_full"), answer.text
+            assert all(part.is_running for part in stack.parts)
+            time.sleep(0.5)
+    finally:
+        stack.records.redis.config_set("maxmemory", 0)
+    return Recovery(until_a_job_moves(stack, ids), "room again → a job continues")
 
 
 @scenario("Valkey", f"unreachable for {PAUSE:g} s: connections silent, then reset", within=30)
