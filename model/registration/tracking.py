@@ -1,5 +1,6 @@
 """From unordered clouds to the paths of a template's particles."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Lock
@@ -23,8 +24,8 @@ from model.registration.template import Template, make_template, refined
 
 Extract = Callable[[Floats], tuple[Floats, Ints]]
 REACH = 0.05  # how far from its points the surface of the network may be
-LONG = 32  # frames, beyond which one template has to do
-FOLLOWED = 0.7  # of the work, done when all templates were followed
+TRIED = 16  # frames or more of a long sequence, evenly chosen, tell which template to follow through all
+FOLLOWED = 0.7  # of the work, done when the template was followed
 SIZE = 3.5  # of the root mean square distance from the centroid; lengths in this package are in units of it
 
 
@@ -32,7 +33,7 @@ SIZE = 3.5  # of the root mean square distance from the centroid; lengths in thi
 class Options:
     """How much effort registration makes."""
 
-    keyframes: int = 2  # templates that are tried, where the sequence is not long
+    keyframes: int = 2  # templates that are tried
     starts: int = STARTS  # guesses of the motion of a frame that are tried
     sweeps: int = 3  # passes over all frames after the tracking
     points: int = 2500  # of a frame that are registered; the keyframe's surface is taken from all of them
@@ -88,21 +89,29 @@ def track(
     scaled = [(c - center) / size for c in ordered]
     frames = [make_cloud(thinned(c, options.points)) for c in scaled]
     cuts = jumps(frames)
-    matching = _scaled(match, center, size) if match is not None else None
-    keys = candidates(frames, options.keyframes if len(frames) <= LONG else 1)
+    match = _scaled(match, center, size) if match is not None else None
+    keys = candidates(frames, options.keyframes)
     templates = [_template(scaled[key], extract) for key in keys]
-    reports = report.parts(0.0, FOLLOWED, len(keys))
+    stride = max(1, len(frames) // TRIED) if len(keys) > 1 else 1
+    reports = report.parts(0.0, FOLLOWED, len(keys) + (stride > 1))
+
+    def through(n: int, some: range, report: Callable[[float], None]) -> list[Motion]:
+        clouds = [frames[t] for t in some]
+        begun = sorted({bisect_left(some, cut) for cut in cuts} - {0, len(some)})
+        place, matching = some.index(keys[n]), _among(some, match)
+        return follow(templates[n], clouds, place, complete, matching, report, options.starts, begun)
 
     def attempt(n: int) -> tuple[float, list[Motion]]:
-        motions = follow(templates[n], frames, keys[n], complete, matching, reports[n], options.starts, cuts)
-        level = templates[n].level
-        return float(
-            np.mean([energy(level, c, m, complete) for c, m in zip(frames, motions, strict=True)])
-        ), motions
+        some = range(keys[n] % stride, len(frames), stride)
+        motions, level = through(n, some, reports[n]), templates[n].level
+        found = [energy(level, frames[t], m, complete) for t, m in zip(some, motions, strict=True)]
+        return float(np.mean(found)), motions
 
     attempts = side_by_side(attempt, range(len(keys)))
     best = min(range(len(keys)), key=lambda n: attempts[n][0])
     key, template, motions = keys[best], templates[best], attempts[best][1]
+    if stride > 1:
+        motions = through(best, range(len(frames)), reports[-1])
     still = all(m is motions[0] for m in motions)
     for n, part in enumerate(report.parts(FOLLOWED, 1.0, 0 if still else options.sweeps)):
         motions = sweep(template, frames, motions, complete, n % 2 == 1, part, cuts)
@@ -138,6 +147,13 @@ def _scaled(match: Match, center: Floats, size: float) -> Match:
         return (np.asarray(goals, np.float64) - center) / size, np.asarray(error, np.float64) / size
 
     return scaled
+
+
+def _among(some: range, match: Match | None) -> Match | None:
+    """The match between some of the frames, which are numbered anew."""
+    if match is None:
+        return None
+    return lambda i, j, queries: match(some[i], some[j], queries)
 
 
 def residual(vertices: Floats, cloud: Cloud) -> float:

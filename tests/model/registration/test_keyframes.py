@@ -1,10 +1,13 @@
 """Which frames templates are taken from."""
 
 import numpy as np
+import pytest
 
+from model.compiled import Floats, Ints
+from model.registration import Options, track
 from model.registration.clouds import canonical, make_cloud
 from model.registration.keyframes import candidates
-from tests.model.registration.solids import sequence
+from tests.model.registration.solids import exact, sequence
 
 
 def test_the_frame_with_its_points_furthest_apart_and_the_first_are_tried() -> None:
@@ -20,3 +23,21 @@ def test_the_frame_with_its_points_furthest_apart_and_the_first_are_tried() -> N
 def test_copies_of_one_frame_are_tried_once() -> None:
     cloud = make_cloud(canonical(np.random.default_rng(0).random((100, 3))))
     assert candidates([cloud] * 4, 3) == [0]
+
+
+@pytest.mark.parametrize("frames", [6, 33])
+def test_of_two_templates_the_one_that_fits_is_used_however_many_frames_there_are(frames: int) -> None:
+    clouds, vertices, faces = sequence(frames, 120)
+    clouds[3], vertices[3] = 1.02 * clouds[3], 1.02 * vertices[3]  # tried before frame 0
+    right, asked = exact(clouds, vertices, faces), 0
+
+    def extract(points: Floats) -> tuple[Floats, Ints]:
+        nonlocal asked
+        asked += 1
+        found, faces = right(points)
+        return found + (found - found.mean(0)) * (asked == 1), faces  # twice as large
+
+    result = track(clouds, None, extract, options=Options(starts=1, sweeps=0))
+    assert (result.keyframe, asked) == (0, 2)
+    assert len(result.vertices) == frames
+    assert np.linalg.norm(result.vertices - vertices, axis=2).mean() < 0.03
