@@ -130,13 +130,14 @@ class JobMetrics(Collector):
         quarantine.add_metric([], self.jobs.quarantined.size())
         memory = GaugeMetricFamily("oflow_redis_memory_used_ratio", "Used share of Redis' maxmemory.")
         memory.add_metric([], self.memory.used())
-        alive = self.registry.workers()
+        alive, checkpoints = self.registry.workers(), self.registry.checkpoints()
         for name, model in self.registry.models().items():
             waiting, since = self.jobs.waiting(name)
             depth.add_metric([name], waiting)
             oldest.add_metric([name], max(0.0, time.time() - since) if since else 0.0)
             workers.add_metric([name], alive.get(name, 0))
-            info.add_metric([name, model.task, model.checkpoint_sha256, str(model.resolution)], 1)
+            for sha256 in checkpoints.get(name, [model.checkpoint_sha256]):
+                info.add_metric([name, model.task, sha256, str(model.resolution)], 1)
         return [depth, oldest, workers, info, quarantine, memory]
 
 

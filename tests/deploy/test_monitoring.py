@@ -12,6 +12,7 @@ from redis import Redis
 
 from service.api.metrics import JobMetrics, RequestMetrics
 from service.core.jobs.record import State
+from service.core.jobs.room import Memory
 from service.core.jobs.store import JobStore
 from service.core.registry import Registry
 from service.core.settings import Settings
@@ -47,7 +48,7 @@ def series(settings: Settings) -> dict[str, set[str]]:
     redis: Redis = redis_of(settings)
     requests = RequestMetrics()
     requests.observe("GET", "/", 200, 0.1, 0, 0, "not_found")
-    jobs: list[Any] = list(JobMetrics(JobStore(redis), Registry(redis)).collect())
+    jobs: list[Any] = list(JobMetrics(JobStore(redis), Registry(redis), Memory(redis)).collect())
     names = {
         f"{metric.name}{suffix}": set(metric._labelnames)
         for metric in jobs

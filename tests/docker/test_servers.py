@@ -23,6 +23,7 @@ from service.local.ports import LOOPBACK, free_ports
 from service.local.processes import ManagedProcess
 from tests.docker.compose import SECRETS, services, variables
 from tests.docker.dockerfile import Dockerfile
+from tests.integration.service_processes import ANY_INPUT
 from worker.serving.context import worker_name
 
 PASSWORD = SECRETS["VALKEY_PASSWORD"]
@@ -111,13 +112,17 @@ def health(url: str) -> tuple[int, str]:
 def test_worker_is_healthy_while_it_beats(valkey: Server) -> None:
     with redis.Redis.from_url(valkey.url, decode_responses=True) as client:
         registry = Registry(client)
-        registry.beat("another-host:7", "local_oflow", 60)
+        registry.beat("another-host:7", ANY_INPUT, 60)
         code, message = health(valkey.url)
         assert code == 1
         assert "no live worker on" in message
-        registry.beat(worker_name(), "local_oflow", 60)
+        registry.beat(worker_name(), ANY_INPUT, 60)
         assert health(valkey.url) == (0, "")
-        registry.beat(worker_name(), "local_oflow", -1)
+        client.hdel(registry.models_key, ANY_INPUT.name)
+        code, message = health(valkey.url)
+        assert code == 1
+        assert "does not know the model any" in message
+        registry.beat(worker_name(), ANY_INPUT, -1)
         assert health(valkey.url)[0] == 1, "a beat that no longer counts"
     code, message = health(f"redis://{LOOPBACK}:{free_ports(1)[0]}/0")
     assert code == 1

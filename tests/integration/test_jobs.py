@@ -16,6 +16,7 @@ from PIL import Image
 from model import Reconstructor
 from service.core.jobs.formats import Format
 from service.core.sequences.sequence import read_sequence
+from service.core.version import VERSION
 from tests.integration.service_processes import Gateway, Worker
 from worker.pipeline import write_meshes
 
@@ -60,6 +61,15 @@ def test_job_succeeds_and_describes_its_result(finished: dict[str, Any]) -> None
     fit = finished["result"]["fit"]
     assert len(fit["mean"]) == len(fit["p95"]) == 17
     assert all(0 < mean < p95 < 0.2 for mean, p95 in zip(fit["mean"], fit["p95"], strict=True))  # metres
+    provenance = finished["result"]["provenance"]
+    checkpoint = Path("configs/checkpoints/local_oflow.pt").read_bytes()
+    assert provenance["checkpoint_sha256"] == hashlib.sha256(checkpoint).hexdigest()
+    assert (provenance["model"], provenance["version"]) == ("local_oflow", VERSION)
+    as_run = provenance["options"]
+    assert as_run.items() >= QUICK.items()
+    assert (as_run["color"], as_run["quality"]) == ("correspondence", "balanced")
+    assert 0 < as_run["threshold"] < 1
+    assert "metadata" not in as_run
     assert {"queue", "fetch", "prepare", "register", "fit", "write", "store"} <= finished["result"][
         "timings"
     ].keys()
@@ -179,6 +189,7 @@ def test_models_and_readiness_include_the_worker(gateway: Gateway, worker: Worke
     assert model["input"] == expected
     assert model["checkpoint_sha256"] == hashlib.sha256(checkpoint).hexdigest()
     assert model["workers"] == 1
+    assert model["checkpoints"] == {model["checkpoint_sha256"]: 1}
     assert model["default"]
     ready = gateway.client.get("/readyz")
     assert (ready.status_code, set(ready.json().values())) == (200, {"ok"})

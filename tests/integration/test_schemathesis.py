@@ -32,7 +32,7 @@ def gateway(server_env: dict[str, str], redis: Redis) -> Iterator[Gateway]:
     """A gateway that requires keys, with a model that accepts any input and appears to have a worker."""
     registry = Registry(redis)
     registry.announce(ANY_INPUT)
-    registry.beat("nobody", ANY_INPUT.name, 600)
+    registry.beat("nobody", ANY_INPUT, 600)
     process = Gateway(
         server_env
         | {

@@ -10,8 +10,11 @@ from celery.worker import state
 
 from service.core.queue import queue_name
 from service.core.settings import Settings
+from tests.integration.service_processes import ANY_INPUT
 from worker.serving.context import WorkerContext
 from worker.serving.watchdog import IDLE_SECONDS, UNACKED_INDEX, Watchdog
+
+WATCHED = ANY_INPUT.model_copy(update={"name": "watched"})
 
 
 @pytest.fixture
@@ -27,6 +30,7 @@ def watcher(context: WorkerContext, monkeypatch: pytest.MonkeyPatch) -> Iterator
     monkeypatch.setattr(watcher, "_exit", watcher.ended.append)  # type: ignore[attr-defined]
     yield watcher
     context.redis.delete(queue_name("watched"), UNACKED_INDEX)
+    context.redis.hdel(context.registry.models_key, "watched")
     watcher.stop()
 
 
@@ -43,11 +47,39 @@ def test_heartbeat_starts_with_the_model_and_is_removed_on_stop(
 ) -> None:
     watcher.beat()
     assert "watched" not in context.registry.workers(), "its child still loads the model"
-    context.registry.beat(watcher.worker, "watched", 60)
+    context.registry.beat(watcher.worker, WATCHED, 60)
     watcher.beat()
     assert context.registry.workers()["watched"] == 1
     watcher.stop()
     assert "watched" not in context.registry.workers()
+    assert context.redis.hget(context.registry.loaded_key, f"watched/{watcher.worker}") is None
+
+
+def test_beats_repeat_what_a_redis_without_data_has_forgotten(
+    watcher: Watchdog, context: WorkerContext
+) -> None:
+    registry = context.registry
+    registry.announce(WATCHED.model_copy(update={"checkpoint_sha256": "1" * 64}))  # a later worker's
+    registry.beat(watcher.worker, WATCHED, 60)
+    watcher.beat()
+    assert registry.models()["watched"].checkpoint_sha256 == "1" * 64, "a beat replaces no announcement"
+    context.redis.delete(registry.workers_key, registry.loaded_key)
+    context.redis.hdel(registry.models_key, "watched")
+    watcher.beat()
+    assert registry.models()["watched"] == WATCHED
+    assert registry.workers()["watched"] == 1
+
+
+def test_workers_with_different_weights_are_told_apart(context: WorkerContext) -> None:
+    registry, other = context.registry, WATCHED.model_copy(update={"checkpoint_sha256": "1" * 64})
+    for number, model in enumerate([WATCHED, WATCHED, other]):
+        registry.beat(f"host:{number}", model, 60)
+    assert registry.checkpoints()["watched"] == {"0" * 64: 2, "1" * 64: 1}
+    registry.beat("host:0", WATCHED, -1)
+    registry.leave("host:2", "watched")
+    assert registry.checkpoints()["watched"] == {"0" * 64: 1}
+    registry.leave("host:1", "watched")
+    assert "watched" not in registry.checkpoints()
 
 
 def test_only_running_deliveries_are_renewed(

@@ -49,7 +49,7 @@ def load_model(**_: object) -> None:
         _runner = Runner(context)
         # The watchdog in the parent goes on from this first beat.
         parent = worker_name(os.getppid())
-        context.registry.beat(parent, settings.model_name, settings.visibility_timeout_seconds)
+        context.registry.beat(parent, _runner.loaded, settings.visibility_timeout_seconds)
     except Exception as error:
         log.critical("cannot load the model: %s", error, exc_info=not hasattr(error, "code"))
         os.kill(os.getppid(), MODEL_FAILED)

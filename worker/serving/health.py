@@ -1,10 +1,12 @@
 """`python -m worker.serving.health`: container health check for the workers of this host.
 
-Exits with 0 if a worker has a current heartbeat in the registry, otherwise with 1 and a message.
+Exits with 0 if a worker has a current heartbeat in the registry and its model is known there, otherwise
+with 1 and a message.
 """
 
 import socket
 import time
+from typing import cast
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -16,15 +18,21 @@ TIMEOUT_SECONDS = 3  # for Redis
 
 
 def check(redis: Redis, host: str) -> str | None:
-    """None if a worker of `host` is alive, otherwise a message."""
+    """None if a worker of `host` is alive and jobs for its model are accepted, otherwise a message."""
+    registry = Registry(redis)
     try:
-        members = redis.zrangebyscore(Registry(redis).workers_key, time.time(), "+inf")
+        members = cast(list[str], redis.zrangebyscore(registry.workers_key, time.time(), "+inf"))
+        known = registry.models()
     except RedisError as error:
         return f"Redis is not reachable: {error}"
     # members are model/host:pid, see worker.serving.context.worker_name
-    if any(str(member).rsplit("/", 1)[-1].startswith(f"{host}:") for member in members):
-        return None
-    return f"no live worker on {host}"
+    models = [
+        model for model, _, worker in (m.rpartition("/") for m in members) if worker.startswith(f"{host}:")
+    ]
+    if not models:
+        return f"no live worker on {host}"
+    lost = ", ".join(sorted(set(models) - known.keys()))
+    return f"Redis does not know the model {lost}; the worker's next beat should tell it" if lost else None
 
 
 def main() -> None:

@@ -78,7 +78,8 @@ class Runner:
         )
         self.load_seconds = time.perf_counter() - started
         self.finalizer = Finalizer(context.jobs, settings.visibility_timeout_seconds)
-        context.registry.announce(ModelInfo(**self.reconstructor.describe() | {"name": settings.model_name}))
+        self.loaded = ModelInfo(**self.reconstructor.describe() | {"name": settings.model_name})
+        context.registry.announce(self.loaded)
         log.info(
             "model %s loaded in %.2f s on %s",
             settings.model_name,
@@ -97,7 +98,7 @@ class Runner:
         Errors end the job with a message in its record; tracebacks go to the log only. Raises RedisError if
         the record cannot be written.
         """
-        job = self.context.jobs.claim(job_id, self.context.settings.max_attempts)
+        job = self.context.jobs.claim(job_id, self.context.settings.max_attempts, self.loaded)
         if job is None:
             log.info("job %s is unknown or has already ended", job_id)
             return

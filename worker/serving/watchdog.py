@@ -16,6 +16,7 @@ from service.core.jobs.record import Job, State
 from service.core.jobs.store import JobStore
 from service.core.jobs.stored import UnreadableRecord
 from service.core.queue import queue_name
+from service.core.registry import ModelInfo
 from worker.serving.context import WorkerContext, worker_name
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class Watchdog(threading.Thread):
         self.interval = interval or context.settings.visibility_timeout_seconds / 4
         self.model = context.settings.model_name
         self.worker = worker_name()
-        self.loaded = False
+        self.loaded: ModelInfo | None = None
         self.broker: Redis | None = None
         url = context.settings.broker_url
         if url is None:
@@ -77,10 +78,10 @@ class Watchdog(threading.Thread):
         requests = _requests()
         now = time.monotonic()
         self.seen = {r.id: self.seen.get(r.id, now) for r in requests}
-        # The first beat is that of the child, once it has loaded the model.
-        self.loaded = self.loaded or self.context.registry.is_alive(self.worker, self.model)
+        # The first beat is that of the child, once it has loaded the model; the others repeat what it said.
+        self.loaded = self.context.registry.loaded(self.worker, self.model) or self.loaded
         if self.loaded:
-            self.context.registry.beat(self.worker, self.model, 4 * self.interval)
+            self.context.registry.beat(self.worker, self.loaded, 4 * self.interval)
         deadline = self.context.settings.job_deadline_seconds + 60
         for request in requests:
             if now - self.seen[request.id] < deadline:

@@ -569,6 +569,13 @@ export interface components {
             threshold: number;
             /** Workers */
             workers: number;
+            /**
+             * Checkpoints
+             * @description Live workers by the hash of their weights: two during an upgrade.
+             */
+            checkpoints: {
+                [key: string]: number;
+            };
             /** Default */
             default: boolean;
         };
@@ -580,6 +587,22 @@ export interface components {
             percent: number;
             /** Eta Seconds */
             eta_seconds?: number | null;
+        };
+        /**
+         * Provenance
+         * @description What an attempt runs with, and what makes the same result again.
+         */
+        Provenance: {
+            /** Model */
+            model: string;
+            /** Checkpoint Sha256 */
+            checkpoint_sha256: string;
+            /** Version */
+            version: string;
+            /** Options */
+            options: {
+                [key: string]: unknown;
+            };
         };
         /**
          * Ready
@@ -616,6 +639,7 @@ export interface components {
             timings: {
                 [key: string]: number;
             };
+            provenance?: components["schemas"]["Provenance"] | null;
         };
         /**
          * State

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable
 
 from redis import Redis
+from redis.exceptions import OutOfMemoryError
 
 from service.core.counters import Counters
 from service.core.jobs.record import State
@@ -42,7 +43,11 @@ class Quarantine:
                 pipe.srem(key, error.job_id)
             for key in waiting:
                 pipe.zrem(key, error.job_id)
-            added, _, *removed = pipe.execute()
+            try:
+                added, _, *removed = pipe.execute()
+            except OutOfMemoryError:  # the record is met again
+                log.error("%s; Redis is too full to set it aside", error, extra={"job_id": error.job_id})
+                return
         if added:
             log.error("%s; it is set aside", error, extra={"job_id": error.job_id})
             queued = [key for key, was_there in zip(waiting[::-1], removed[::-1], strict=False) if was_there]

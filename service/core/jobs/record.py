@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from service.core.jobs.formats import Format
 from service.core.jobs.options import Options, OptionsError, ReconstructionOptions, read_options
+from service.core.jobs.provenance import Provenance
 from service.core.sequences.errors import Fault
 
 SCHEMA = 1  # of stored records; new fields do not change it, see `service.core.jobs.stored`
@@ -145,6 +146,7 @@ class Job(BaseModel):
     model: str
     options: dict[str, Any]  # as accepted; they are not validated again when a record is read
     input: Input
+    provenance: Provenance | None = None  # of the current or last attempt
     result: Result | None = None
     error: JobError | None = None
 

@@ -11,10 +11,12 @@ from redis.client import Pipeline
 
 from service.core.counters import Counters
 from service.core.jobs.events import JobEvents
+from service.core.jobs.provenance import Provenance
 from service.core.jobs.quarantine import Quarantine
 from service.core.jobs.record import Job, JobError, Progress, Result, State
 from service.core.jobs.room import RECORD_OVERHEAD, Quota, Room
 from service.core.jobs.stored import UnreadableRecord, dump, load
+from service.core.registry import ModelInfo
 from service.core.transactions import DONE, Limit, Transactions
 
 KEPT_AFTER_EXPIRY = timedelta(days=7)  # record lifetime, so that late callers see "expired" instead of 404
@@ -190,10 +192,11 @@ class JobStore:
             count, first = pipe.execute()
         return int(count), float(first[0][1]) if first else None
 
-    def claim(self, job_id: str, max_attempts: int) -> Job | None:
+    def claim(self, job_id: str, max_attempts: int, loaded: ModelInfo | None = None) -> Job | None:
         """Start an attempt and return the job, or None if it is unknown or has ended, or cannot be read.
 
-        A job that has killed `max_attempts` workers fails; attempts that were given back do not count.
+        A job that has killed `max_attempts` workers fails; attempts that were given back do not count. The
+        record then names the model that the worker has `loaded`.
         """
 
         def change(job: Job) -> Job | None:
@@ -208,6 +211,7 @@ class JobStore:
                 attempt=job.attempt + 1,
                 started_at=job.started_at or datetime.now(UTC),
                 progress=Progress(stage="fetch", percent=0),
+                provenance=loaded and Provenance.of(job.options, loaded),
             )
 
         try:
@@ -345,7 +349,7 @@ def _parse(job_id: str, text: str | None) -> Job | None:
 
 def _expired(job: Job) -> Job:
     options = {name: value for name, value in job.options.items() if name != "metadata"}
-    return job.with_(state=State.EXPIRED, result=None, options=options)
+    return job.with_(state=State.EXPIRED, result=None, provenance=None, options=options)
 
 
 def _microseconds(moment: datetime) -> int:

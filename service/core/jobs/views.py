@@ -5,7 +5,18 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from service.core.jobs.record import Assessment, Fit, Input, Job, JobError, Mesh, Progress, ResultFile, State
+from service.core.jobs.provenance import Provenance
+from service.core.jobs.record import (
+    Assessment,
+    Fit,
+    Input,
+    Job,
+    JobError,
+    Mesh,
+    Progress,
+    ResultFile,
+    State,
+)
 
 
 class FileView(ResultFile):
@@ -17,6 +28,7 @@ class ResultView(Assessment):
     mesh: Mesh
     fit: Fit
     timings: dict[str, float]
+    provenance: Provenance | None = None
 
 
 class JobView(BaseModel):
@@ -55,12 +67,14 @@ def view(job: Job, base: str | None, queue_position: int | None = None) -> JobVi
             FileView(**file.model_dump(), href=f"{href}/result?format={file.format}")
             for file in job.result.files
         ]
-        result = ResultView(**job.result.model_dump(exclude={"files", "thumbnail"}), files=files)
+        result = ResultView(
+            **job.result.model_dump(exclude={"files", "thumbnail"}), files=files, provenance=job.provenance
+        )
         links["result"] = f"{href}/result"
         if job.result.thumbnail is not None and job.state is State.SUCCEEDED:
             links["thumbnail"] = f"{href}/thumbnail"
     return JobView(
-        **job.model_dump(exclude={"options", "result", "owner", "version", "traceparent"}),
+        **job.model_dump(exclude={"options", "result", "owner", "version", "traceparent", "provenance"}),
         options={name: value for name, value in job.options.items() if name not in ("model", "metadata")},
         metadata=job.metadata,
         result=result,
