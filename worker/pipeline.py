@@ -2,11 +2,15 @@
 
 import pkgutil
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from model import MeshSequence, Reconstructor
+from model import MeshSequence
 from service.core.jobs.formats import Format
 from service.core.jobs.options import ReconstructionOptions
 from service.core.sequences.sequence import PointCloudSequence
+
+if TYPE_CHECKING:  # it loads torch, which writing files does not need
+    from model import Reconstructor
 
 # The options that the Reconstructor takes as they are.
 ARGUMENTS = ReconstructionOptions.model_fields.keys() - {
@@ -18,7 +22,7 @@ ARGUMENTS = ReconstructionOptions.model_fields.keys() - {
 
 
 def reconstruct_sequence(
-    reconstructor: Reconstructor,
+    reconstructor: "Reconstructor",
     sequence: PointCloudSequence,
     options: ReconstructionOptions,
     progress: Callable[[str, float], None],

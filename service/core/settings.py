@@ -72,7 +72,8 @@ class Settings(BaseSettings):
     checkpoint: str | None = None  # path or URL; None: the config's checkpoint
     checkpoint_sha256: Annotated[str | None, Field(pattern="^[0-9a-fA-F]{64}$")] = None  # required hash
     device: str = "auto"
-    job_deadline_seconds: Annotated[int, Field(ge=10)] = 900
+    job_deadline_seconds: Annotated[int, Field(ge=10)] = 900  # to compute a job
+    storing_seconds: Annotated[int, Field(ge=10)] = 300  # to write and store its files afterwards
     max_attempts: Annotated[int, Field(ge=1)] = 3
     visibility_timeout_seconds: Annotated[int, Field(ge=4)] = 10  # until a lost worker's job is redelivered
 

@@ -1,22 +1,14 @@
 """`DELETE /jobs/{id}` cancels an open job and deletes the files of an ended one."""
 
-import os
-import signal
-import subprocess
 import time
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from celery.worker import state
 
 from service.core.jobs.store import JobStore
-from service.core.settings import Settings
 from service.local.object_store import ObjectStore
 from tests.integration.service_processes import Gateway, Worker
-from worker.serving.context import WorkerContext
-from worker.serving.watchdog import CANCEL_GRACE, Watchdog
 
 
 def test_canceled_queued_job_never_starts(gateway: Gateway, queued: dict[str, Any], jobs: JobStore) -> None:
@@ -79,29 +71,3 @@ def test_worker_runs_the_next_job_after_a_cancellation(
     ended = gateway.client.delete(f"/jobs/{third}")  # an ended job: its files are deleted
     assert ended.json()["state"] == "expired"
     assert "result" not in ended.json()
-
-
-def test_process_of_a_hanging_canceled_job_is_killed(
-    settings: Settings,
-    jobs: JobStore,
-    gateway: Gateway,
-    queued: dict[str, Any],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    hanging = subprocess.Popen(["sleep", "60"])
-    try:
-        jobs.claim(queued["id"], 3)
-        request = SimpleNamespace(id=queued["id"], worker_pid=hanging.pid)
-        monkeypatch.setattr(state, "reserved_requests", [request])
-        watcher = Watchdog(WorkerContext(settings))
-        watcher.stop_canceled()
-        assert not watcher.canceled
-        gateway.client.delete(f"/jobs/{queued['id']}")
-        watcher.stop_canceled()
-        assert hanging.poll() is None  # it has a few seconds to stop on its own
-        watcher.canceled[queued["id"]] -= CANCEL_GRACE + 0.1
-        watcher.stop_canceled()
-        assert hanging.wait(5) == -signal.SIGKILL
-    finally:
-        if hanging.poll() is None:
-            os.kill(hanging.pid, signal.SIGKILL)

@@ -1,12 +1,10 @@
 """Failing and superseded attempts, with real records and files."""
 
 import io
-import os
 import subprocess
 from typing import Any
 
 import pytest
-from celery.exceptions import TimeLimitExceeded
 
 from service.core.jobs.options import Options
 from service.core.jobs.record import Input, Job, JobError, Progress, State
@@ -15,11 +13,12 @@ from service.core.settings import Settings
 from tests.integration.service_processes import WORKER
 from worker.serving.context import WorkerContext
 from worker.serving.runner import Runner
+from worker.serving.spool import Spool
 
 
 @pytest.fixture(scope="module")
-def runner(settings: Settings) -> Runner:
-    return Runner(WorkerContext(settings))
+def runner(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    return Runner(WorkerContext(settings), Spool(tmp_path_factory.mktemp("spool")))
 
 
 @pytest.fixture
@@ -127,21 +126,6 @@ def test_internal_errors_do_not_leak_details(
     assert record.error.code == "internal_error"
     assert "secret" not in record.error.message
     assert "/secret/path" in caplog.text  # the traceback is logged
-
-
-def test_parent_fails_a_job_killed_at_its_deadline(
-    runner: Runner, job: Job, server_env: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("OFLOW_REDIS_URL", *(k for k in server_env if k.startswith("OFLOW_S3"))):
-        monkeypatch.setitem(os.environ, name, server_env[name])
-    from worker.serving.app import reconstruct
-
-    runner.context.jobs.claim(job.id, 3)
-    reconstruct.on_failure(TimeLimitExceeded(900), job.id)
-    record = ended(runner, job)
-    assert record.error is not None
-    assert record.error.code == "deadline_exceeded"
-    assert "900 s" in record.error.message
 
 
 def test_worker_without_model_exits_with_message_and_code(server_env: dict[str, str]) -> None:

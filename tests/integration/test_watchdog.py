@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,8 @@ from service.core.queue import queue_name
 from service.core.settings import Settings
 from tests.integration.service_processes import ANY_INPUT
 from worker.serving.context import WorkerContext
+from worker.serving.spool import Spool
+from worker.serving.storing import Storing
 from worker.serving.watchdog import IDLE_SECONDS, UNACKED_INDEX, Watchdog
 
 WATCHED = ANY_INPUT.model_copy(update={"name": "watched"})
@@ -23,9 +26,9 @@ def context(settings: Settings) -> WorkerContext:
 
 
 @pytest.fixture
-def watcher(context: WorkerContext, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watchdog]:
+def watcher(context: WorkerContext, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Watchdog]:
     """A watchdog that records its exit reasons instead of stopping the process."""
-    watcher = Watchdog(context)
+    watcher = Watchdog(context, Storing(context, Spool(tmp_path)))
     watcher.ended: list[str] = []  # type: ignore[attr-defined,misc]
     monkeypatch.setattr(watcher, "_exit", watcher.ended.append)  # type: ignore[attr-defined]
     yield watcher
@@ -98,7 +101,7 @@ def test_watchdog_exits_for_a_job_far_beyond_its_deadline(
 ) -> None:
     hold(monkeypatch, delivery("old", "tag"))
     watcher.beat()
-    watcher.seen["old"] -= context.settings.job_deadline_seconds + 61
+    watcher.seen["old"] -= context.settings.job_deadline_seconds + 2 * context.settings.storing_seconds + 61
     context.redis.zadd(UNACKED_INDEX, {"tag": 1.0})
     watcher.beat()
     assert context.redis.zscore(UNACKED_INDEX, "tag") == 1.0

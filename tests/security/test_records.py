@@ -22,6 +22,7 @@ from worker.serving.context import WorkerContext
 from worker.serving.watchdog import Watchdog
 
 SOURCE = Input(frames=2, points=32, bytes=3, sha256="0" * 64)
+NOTHING_STORED: Any = SimpleNamespace(beat=lambda: None)
 LARGEST = '{"a":[' + ",".join("1" * 8000) + "]}"  # within the limit only without spaces
 DAMAGED = ["{", "[]", "{}", '{"schema_version": 99}', '{"state": "upside down"}', '{"input": null}']
 
@@ -144,8 +145,8 @@ def test_watchdog_sets_unreadable_records_aside(settings: Settings, monkeypatch:
     requests = [SimpleNamespace(id=job.id, worker_pid=1) for job in (bad, good)]
     monkeypatch.setattr(state, "reserved_requests", requests)
     context.jobs.cancel(good.id)
-    watchdog = Watchdog(context)
-    watchdog.stop_canceled()
+    watchdog = Watchdog(context, NOTHING_STORED)
+    watchdog.stop_stuck()
     assert watchdog.canceled.keys() == {good.id}
     assert context.redis.zscore(context.jobs.quarantined.key, bad.id) is not None
 
@@ -157,7 +158,7 @@ def test_watchdog_survives_every_error(settings: Settings, monkeypatch: pytest.M
     monkeypatch.setattr(context.jobs, "get", lambda _: 1 / 0)
     context.redis.zadd("unacked_index", {"poison": 1.0})
     before = failures(context, "watchdog")
-    watchdog = Watchdog(context, interval=0.02)
+    watchdog = Watchdog(context, NOTHING_STORED, interval=0.02)
     watchdog.start()
     end = time.monotonic() + 10
     while failures(context, "watchdog") < before + 3:

@@ -7,10 +7,11 @@ import logging
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 from celery import Task
-from celery.exceptions import Reject, TimeLimitExceeded
+from celery.exceptions import Reject
 from celery.signals import setup_logging, worker_process_init
 
 from service.core.logs import configure_logs
@@ -21,14 +22,10 @@ from worker.serving.context import WorkerContext, worker_name
 log = logging.getLogger(__name__)
 MODEL_FAILED = signal.SIGUSR2  # sent by the child to its parent
 PARENT_STOP_SECONDS = 5  # maximum time the parent takes to stop
-HARD_LIMIT_GRACE = 15  # seconds between the soft time limit and killing the process
+SPOOL = "WORKER_SPOOL"  # environment variable by which the parent tells its children the folder
 
 settings = get_settings()
 app = celery_app(settings)
-app.conf.update(
-    task_soft_time_limit=settings.job_deadline_seconds,
-    task_time_limit=settings.job_deadline_seconds + HARD_LIMIT_GRACE,
-)
 _runner: Any = None  # worker.serving.runner.Runner, in the child
 
 
@@ -43,10 +40,11 @@ def load_model(**_: object) -> None:
     """Load the model once for all jobs of this process. If that fails, the worker exits."""
     global _runner
     from worker.serving.runner import Runner  # imports torch, only in the child
+    from worker.serving.spool import Spool
 
     context = WorkerContext(settings)
     try:
-        _runner = Runner(context)
+        _runner = Runner(context, Spool(Path(os.environ[SPOOL])))
         # The watchdog in the parent goes on from this first beat.
         parent = worker_name(os.getppid())
         context.registry.beat(parent, _runner.loaded, settings.visibility_timeout_seconds)
@@ -58,18 +56,8 @@ def load_model(**_: object) -> None:
         raise SystemExit(1) from None
 
 
-class ReconstructTask(Task[..., None]):
-    def on_failure(self, exc: Exception, task_id: str, *_: object) -> None:
-        """Called in the parent, also after it has killed a job that exceeded the hard time limit."""
-        if isinstance(exc, TimeLimitExceeded):
-            context = WorkerContext(settings)
-            job = context.jobs.get(task_id)
-            if job is not None:
-                context.jobs.fail(job, context.deadline_error())
-
-
-@app.task(name=TASK, base=ReconstructTask, bind=True)
-def reconstruct(_task: ReconstructTask, job_id: str) -> None:
+@app.task(name=TASK, bind=True)
+def reconstruct(_task: Task[..., None], job_id: str) -> None:
     from redis.exceptions import RedisError
 
     try:

@@ -13,14 +13,17 @@ INTERVAL = 0.2  # seconds between updates within a stage
 
 
 class ProgressReport:
-    """Writes stage, percentage and ETA a few times per second, and notices if the attempt is superseded."""
+    """Writes stage, percentage and ETA a few times per second, and notices if the attempt is superseded.
 
-    def __init__(self, jobs: JobStore, job: Job) -> None:
+    `started` is the start of the attempt on the monotonic clock.
+    """
+
+    def __init__(self, jobs: JobStore, job: Job, started: float, stage: str = "fetch") -> None:
         self.jobs = jobs
         self.job = job
-        self.started = time.monotonic()
-        self.stage = "fetch"
-        self.stage_started = self.updated = self.started
+        self.started = started
+        self.stage = stage
+        self.stage_started = self.updated = time.monotonic()
         self.stopped = False
 
     def __call__(self, stage: str, fraction: float) -> None:

@@ -1,83 +1,43 @@
-"""Runs a job: fetch the input, reconstruct, write and store the files, update the record."""
+"""Runs a job up to its meshes: fetch the input, reconstruct, and hand the meshes over to be stored."""
 
-import hashlib
-import io
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
 
-import torch
-from billiard.exceptions import SoftTimeLimitExceeded
-from botocore.exceptions import BotoCoreError, ClientError
-from redis.exceptions import RedisError
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
-
-from model import MeshSequence, Reconstructor, load_config
-from model.errors import Canceled, ModelError
-from service.core.jobs.options import OptionsError
-from service.core.jobs.record import Decisions, Fit, Job, JobError, Mesh, Result, ResultFile, Thumbnail
+from model import Reconstructor, load_config
+from model.errors import Canceled
+from service.core.jobs.record import Job, State
 from service.core.registry import ModelInfo
-from service.core.sequences.sequence import PointCloudSequence, SequenceError, read_sequence
+from service.core.sequences.sequence import PointCloudSequence, read_sequence
 from service.core.trace import begin_trace
 from worker.checkpoints import served_checkpoint
 from worker.device import pick_device
-from worker.pipeline import reconstruct_sequence, write_meshes
-from worker.rendering.previews import thumbnail
+from worker.pipeline import reconstruct_sequence
 from worker.serving.context import WorkerContext
-from worker.serving.finalizer import Finalizer
+from worker.serving.deadline import deadline
+from worker.serving.failures import JobFailure, errors_recorded, retry_storage
+from worker.serving.finisher import Finisher
 from worker.serving.progress import ProgressReport
+from worker.serving.spool import Reconstruction, Spool
 
 log = logging.getLogger(__name__)
-OUTAGE_SECONDS = 180  # SeaweedFS can take over a minute to notice that a full disk has space again
-# boto3 retries individual requests; this decorator also outlasts longer outages of the object store.
-retry_storage = retry(
-    retry=retry_if_exception_type((BotoCoreError, ClientError, OSError)),
-    wait=wait_exponential_jitter(multiplier=0.5, max=8),
-    stop=stop_after_delay(OUTAGE_SECONDS),
-    reraise=True,
-)
-
-
-class JobFailure(Exception):  # noqa: N818  # reported to the caller
-    def __init__(self, code: str, message: str) -> None:
-        self.error = JobError(code=code, message=message)
-        super().__init__(message)
-
-
-class _Attempt:
-    """An attempt to run a job, with the time spent in each stage in seconds."""
-
-    def __init__(self, job: Job, report: ProgressReport) -> None:
-        self.job, self.report = job, report
-        self.started = time.perf_counter()
-        queued = (job.started_at or job.created_at) - job.created_at
-        self.timings = {"queue": queued.total_seconds()}
-        self.options = job.reconstruction_options()
-        self.sequence: PointCloudSequence | None = None  # kept where a format needs it
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.timings[stage] = self.timings.get(stage, 0.0) + time.perf_counter() - start
+WAIT_SECONDS = 0.05  # between looks at the spool
+RECHECK_SECONDS = 1.0  # between looks at the record of a job that waits for room
 
 
 class Runner:
-    """Runs jobs with a loaded model."""
+    """Runs jobs with a loaded model. What it reconstructs goes to the spool."""
 
-    def __init__(self, context: WorkerContext) -> None:
+    def __init__(self, context: WorkerContext, spool: Spool) -> None:
         settings = context.settings
         self.context = context
+        self.spool = spool
         started = time.perf_counter()
         config = load_config(settings.model)
         self.reconstructor = Reconstructor.from_config(
             config, served_checkpoint(config, settings), device=pick_device(settings.device)
         )
         self.load_seconds = time.perf_counter() - started
-        self.finalizer = Finalizer(context.jobs, settings.visibility_timeout_seconds)
         self.loaded = ModelInfo(**self.reconstructor.describe() | {"name": settings.model_name})
         context.registry.announce(self.loaded)
         log.info(
@@ -88,95 +48,69 @@ class Runner:
         )
 
     def run(self, job_id: str) -> None:
-        """Run an attempt and wait until the job has ended."""
+        """Run an attempt to its end in this process."""
         self.begin(job_id)
-        self.finalizer.wait()
+        self.finish_next()
+
+    def finish_next(self) -> None:
+        """Store the files of the oldest reconstruction in the spool, if any."""
+        if taken := self.spool.take():
+            entry, made = taken
+            try:
+                Finisher(self.context).finish(made)
+            finally:
+                self.spool.discard(entry)
 
     def begin(self, job_id: str) -> None:
-        """Run an attempt up to its meshes, and finish it in the background while the next one starts.
+        """Run an attempt up to its meshes and put them into the spool.
 
-        Errors end the job with a message in its record; tracebacks go to the log only. Raises RedisError if
-        the record cannot be written.
+        The job's time begins once the spool has room for it: the files of others do not count. Errors end the
+        job with a message in its record; tracebacks go to the log only. Raises RedisError if the record
+        cannot be written.
         """
+        if not self._wait_for_room(job_id):
+            return
         job = self.context.jobs.claim(job_id, self.context.settings.max_attempts, self.loaded)
         if job is None:
             log.info("job %s is unknown or has already ended", job_id)
             return
         begin_trace(job.traceparent)
         log.info("job %s started, attempt %d", job.id, job.attempt)
-        with self._errors_recorded(job):
-            attempt = _Attempt(job, ProgressReport(self.context.jobs, job))
-            meshes = self._reconstruct(attempt)
-            self.finalizer.hand_over(job, lambda: self._finish(attempt, meshes))
+        with errors_recorded(self.context, job), deadline(self.context.settings.job_deadline_seconds):
+            made = self._reconstruct(job)
+            # From here on a lease protects the job, since its delivery is acknowledged.
+            if not self.context.jobs.lease(job, self.context.settings.visibility_timeout_seconds):
+                raise Canceled("before its files were written")
+            self._hand_over(made)
 
-    @contextmanager
-    def _errors_recorded(self, job: Job) -> Iterator[None]:
-        try:
-            yield
-        except Canceled:
-            log.info("job %s, attempt %d: stopped, canceled or superseded", job.id, job.attempt)
-            self.context.jobs.give_back(job.id, job.attempt)  # the worker did not die, so it must not count
-            self._delete_results(job)
-        except RedisError:
-            raise  # not caused by the job
-        except Exception as error:
-            failure = self._describe(error)
-            log.error(
-                "job %s failed: %s: %s",
-                job.id,
-                failure.code,
-                error,
-                exc_info=failure.code == "internal_error",
-            )
-            self.context.jobs.fail(job, failure)
+    def _wait_for_room(self, job_id: str) -> bool:
+        """Wait for earlier results to be stored. False if the job has ended meanwhile."""
+        checked = time.monotonic()
+        while not self.spool.has_room():
+            time.sleep(WAIT_SECONDS)
+            if time.monotonic() - checked > RECHECK_SECONDS:
+                checked = time.monotonic()
+                job = self.context.jobs.get(job_id)
+                if job is None or job.state not in (State.QUEUED, State.RUNNING):
+                    return False
+        return True
 
-    def _reconstruct(self, attempt: "_Attempt") -> MeshSequence:
-        with attempt.timed("fetch"):
-            sequence = self._fetch(attempt.job)
-        report = attempt.report
+    def _reconstruct(self, job: Job) -> Reconstruction:
+        assert job.started_at is not None  # noqa: S101  # it has been claimed
+        started = time.monotonic()
+        report = ProgressReport(self.context.jobs, job, started)
+        options = job.reconstruction_options()
+        sequence = self._fetch(job)
+        timings = {
+            "queue": (job.started_at - job.created_at).total_seconds(),
+            "fetch": time.monotonic() - started,
+        }
         meshes = reconstruct_sequence(
-            self.reconstructor, sequence, attempt.options, report.within(0.02, 0.95), report.is_stopped
+            self.reconstructor, sequence, options, report.within(0.02, 0.95), report.is_stopped
         )
-        attempt.timings |= meshes.timings
-        if any("sequence" in kind.takes for kind in attempt.options.formats):
-            attempt.sequence = sequence
-        return meshes
-
-    def _finish(self, attempt: "_Attempt", meshes: MeshSequence) -> None:
-        job = attempt.job
-        with self._errors_recorded(job):
-            files = self._store_files(attempt, meshes)
-            picture = self._store_thumbnail(attempt, meshes)
-            attempt.report.finish()
-            attempt.timings["total"] = time.perf_counter() - attempt.started
-            if self.context.jobs.succeed(job, _result(meshes, files, picture, attempt.timings)):
-                log.info("job %s succeeded in %.2f s", job.id, attempt.timings["total"])
-            else:
-                log.info("job %s, attempt %d: had already been ended elsewhere", job.id, job.attempt)
-                self._delete_results(job)
-
-    def _store_files(self, attempt: "_Attempt", meshes: MeshSequence) -> list[ResultFile]:
-        options, files = attempt.options, []
-        for number, kind in enumerate(options.formats):
-            attempt.report("write", 0.95 + 0.05 * number / len(options.formats))
-            with attempt.timed("write"):
-                name = f"mesh{kind.suffix}"
-                data = write_meshes(meshes, kind, options, attempt.sequence)
-            facts = self._store_file(attempt, name, data, kind.media_type)
-            files.append(ResultFile(format=kind, **facts))
-        return files
-
-    def _store_thumbnail(self, attempt: "_Attempt", meshes: MeshSequence) -> Thumbnail:
-        with attempt.timed("write"):
-            data = thumbnail(meshes)
-        return Thumbnail(**self._store_file(attempt, "thumbnail.png", data, "image/png"))
-
-    def _store_file(self, attempt: "_Attempt", name: str, data: bytes, media_type: str) -> dict[str, Any]:
-        """Store a file of the result; returns its name, size and hash."""
-        attempt.report.require_current()
-        with attempt.timed("store"):
-            self._store(attempt.job, name, data, media_type)
-        return {"name": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        report.finish()
+        shown = any("sequence" in kind.takes for kind in options.formats)
+        return Reconstruction(job, meshes, timings | meshes.timings, started, sequence if shown else None)
 
     @retry_storage
     def _fetch(self, job: Job) -> PointCloudSequence:
@@ -191,63 +125,5 @@ class Runner:
             return read_sequence(file, self.context.limits.stored)
 
     @retry_storage
-    def _store(self, job: Job, name: str, data: bytes, media_type: str) -> None:
-        self.context.store.put(job.result_key(name), io.BytesIO(data), media_type)
-
-    def _delete_results(self, job: Job) -> None:
-        """Delete the files of an attempt that has been canceled or superseded."""
-        try:
-            self.context.store.delete_all(job.result_key(""))
-        except (BotoCoreError, ClientError) as error:
-            log.warning(
-                "files of job %s, attempt %d, could not be deleted and will expire: %s",
-                job.id,
-                job.attempt,
-                error,
-            )
-
-    def _describe(self, error: Exception) -> JobError:
-        """The error for the job record, without paths or tracebacks."""
-        kinds: dict[type[Exception] | tuple[type[Exception], ...], Callable[[], JobError]] = {
-            JobFailure: lambda: error.error,  # type: ignore[attr-defined]
-            (ModelError, SequenceError, OptionsError): lambda: JobError(code=error.code, message=str(error)),  # type: ignore[attr-defined]
-            SoftTimeLimitExceeded: self.context.deadline_error,
-            (BotoCoreError, ClientError, OSError): lambda: JobError(
-                code="storage_unavailable",
-                message=f"The object store was unavailable for {OUTAGE_SECONDS} s. Submit the job again.",
-            ),
-        }
-        if _is_out_of_memory(error):
-            message = "The job needs more memory than the worker has. Try a lower resolution."
-            return JobError(code="out_of_memory", message=message)
-        for kind, describe in kinds.items():
-            if isinstance(error, kind):
-                return describe()
-        message = "The reconstruction failed with an internal error; the worker's log has the details."
-        return JobError(code="internal_error", message=message)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    # PyTorch raises a plain RuntimeError when it runs out of CPU memory.
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)
-
-
-def _result(
-    meshes: MeshSequence, files: list[ResultFile], picture: Thumbnail, timings: dict[str, float]
-) -> Result:
-    frames, vertices, _ = meshes.vertices.shape  # [T, V, 3]
-    assert meshes.fit is not None  # noqa: S101  # always set by the Reconstructor
-    assert meshes.findings is not None  # noqa: S101  # likewise
-    return Result(
-        verdict=meshes.findings.verdict,
-        reasons=meshes.findings.reasons,
-        warnings=meshes.findings.warnings,
-        decisions=Decisions.model_validate(meshes.findings.decisions),
-        files=files,
-        thumbnail=picture,
-        mesh=Mesh(vertices=vertices, faces=len(meshes.faces), frames=frames, watertight=meshes.watertight),
-        fit=Fit(mean=meshes.fit.mean.tolist(), p95=meshes.fit.p95.tolist()),
-        timings={stage: round(seconds, 4) for stage, seconds in timings.items()},
-    )
+    def _hand_over(self, made: Reconstruction) -> None:
+        self.spool.put(made)

@@ -20,12 +20,18 @@ def serve() -> int:
 
     from service.core.logs import configure_logs
     from service.core.queue import queue_name
-    from worker.serving.app import MODEL_FAILED, app, settings
+    from worker.serving.app import MODEL_FAILED, SPOOL, app, settings
     from worker.serving.context import WorkerContext
+    from worker.serving.spool import open_spool
+    from worker.serving.storing import Storing
     from worker.serving.watchdog import Watchdog
 
     configure_logs(settings)
-    watchdog = Watchdog(WorkerContext(settings))
+    spool = open_spool()
+    os.environ[SPOOL] = str(spool.folder)
+    context = WorkerContext(settings)
+    storing = Storing(context, spool)
+    watchdog = Watchdog(context, storing)
 
     def ready(**_: object) -> None:
         watchdog.start()
@@ -55,5 +61,8 @@ def serve() -> int:
         os.kill(os.getpid(), signal.SIGTERM)
 
     signal.signal(MODEL_FAILED, end)
-    worker.start()
+    try:
+        worker.start()
+    finally:
+        storing.stop()
     return BAD_CONFIGURATION if failed else int(worker.exitcode or 0)

@@ -1,4 +1,4 @@
-"""A thread in the worker's parent process that renews the running delivery and stops a stuck worker."""
+"""A thread in the worker's parent process that renews the running delivery and stops what is stuck."""
 
 import logging
 import os
@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from celery.worker import state
 from redis import Redis
@@ -18,12 +18,14 @@ from service.core.jobs.stored import UnreadableRecord
 from service.core.queue import queue_name
 from service.core.registry import ModelInfo
 from worker.serving.context import WorkerContext, worker_name
+from worker.serving.storing import Storing
 
 log = logging.getLogger(__name__)
 UNACKED_INDEX = "unacked_index"  # kombu's sorted set: delivery tag → time of delivery
 IDLE_SECONDS = 60.0  # exit if jobs have been waiting for this long and none was started
 EXIT_GRACE = 10.0
 CANCEL_GRACE = 3.0  # seconds a canceled job has to stop on its own
+DEADLINE_GRACE = 15.0  # the same for one past its deadline
 # An unresponsive Redis must not block this thread, nor delay the shutdown of the process.
 TIMEOUTS: Any = {"socket_connect_timeout": 3, "socket_timeout": 10}
 SHUTDOWN_TIMEOUTS: Any = {"socket_connect_timeout": 1, "socket_timeout": 1, "retry": None}
@@ -31,14 +33,16 @@ SHUTDOWN_TIMEOUTS: Any = {"socket_connect_timeout": 1, "socket_timeout": 1, "ret
 
 class Watchdog(threading.Thread):
     """Every `interval` seconds, renews the running delivery so that the broker does not redeliver it, sends a
-    heartbeat to the registry, and exits if the worker has stopped consuming, so that it gets restarted.
+    heartbeat to the registry, and exits if the worker has stopped consuming, so that it gets restarted. Every
+    second, kills the process of a job that has been canceled or is past its deadline and does not stop.
 
     It runs in its own thread, as it must keep working when the consumer loop is stuck.
     """
 
-    def __init__(self, context: WorkerContext, interval: float | None = None) -> None:
+    def __init__(self, context: WorkerContext, storing: Storing, interval: float | None = None) -> None:
         super().__init__(daemon=True, name="watchdog")
         self.context = context
+        self.storing = storing
         self.interval = interval or context.settings.visibility_timeout_seconds / 4
         self.model = context.settings.model_name
         self.worker = worker_name()
@@ -51,6 +55,7 @@ class Watchdog(threading.Thread):
             self.broker = Redis.from_url(url.get_secret_value(), decode_responses=True, **TIMEOUTS)
         self.seen: dict[str, float] = {}  # job id → time at which it was first seen running
         self.canceled: dict[str, float] = {}  # job id → time at which it was first seen canceled
+        self.running: dict[tuple[str, int], float] = {}  # job id, attempt → time at which it was first seen
         self.last_busy = time.monotonic()
         self.stopped = threading.Event()
 
@@ -59,7 +64,8 @@ class Watchdog(threading.Thread):
         while not self.stopped.wait(min(1.0, self.interval)):
             if time.monotonic() - last_beat >= self.interval and self._survives(self.beat):
                 last_beat = time.monotonic()
-            self._survives(self.stop_canceled)
+            self._survives(self.storing.beat)
+            self._survives(self.stop_stuck)
 
     def _survives(self, step: Callable[[], None]) -> bool:
         """Whether the step ran without an error; none may end this thread, which alone renews and beats."""
@@ -82,7 +88,8 @@ class Watchdog(threading.Thread):
         self.loaded = self.context.registry.loaded(self.worker, self.model) or self.loaded
         if self.loaded:
             self.context.registry.beat(self.worker, self.loaded, 4 * self.interval)
-        deadline = self.context.settings.job_deadline_seconds + 60
+        # A job may wait for the files of two others to be stored before its own time begins.
+        deadline = self.context.settings.job_deadline_seconds + 2 * self.context.settings.storing_seconds + 60
         for request in requests:
             if now - self.seen[request.id] < deadline:
                 self._renew(request)
@@ -93,18 +100,33 @@ class Watchdog(threading.Thread):
         elif now - self.last_busy > IDLE_SECONDS:
             self._exit(f"jobs are waiting but none was started for {IDLE_SECONDS:.0f} s")
 
-    def stop_canceled(self) -> None:
-        """Kill the process of a canceled job that does not stop on its own; the pool starts a new one."""
+    def stop_stuck(self) -> None:
+        """Kill the process of a job that should stop and does not; the pool starts a new one.
+
+        Only the job that the process computes is lost with it: files are stored elsewhere.
+        """
         now = time.monotonic()
-        canceled = {}
+        canceled, running = {}, {}
         for request in _requests():
             job = self._record(request.id) if request.worker_pid else None
-            if job is not None and job.state in (State.CANCELED, State.EXPIRED):
-                since = canceled[request.id] = self.canceled.get(request.id, now)
-                if now - since > CANCEL_GRACE and request in _requests():
-                    log.warning("job %s was canceled but does not stop, killing its process", request.id)
-                    os.kill(request.worker_pid, signal.SIGKILL)
-        self.canceled = canceled
+            if job is None:
+                continue
+            if job.state in (State.CANCELED, State.EXPIRED):
+                since = canceled[job.id] = self.canceled.get(job.id, now)
+                if now - since > CANCEL_GRACE:
+                    self._kill(request, f"job {job.id} was canceled but does not stop")
+            elif job.state is State.RUNNING:
+                attempt = job.id, job.attempt
+                since = running[attempt] = self.running.get(attempt, now)
+                if now - since > self.context.settings.job_deadline_seconds + DEADLINE_GRACE:
+                    self.context.jobs.fail(job, self.context.deadline_error())
+                    self._kill(request, f"job {job.id} is past its deadline but does not stop")
+        self.canceled, self.running = canceled, running
+
+    def _kill(self, request: Any, reason: str) -> None:
+        if request in _requests():
+            log.warning("%s, killing its process", reason)
+            os.kill(request.worker_pid, signal.SIGKILL)
 
     def _record(self, job_id: str) -> Job | None:
         try:
@@ -119,12 +141,10 @@ class Watchdog(threading.Thread):
         Must be called before the pool is stopped.
         """
         url = self.context.settings.redis_url.get_secret_value()
+        dropped = self.storing.stop()
         try:
             with Redis.from_url(url, decode_responses=True, **SHUTDOWN_TIMEOUTS) as redis:
                 jobs = JobStore(redis)
-                leased = cast(list[str], redis.zrange(jobs.leased, 0, -1))
-                # Leased jobs whose task has returned in this worker are still being stored by it.
-                dropped = [job_id for job_id in leased if job_id in state.successful_requests]
                 for job_id in [request.id for request in _requests()] + dropped:
                     jobs.give_back(job_id)
                 for job_id in dropped:
