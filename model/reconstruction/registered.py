@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from model.compiled import Floats, Ints
+from model.devices import single_threaded
 from model.meshes.sampling import draw_surface_points
 from model.reconstruction.normalization import UnitBox
 from model.reconstruction.preparation import Prepared
@@ -40,11 +42,28 @@ def register(
     on_progress: Callable[[float], None],
 ) -> Registered:
     """Track a surface of `shapes` through prepared clouds at times [T]; `on_progress` may raise Canceled."""
+    with single_threaded():  # of its own threads each uses one
+        return _register(prepared, times, shapes, settings, up, on_progress)
+
+
+def _register(
+    prepared: Prepared,
+    times: NDArray[np.float64],
+    shapes: Shapes,
+    settings: Settings,
+    up: str,
+    on_progress: Callable[[float], None],
+) -> Registered:
     orientation = _orientation(prepared, shapes, settings, up)
+    lock = Lock()
+
+    def ask(_: float) -> None:
+        with lock:
+            on_progress(0.0)
 
     def extract(points: Floats) -> tuple[Floats, Ints]:
         turned = points @ orientation.rotation.T
-        vertices, faces = surface_of(turned, shapes, settings, lambda _: on_progress(0.0))
+        vertices, faces = surface_of(turned, shapes, settings, ask)
         return vertices @ orientation.rotation, faces
 
     if prepared.corresponding:

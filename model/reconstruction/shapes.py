@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from model.compiled import Floats
-from model.devices import single_threaded
 from model.networks.local_occupancy_flow import LocalOccupancyFlow
 from model.networks.moving_clouds import MovingClouds
 from model.networks.occupancy_flow import OccupancyFlow
@@ -92,12 +91,8 @@ class Ahead:
         now, after = (start, end), (end, 2 * end - start)
         for pair in (now, after):
             if pair not in self._begun and 0 <= pair[1] < len(self._moving.times):
-                self._begun[pair] = self._pool.submit(self._compute, *pair)
+                self._begun[pair] = self._pool.submit(self._moving.motion, *pair)
         self._begun[now].result()
-
-    def _compute(self, start: int, end: int) -> None:
-        with single_threaded():
-            self._moving.motion(start, end)
 
 
 def misfit(shapes: Shapes, points: Tensor) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -25,6 +26,17 @@ FREEDOM = 150  # parameters of a graph that a cloud determines
 Match = Callable[[int, int, Floats], tuple[Floats, Floats]]
 
 
+class Followed(NamedTuple):
+    """The motion in every frame and the energy of all of them, infinite where it was given up."""
+
+    motions: list[Motion]
+    energy: float
+
+
+def never(energy: float) -> bool:  # noqa: ARG001
+    return False
+
+
 def follow(
     template: Template,
     clouds: Sequence[Cloud],
@@ -34,18 +46,20 @@ def follow(
     report: Callable[[float], None],
     starts: int = STARTS,
     cuts: Sequence[int] = (),
-) -> list[Motion]:
+    is_lost: Callable[[float], bool] = never,
+) -> Followed:
     """The motion in every frame of a template taken from frame `key`; one object where nothing moves.
 
     At most `starts` guesses of a motion are tried. No speed is carried over `cuts`, frames where takes begin.
+    `is_lost` is asked after every frame, with the energy so far, whether to give up.
     """
     still = template.level.graph.still()
     first = fit(template.level, clouds[key], still, NEAR[-1:], complete)
     motions = [first] * len(clouds)
     if stands_still(template, clouds, first, key):
-        return motions
+        return Followed(motions, sum(energy(template.level, cloud, first, complete) for cloud in clouds))
     usual = energy(template.level, clouds[key], first, complete)
-    done = [key]
+    known = {key: usual}  # energies of frames
 
     def lead(frames: range) -> None:
         before, energies = first, [usual]
@@ -64,11 +78,14 @@ def follow(
             motions[i] = best.motion
             energies.append(best.energy)
             before = motions[i] if leaps else now
-            done.append(i)
-            report(len(done) / len(clouds))
+            known[i] = best.energy
+            report(len(known) / len(clouds))
+            if is_lost(sum(list(known.values()))):
+                break
 
     side_by_side(lead, [range(key, len(clouds)), range(key, -1, -1)])
-    return motions
+    lost = len(known) < len(clouds)
+    return Followed(motions, np.inf if lost else sum(known[i] for i in range(len(clouds))))
 
 
 def stands_still(template: Template, clouds: Sequence[Cloud], motion: Motion, key: int) -> bool:

@@ -11,13 +11,11 @@ from scipy.spatial import cKDTree
 from model.compiled import Floats, Ints
 from model.errors import InputError
 from model.registration.clouds import Cloud, canonical, make_cloud, nearest, thinned
-from model.registration.following import STARTS, Match, follow
-from model.registration.graph import Motion
+from model.registration.following import STARTS, Followed, Match, follow
 from model.registration.keyframes import candidates, jumps
 from model.registration.motions import resample
 from model.registration.parallel import side_by_side
 from model.registration.pull import pull
-from model.registration.registering import energy
 from model.registration.reporting import Report
 from model.registration.sweeping import sweep
 from model.registration.template import Template, make_template, refined
@@ -67,7 +65,7 @@ def track(
     Args:
         clouds: one array [N_t, 3] a frame, its points in any order.
         times: [T], increasing; 0, 1, … by default.
-        extract: the surface of one cloud, points [N, 3] → vertices [V, 3], faces [F, 3].
+        extract: the surface of one cloud, points [N, 3] → vertices [V, 3], faces [F, 3]; called on threads.
         match: (i, j, queries [Q, 3]) → where what is there in frame i is in frame j [Q, 3], and how far off
             that is expected to be [Q]. Where it helps it is believed, so it need not be good.
         complete: whether the points of a frame cover the whole surface, not only what one camera sees.
@@ -91,27 +89,34 @@ def track(
     cuts = jumps(frames)
     match = _scaled(match, center, size) if match is not None else None
     keys = candidates(frames, options.keyframes)
-    templates = [_template(scaled[key], extract) for key in keys]
+    templates = side_by_side(lambda key: _template(scaled[key], extract), keys)
     stride = max(1, len(frames) // TRIED) if len(keys) > 1 else 1
     reports = report.parts(0.0, FOLLOWED, len(keys) + (stride > 1))
+    least = np.full(len(keys), np.inf)  # mean energies of the templates that were followed to the end
 
-    def through(n: int, some: range, report: Callable[[float], None]) -> list[Motion]:
+    def through(n: int, some: range, report: Callable[[float], None], most: Callable[[], float]) -> Followed:
         clouds = [frames[t] for t in some]
         begun = sorted({bisect_left(some, cut) for cut in cuts} - {0, len(some)})
         place, matching = some.index(keys[n]), _among(some, match)
-        return follow(templates[n], clouds, place, complete, matching, report, options.starts, begun)
+        found = follow(
+            templates[n], clouds, place, complete, matching, report, options.starts, begun,
+            lambda energy: energy > len(some) * most(),
+        )  # fmt: skip
+        report(1.0)
+        return found
 
-    def attempt(n: int) -> tuple[float, list[Motion]]:
+    def attempt(n: int) -> Followed:
         some = range(keys[n] % stride, len(frames), stride)
-        motions, level = through(n, some, reports[n]), templates[n].level
-        found = [energy(level, frames[t], m, complete) for t, m in zip(some, motions, strict=True)]
-        return float(np.mean(found)), motions
+        # Once its energy exceeds that of another template it can only lose.
+        found = through(n, some, reports[n], lambda: float(least.min()))
+        least[n] = found.energy / len(some)
+        return found
 
     attempts = side_by_side(attempt, range(len(keys)))
-    best = min(range(len(keys)), key=lambda n: attempts[n][0])
-    key, template, motions = keys[best], templates[best], attempts[best][1]
+    best = int(np.argmin(least))
+    key, template, motions = keys[best], templates[best], attempts[best].motions
     if stride > 1:
-        motions = through(best, range(len(frames)), reports[-1])
+        motions = through(best, range(len(frames)), reports[-1], lambda: np.inf).motions
     still = all(m is motions[0] for m in motions)
     for n, part in enumerate(report.parts(FOLLOWED, 1.0, 0 if still else options.sweeps)):
         motions = sweep(template, frames, motions, complete, n % 2 == 1, part, cuts)

@@ -1,5 +1,7 @@
 """Mesh simplification by quadric edge collapse (Garland and Heckbert 1997)."""
 
+from threading import Lock
+
 import fast_simplification
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,7 @@ from model.meshes.topology import is_closed
 # Growth of the permitted error per collapse: the library's default, then gentler values that stop earlier.
 AGGRESSIVENESS = (7.0, 5.0, 3.0)
 TETRAHEDRON = 4
+ONE_AT_A_TIME = Lock()  # between its calls the library keeps the mesh in global variables
 
 
 def simplify(
@@ -27,9 +30,10 @@ def simplify(
         return vertices, faces
     closed = is_closed(faces)
     for aggressiveness in AGGRESSIVENESS:
-        fewer_vertices, fewer_faces = fast_simplification.simplify(
-            vertices, faces, target_count=target_faces, agg=aggressiveness
-        )
+        with ONE_AT_A_TIME:
+            fewer_vertices, fewer_faces = fast_simplification.simplify(
+                vertices, faces, target_count=target_faces, agg=aggressiveness
+            )
         if not closed or (len(fewer_faces) >= TETRAHEDRON and is_closed(fewer_faces)):
             break
     return np.asarray(fewer_vertices, np.float64), np.asarray(fewer_faces, np.int64)

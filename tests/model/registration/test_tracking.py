@@ -8,6 +8,9 @@ import pytest
 from model.compiled import Floats, Ints
 from model.errors import Canceled, InputError
 from model.registration import Options, track
+from model.registration.clouds import make_cloud
+from model.registration.following import follow
+from model.registration.template import make_template
 from model.registration.tracking import Tracking
 from tests.model.registration.solids import bend, draw, exact, sequence, solid
 
@@ -119,3 +122,20 @@ def test_progress_rises_to_one_and_canceling_stops(bending: tuple[list[Floats], 
 def test_too_few_points_are_refused() -> None:
     with pytest.raises(InputError, match="16 points"):
         track([np.zeros((3, 3))], None, lambda p: (p, np.zeros((0, 3), np.int64)))
+
+
+def test_a_template_that_can_only_lose_is_given_up(bending: tuple[list[Floats], Floats, Ints]) -> None:
+    clouds, vertices, faces = bending
+    frames = [make_cloud(c) for c in clouds]
+    template = make_template(vertices[3], faces)
+    asked: list[float] = []
+
+    def is_lost(energy: float) -> bool:
+        asked.append(energy)
+        return len(asked) > 2
+
+    followed = follow(template, frames, 3, True, None, lambda _: None)
+    given_up = follow(template, frames, 3, True, None, lambda _: None, is_lost=is_lost)
+    assert given_up.energy == np.inf
+    assert len(asked) < len(clouds) - 1
+    assert 0 < max(asked) < followed.energy < np.inf

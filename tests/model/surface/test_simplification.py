@@ -1,3 +1,5 @@
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +76,18 @@ def test_an_open_sheet_may_be_simplified() -> None:
 def test_fewer_than_four_faces_are_refused(surface: Surface) -> None:
     with pytest.raises(InputError, match="simplify is 3: a closed surface has at least 4 faces"):
         simplify(*surface, 3)
+
+
+def test_threads_do_not_mix_their_meshes(surface: Surface) -> None:
+    targets = [1500, 1000, 500, 200] * 5
+    expected = [simplify(*surface, target) for target in targets]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda target: simplify(*surface, target), targets))
+    finally:
+        sys.setswitchinterval(interval)
+    for (vertices, faces), (wanted_vertices, wanted_faces) in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(faces, wanted_faces)
+        np.testing.assert_array_equal(vertices, wanted_vertices)
