@@ -4,6 +4,7 @@ import importlib.util
 
 import typer
 
+from service.cli.backup import backup, restore
 from service.cli.keys import keys
 from service.client import commands as client
 from service.core.flags import Version
@@ -17,6 +18,8 @@ for command in (client.reconstruct, client.status, client.download, client.cance
     app.command()(command)
 app.command("list")(client.list_jobs)
 app.add_typer(keys, name="keys")
+for command in (backup, restore):
+    app.command()(command)
 if importlib.util.find_spec("service.local"):  # which the image of a gateway leaves out
     from service.local.commands import up
 

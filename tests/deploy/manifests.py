@@ -32,7 +32,9 @@ def of_kind(overlay: str, *kinds: str) -> list[Manifest]:
 def pods(overlay: str) -> dict[str, Manifest]:
     """The pod templates by the names of their workloads."""
     workloads = of_kind(overlay, "Deployment", "StatefulSet")
-    return {workload["metadata"]["name"]: workload["spec"]["template"] for workload in workloads}
+    found = {workload["metadata"]["name"]: workload["spec"]["template"] for workload in workloads}
+    jobs = of_kind(overlay, "CronJob")
+    return found | {job["metadata"]["name"]: job["spec"]["jobTemplate"]["spec"]["template"] for job in jobs}
 
 
 def labels(pod: Manifest) -> dict[str, str]:

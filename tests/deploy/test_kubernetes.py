@@ -5,9 +5,11 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+import typer.main
 import yaml
 
 from service.api.app import create_app
+from service.cli.app import app
 from service.core.settings import Settings
 from tests.deploy.manifests import (
     OVERLAYS,
@@ -31,7 +33,8 @@ SECRETS = {
     "OFLOW_S3_SECRET_ACCESS_KEY": "c3" * 32,
     "OFLOW_WEBHOOK_SECRET": "d4" * 32,
 }
-OURS = ("gateway", "worker")
+OURS = ("gateway", "worker", "backup")
+IMAGES = {"gateway": "gateway", "backup": "gateway", "worker": "worker"}
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +117,7 @@ def test_pods_are_confined(overlay: str) -> None:
         assert only["securityContext"]["readOnlyRootFilesystem"] is not on_gpu
         assert {"memory"} <= set(only["resources"]["limits"])
         if component(pod) in OURS:
-            image = Dockerfile(f"{component(pod)}.Dockerfile")
+            image = Dockerfile(f"{IMAGES[component(pod)]}.Dockerfile")
             assert str(spec["securityContext"]["runAsUser"]) == image.last("USER"), name
             assert any(mount["mountPath"] == "/tmp" for mount in only["volumeMounts"])
 
@@ -160,6 +163,20 @@ def test_only_what_is_needed_gets_through(overlay: str) -> None:
             assert {53, 6379} < egress
         else:
             assert egress == {53}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_backups_run_a_command_of_the_image(overlay: str) -> None:
+    [job] = of_kind(overlay, "CronJob")
+    command, name, folder = container(job["spec"]["jobTemplate"]["spec"]["template"])["command"]
+    assert command == "oflow"
+    assert name in typer.main.get_group(app).commands
+    [claim] = of_kind(overlay, "PersistentVolumeClaim")
+    pod = pods(overlay)["backup"]
+    [volume] = [each for each in pod["spec"]["volumes"] if "persistentVolumeClaim" in each]
+    assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in container(pod)["volumeMounts"]}
+    assert folder.startswith(mounts[volume["name"]] + "/"), "the root of a volume may hold lost+found"
 
 
 def test_bundled_servers_are_those_of_the_compose_file() -> None:

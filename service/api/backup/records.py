@@ -1,0 +1,114 @@
+"""Keys of Redis as lines of JSON, which any Redis or Valkey takes back, whatever version wrote them."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, cast
+
+from redis import Redis
+
+from service.core.jobs.record import State
+from service.core.jobs.store import JobStore
+from service.core.jobs.stored import UnreadableRecord
+from service.core.registry import Registry
+
+SHORTEST_SECONDS = 60.0  # what lives no longer is about a request or a worker of this minute
+PAGE = 500  # keys read in one round trip
+_READ: dict[str, Callable[[Any, str], Any]] = {
+    "string": lambda pipe, key: pipe.get(key),
+    "hash": lambda pipe, key: pipe.hgetall(key),
+    "set": lambda pipe, key: pipe.smembers(key),
+    "zset": lambda pipe, key: pipe.zrange(key, 0, -1, withscores=True),
+    "list": lambda pipe, key: pipe.lrange(key, 0, -1),
+    "stream": lambda pipe, key: pipe.xrange(key),
+}
+
+
+def read_records(redis: Redis, prefix: str = "oflow") -> Iterator[str]:
+    """A line for each key: its `key`, `type`, `value` and `expires`, in milliseconds since 1970 or -1.
+
+    Each key is read at one moment, all of them over the time that this takes.
+    """
+    page: list[str] = []
+    for key in redis.scan_iter(match=f"{prefix}:*", count=PAGE):
+        page.append(str(key))
+        if len(page) == PAGE:
+            yield from _lines(redis, page)
+            page = []
+    yield from _lines(redis, page)
+
+
+def _lines(redis: Redis, keys: list[str]) -> Iterator[str]:
+    with redis.pipeline(transaction=False) as pipe:
+        for key in keys:
+            pipe.type(key)
+        kinds = [str(kind) for kind in pipe.execute()]
+        known = [(key, kind) for key, kind in zip(keys, kinds, strict=True) if kind in _READ]
+        for key, kind in known:
+            _READ[kind](pipe, key)
+            pipe.pexpiretime(key)
+        answers = pipe.execute()
+    soon = 1000 * (time.time() + SHORTEST_SECONDS)
+    for number, (key, kind) in enumerate(known):
+        value, expires = answers[2 * number], answers[2 * number + 1]
+        if value and (expires == -1 or expires >= soon):  # -1: never, -2: it is gone
+            value = sorted(value) if kind == "set" else value
+            yield json.dumps({"key": key, "type": kind, "value": value, "expires": expires})
+
+
+def write_records(redis: Redis, lines: Iterable[str]) -> int:
+    """Create the keys of `lines` in Redis, and enqueue the jobs that were open; the number of keys.
+
+    Beats of workers are left out: those of the backup's time are over.
+    """
+    count = 0
+    beats, now = Registry(redis).workers_key, 1000 * time.time()
+    for line in lines:
+        entry = json.loads(line)
+        if entry["key"] == beats or -1 < entry["expires"] <= now:
+            continue
+        with redis.pipeline() as pipe:
+            pipe.delete(entry["key"])
+            _write(pipe, entry["key"], entry["type"], entry["value"])
+            if entry["expires"] != -1:
+                pipe.pexpireat(entry["key"], entry["expires"])
+            pipe.execute()
+        count += 1
+    enqueue_open_jobs(redis)
+    return count
+
+
+def _write(pipe: Any, key: str, kind: str, value: Any) -> None:
+    if kind == "string":
+        pipe.set(key, value)
+    elif kind == "hash":
+        pipe.hset(key, mapping=value)
+    elif kind == "set":
+        pipe.sadd(key, *value)
+    elif kind == "zset":
+        pipe.zadd(key, dict(value))
+    elif kind == "list":
+        pipe.rpush(key, *value)
+    else:
+        for entry, fields in value:
+            pipe.xadd(key, fields, id=entry)
+
+
+def enqueue_open_jobs(redis: Redis) -> None:
+    """Let the gateways enqueue every queued or running job: messages of the queue are in no backup."""
+    jobs = JobStore(redis)
+    for key in redis.scan_iter(match=jobs.key("*"), count=PAGE):
+        job_id = str(key).rpartition(":")[2]
+        try:
+            job = jobs.get(job_id)
+        except UnreadableRecord:
+            continue
+        if job is not None and job.state is State.QUEUED:
+            redis.zadd(jobs.unsent, {job_id: 0.0})
+        elif job is not None and job.state is State.RUNNING:
+            redis.zadd(jobs.leased, {job_id: 0.0})
+
+
+def job_count(redis: Redis) -> int:
+    """Jobs that Redis knows."""
+    return sum(1 for _ in cast(Iterator[str], redis.scan_iter(match=JobStore(redis).key("*"), count=PAGE)))

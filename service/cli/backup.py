@@ -1,0 +1,104 @@
+"""`oflow backup` and `oflow restore`: the records and files of a service in a folder."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from service.core.extras import needs
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from service.core.object_store import ObjectStore
+
+RECORDS = "records.jsonl"
+
+
+@needs("gateway")
+def backup(
+    folder: Annotated[Path, typer.Argument(help="Where to; one that holds a backup is brought up to date.")],
+) -> None:
+    """Copy all records and files while the service runs. OFLOW_… variables describe it.
+
+    The folder then holds what callers sent and received, and hashes of their keys: keep it as safe as those.
+    """
+    from service.api.backup.objects import fetch_objects
+    from service.api.backup.records import read_records
+
+    began = time.monotonic()
+    with _service() as (redis, store):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Records first: of a job that ends in between, the backup holds files too many instead of too few.
+        partial = folder / f"{RECORDS}.part"
+        count = 0
+        with partial.open("w") as file:
+            for line in read_records(redis):
+                file.write(line + "\n")
+                count += 1
+        fetched = fetch_objects(store, folder, _progress("files fetched"))
+        partial.rename(folder / RECORDS)
+    seconds = time.monotonic() - began
+    typer.echo(f"Backed up {count:,} records and {fetched:,} new files to {folder} in {seconds:.1f} s")
+
+
+@needs("gateway")
+def restore(
+    folder: Annotated[Path, typer.Argument(help="What `oflow backup` wrote.")],
+) -> None:
+    """Put a backup into an empty Redis and a bucket, while no gateway and no worker runs.
+
+    Jobs that were queued or running at the time of the backup run again.
+    """
+    from service.api.backup.objects import send_objects
+    from service.api.backup.records import job_count, write_records
+
+    records = folder / RECORDS
+    if not records.is_file():
+        _fail(f"{folder} holds no complete backup: {RECORDS} is missing")
+    began = time.monotonic()
+    with _service() as (redis, store):
+        if known := job_count(redis):
+            _fail(f"This Redis knows {known:,} jobs already: restore into an empty one")
+        store.prepare()
+        sent = send_objects(store, folder, _progress("files stored"))
+        with records.open() as file:
+            count = write_records(redis, file)
+    seconds = time.monotonic() - began
+    typer.echo(f"Restored {count:,} records and {sent:,} files in {seconds:.1f} s")
+
+
+@contextmanager
+def _service() -> "Iterator[tuple[Redis, ObjectStore]]":
+    """Redis and the object store of the settings; exits with one line if one of them does not answer."""
+    from botocore.exceptions import BotoCoreError, ClientError
+    from redis import Redis
+    from redis.exceptions import RedisError
+
+    from service.core.object_store import ObjectStore
+    from service.core.settings import get_settings
+
+    settings = get_settings()
+    url = settings.redis_url.get_secret_value()
+    try:
+        yield Redis.from_url(url, decode_responses=True, socket_connect_timeout=3), ObjectStore(settings)
+    except RedisError as error:
+        _fail(f"The Redis in OFLOW_REDIS_URL does not answer: {error}")
+    except (BotoCoreError, ClientError) as error:
+        _fail(f"The object store does not answer: {error}")
+
+
+def _progress(text: str) -> Callable[[int, int], None]:
+    def show(done: int, total: int) -> None:
+        if done == total or done % 100 == 0:
+            typer.echo(f"{done:,} of {total:,} {text}", err=True)
+
+    return show
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(1)
