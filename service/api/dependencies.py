@@ -84,7 +84,9 @@ def _caller_with_key(request: Request, context: GatewayContext) -> Caller:
     key = context.keys.find(text.strip())
     if key is None:
         challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
-        raise Problem("unauthorized", "Unknown or revoked API key", headers=challenge)
+        raise Problem(
+            "unauthorized", "Unknown or revoked API key: ask the operator for a new one", headers=challenge
+        )
     usage = count_request(context.redis, key.id, key.rate_limit or settings.rate_limit)
     request.state.caller = key.id
     request.state.rate_limit_headers = usage.headers
@@ -111,7 +113,8 @@ def get_job(job_id: str, request: Request, context: ContextDep) -> Job:
             raise
         job = None
     if job is None or job.owner != caller.id:
-        raise Problem("not_found", f"Job {job_id[:64]!r} not found")
+        detail = f"Job {job_id[:64]!r} not found: submitted with another key, deleted, or lost by the server"
+        raise Problem("not_found", detail)
     return job
 
 

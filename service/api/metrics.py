@@ -87,11 +87,12 @@ class JobMetrics(Collector):
 
     def _counts(self) -> Iterable[Metric]:
         counters = self.jobs.counters.read()
-        families = {
+        families: dict[str, tuple[str, str, list[str]]] = {
             "jobs": ("oflow_jobs", "Jobs that have entered a state.", ["model", "state"]),
             "errors": ("oflow_job_errors", "Jobs that ended with an error, by code.", ["model", "code"]),
             "input_bytes": ("oflow_job_input_bytes", "Bytes of accepted sequences.", ["model"]),
             "result_bytes": ("oflow_job_result_bytes", "Bytes of result files.", ["model", "format"]),
+            "data_losses": ("oflow_redis_data_losses", "How often Redis was found without its data.", []),
             "loop_failures": (
                 "oflow_loop_failures",
                 "Unexpected errors in background tasks and watchdogs, which go on.",

@@ -86,7 +86,7 @@ def _accept(context: GatewayContext, caller: Caller, body: Body, job_id: str, re
             traceparent=str(trace) if trace else None,
         )
         file.seek(0)
-        context.store.put(job.input_key, file, "application/octet-stream")
+        context.store.put(job.input_key, file, "application/octet-stream", job.expires_at)
     _record(context, caller, job, reserved)
     try:
         context.queue.push(job)

@@ -40,7 +40,7 @@ class UploadStore:
         self.prefix = prefix
         self.expiry = f"{prefix}:upload-expiry"  # upload id → time at which its file is deleted
 
-    def _key(self, upload_id: str) -> str:
+    def record_key(self, upload_id: str) -> str:
         return f"{self.prefix}:upload:{upload_id}"
 
     def create(
@@ -56,7 +56,7 @@ class UploadStore:
             self._count_open(upload, seconds, max_open)
         form = self.store.presign_post(upload.key, max_bytes, seconds)
         with self.redis.pipeline() as pipe:
-            pipe.set(self._key(upload.id), upload.model_dump_json(), ex=seconds)
+            pipe.set(self.record_key(upload.id), upload.model_dump_json(), ex=seconds)
             # The form can be posted until it expires, so delete its file a little later.
             pipe.zadd(self.expiry, {upload.id: expires_at.timestamp() + 60})
             pipe.execute()
@@ -76,7 +76,7 @@ class UploadStore:
             raise TooManyUploads
 
     def get(self, upload_id: str, owner: str) -> Upload | None:
-        text = self.redis.get(self._key(upload_id))
+        text = self.redis.get(self.record_key(upload_id))
         upload = None if text is None else Upload.model_validate_json(text)
         return upload if upload and upload.owner == owner else None
 

@@ -45,6 +45,10 @@ class Counters:
         """Count out a job whose record cannot be read."""
         self.redis.hincrby(self.key, f"now|{model}|{state}", -1)
 
+    def data_lost(self) -> None:
+        """Count that Redis has been emptied, as the first entry of the new data."""
+        self.redis.hincrby(self.key, "data_losses", 1)
+
     def failed(self, loop: str) -> None:
         """Count an unexpected error in a loop that goes on; does nothing while Redis is not available."""
         with suppress(RedisError):

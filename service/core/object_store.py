@@ -4,6 +4,8 @@ import hashlib
 import logging
 import math
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta
 from io import SEEK_CUR
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -12,6 +14,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from service.core.jobs.options import RETENTION_LIMIT
 from service.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 UPLOAD_DAYS = 2  # maximum lifetime of an upload in whole days, plus one
+EXPIRES = "expires-at"  # metadata of an object
 PART_BYTES = 5 * 2**20  # the smallest part size S3 accepts
 # Without threads only one part is in memory at a time, however large the file.
 TRANSFER = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, use_threads=False)
@@ -53,7 +57,7 @@ class ObjectStore:
                 raise
             self.client.create_bucket(Bucket=self.bucket)
         # Lifecycle rules count whole days; they are a safety net behind the exact expiry of the job records.
-        days = math.ceil(self.retention_seconds / 86_400) + 1
+        days = math.ceil(max(self.retention_seconds, RETENTION_LIMIT) / 86_400) + 1
         rules: list[Any] = [
             {
                 "ID": f"oflow-{prefix}",
@@ -77,15 +81,17 @@ class ObjectStore:
     def ping(self) -> None:
         self.client.head_bucket(Bucket=self.bucket)
 
-    def put(self, key: str, file: BinaryIO, media_type: str) -> None:
+    def put(self, key: str, file: BinaryIO, media_type: str, expires_at: datetime | None = None) -> None:
+        """Store a file; `expires_at` is kept with it for `time_over`."""
+        extra: Any = {"ContentType": media_type}
+        if expires_at is not None:
+            extra["Metadata"] = {EXPIRES: expires_at.isoformat()}
         head = file.read(PART_BYTES)
         if len(head) < PART_BYTES:  # for small files put_object is a third cheaper than boto3's transfers
-            self.client.put_object(Bucket=self.bucket, Key=key, Body=head, ContentType=media_type)
+            self.client.put_object(Bucket=self.bucket, Key=key, Body=head, **extra)
             return
         file.seek(-len(head), SEEK_CUR)
-        self.client.upload_fileobj(
-            file, self.bucket, key, ExtraArgs={"ContentType": media_type}, Config=TRANSFER
-        )
+        self.client.upload_fileobj(file, self.bucket, key, ExtraArgs=extra, Config=TRANSFER)
 
     def get(self, key: str, file: BinaryIO) -> str:
         """Download an object into `file` and return its SHA-256."""
@@ -147,6 +153,28 @@ class ObjectStore:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
                 raise
             return None
+
+    def pages(self, prefix: str) -> Iterator[list[str]]:
+        """The names of files and folders directly below a prefix, at most a thousand at a time."""
+        pages = self.client.get_paginator("list_objects_v2").paginate
+        for page in pages(Bucket=self.bucket, Prefix=prefix, Delimiter="/"):
+            keys = [item["Prefix"].rstrip("/") for item in page.get("CommonPrefixes", [])]
+            keys += [item["Key"] for item in page.get("Contents", [])]
+            if names := [key.removeprefix(prefix) for key in keys if key != prefix]:
+                yield names
+
+    def time_over(self, prefix: str, named: str, longest: timedelta) -> datetime | None:
+        """When the files below a prefix expire; None if there are none.
+
+        That is stored with the one that is `named`; otherwise it is `longest` after the last was written.
+        """
+        items = self.client.list_objects_v2(Bucket=self.bucket, Prefix=prefix).get("Contents", [])
+        if any(item["Key"] == prefix + named for item in items):
+            found = self.client.head_object(Bucket=self.bucket, Key=prefix + named)["Metadata"].get(EXPIRES)
+            with suppress(TypeError, ValueError):
+                return datetime.fromisoformat(found or "")
+        written = [item["LastModified"] for item in items]
+        return max(written) + longest if written else None
 
     def delete(self, key: str) -> None:
         self.client.delete_object(Bucket=self.bucket, Key=key)

@@ -1,11 +1,17 @@
 """The Celery queue between gateway and workers, one queue per model. Both sides build the same app."""
 
+from collections.abc import Sequence
+from typing import Any, cast
+
 from celery import Celery
+from redis import Redis
 
 from service.core.jobs.record import Job
 from service.core.settings import Settings
 
 TASK = "reconstruct"
+UNACKED = "unacked"  # kombu's hash: delivery tag → message that a worker has taken
+TIMEOUTS: Any = {"socket_connect_timeout": 3, "socket_timeout": 5}
 
 
 def queue_name(model: str) -> str:
@@ -53,6 +59,19 @@ class JobQueue:
 
     def __init__(self, settings: Settings) -> None:
         self.app = celery_app(settings)
+        url = (settings.broker_url or settings.redis_url).get_secret_value()
+        self._redis = (
+            Redis.from_url(url, decode_responses=True, **TIMEOUTS) if url.startswith("redis") else None
+        )
+
+    def without_message(self, model: str, job_ids: Sequence[str]) -> list[str]:
+        """The jobs without a message in the queue or at a worker; none of them if the broker is not Redis."""
+        if self._redis is None or not job_ids:
+            return []
+        # In this order: a message goes from the queue to the unacknowledged ones.
+        queued = cast(list[str], self._redis.lrange(queue_name(model), 0, -1))
+        texts = "".join([*queued, *cast(list[str], self._redis.hvals(UNACKED))])
+        return [job_id for job_id in job_ids if job_id not in texts]
 
     def push(self, job: Job) -> None:
         """Enqueue a job for the workers of its model."""

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -88,7 +89,7 @@ class Worker(ManagedProcess):
         return self.log.tail(self.name, count=2000)
 
     def is_ready(self) -> bool:
-        model = self.environment.get("OFLOW_MODEL", "local_oflow")
+        model = Path(self.environment.get("OFLOW_MODEL", "local_oflow")).stem
         with Redis.from_url(self.environment["OFLOW_REDIS_URL"], decode_responses=True) as redis:
             return self.is_running and Registry(redis).is_alive(worker_name(self.pid), model)
 

@@ -27,7 +27,7 @@ def test_prepare_creates_bucket_and_lifecycle_rules(settings: Settings) -> None:
     rules = store.client.get_bucket_lifecycle_configuration(Bucket="made-anew")["Rules"]
     enabled = [rule for rule in rules if rule["Status"] == "Enabled"]
     days = {rule["Filter"]["Prefix"]: rule["Expiration"]["Days"] for rule in enabled if "Expiration" in rule}
-    assert days["jobs/"] == 3
+    assert days["jobs/"] == 8  # a day more than the longest `expires_in`
     assert set(days) == {"jobs/", "uploads/"}
 
 

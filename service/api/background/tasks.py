@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from starlette.concurrency import run_in_threadpool
 
 from service.api.background.loops import alone, repeat
+from service.api.background.lost_data import LossDetector, MessageSearch, delete_orphans
 from service.api.background.retention import expire_jobs, expire_uploads
 from service.api.background.schedule import due
 from service.api.background.webhook_delivery import WebhookDelivery
@@ -23,11 +24,21 @@ RETRY_SECONDS = 10.0  # delay after a job could not be enqueued
 
 async def run_background_tasks(context: GatewayContext) -> None:
     """Run until canceled."""
-    blocking = renew_reservations, expire_jobs, expire_uploads, queue_lost_jobs, queue_dropped_jobs
+    blocking = {
+        task.__name__: task
+        for task in (
+            renew_reservations,
+            expire_jobs,
+            expire_uploads,
+            queue_lost_jobs,
+            queue_dropped_jobs,
+            delete_orphans,
+        )
+    } | {"queue_jobs_without_message": MessageSearch().run, "check_for_losses": LossDetector().check}
     await asyncio.gather(
         repeat("listen", lambda _: context.subscriptions.listen(), context),
         repeat("send_webhooks", WebhookDelivery().send_due, context),
-        *(repeat(task.__name__, _in_thread(task), context) for task in blocking),
+        *(repeat(name, _in_thread(task), context) for name, task in blocking.items()),
     )
 
 

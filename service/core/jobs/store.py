@@ -192,6 +192,11 @@ class JobStore:
             count, first = pipe.execute()
         return int(count), float(first[0][1]) if first else None
 
+    def overdue(self, model: str, before: float, count: int) -> list[str]:
+        """Ids of jobs that have been waiting for a model since that time or longer, the oldest first."""
+        key = self.waiting_key(model)
+        return cast(list[str], self.redis.zrangebyscore(key, "-inf", before, start=0, num=count))
+
     def claim(self, job_id: str, max_attempts: int, loaded: ModelInfo | None = None) -> Job | None:
         """Start an attempt and return the job, or None if it is unknown or has ended, or cannot be read.
 
