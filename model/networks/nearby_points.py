@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.networks.nearby_kernel import pool_level
 from model.networks.neighborhoods import Neighborhoods, offset_features
 from model.networks.point_features import CHANNELS, Features
 from model.networks.rows import take
@@ -57,6 +58,8 @@ class NearbyPoints(nn.Module):
 
     def _level(self, level: int, queries: Tensor, near: Tensor, keys: Keys) -> Tensor:
         rows = keys.around[near]  # [B, Q, K]
+        if not torch.is_grad_enabled() and queries.device.type == "cpu" and keys.key.dtype == torch.float32:
+            return self._compiled(level, queries, rows, keys)
         known = keys.place[rows]  # [B, Q, K, 5]
         offsets = (queries[:, :, None] - known[..., :3]) * known[..., 3:4]
         key = take(keys.key, rows)  # [B, Q, K, width + 3 D]
@@ -67,6 +70,16 @@ class NearbyPoints(nn.Module):
             along = torch.addcmul(along, directions[..., axis, :], place[..., axis : axis + 1])
         hidden = F.relu(key[..., : self.width] + self.place[level](torch.cat([along, place], dim=-1)))
         return self._pool(self.weight[level](hidden), hidden)
+
+    def _compiled(self, level: int, queries: Tensor, rows: Tensor, keys: Keys) -> Tensor:
+        pooled = torch.empty(*rows.shape[:2], self.width)
+        outer = self.weight[level].state_dict()
+        tensors = (
+            *(pooled.flatten(0, 1), queries.flatten(0, 1), rows.flatten(0, 1), keys.place, keys.key),
+            *(self.place[level].state_dict()["weight"].T, outer["weight"], outer["bias"]),
+        )
+        pool_level(*(tensor.contiguous().numpy() for tensor in tensors))
+        return pooled
 
     def _pool(self, logits: Tensor, hidden: Tensor) -> Tensor:
         """Weighted means over K of hidden [B, Q, K, width], with the logits [B, Q, K, heads] of each head."""

@@ -1,7 +1,6 @@
 """What networks know about shapes: the occupancy around one cloud of points."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -66,33 +65,14 @@ class LocalShapes:
         moving = MovingClouds(
             self.net.flow, [torch.from_numpy(cloud).float().to(device) for cloud in few], range(len(few))
         )
-        ahead = Ahead(moving)
 
         def match(start: int, end: int, queries: Floats) -> tuple[Floats, Floats]:
-            ahead(start, end)
             step, error = moving.displacement(
                 start, end, torch.from_numpy(queries - center).float().to(device)
             )
             return queries + step.double().cpu().numpy(), error.double().cpu().numpy()
 
         return match
-
-
-class Ahead:
-    """Computes the motion that will be asked for next on another thread, meanwhile."""
-
-    def __init__(self, moving: MovingClouds) -> None:
-        self._moving = moving
-        self._pool = ThreadPoolExecutor(1, "match")
-        self._begun: dict[tuple[int, int], Future[object]] = {}
-
-    def __call__(self, start: int, end: int) -> None:
-        """Wait for the motion between two frames, and begin with the one that goes on from there."""
-        now, after = (start, end), (end, 2 * end - start)
-        for pair in (now, after):
-            if pair not in self._begun and 0 <= pair[1] < len(self._moving.times):
-                self._begun[pair] = self._pool.submit(self._moving.motion, *pair)
-        self._begun[now].result()
 
 
 def misfit(shapes: Shapes, points: Tensor) -> float:

@@ -1,8 +1,8 @@
 """From a keyframe through the sequence, both ways, each frame from the motion before it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -50,8 +50,9 @@ def follow(
 ) -> Followed:
     """The motion in every frame of a template taken from frame `key`; one object where nothing moves.
 
-    At most `starts` guesses of a motion are tried. No speed is carried over `cuts`, frames where takes begin.
-    `is_lost` is asked after every frame, with the energy so far, whether to give up.
+    At most `starts` guesses of a motion are tried; a match is asked for where the first one, that the motion
+    goes on, is not enough. No speed is carried over `cuts`, frames where takes begin. `is_lost` is asked
+    after every frame, with the energy so far, whether to give up.
     """
     still = template.level.graph.still()
     first = fit(template.level, clouds[key], still, NEAR[-1:], complete)
@@ -61,6 +62,16 @@ def follow(
     usual = energy(template.level, clouds[key], first, complete)
     known = {key: usual}  # energies of frames
 
+    def guesses(last: int, i: int, expected: Motion, here: Motion) -> Iterator[Start]:
+        yield Start(expected, False)
+        if match is not None:
+            found = matched(template, motions[last], clouds[i], partial(match, last, i))
+            yield Start(found, False)
+            yield Start(found, True)
+        yield Start(expected, True)
+        yield Start(here, False)
+        yield Start(here, True)
+
     def lead(frames: range) -> None:
         before, energies = first, [usual]
         for last, i in pairwise(frames):
@@ -69,12 +80,9 @@ def follow(
             leaps = max(last, i) in cuts or np.linalg.norm(shift) > LEAP
             here = now._replace(positions=now.positions + shift) if leaps else now
             expected = here if leaps else extrapolate(now, before)
-            guesses = [Start(m, far) for m in (expected, here) for far in (True, False)]
-            if match is not None:
-                found = matched(template, now, clouds[i], partial(match, last, i))
-                guesses = [Start(found, False), Start(found, True), *guesses]
             enough = USUAL * float(np.median(energies))
-            best = register(template, clouds[i], guesses[:starts], complete, enough)
+            starting = islice(guesses(last, i, expected, here), starts)
+            best = register(template, clouds[i], starting, complete, enough)
             motions[i] = best.motion
             energies.append(best.energy)
             before = motions[i] if leaps else now

@@ -1,6 +1,6 @@
 """One frame from guesses of its motion: transport for what moved far, then distances to the surface."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -41,7 +41,7 @@ class Fitted(NamedTuple):
 def register(
     template: Template,
     cloud: Cloud,
-    starts: Sequence[Start],
+    starts: Iterable[Start],
     complete: bool,
     enough: float = 0.0,
 ) -> Fitted:

@@ -160,3 +160,14 @@ def test_precomputed_features_give_the_same_logits_in_chunks(
     torch.testing.assert_close(occupancy(queries[0]), net(points[:, order], queries)[0], atol=1e-4, rtol=1e-4)
     assert torch.equal(occupancy(queries[0]), net.precompute(points[0], seed=3)(queries[0]))
     assert occupancy(queries[0, :0]).shape == (0,)
+
+
+def test_the_compiled_pooling_is_that_of_plain_operations(net: LocalOccupancy) -> None:
+    generator = torch.Generator().manual_seed(3)
+    points = torch.randn(2, 200, 3, generator=generator)
+    queries = torch.cat([points[:, :20], torch.randn(2, 50, 3, generator=generator)], dim=1)
+    cloud = neighborhoods(points)
+    keys, near = net.nearby.keys(net.features(cloud), cloud), nearest(points, queries)
+    plain = net.nearby(queries, near, keys)  # with gradients
+    with torch.no_grad():
+        torch.testing.assert_close(net.nearby(queries, near, keys), plain, rtol=1e-4, atol=1e-4)

@@ -1,13 +1,10 @@
 """What networks know about shapes and their motion, in the units of the caller."""
 
-import threading
-
 import numpy as np
 import torch
 
 from model.networks.local_occupancy_flow import LocalOccupancyFlow
-from model.networks.moving_clouds import MovingClouds
-from model.reconstruction.shapes import Ahead, LocalShapes
+from model.reconstruction.shapes import LocalShapes
 
 
 def test_targets_of_matches_and_their_errors_are_in_the_units_of_the_clouds() -> None:
@@ -22,24 +19,3 @@ def test_targets_of_matches_and_their_errors_are_in_the_units_of_the_clouds() ->
     assert error.min() > 0
     np.testing.assert_allclose(larger, 10 * goals, atol=1e-3)
     np.testing.assert_allclose(larger_error, 10 * error, rtol=1e-3)
-
-
-def test_the_next_motion_is_computed_meanwhile() -> None:
-    torch.manual_seed(0)
-    moving = MovingClouds(LocalOccupancyFlow().eval().flow, list(torch.rand(3, 50, 3)), range(3))
-    begun = threading.Event()
-    motion = moving.motion
-
-    def watched(start: int, end: int) -> object:
-        if (start, end) == (1, 2):
-            begun.set()
-        return motion(start, end)
-
-    moving.motion = watched  # type: ignore[assignment]
-    threads = torch.get_num_threads()
-    ahead = Ahead(moving)
-    ahead(0, 1)
-    assert begun.wait(timeout=30)
-    ahead(1, 2)
-    assert motion.cache_info().misses == 2
-    assert torch.get_num_threads() == threads

@@ -7,7 +7,7 @@ import pytest
 
 from model.compiled import Floats, Ints
 from model.errors import Canceled, InputError
-from model.registration import Options, track
+from model.registration import Options, reference, track
 from model.registration.clouds import make_cloud
 from model.registration.following import follow
 from model.registration.template import make_template
@@ -139,3 +139,23 @@ def test_a_template_that_can_only_lose_is_given_up(bending: tuple[list[Floats], 
     assert given_up.energy == np.inf
     assert len(asked) < len(clouds) - 1
     assert 0 < max(asked) < followed.energy < np.inf
+
+
+def turn(angle: float) -> Floats:
+    return reference.rotation_matrices(np.array([0.0, 0.0, angle]))
+
+
+def test_a_match_is_asked_for_where_the_motion_does_not_go_on() -> None:
+    rest, faces = solid()
+    rng = np.random.default_rng(0)
+    frames = [
+        make_cloud(draw(rest @ turn(angle), faces, 1000, rng)) for angle in (0, 0.1, 0.2, 0.3, 1.8, 1.9)
+    ]
+    asked: list[tuple[int, int]] = []
+
+    def match(i: int, j: int, queries: Floats) -> tuple[Floats, Floats]:
+        asked.append((i, j))
+        return queries, np.full(len(queries), 1.0)
+
+    follow(make_template(rest, faces), frames, 0, True, match, lambda _: None)
+    assert asked[0] == (3, 4)
