@@ -5,9 +5,9 @@
 
 A drawn body moves; every frame of the cases that do not correspond is sampled anew. Each case runs in a
 process of its own, so that its peak memory is its own, and once on few points before it is timed: imports,
-weights and compiled kernels are the stage `cold`. Stages of `stages` are CPU seconds of the threads that run
-them, and nested ones count in the outer ones too; `cpu` and `wall` are of the whole process. CPU seconds
-depend little on what else the machine does.
+weights and compiled kernels are the stage `cold`. Stages are CPU seconds of all threads that run them, each
+without the stages within it, so that with `other`, what no stage accounts for, they add up to `cpu`. CPU
+seconds depend less on what else the machine does than `wall`.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
-from threading import Lock
+from threading import Lock, local
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -62,18 +62,29 @@ GROWING = {
 # Functions that are timed, where they are used.
 STAGES = {
     "prepare": "model.reconstruction.reconstructor.prepare",
+    "one-sided": "model.reconstruction.registered.is_one_sided",
+    "clouds": "model.registration.tracking.make_cloud",
+    "keyframes": "model.registration.tracking.candidates",
     "extract": "model.reconstruction.registered.surface_of",
     "pull": "model.registration.tracking.pull",
     "pull (corresponding)": "model.registration.corresponding.pull",
     "carry": "model.registration.corresponding.carry_along",
     "graph": "model.registration.tracking.make_template",
-    "match": "model.networks.moving_clouds.MovingClouds.displacement",
+    "encode": "model.networks.moving_clouds.MovingClouds._encode",
+    "match": "model.networks.moving_clouds.MovingClouds._match",
+    "read the match": "model.networks.moving_clouds.MovingClouds.displacement",
+    "transport": "model.registration.registering.transport_targets",
+    "descend": "model.registration.fitting.descend",
     "follow": "model.registration.tracking.follow",
+    "guess": "model.registration.following.register",
+    "improve": "model.registration.sweeping.fit",
     "sweep": "model.registration.tracking.sweep",
     "refine": "model.registration.tracking.refined",
+    "move": "model.registration.template.Template.move",
     "fit": "model.reconstruction.reconstructor.fit",
     "find": "model.reconstruction.reconstructor.find",
 }
+OTHER = "other"
 
 
 def draw(case: Case, seed: int = 0) -> list[NDArray[np.float64]]:
@@ -98,21 +109,27 @@ def draw(case: Case, seed: int = 0) -> list[NDArray[np.float64]]:
 
 
 class Stopwatch:
-    """CPU seconds of functions, added over the threads that call them."""
+    """CPU seconds of functions without those that they call, added over the threads that run them."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
-        self._lock = Lock()
+        self._lock, self._thread = Lock(), local()
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
         def run(*args: Any, **kwargs: Any) -> Any:
+            # Seconds of the timed functions that each of those now running in this thread has called.
+            within: list[float] = self._thread.__dict__.setdefault("within", [])
+            within.append(0.0)
             began = time.thread_time()
             try:
                 return function(*args, **kwargs)
             finally:
+                spent, others = time.thread_time() - began, within.pop()
+                if within:
+                    within[-1] += spent
                 with self._lock:
-                    self.seconds[name] += time.thread_time() - began
+                    self.seconds[name] += spent - others
 
         return run
 
@@ -141,7 +158,8 @@ def measure(case: Case, quality: str, threads: int, repeats: int) -> dict[str, A
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         for each in patches:
             each.stop()
-        runs.append({"cpu": cpu, "wall": wall, "stages": dict(watch.seconds), "steps": dict(meshes.timings)})
+        stages = watch.seconds | {OTHER: cpu - sum(watch.seconds.values())}
+        runs.append({"cpu": cpu, "wall": wall, "stages": stages, "steps": dict(meshes.timings)})
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     return min(runs, key=lambda run: float(run["cpu"])) | {"cold": cold, "peak_gb": peak}
 
@@ -166,7 +184,7 @@ def in_own_process(name: str, quality: str, threads: int, repeats: int) -> dict[
 
 
 def show(title: str, rows: dict[str, dict[str, Any]]) -> None:
-    stages = [s for s in STAGES if any(s in row["stages"] for row in rows.values())]
+    stages = [s for s in (*STAGES, OTHER) if any(s in row["stages"] for row in rows.values())]
     table = Table("", *rows, title=f"{title}: CPU seconds")
     for stage in stages:
         table.add_row(stage, *(f"{row['stages'].get(stage, 0):.2f}" for row in rows.values()))
