@@ -80,6 +80,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         yield
         background.cancel()
         await asyncio.gather(background, return_exceptions=True)
+        context.close()
 
     app = FastAPI(
         title="Occupancy Flow as a service",

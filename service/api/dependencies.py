@@ -5,11 +5,11 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from redis import Redis
-from starlette.concurrency import run_in_threadpool
 
 from service.api.http.problems import Problem
 from service.api.idempotency import Idempotency
 from service.api.keys import KeyStore
+from service.api.lanes import Lane
 from service.api.rate_limit import count_request
 from service.api.subscriptions import Subscriptions
 from service.api.uploads import UploadStore
@@ -21,6 +21,9 @@ from service.core.object_store import ObjectStore
 from service.core.queue import JobQueue
 from service.core.registry import Registry
 from service.core.settings import Settings
+
+REDIS_SECONDS = 10.0
+STORE_SECONDS = 10.0  # for each exchange with the object store, of which a call may need several
 
 
 class GatewayContext:
@@ -36,10 +39,19 @@ class GatewayContext:
         self.keys = KeyStore(self.redis)
         self.idempotency = Idempotency(self.redis)
         self.registry = Registry(self.redis)
-        self.store = ObjectStore(settings)
+        self.store = ObjectStore(settings, timeout=STORE_SECONDS, attempts=3)
+        self.record_calls = Lane("queue_unavailable", "Redis", 40, REDIS_SECONDS)
+        self.file_calls = Lane("storage_unavailable", "The object store", 16, 1.5 * STORE_SECONDS)
+        # Parsing takes a processor, and a submission that has begun may have created its job.
+        self.submissions = Lane("busy", "A thread for submissions", 8, 20, patient=True)
+        self.scrapes = Lane("queue_unavailable", "Redis", 2, REDIS_SECONDS)
         self.uploads = UploadStore(self.redis, self.store)
         self.queue = JobQueue(settings)
         self.limits = settings.limits
+
+    def close(self) -> None:
+        for lane in (self.record_calls, self.file_calls, self.submissions, self.scrapes):
+            lane.close()
 
     def can_open_stream(self, owner: str) -> bool:
         """Whether the owner may keep another response open, since each one occupies a connection."""
@@ -69,7 +81,7 @@ async def get_caller(request: Request, context: ContextDep) -> Caller:
     """Authenticate the caller if keys are required, and count the request against the key's limit."""
     if context.settings.auth == "open":
         return OPEN_CALLER
-    return await run_in_threadpool(_caller_with_key, request, context)
+    return await context.record_calls.run(_caller_with_key, request, context)
 
 
 def _caller_with_key(request: Request, context: GatewayContext) -> Caller:
@@ -99,11 +111,13 @@ def _caller_with_key(request: Request, context: GatewayContext) -> Caller:
 CallerDep = Annotated[Caller, Depends(get_caller)]
 
 
-def get_job(job_id: str, request: Request, context: ContextDep) -> Job:
-    """The caller's job; other callers' jobs are reported as not found. Raises UnreadableRecord.
+async def get_job(job_id: str, request: Request, context: ContextDep) -> Job:
+    """The caller's job; other callers' jobs are reported as not found. Raises UnreadableRecord."""
+    return await context.record_calls.run(_find_job, job_id, request, context)
 
-    Authentication and lookup share one thread, since a thread hop costs as much as a Redis round trip.
-    """
+
+def _find_job(job_id: str, request: Request, context: GatewayContext) -> Job:
+    # Authentication and lookup share one thread, since a thread hop costs as much as a Redis round trip.
     caller = OPEN_CALLER if context.settings.auth == "open" else _caller_with_key(request, context)
     try:
         job = context.jobs.get(job_id)
@@ -121,9 +135,13 @@ def get_job(job_id: str, request: Request, context: ContextDep) -> Job:
 JobDep = Annotated[Job, Depends(get_job)]
 
 
-def get_job_and_position(job_id: str, request: Request, context: ContextDep) -> tuple[Job, int | None]:
+async def get_job_and_position(job_id: str, request: Request, context: ContextDep) -> tuple[Job, int | None]:
     """The caller's job and the number of jobs ahead of it in its model's queue."""
-    job = get_job(job_id, request, context)
+    return await context.record_calls.run(_find_job_and_position, job_id, request, context)
+
+
+def _find_job_and_position(job_id: str, request: Request, context: GatewayContext) -> tuple[Job, int | None]:
+    job = _find_job(job_id, request, context)
     return job, context.jobs.queue_position(job)
 
 

@@ -4,7 +4,6 @@ import re
 import time
 
 from fastapi import Response
-from starlette.concurrency import run_in_threadpool
 
 from service.api.dependencies import GatewayContext
 from service.api.subscriptions import changed
@@ -29,7 +28,7 @@ async def wait_as_preferred(
     end = time.monotonic() + seconds
     with context.subscriptions.subscribe(job.id, job.owner) as event:
         while True:
-            current = await run_in_threadpool(context.jobs.get, job.id)
+            current = await context.record_calls.run(context.jobs.get, job.id)
             job = current or job
             remaining = end - time.monotonic()
             if not job.state.open or remaining <= 0 or context.subscriptions.closing:

@@ -39,14 +39,15 @@ class DamagedError(Exception):
 class ObjectStore:
     """The service's bucket, with keys `jobs/{id}/…` and `uploads/{id}`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, timeout: float = 30, attempts: int = 5) -> None:
+        """`timeout` is in seconds of silence, `attempts` those of a single request."""
         self.bucket = settings.s3_bucket
         self.retention_seconds = settings.retention_seconds
         self.download_seconds = settings.download_seconds
-        self.client = _client(settings, settings.s3_endpoint_url)
+        self.client = _client(settings, settings.s3_endpoint_url, timeout, attempts)
         public = settings.s3_public_endpoint_url
         # The signature covers the host, so presigned URLs must be signed for the public endpoint.
-        self._signer = _client(settings, public) if public else self.client
+        self._signer = _client(settings, public, timeout, attempts) if public else self.client
 
     def prepare(self) -> None:
         """Create the bucket if it is missing, and set its lifecycle rules."""
@@ -202,7 +203,7 @@ def verified(chunks: Iterator[bytes], sha256: str) -> Iterator[bytes]:
     yield held
 
 
-def _client(settings: Settings, endpoint: str | None) -> "S3Client":
+def _client(settings: Settings, endpoint: str | None, timeout: float, attempts: int) -> "S3Client":
     secret = settings.s3_secret_access_key
     return boto3.client(
         "s3",
@@ -213,8 +214,8 @@ def _client(settings: Settings, endpoint: str | None) -> "S3Client":
         config=Config(
             signature_version="s3v4",
             s3={"addressing_style": "path" if settings.s3_path_style else "auto"},
-            retries={"mode": "standard", "max_attempts": 5},
-            connect_timeout=5,
-            read_timeout=30,
+            retries={"mode": "standard", "total_max_attempts": attempts},
+            connect_timeout=min(5, timeout),
+            read_timeout=timeout,
         ),
     )

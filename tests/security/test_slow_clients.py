@@ -19,6 +19,7 @@ from service.core.jobs.record import Fit, Input, Job, Mesh, Result, ResultFile
 from service.core.jobs.store import JobStore
 from service.core.settings import Settings
 from service.local.object_store import ObjectStore
+from tests.integration.acting_worker import finish
 from tests.integration.service_processes import Gateway, running
 from tests.security.caller import Caller, connected, rest, status
 
@@ -230,3 +231,30 @@ def test_concurrent_readiness_probes_do_not_exhaust_threads(
         finally:
             object_store.resume()
         assert {response.result().status_code for response in probes} <= {200, 503}
+
+
+def test_hanging_store_holds_up_no_other_requests(
+    locked: Gateway,
+    mine: Caller,
+    yours: Caller,
+    any_model: str,
+    sample: bytes,
+    settings: Settings,
+    object_store: ObjectStore,
+) -> None:
+    """One key asks for more results than there are threads."""
+    job_id = mine.submit(sample, model=any_model)["id"]
+    finish(GatewayContext(settings), job_id)
+    with ThreadPoolExecutor(60) as pool:
+        object_store.pause()
+        try:
+            results = [pool.submit(mine.send, "GET", f"/jobs/{job_id}/result") for _ in range(60)]
+            assert not wait(results, 1).done
+            for path in ("/livez", "/", "/metrics"):
+                assert locked.client.get(path, timeout=3).status_code == 200
+            assert yours.send("GET", "/jobs", timeout=3).status_code == 200
+            assert mine.send("GET", f"/jobs/{job_id}", timeout=3).status_code == 200
+        finally:
+            object_store.resume()
+        assert {response.result().status_code for response in results} <= {307, 503}
+    assert mine.send("GET", f"/jobs/{job_id}/result").status_code == 307

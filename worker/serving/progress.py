@@ -23,7 +23,8 @@ class ProgressReport:
         self.job = job
         self.started = started
         self.stage = stage
-        self.stage_started = self.updated = time.monotonic()
+        self.stage_started = time.monotonic()
+        self.updated = float("-inf")
         self.stopped = False
 
     def __call__(self, stage: str, fraction: float) -> None:

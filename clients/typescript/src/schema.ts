@@ -228,7 +228,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Liveness probe */
+        /**
+         * Liveness probe
+         * @description Waits for nothing: a gateway whose dependencies hang is alive.
+         */
         get: operations["alive_livez_get"];
         put?: never;
         post?: never;
@@ -1484,7 +1487,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `queue_unavailable`: Job queue unavailable; `records_full`: Redis is nearly full and takes no further jobs; `no_model`: No model available: no worker has registered yet; `queue_full`: Job queue is full; `no_room`: Server has no space left for the upload: try again later; `storage_unavailable`: Object store unavailable */
+            /** @description `queue_unavailable`: Job queue unavailable; `records_full`: Redis is nearly full and takes no further jobs; `no_model`: No model available: no worker has registered yet; `queue_full`: Job queue is full; `no_room`: Server has no space left for the upload: try again later; `busy`: Too many submissions at once: try again later; `storage_unavailable`: Object store unavailable */
             503: {
                 headers: {
                     traceparent: components["headers"]["traceparent"];

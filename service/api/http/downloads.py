@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 
 from service.api.http.etags import matches
 from service.api.http.problems import Problem
+from service.api.lanes import Lane
 from service.core.object_store import ObjectStore, RangeError, verified
 
 ONE_RANGE = re.compile(r"bytes=(?:\d{1,18}-\d{0,18}|-\d{1,18})", re.ASCII)
@@ -48,16 +49,16 @@ def unchanged(file: StoredFile, conditions: Conditions) -> Response | None:
     return None
 
 
-def send(store: ObjectStore, file: StoredFile, conditions: Conditions) -> Response:
+async def send(store: ObjectStore, calls: Lane, file: StoredFile, conditions: Conditions) -> Response:
     """The file, or one range of it. Raises Problem `range_not_satisfiable`."""
     wanted = conditions.byte_range
     valid = wanted and ONE_RANGE.fullmatch(wanted) and conditions.if_range in (None, file.etag)
     try:
-        headers, status, chunks = store.open(file.key, wanted if valid else None)
+        headers, status, chunks = await calls.run(store.open, file.key, wanted if valid else None)
     except RangeError:
         size = {"Content-Range": f"bytes */{file.bytes}"}
         detail = f"The requested range lies beyond the file's {file.bytes} bytes"
         raise Problem("range_not_satisfiable", detail, job_id=file.job_id, headers=size) from None
     # Corruption is detected at the end: the response is then cut short, so the client notices.
     content = chunks if status == 206 else verified(chunks, file.sha256)
-    return StreamingResponse(content, status, headers | file.headers)
+    return StreamingResponse(calls.iterate(content), status, headers | file.headers)

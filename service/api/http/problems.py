@@ -59,6 +59,7 @@ CODES: dict[str, tuple[int, str]] = {
     "no_model": (503, "No model available: no worker has registered yet"),
     "too_many_connections": (503, "Too many connections"),
     "no_room": (503, "Server has no space left for the upload: try again later"),
+    "busy": (503, "Too many submissions at once: try again later"),
     "queue_full": (503, "Job queue is full"),
     "records_full": (503, "Redis is nearly full and takes no further jobs"),
     "queue_unavailable": (503, "Job queue unavailable"),

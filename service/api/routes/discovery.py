@@ -63,7 +63,7 @@ LINKS = {
         **responses("invalid_request"),
     },
 )
-def discover(
+async def discover(
     context: ContextDep,
     request: Request,
     response: Response,
@@ -71,7 +71,7 @@ def discover(
 ) -> object:
     """All endpoints and limits of this service. Clients that accept `text/html` get the web page instead."""
     if "text/html" in accept and "application/json" not in accept:
-        return front_page(context, request)
+        return await front_page(context, request)
     response.headers["Vary"] = "Accept"
     settings = context.settings
     limits = Limits(

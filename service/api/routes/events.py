@@ -6,7 +6,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
-from starlette.concurrency import run_in_threadpool
 
 from service.api.dependencies import ContextDep, GatewayContext, JobDep
 from service.api.http.problems import REF, Problem, keyed_responses
@@ -79,14 +78,14 @@ async def _events(context: GatewayContext, job: Job, number: int) -> AsyncIterat
     with context.subscriptions.subscribe(job.id, job.owner) as event:
         while True:
             ended = False
-            for number, name, data in await run_in_threadpool(_read, context, job.id, number):  # noqa: B020
+            for number, name, data in await context.record_calls.run(_read, context, job.id, number):  # noqa: B020
                 yield format_sse_event(id=str(number), event=name, data_str=data)
                 ended, silence = ends(data), 0.0
             if ended or context.subscriptions.closing:
                 return
             if not await changed(event, RECHECK_SECONDS):
                 silence += RECHECK_SECONDS
-                current = await run_in_threadpool(context.jobs.get, job.id)
+                current = await context.record_calls.run(context.jobs.get, job.id)
                 if current is None or (not current.state.open and current.version <= number):
                     return
             if silence >= HEARTBEAT:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel
-from starlette.concurrency import run_in_threadpool
 
 from service.api.dependencies import ContextDep, GatewayContext
 
@@ -42,7 +41,7 @@ class Readiness:
     async def check(self, context: GatewayContext) -> Ready:
         async with self._lock:
             if self._cached is None or time.monotonic() - self._cached[0] > CACHE_SECONDS:
-                result = await run_in_threadpool(_check_all, context)
+                result = await context.scrapes.run(_check_all, context)
                 self._cached = time.monotonic(), result
             return self._cached[1]
 
@@ -62,7 +61,8 @@ def _check_all(context: GatewayContext) -> Ready:
 
 
 @router.get("/livez", summary="Liveness probe", openapi_extra=NO_KEY)
-def alive() -> Alive:
+async def alive() -> Alive:
+    """Waits for nothing: a gateway whose dependencies hang is alive."""
     return Alive()
 
 
@@ -88,7 +88,7 @@ async def ready(request: Request, context: ContextDep, response: Response) -> Re
     responses={200: {"description": "Prometheus text format", "content": {"text/plain": {}}}},
     openapi_extra=NO_KEY,
 )
-def metrics(request: Request) -> Response:
+async def metrics(request: Request, context: ContextDep) -> Response:
     """`oflow_http_…` and `process_…` cover this process; all others cover the whole service."""
     registry: CollectorRegistry = request.app.state.metrics
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(await context.scrapes.run(generate_latest, registry), media_type=CONTENT_TYPE_LATEST)

@@ -40,7 +40,7 @@ IfNoneMatch = Annotated[str | None, Header(description="`ETag` of your copy of t
         **keyed_responses(*ERRORS, "range_not_satisfiable"),
     },
 )
-def read_input(
+async def read_input(
     job: JobDep,
     context: ContextDep,
     byte_range: Annotated[
@@ -55,8 +55,8 @@ def read_input(
     conditions = Conditions(byte_range, if_range, if_none_match)
     if answer := unchanged(file, conditions):
         return answer
-    _require_stored(context, file)
-    return send(context.store, file, conditions)
+    await _require_stored(context, file)
+    return await send(context.store, context.file_calls, file, conditions)
 
 
 @router.head(
@@ -65,12 +65,12 @@ def read_input(
     response_class=Response,
     responses={200: {"description": "The headers of the file"}, **UNCHANGED, **keyed_responses(*ERRORS)},
 )
-def check_input(job: JobDep, context: ContextDep, if_none_match: IfNoneMatch = None) -> Response:
+async def check_input(job: JobDep, context: ContextDep, if_none_match: IfNoneMatch = None) -> Response:
     """`Content-Length` and `ETag` (SHA-256) of the input, without its bytes."""
     file = _find(job)
     if answer := unchanged(file, Conditions(if_none_match=if_none_match)):
         return answer
-    _require_stored(context, file)
+    await _require_stored(context, file)
     headers = {"Content-Length": str(file.bytes), "Accept-Ranges": "bytes"}
     return Response(headers=headers | file.headers, media_type=MEDIA_TYPE)
 
@@ -82,6 +82,6 @@ def _find(job: Job) -> StoredFile:
     )
 
 
-def _require_stored(context: GatewayContext, file: StoredFile) -> None:
-    if context.store.size(file.key) != file.bytes:
+async def _require_stored(context: GatewayContext, file: StoredFile) -> None:
+    if await context.file_calls.run(context.store.size, file.key) != file.bytes:
         raise Problem("input_lost", job_id=file.job_id)

@@ -3,10 +3,9 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from service.api.background.retention import delete_files
-from service.api.dependencies import CallerDep, ContextDep, JobAndPositionDep, get_job
+from service.api.dependencies import CallerDep, ContextDep, GatewayContext, JobAndPositionDep, get_job
 from service.api.http.etags import matches
 from service.api.http.problems import keyed_responses
 from service.api.waiting import DESCRIPTION, wait_as_preferred
@@ -25,7 +24,7 @@ MAX_SCANNED = 1000  # records read per page, which bounds the time to filter by 
     response_model_exclude_none=True,
     responses=keyed_responses("invalid_request"),
 )
-def list_jobs(
+async def list_jobs(
     context: ContextDep,
     caller: CallerDep,
     response: Response,
@@ -37,10 +36,23 @@ def list_jobs(
 ) -> JobList:
     """The caller's jobs. If `next_cursor` is present there may be more, even after a short or empty page: a
     request with `state` scans at most 1000 jobs."""
+    after = _parse_cursor(cursor)
+    page, last = await context.record_calls.run(_page, context, caller.id, after, state, limit)
+    next_cursor = f"{last[0]}-{last[1]}" if last else None
+    if next_cursor:
+        query = f"cursor={next_cursor}&limit={limit}" + (f"&state={state}" if state else "")
+        response.headers["Link"] = f'</jobs?{query}>; rel="next"'
+    return JobList(jobs=page, next_cursor=next_cursor)
+
+
+def _page(
+    context: GatewayContext, owner: str, after: tuple[int, str] | None, state: State | None, limit: int
+) -> tuple[list[JobView], tuple[int, str] | None]:
+    """A page of the owner's jobs, and the position of its last one if there may be more."""
     page: list[JobView] = []
     base = context.settings.public_url
     last = None
-    found = context.jobs.newest(caller.id, _parse_cursor(cursor), count=limit if state is None else 100)
+    found = context.jobs.newest(owner, after, count=limit if state is None else 100)
     for number, (position, job) in enumerate(found, 1):
         if len(page) == limit or number > MAX_SCANNED:
             break
@@ -49,11 +61,7 @@ def list_jobs(
             page.append(view(job, base, context.jobs.queue_position(job)))
     else:
         last = None  # no more jobs
-    next_cursor = f"{last[0]}-{last[1]}" if last else None
-    if next_cursor:
-        query = f"cursor={next_cursor}&limit={limit}" + (f"&state={state}" if state else "")
-        response.headers["Link"] = f'</jobs?{query}>; rel="next"'
-    return JobList(jobs=page, next_cursor=next_cursor)
+    return page, last
 
 
 @router.get(
@@ -80,7 +88,7 @@ async def read_job(
     job, position = job_and_position
     if waited := await wait_as_preferred(context, job, prefer, response):
         job = waited
-        position = await run_in_threadpool(context.jobs.queue_position, job)
+        position = await context.record_calls.run(context.jobs.queue_position, job)
     response.headers["ETag"] = etag = f'"{job.version}-{job.state}-{position or 0}"'
     response.headers["Cache-Control"] = "private, no-cache"
     response.headers["Vary"] = "Prefer, Authorization"
@@ -97,19 +105,20 @@ async def read_job(
     response_model_exclude_none=True,
     responses=keyed_responses("not_found", "record_unreadable", "invalid_request", "storage_unavailable"),
 )
-def delete_job(job_id: str, request: Request, context: ContextDep) -> JobView:
+async def delete_job(job_id: str, request: Request, context: ContextDep) -> JobView:
     """Cancels an open job; its worker stops within seconds. For an ended job, deletes its input and results
     and sets its state to `expired`. The files of a job whose record cannot be read are deleted as well."""
     try:
-        job = get_job(job_id, request, context)
+        job = await get_job(job_id, request, context)
     except UnreadableRecord:
-        delete_files(context, job_id)
+        await context.file_calls.run(delete_files, context, job_id)
         raise
-    canceled = context.jobs.cancel(job.id)
+    canceled = await context.record_calls.run(context.jobs.cancel, job.id)
     if canceled is not None:
         return view(canceled, context.settings.public_url)
-    delete_files(context, job.id)
-    return view(context.jobs.get(job.id) or job, context.settings.public_url)
+    await context.file_calls.run(delete_files, context, job.id)
+    deleted = await context.record_calls.run(context.jobs.get, job.id)
+    return view(deleted or job, context.settings.public_url)
 
 
 def _parse_cursor(cursor: str | None) -> tuple[int, str] | None:

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import Field
 
-from service.api.dependencies import CallerDep, ContextDep
+from service.api.dependencies import CallerDep, ContextDep, GatewayContext
 from service.api.http.problems import keyed_responses
 from service.core.registry import ModelInfo
 
@@ -21,8 +21,12 @@ class ModelView(ModelInfo):
 
 
 @router.get("/models", summary="List models", responses=keyed_responses())
-def list_models(context: ContextDep, _caller: CallerDep) -> list[ModelView]:
+async def list_models(context: ContextDep, _caller: CallerDep) -> list[ModelView]:
     """Name, task, expected input and checkpoint hash of each model, and its number of live workers."""
+    return await context.record_calls.run(_models, context)
+
+
+def _models(context: GatewayContext) -> list[ModelView]:
     workers, checkpoints = context.registry.workers(), context.registry.checkpoints()
     return [
         ModelView(

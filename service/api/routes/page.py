@@ -28,12 +28,13 @@ POLICIES = {
 }
 
 
-def front_page(context: GatewayContext, request: Request) -> Response:
+async def front_page(context: GatewayContext, request: Request) -> Response:
     """The page. If keys are not required, the head of `?job=…` describes the job for previews of the link."""
     job = None
-    if context.settings.auth == "open":
+    job_id = request.query_params.get("job")
+    if context.settings.auth == "open" and job_id:
         with suppress(UnreadableRecord):
-            job = context.jobs.get(request.query_params.get("job", ""))
+            job = await context.record_calls.run(context.jobs.get, job_id)
     if job is None or job.owner != OPEN_OWNER:
         return page("index.html", request.headers)
     head = link_preview(job, str(request.base_url))

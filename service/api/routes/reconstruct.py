@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any
 
-from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Header, Request, Response
 
 from service.api.dependencies import CallerDep, ContextDep
@@ -16,7 +15,6 @@ from service.core.jobs.views import JobView, view
 
 router = APIRouter(tags=["jobs"])
 POLL_SECONDS = "1"
-SUBMIT_LIMITER = CapacityLimiter(8)  # concurrent submissions; leaves threads for other requests
 
 ENDED: dict[int | str, dict[str, Any]] = {
     200: {"description": "The job, which has ended within the preferred time", "model": JobView}
@@ -91,6 +89,7 @@ def _request_body() -> dict[str, Any]:
         "no_model",
         "queue_full",
         "no_room",
+        "busy",
         "storage_unavailable",
     ),
     openapi_extra={"parameters": _query_parameters(), "requestBody": _request_body()},
@@ -117,7 +116,7 @@ async def reconstruct(
     async with receive(request, context.limits) as body:
         if body.source_url is not None:
             await download(context.settings, body.source_url, body.file)
-        job = await to_thread.run_sync(submit, context, caller, body, idempotency_key, limiter=SUBMIT_LIMITER)
+        job = await context.submissions.run(submit, context, caller, body, idempotency_key)
     if waited := await wait_as_preferred(context, job, prefer, response):
         job = waited
     response.headers["Location"] = f"/jobs/{job.id}"

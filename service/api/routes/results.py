@@ -44,7 +44,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
         ),
     },
 )
-def read_result(
+async def read_result(
     request: Request,
     job: JobDep,
     context: ContextDep,
@@ -65,7 +65,7 @@ def read_result(
     conditions = Conditions(byte_range, if_range, if_none_match)
     if not redirect and (answer := unchanged(file, conditions)):
         return answer
-    if context.store.size(file.key) != file.bytes:
+    if await context.file_calls.run(context.store.size, file.key) != file.bytes:
         raise Problem("result_lost", job_id=job.id)
     if redirect:
         is_head = getattr(request.state, "is_head", False)
@@ -73,7 +73,7 @@ def read_result(
         return RedirectResponse(
             context.store.presign(file.key, filename, left, head=is_head), 307, {"Cache-Control": "no-store"}
         )
-    return send(context.store, file, conditions)
+    return await send(context.store, context.file_calls, file, conditions)
 
 
 def require_files(job: Job) -> None:

@@ -34,7 +34,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
         ),
     },
 )
-def read_thumbnail(
+async def read_thumbnail(
     job: JobDep,
     context: ContextDep,
     if_none_match: Annotated[str | None, Header(description="`ETag` of your copy of the picture.")] = None,
@@ -48,6 +48,6 @@ def read_thumbnail(
     conditions = Conditions(None, None, if_none_match)
     if answer := unchanged(file, conditions):
         return answer
-    if context.store.size(file.key) != file.bytes:
+    if await context.file_calls.run(context.store.size, file.key) != file.bytes:
         raise Problem("result_lost", job_id=job.id)
-    return send(context.store, file, conditions)
+    return await send(context.store, context.file_calls, file, conditions)

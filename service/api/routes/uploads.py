@@ -29,14 +29,14 @@ class UploadView(BaseModel):
     summary="Create an upload for a large sequence",
     responses=keyed_responses("too_many_uploads", "storage_unavailable"),
 )
-def create_upload(context: ContextDep, caller: CallerDep) -> UploadView:
+async def create_upload(context: ContextDep, caller: CallerDep) -> UploadView:
     """Returns a presigned form for the file. Afterwards send `{"upload_id": …}` with the options to
     `POST /reconstruct`, any number of times until the upload expires."""
     settings = context.settings
     limit = None if caller.open_jobs is None else settings.open_uploads
     try:
-        upload, form = context.uploads.create(
-            caller.id, settings.upload_seconds, settings.max_upload_bytes, limit
+        upload, form = await context.record_calls.run(
+            context.uploads.create, caller.id, settings.upload_seconds, settings.max_upload_bytes, limit
         )
     except TooManyUploads:
         detail = f"The key has {limit} pending uploads, its maximum: retry after one has expired"
