@@ -99,9 +99,9 @@ format: setup ## Let ruff rewrite what it can
 
 lock: setup ## Resolve the lock files anew
 	$(BIN)/$(LOCK) --all-extras --output-file requirements.lock
-	$(BIN)/$(LOCK) --extra gateway --output-file docker/gateway.lock
-	$(BIN)/$(LOCK) --extra worker --output-file docker/worker.lock
-	$(BIN)/$(LOCK) --extra train --output-file docker/train.lock
+	$(BIN)/$(LOCK) --extra gateway --extra otel --output-file docker/gateway.lock
+	$(BIN)/$(LOCK) --extra worker --extra otel --output-file docker/worker.lock
+	$(BIN)/$(LOCK) --extra train --extra otel --output-file docker/train.lock
 	sed -n 's/^constraint-dependencies = \["\(torch==[^"]*\)".*/\1/p' pyproject.toml > docker/torch.lock
 
 clean: ## Remove what the commands above made

@@ -34,6 +34,7 @@ from service.api.routes import (
 )
 from service.core.logs import configure_logs
 from service.core.settings import LOOPBACK, Settings, get_settings
+from service.core.telemetry import configure_telemetry
 from service.core.version import VERSION
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ FORM_OVERHEAD = 2**20  # bytes for multipart boundaries and option fields
 def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or get_settings()
     configure_logs(settings)
+    configure_telemetry("gateway")
     context = GatewayContext(settings)
     metrics = RequestMetrics()
     metrics.registry.register(JobMetrics(context.jobs, context.registry, context.memory))

@@ -18,7 +18,7 @@ from service.core.jobs.room import Quota
 from service.core.jobs.store import Limits, ReservationLost, TooManyJobs
 from service.core.registry import ModelInfo
 from service.core.sequences.sequence import Fault, store_sequence
-from service.core.trace import current_trace
+from service.core.trace import current_trace, span
 
 log = logging.getLogger(__name__)
 BUSY_SECONDS = "10"  # Retry-After for a full queue
@@ -72,7 +72,8 @@ def _accept(context: GatewayContext, caller: Caller, body: Body, job_id: str, re
     if body.upload_id is not None:
         _fetch_upload(context, caller, body)
     with spool() as converted:
-        info, file = store_sequence(body.file, converted, context.limits, options.read_options)
+        with span("validate"):
+            info, file = store_sequence(body.file, converted, context.limits, options.read_options)
         options.check_length(info.duration, info.frames)
         size, digest = size_and_sha256(file)
         trace = current_trace()
@@ -86,10 +87,12 @@ def _accept(context: GatewayContext, caller: Caller, body: Body, job_id: str, re
             traceparent=str(trace) if trace else None,
         )
         file.seek(0)
-        context.store.put(job.input_key, file, "application/octet-stream", job.expires_at)
+        with span("store"):
+            context.store.put(job.input_key, file, "application/octet-stream", job.expires_at)
     _record(context, caller, job, reserved)
     try:
-        context.queue.push(job)
+        with span("enqueue"):
+            context.queue.push(job)
         context.jobs.sent(job.id)
     except (RedisError, OperationalError) as error:  # the job is recorded, so a background task enqueues it
         log.warning("job %s will be enqueued later: %s", job.id, error, extra={"job_id": job.id})

@@ -12,20 +12,27 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.core.jobs.formats import Format
 from tests.integration.service_processes import Gateway, Worker, running
+from tests.otlp import Collector, collecting
 
 JSON_LOGS = {"OFLOW_LOG_FORMAT": "json"}
 FORM = r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})"
 
 
 @pytest.fixture(scope="module")
-def json_gateway(server_env: dict[str, str]) -> Iterator[Gateway]:
-    with running(Gateway(server_env | JSON_LOGS)) as process:
+def collector() -> Iterator[Collector]:
+    with collecting() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def json_gateway(server_env: dict[str, str], collector: Collector) -> Iterator[Gateway]:
+    with running(Gateway(server_env | JSON_LOGS | collector.environment)) as process:
         yield process
 
 
 @pytest.fixture(scope="module")
-def json_worker(server_env: dict[str, str]) -> Iterator[Worker]:
-    with running(Worker(server_env | JSON_LOGS), 120) as process:
+def json_worker(server_env: dict[str, str], collector: Collector) -> Iterator[Worker]:
+    with running(Worker(server_env | JSON_LOGS | collector.environment), 120) as process:
         yield process
 
 
@@ -57,6 +64,61 @@ def metrics(gateway: Gateway) -> dict[str, dict[tuple[tuple[str, str], ...], flo
 
 def labelled(metric: dict[tuple[tuple[str, str], ...], float], **labels: str) -> float:
     return sum(value for key, value in metric.items() if set(labels.items()) <= set(key))
+
+
+def test_a_job_is_one_trace_from_upload_to_storage(
+    json_gateway: Gateway, json_worker: Worker, collector: Collector, sample: bytes
+) -> None:
+    response = json_gateway.client.post(
+        "/reconstruct", files={"file": ("a.npz", sample)}, data={"resolution": "32", "formats": "glb,npz"}
+    )
+    match = re.fullmatch(FORM, response.headers["traceparent"])
+    assert match is not None
+    job = json_gateway.follow(response.json()["id"])
+    assert job["state"] == "succeeded"
+    spans = collector.trace(match[1], 15)
+    names = [(span.service.removeprefix("oflow-"), span.name) for span in spans]
+    assert sorted(names) == sorted(
+        [("gateway", name) for name in ("POST /reconstruct", "validate", "store", "enqueue")]
+        + [("worker", name) for name in ("queue", "run", "fetch", "reconstruct", "finish")]
+        + [
+            ("worker", name)
+            for name in ("write glb", "write npz", "write thumbnail", "store", "store", "store")
+        ]
+    )
+    by_id = {span.span_id: span for span in spans}
+    parents = {
+        span.name if span.service == "oflow-worker" else f"gateway {span.name}": by_id[span.parent_id].name
+        for span in spans
+        if span.parent_id
+    }
+    assert parents == {
+        "gateway validate": "POST /reconstruct",
+        "gateway store": "POST /reconstruct",
+        "gateway enqueue": "POST /reconstruct",
+        "queue": "POST /reconstruct",
+        "run": "POST /reconstruct",
+        "fetch": "run",
+        "reconstruct": "run",
+        "finish": "run",
+        "write glb": "finish",
+        "write npz": "finish",
+        "write thumbnail": "finish",
+        "store": "finish",
+    }
+    [root] = [span for span in spans if not span.parent_id]
+    assert root.attributes["http.response.status_code"] == 202
+    [run] = [span for span in spans if span.name == "run"]
+    assert run.attributes["oflow.job"] == job["id"]
+    [computed] = [span for span in spans if span.name == "reconstruct"]
+    seconds = {name.removeprefix("oflow.seconds."): value for name, value in computed.attributes.items()}
+    timings = job["result"]["timings"]
+    assert len(seconds) > 2
+    assert seconds == {stage: pytest.approx(timings[stage], abs=1e-4) for stage in seconds}
+    for span in spans:
+        assert span.start <= span.end
+        assert not span.failed
+    assert not [each for each in collector.spans if each.name.endswith(("/livez", "/readyz", "/metrics"))]
 
 
 def test_trace_is_propagated_to_all_logs(json_gateway: Gateway, json_worker: Worker, sample: bytes) -> None:

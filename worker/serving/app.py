@@ -17,6 +17,7 @@ from celery.signals import setup_logging, worker_process_init
 from service.core.logs import configure_logs
 from service.core.queue import TASK, celery_app
 from service.core.settings import get_settings
+from service.core.telemetry import configure_telemetry
 from worker.serving.context import WorkerContext, worker_name
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ def load_model(**_: object) -> None:
     from worker.serving.runner import Runner  # imports torch, only in the child
     from worker.serving.spool import Spool
 
+    configure_telemetry("worker")
     context = WorkerContext(settings)
     try:
         _runner = Runner(context, Spool(Path(os.environ[SPOOL])))

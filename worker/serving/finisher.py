@@ -9,7 +9,7 @@ from typing import Any
 from model import MeshSequence
 from service.core.jobs.options import ReconstructionOptions
 from service.core.jobs.record import Decisions, Fit, Job, Mesh, Result, ResultFile, Thumbnail
-from service.core.trace import begin_trace
+from service.core.trace import parse, span
 from worker.pipeline import write_meshes
 from worker.rendering.previews import thumbnail
 from worker.serving.context import WorkerContext
@@ -29,8 +29,11 @@ class Finisher:
     def finish(self, made: Reconstruction) -> None:
         """Errors end the job with a message in its record. Raises RedisError if it cannot be written."""
         job = made.job
-        begin_trace(job.traceparent)
-        with errors_recorded(self.context, job):
+        with (
+            span("finish", parse(made.traceparent), kind="consumer") as own,
+            errors_recorded(self.context, job),
+        ):
+            own.attributes["oflow.job"] = job.id
             report = ProgressReport(self.context.jobs, job, made.started, "write")
             timings, options = dict(made.timings), job.reconstruction_options()
             files = [
@@ -57,7 +60,8 @@ class Finisher:
         kind = options.formats[number]
         report("write", 0.95 + 0.05 * number / len(options.formats))
         start = time.monotonic()
-        data = write_meshes(made.meshes, kind, options, made.sequence)
+        with span(f"write {kind.value}"):
+            data = write_meshes(made.meshes, kind, options, made.sequence)
         _add(timings, "write", start)
         facts = self._store_file(made.job, f"mesh{kind.suffix}", data, kind.media_type, report, timings)
         return ResultFile(format=kind, **facts)
@@ -66,7 +70,8 @@ class Finisher:
         self, made: Reconstruction, report: ProgressReport, timings: dict[str, float]
     ) -> Thumbnail:
         start = time.monotonic()
-        data = thumbnail(made.meshes)
+        with span("write thumbnail"):
+            data = thumbnail(made.meshes)
         _add(timings, "write", start)
         return Thumbnail(**self._store_file(made.job, "thumbnail.png", data, "image/png", report, timings))
 
@@ -82,7 +87,9 @@ class Finisher:
         """Store a file of the result; returns its name, size and hash."""
         report.require_current()
         start = time.monotonic()
-        self._store(job, name, data, media_type)
+        with span("store") as own:
+            own.attributes |= {"oflow.file": name, "oflow.bytes": len(data)}
+            self._store(job, name, data, media_type)
         _add(timings, "store", start)
         return {"name": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 

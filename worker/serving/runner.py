@@ -9,7 +9,7 @@ from model.errors import Canceled
 from service.core.jobs.record import Job, State
 from service.core.registry import ModelInfo
 from service.core.sequences.sequence import PointCloudSequence, read_sequence
-from service.core.trace import begin_trace
+from service.core.trace import current_trace, parse, span
 from worker.checkpoints import served_checkpoint
 from worker.device import pick_device
 from worker.pipeline import reconstruct_sequence
@@ -74,8 +74,13 @@ class Runner:
         if job is None:
             log.info("job %s is unknown or has already ended", job_id)
             return
-        begin_trace(job.traceparent)
-        log.info("job %s started, attempt %d", job.id, job.attempt)
+        with span("run", parse(job.traceparent), kind="consumer") as own:
+            own.attributes |= {"oflow.job": job.id, "oflow.model": job.model, "oflow.attempt": job.attempt}
+            with span("queue", parse(job.traceparent), start=job.created_at):
+                log.info("job %s started, attempt %d", job.id, job.attempt)
+            self._run(job)
+
+    def _run(self, job: Job) -> None:
         with errors_recorded(self.context, job), deadline(self.context.settings.job_deadline_seconds):
             made = self._reconstruct(job)
             # From here on a lease protects the job, since its delivery is acknowledged.
@@ -100,17 +105,22 @@ class Runner:
         started = time.monotonic()
         report = ProgressReport(self.context.jobs, job, started)
         options = job.reconstruction_options()
-        sequence = self._fetch(job)
+        with span("fetch"):
+            sequence = self._fetch(job)
         timings = {
             "queue": (job.started_at - job.created_at).total_seconds(),
             "fetch": time.monotonic() - started,
         }
-        meshes = reconstruct_sequence(
-            self.reconstructor, sequence, options, report.within(0.02, 0.95), report.is_stopped
-        )
+        with span("reconstruct") as own:
+            meshes = reconstruct_sequence(
+                self.reconstructor, sequence, options, report.within(0.02, 0.95), report.is_stopped
+            )
+            own.attributes |= {f"oflow.seconds.{stage}": t for stage, t in meshes.timings.items()}
         report.finish()
         shown = any("sequence" in kind.takes for kind in options.formats)
-        return Reconstruction(job, meshes, timings | meshes.timings, started, sequence if shown else None)
+        taken = timings | meshes.timings
+        kept = sequence if shown else None
+        return Reconstruction(job, meshes, taken, started, kept, str(current_trace() or ""))
 
     @retry_storage
     def _fetch(self, job: Job) -> PointCloudSequence:

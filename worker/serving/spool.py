@@ -31,6 +31,7 @@ class Reconstruction:
     timings: dict[str, float]
     started: float
     sequence: PointCloudSequence | None = None  # the input, where a format shows it
+    traceparent: str | None = None  # of the attempt
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from service.core.logs import configure_logs
 from service.core.settings import get_settings
+from service.core.telemetry import configure_telemetry
 from worker.serving.context import WorkerContext
 from worker.serving.finisher import Finisher
 from worker.serving.spool import Spool
@@ -34,6 +35,7 @@ def main() -> None:
     threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
     settings = get_settings()
     configure_logs(settings)
+    configure_telemetry("worker")
     spool, finisher = Spool(Path(sys.argv[1])), Finisher(WorkerContext(settings))
     while True:
         taken = spool.take()

@@ -10,9 +10,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.http.problems import Problem, problem_response
 from service.api.metrics import RequestMetrics
-from service.core.trace import begin_trace
+from service.core.trace import Span, parse, span
 
 log = logging.getLogger("service.access")
+PROBES = ("/livez", "/readyz", "/metrics")  # neither logged nor traced, unless in detail
 NO_ROUTE = "(none)"  # metric label of requests that match no route
 
 
@@ -27,8 +28,12 @@ class AccessLogMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        parent = parse(Headers(scope=scope).get("traceparent"))
+        with span(scope["method"], parent, kind="server", record=scope["path"] not in PROBES) as own:
+            await self._handle(scope, receive, send, own)
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send, own: Span) -> None:
         request_headers = Headers(scope=scope)
-        trace = begin_trace(request_headers.get("traceparent"))
         has_body = "transfer-encoding" in request_headers or request_headers.get("content-length", "0") != "0"
         start = time.perf_counter()
         status = 0
@@ -48,7 +53,7 @@ class AccessLogMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
-                headers["traceparent"] = str(trace)
+                headers["traceparent"] = str(own.trace)
                 for name, value in state.get("rate_limit_headers", {}).items():
                     headers[name] = ", ".join(filter(None, [headers.get(name), value]))
                 if has_body and not body_complete:
@@ -71,6 +76,10 @@ class AccessLogMiddleware:
             route = getattr(scope.get("route"), "path", NO_ROUTE)
             problem = state.get("problem", "")
             self.metrics.observe(scope["method"], route, status, seconds, received, sent, problem)
+            own.name = f"{scope['method']} {route}"
+            own.attributes |= {"http.route": route, "http.response.status_code": status}
+            if problem:
+                own.attributes["error.type"] = problem
             fields = {
                 "method": scope["method"],
                 "path": path,
@@ -81,5 +90,5 @@ class AccessLogMiddleware:
                 "caller": state.get("caller", ""),
                 "problem": problem,
             }
-            level = logging.DEBUG if scope["path"] in ("/livez", "/readyz", "/metrics") else logging.INFO
+            level = logging.DEBUG if scope["path"] in PROBES else logging.INFO
             log.log(level, "%s %s %d", scope["method"], path, status, extra=fields)
