@@ -52,7 +52,7 @@ def oflow(environment: dict[str, str], *command: str) -> subprocess.CompletedPro
 def add(context: GatewayContext, owner: str, content: bytes = b"points") -> Job:
     digest = hashlib.sha256(content).hexdigest()
     job = Job.new("any", Options(), Input(frames=2, points=32, bytes=6, sha256=digest), 3600, owner=owner)
-    context.store.put(job.input_key, io.BytesIO(content), "application/octet-stream")
+    context.store.put(job.input_key, io.BytesIO(content), "application/octet-stream", job.expires_at)
     context.jobs.create(job)
     context.jobs.sent(job.id)
     return job
@@ -65,7 +65,7 @@ def test_a_service_comes_back_from_its_backup(
     context, folder = context_of(before), tmp_path / "backup"
     context.store.prepare()
     context.registry.announce(ANY_INPUT)
-    context.registry.beat("somewhere:1", "any", 3600)
+    context.registry.beat("somewhere:1", ANY_INPUT, 3600)
     key, text = KeyStore(context.redis).create("the lab")
     done, queued, claimed = (add(context, key.id) for _ in range(3))
     finish(context, done.id)
@@ -92,6 +92,13 @@ def test_a_service_comes_back_from_its_backup(
         assert restored.jobs.get(job.id) == context.jobs.get(job.id)
     ttl = [redis.pttl(context.jobs.key(done.id)) for redis in (context.redis, restored.redis)]
     assert abs(ttl[0] - ttl[1]) < 5000
+
+    heads = [
+        each.store.client.head_object(Bucket=each.store.bucket, Key=done.input_key)
+        for each in (context, restored)
+    ]
+    assert heads[0]["Metadata"] == heads[1]["Metadata"] != {}
+    assert heads[0]["ContentType"] == heads[1]["ContentType"]
 
     with running(Gateway(after)) as gateway:
         headers = {"Authorization": f"Bearer {text}"}

@@ -3,15 +3,16 @@
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from service.core.object_store import ObjectStore
+from service.core.object_store import EXPIRES, ObjectStore
 
 THREADS = 8
-INDEX = "objects.jsonl"  # key, size, ETag and media type of each file
+INDEX = "objects.jsonl"  # key, ETag, media type and end of life of each file
 Progress = Callable[[int, int], None]  # done, all
 
 
@@ -40,7 +41,12 @@ def fetch_objects(store: ObjectStore, folder: Path, progress: Progress) -> int:
             for chunk in answer["Body"].iter_chunks(2**20):
                 file.write(chunk)
         partial.rename(path)
-        found[key] = {"key": key, "etag": answer["ETag"], "type": answer["ContentType"]}
+        found[key] = {
+            "key": key,
+            "etag": answer["ETag"],
+            "type": answer["ContentType"],
+            "expires": answer["Metadata"].get(EXPIRES, ""),
+        }
 
     _each(fetch, wanted, progress)
     for key in known.keys() - found.keys():
@@ -56,8 +62,9 @@ def send_objects(store: ObjectStore, folder: Path, progress: Progress) -> int:
     entries = _index(folder)
 
     def send(key: str) -> None:
+        expires = entries[key]["expires"]
         with path_of(folder, key).open("rb") as file:
-            store.put(key, file, entries[key]["type"])
+            store.put(key, file, entries[key]["type"], datetime.fromisoformat(expires) if expires else None)
 
     _each(send, list(entries), progress)
     return len(entries)

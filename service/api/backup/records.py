@@ -62,10 +62,11 @@ def write_records(redis: Redis, lines: Iterable[str]) -> int:
     Beats of workers are left out: those of the backup's time are over.
     """
     count = 0
-    beats, now = Registry(redis).workers_key, 1000 * time.time()
+    registry, now = Registry(redis), 1000 * time.time()
     for line in lines:
         entry = json.loads(line)
-        if entry["key"] == beats or -1 < entry["expires"] <= now:
+        of_workers = entry["key"] in (registry.workers_key, registry.loaded_key)
+        if of_workers or -1 < entry["expires"] <= now:
             continue
         with redis.pipeline() as pipe:
             pipe.delete(entry["key"])
