@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
+from scipy.spatial.distance import cdist
 
 from model.compiled import Floats, Ints
 from model.meshes import normals
@@ -108,7 +109,7 @@ def build_graph(vertices: Floats, faces: Ints, chosen: Ints) -> Graph:
 
 
 def surface_distances(vertices: Floats, faces: Ints, sources: Ints) -> Floats:
-    """Distances [M, V] along the edges of the mesh; what is not joined, or far, is `APART` and more away."""
+    """Distances [M, V] along the edges of the mesh; what is not joined, or far, is `APART` or more away."""
     ends = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     length = np.linalg.norm(vertices[ends[:, 0]] - vertices[ends[:, 1]], axis=1)
     shape = (len(vertices), len(vertices))
@@ -117,9 +118,12 @@ def surface_distances(vertices: Floats, faces: Ints, sources: Ints) -> Floats:
     links.data /= count
     spacing = np.sqrt(_area(vertices, faces) / len(sources))
     result: Floats = dijkstra(links, directed=False, indices=sources, limit=4 * spacing)
+    # Where enough nodes are near, it does not matter how far the others are.
     far = np.isinf(result)
-    m, v = np.nonzero(far)
-    result[far] = APART + np.linalg.norm(vertices[sources[m]] - vertices[v], axis=1)
+    scarce = far.sum(axis=0) >= len(sources) - BLENDED
+    scarce[sources] = True
+    few = np.flatnonzero(scarce)
+    result[:, few] = np.where(far[:, few], APART + cdist(vertices[sources], vertices[few]), result[:, few])
     return result
 
 

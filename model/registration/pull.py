@@ -11,10 +11,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.sparse import coo_array, diags_array, eye_array
 from scipy.sparse.linalg import splu
-from scipy.spatial import cKDTree
 
+from model.cells import nearest_in_cells, sort_into_cells
 from model.compiled import Floats, Ints
-from model.registration.clouds import nearest
 from model.registration.graph import vertex_normals
 
 GATHERED = 6.0  # points that one place averages over, at least
@@ -65,9 +64,9 @@ def offsets(
 
 
 def _residuals(vertices: Floats, normals: Floats, points: Floats, reach: float) -> tuple[Ints, Floats]:
-    distance, found = nearest(cKDTree(vertices), points)
-    near = distance < reach
-    found = found[near]
+    distance, index = nearest_in_cells(sort_into_cells(vertices), points, 1, reach)
+    near = distance[:, 0] < reach
+    found = index[near, 0]
     return found, ((points[near] - vertices[found]) * normals[found]).sum(1)
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from threading import Lock
 
 import numpy as np
-from scipy.spatial import cKDTree
 
+from model.cells import nearest_in_cells, sort_into_cells
 from model.compiled import Floats, Ints
 from model.errors import InputError
-from model.registration.clouds import Cloud, canonical, make_cloud, nearest, thinned
+from model.registration.clouds import Cloud, canonical, make_cloud, thinned
 from model.registration.following import STARTS, Followed, Match, follow
 from model.registration.keyframes import candidates, jumps
 from model.registration.motions import resample
@@ -163,10 +163,11 @@ def _among(some: range, match: Match | None) -> Match | None:
 
 def residual(vertices: Floats, cloud: Cloud) -> float:
     """Mean distance from the points of a cloud to the nearest vertex [V, 3]."""
-    return float(nearest(cKDTree(vertices), cloud.points)[0].mean())
+    return float(nearest_in_cells(sort_into_cells(vertices), cloud.points, 1, np.inf)[0].mean())
 
 
 def confidence_of(vertices: Floats, cloud: Cloud) -> Floats:
     """How near points were measured to each vertex [V, 3], in (0, 1]: [V]."""
-    result: Floats = np.exp(-((nearest(cloud.tree, vertices)[0] / (4 * cloud.spacing)) ** 2))
+    distance = nearest_in_cells(cloud.cells, vertices, 1, np.inf)[0][:, 0]
+    result: Floats = np.exp(-((distance / (4 * cloud.spacing)) ** 2))
     return result
