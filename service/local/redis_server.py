@@ -10,13 +10,15 @@ from service.local.log import MergedLog
 from service.local.ports import LOOPBACK, free_ports
 from service.local.processes import ManagedProcess
 
-# The append-only file keeps queued jobs if the server is killed; eviction would lose them.
+# The append-only file keeps queued jobs if the server is killed; eviction would lose them. A stream reserves
+# a whole node, and each job has one.
 _CONFIG = """\
 bind {host}
 port {port}
 requirepass {password}
 appendonly yes
 maxmemory-policy noeviction
+stream-node-max-bytes 1024
 save ""
 dir .
 loglevel warning

@@ -79,6 +79,7 @@ def test_valkey_keeps_its_data_through_kill_9(valkey: Server) -> None:
             "maxmemory-policy": "noeviction",
             "maxmemory": str(192 * 2**20),
             "save": "",
+            "stream-node-max-bytes": "1024",  # a stream reserves as much, and each job has one
         }
         assert {name: client.config_get(name)[name] for name in wanted} == wanted
     valkey.kill()

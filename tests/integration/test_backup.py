@@ -5,7 +5,7 @@ import io
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -88,6 +88,8 @@ def test_a_service_comes_back_from_its_backup(
     restored = context_of(after)
     assert restored.registry.workers() == {}, "beats are over"
     assert restored.registry.models().keys() == {"any"}
+    assert not restored.redis.exists(restored.registry.loaded_key)
+    assert restored.store.time_over(done.files_prefix, "input", timedelta()) == done.expires_at
     for job in (done, queued, claimed, late):
         assert restored.jobs.get(job.id) == context.jobs.get(job.id)
     ttl = [redis.pttl(context.jobs.key(done.id)) for redis in (context.redis, restored.redis)]

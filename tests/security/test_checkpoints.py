@@ -1,5 +1,7 @@
 """Only the operator, never a caller, chooses the checkpoint."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -53,12 +55,13 @@ def test_only_the_file_with_the_hash_is_loaded(settings: Settings) -> None:
         settings_with(settings, checkpoint_sha256="0" * 63)
 
 
-def test_worker_refuses_a_checkpoint_with_another_hash(settings: Settings) -> None:
+def test_worker_refuses_a_checkpoint_with_another_hash(settings: Settings, tmp_path: Path) -> None:
     from worker.serving.context import WorkerContext
     from worker.serving.runner import Runner
+    from worker.serving.spool import Spool
 
     with pytest.raises(CheckpointError, match="OFLOW_CHECKPOINT_SHA256"):
-        Runner(WorkerContext(settings_with(settings, checkpoint_sha256="0" * 64)))
+        Runner(WorkerContext(settings_with(settings, checkpoint_sha256="0" * 64)), Spool(tmp_path))
 
 
 def test_checkpoint_url_requires_a_hash(settings: Settings, unfetched: list[str]) -> None:

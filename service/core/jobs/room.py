@@ -7,7 +7,7 @@ from typing import cast
 
 from redis import Redis
 
-RECORD_OVERHEAD = 512  # bytes that Redis needs for a job besides the texts of its record and events
+RECORD_OVERHEAD = 3072  # bytes that Redis needs for a job besides the texts of its record and events
 EVENT_OVERHEAD = 48
 RECOUNT_SECONDS = 10  # between two recounts of one owner
 KEPT_SHARE = 0.9  # of a quota that is left once the oldest expired records have given way
