@@ -25,6 +25,7 @@ from tests.deploy.manifests import (
 )
 from tests.docker.compose import services
 from tests.docker.dockerfile import Dockerfile
+from worker.serving.watchdog import EXIT_GRACE
 
 SECRETS = {
     "OFLOW_REDIS_URL": "rediss://:secret@redis.example.org:6379/0",
@@ -99,6 +100,15 @@ def test_probes_and_ports_are_those_of_the_code(overlay: str, monkeypatch: pytes
         if component(pod) == "worker":
             for name in ("livenessProbe", "startupProbe"):
                 assert container(pod)[name]["exec"]["command"] == check
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_worker_has_time_to_finish_its_job(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for pod in pods(overlay).values():
+        if component(pod) == "worker":
+            settings = settings_of(monkeypatch, overlay, pod)
+            assert settings.drain_seconds > 0
+            assert pod["spec"]["terminationGracePeriodSeconds"] > settings.drain_seconds + EXIT_GRACE
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

@@ -222,7 +222,8 @@ def test_parts_wait_for_the_servers() -> None:
 
 def test_a_stopped_worker_has_time_to_hand_its_job_back() -> None:
     for name in OURS[1:]:
-        assert int(services()[name]["stop_grace_period"].removesuffix("s")) > EXIT_GRACE
+        grace = int(services()[name]["stop_grace_period"].removesuffix("s"))
+        assert grace > EXIT_GRACE + Settings.model_fields["drain_seconds"].default
 
 
 def test_valkey_is_set_up_as_in_the_local_stack() -> None:

@@ -22,6 +22,7 @@ def serve() -> int:
     from service.core.queue import queue_name
     from worker.serving.app import MODEL_FAILED, SPOOL, app, settings
     from worker.serving.context import WorkerContext
+    from worker.serving.draining import Drain
     from worker.serving.spool import open_spool
     from worker.serving.storing import Storing
     from worker.serving.watchdog import Watchdog
@@ -38,6 +39,8 @@ def serve() -> int:
         stop = signal.getsignal(signal.SIGTERM)  # Celery's handler
 
         def give_back_and_stop(number: int, frame: FrameType | None) -> None:
+            if drain.begin():
+                return
             watchdog.give_back()
             if callable(stop):
                 stop(number, frame)
@@ -52,6 +55,11 @@ def serve() -> int:
         without_gossip=True,
         without_mingle=True,
         quiet=True,
+    )
+    drain = Drain(
+        settings.drain_seconds,
+        watchdog.is_busy,
+        lambda: worker.consumer.call_soon(worker.consumer.cancel_task_queue, queue_name(settings.model_name)),
     )
     failed = False
 

@@ -135,6 +135,10 @@ class Watchdog(threading.Thread):
             self.context.jobs.quarantined.add(error)
             return None
 
+    def is_busy(self) -> bool:
+        """Whether this worker computes or stores anything."""
+        return bool(_requests() or self.storing.spool.entries())
+
     def give_back(self) -> None:
         """Record that the running attempts end because this process is stopping, so they do not count.
 
