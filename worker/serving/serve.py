@@ -3,6 +3,7 @@
 import os
 import signal
 from types import FrameType
+from typing import Any
 
 # Must be set before billiard is imported: on SIGTERM, return the running job to the queue immediately.
 os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
@@ -49,7 +50,7 @@ def serve() -> int:
 
     worker_ready.connect(ready, weak=False)
     worker_shutting_down.connect(lambda **_: watchdog.stop(), weak=False)
-    worker = app.Worker(
+    worker: Any = app.Worker(
         queues=[queue_name(settings.model_name)],
         loglevel="warning",  # until a child has configured its own logging
         without_gossip=True,
