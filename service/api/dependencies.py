@@ -8,7 +8,7 @@ from redis import Redis
 
 from service.api.http.problems import Problem
 from service.api.idempotency import Idempotency
-from service.api.keys import KeyStore
+from service.api.keys import KeyStore, Scope
 from service.api.lanes import Lane
 from service.api.rate_limit import count_request
 from service.api.subscriptions import Subscriptions
@@ -22,6 +22,7 @@ from service.core.queue import JobQueue
 from service.core.registry import Registry
 from service.core.settings import Settings
 
+READING = ("GET", "HEAD", "OPTIONS")
 REDIS_SECONDS = 10.0
 STORE_SECONDS = 10.0  # for each exchange with the object store, of which a call may need several
 
@@ -60,10 +61,15 @@ class GatewayContext:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who sent the request. `open_jobs` is the maximum number of open jobs, None if unlimited."""
+    """Who sent the request: the owner of its jobs, and with which key, "" if keys are off.
+
+    `open_jobs` is the maximum number of open jobs, None if unlimited.
+    """
 
     id: str
     open_jobs: int | None
+    key_id: str = ""
+    scope: Scope = Scope.SUBMIT
 
 
 async def get_context(request: Request) -> GatewayContext:  # async, so FastAPI does not use a thread for it
@@ -97,15 +103,19 @@ def _caller_with_key(request: Request, context: GatewayContext) -> Caller:
     if key is None:
         challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
         raise Problem(
-            "unauthorized", "Unknown or revoked API key: ask the operator for a new one", headers=challenge
+            "unauthorized",
+            "Unknown, expired or revoked API key: ask the operator for a new one",
+            headers=challenge,
         )
-    usage = count_request(context.redis, key.id, key.rate_limit or settings.rate_limit)
-    request.state.caller = key.id
+    usage = count_request(context.redis, key.owner, key.rate_limit or settings.rate_limit)
+    request.state.caller, request.state.key = key.owner, key.id
     request.state.rate_limit_headers = usage.headers
     if usage.exceeded:
         detail = f"Limit of {usage.limit} requests per minute exceeded: retry in {usage.reset} s"
         raise Problem("rate_limited", detail, headers={"Retry-After": str(usage.reset)})
-    return Caller(key.id, key.open_jobs or settings.open_jobs)
+    if key.scope is Scope.READ and request.method not in READING:
+        raise Problem("forbidden", "The key may only read: use one that was created with `--scope submit`")
+    return Caller(key.owner, key.open_jobs or settings.open_jobs, key.id, key.scope)
 
 
 CallerDep = Annotated[Caller, Depends(get_caller)]
@@ -123,10 +133,10 @@ def _find_job(job_id: str, request: Request, context: GatewayContext) -> Job:
         job = context.jobs.get(job_id)
     except UnreadableRecord as error:
         context.jobs.quarantined.add(error)
-        if error.owner == caller.id:
+        if caller.scope is Scope.ADMIN or error.owner == caller.id:
             raise
         job = None
-    if job is None or job.owner != caller.id:
+    if job is None or (job.owner != caller.id and caller.scope is not Scope.ADMIN):
         detail = f"Job {job_id[:64]!r} not found: submitted with another key, deleted, or lost by the server"
         raise Problem("not_found", detail)
     return job

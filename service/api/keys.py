@@ -1,17 +1,31 @@
 """API keys (bearer tokens), managed with `oflow keys`. Only their hashes are stored."""
 
+import getpass
 import hashlib
 import hmac
 import logging
 import re
 import secrets
-from datetime import UTC, datetime
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 from redis import Redis
 
 log = logging.getLogger(__name__)
 FORM = re.compile(r"oflow_([0-9a-f]{12})_[0-9a-f]{64}", re.ASCII)
+AUDIT_LENGTH = 10_000  # the latest entries of the audit log that are kept
+
+
+class Scope(StrEnum):
+    """What a key allows; each includes the ones before it."""
+
+    READ = "read"  # look at its jobs and download their files
+    SUBMIT = "submit"  # create, cancel and delete jobs
+    ADMIN = "admin"  # do so with the jobs of all keys, of which the id must be known
 
 
 class Key(BaseModel):
@@ -22,34 +36,73 @@ class Key(BaseModel):
     sha256: str
     created_at: datetime
     revoked_at: datetime | None = None
+    expires_at: datetime | None = None
+    scope: Scope = Scope.SUBMIT
     rate_limit: int | None = None  # requests per minute
     open_jobs: int | None = None
+    owner_id: str | None = None  # of the first key in a chain of rotations; None for that key itself
+
+    @property
+    def owner(self) -> str:
+        """Who the jobs belong to."""
+        return self.owner_id or self.id
+
+    @property
+    def is_active(self) -> bool:
+        expired = self.expires_at is not None and self.expires_at <= datetime.now(UTC)
+        return self.revoked_at is None and not expired
 
 
 class KeyStore:
-    """API keys by id, in one Redis hash."""
+    """API keys by id in one Redis hash, and a log of what was done to them."""
 
     def __init__(self, redis: Redis, prefix: str = "oflow") -> None:
         self.redis = redis
         self.key = f"{prefix}:keys"
+        self.audit = f"{prefix}:audit"
 
     def create(
-        self, name: str, rate_limit: int | None = None, open_jobs: int | None = None
+        self,
+        name: str,
+        rate_limit: int | None = None,
+        open_jobs: int | None = None,
+        *,
+        scope: Scope = Scope.SUBMIT,
+        lifetime: timedelta | None = None,
+        owner_id: str | None = None,
     ) -> tuple[Key, str]:
         """Create a key and return it with its text, which cannot be recovered later."""
-        key_id = secrets.token_hex(6)
+        key_id, now = secrets.token_hex(6), datetime.now(UTC)
         # 256 random bits are out of reach of a dictionary attack, so a fast hash is as safe as a slow one.
         text = f"oflow_{key_id}_{secrets.token_hex(32)}"
         key = Key(
             id=key_id,
             name=name,
             sha256=_hash(text),
-            created_at=datetime.now(UTC),
+            created_at=now,
+            expires_at=now + lifetime if lifetime else None,
+            scope=scope,
             rate_limit=rate_limit,
             open_jobs=open_jobs,
+            owner_id=owner_id,
         )
-        self.redis.hset(self.key, key_id, key.model_dump_json(exclude_none=True))
+        self._save(key, "create")
         return key, text
+
+    def rotate(self, key_id: str, overlap: timedelta) -> tuple[Key, str] | None:
+        """A new key for the same owner, with the same limits; the old one expires after `overlap`.
+
+        None if there is no active key with this id.
+        """
+        old = self._get(key_id)
+        if old is None or not old.is_active:
+            return None
+        lifetime = old.expires_at - old.created_at if old.expires_at else None
+        limits = (old.rate_limit, old.open_jobs)
+        made = self.create(old.name, *limits, scope=old.scope, lifetime=lifetime, owner_id=old.owner)
+        end = datetime.now(UTC) + overlap
+        self._save(old.model_copy(update={"expires_at": min(end, old.expires_at or end)}), "rotate")
+        return made
 
     def all(self) -> list[Key]:
         """All keys including revoked ones, oldest first; one that cannot be read is logged and left out."""
@@ -70,7 +123,7 @@ class KeyStore:
             return None
         if key is not None and key.revoked_at is None:
             key = key.model_copy(update={"revoked_at": datetime.now(UTC)})
-            self.redis.hset(self.key, key_id, key.model_dump_json(exclude_none=True))
+            self._save(key, "revoke")
         return key
 
     def find(self, text: str) -> Key | None:
@@ -82,11 +135,46 @@ class KeyStore:
             return None
         if key is None or not hmac.compare_digest(key.sha256, _hash(text)):
             return None
-        return key if key.revoked_at is None else None
+        return key if key.is_active else None
+
+    def is_active(self, key_id: str) -> bool:
+        """Whether requests with this key are still answered."""
+        try:
+            key = self._get(key_id)
+        except ValidationError:
+            return False
+        return key is not None and key.is_active
+
+    def history(self) -> Iterator[dict[str, str]]:
+        """What was done to keys, oldest first: `at`, `action`, `key`, `name`, `scope`, and `by` whom."""
+        for _, entry in cast(list[tuple[str, dict[str, str]]], self.redis.xrange(self.audit)):
+            yield entry
+
+    def _save(self, key: Key, action: str) -> None:
+        entry: dict[Any, Any] = {
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "action": action,
+            "key": key.id,
+            "name": key.name,
+            "scope": key.scope.value,
+            "by": _operator(),
+        }
+        with self.redis.pipeline() as pipe:
+            pipe.hset(self.key, key.id, key.model_dump_json(exclude_none=True))
+            pipe.xadd(self.audit, entry, maxlen=AUDIT_LENGTH, approximate=True)
+            pipe.execute()
 
     def _get(self, key_id: str) -> Key | None:
         text = self.redis.hget(self.key, key_id)
         return None if text is None else Key.model_validate_json(text)
+
+
+def _operator() -> str:
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a user id without a name, as in a container
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
 
 
 def _hash(text: str) -> str:

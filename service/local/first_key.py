@@ -9,6 +9,6 @@ def first_key(redis_url: str) -> str | None:
     """The text of a new key, if there is none yet that is active."""
     with Redis.from_url(redis_url, decode_responses=True) as redis:
         keys = KeyStore(redis)
-        if any(key.revoked_at is None for key in keys.all()):
+        if any(key.is_active for key in keys.all()):
             return None
         return keys.create("first")[1]

@@ -4,15 +4,18 @@ import hashlib
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 from redis import Redis
 
-from service.api.keys import KeyStore
+from service.api.keys import KeyStore, Scope
+from service.api.routes.events import RECHECK_SECONDS
 from service.core.jobs.store import JobStore
 from tests.integration.service_processes import Gateway, running
 
@@ -67,7 +70,7 @@ def test_keys_command_creates_lists_and_revokes(
     assert hashlib.sha256(text.encode()).hexdigest() in everything
     assert text.split("_")[2] not in everything
     listed = command(server_env, "list").stdout
-    assert re.search(rf"^{key_id}  .*50/min 100 jobs  active  the lab$", listed, re.MULTILINE)
+    assert re.search(rf"^{key_id}  .*50/min 100 jobs  submit  active  the lab$", listed, re.MULTILINE)
     assert text.split("_")[2] not in listed
 
     assert command(server_env, "revoke", key_id).returncode == 0
@@ -133,6 +136,75 @@ def test_probes_and_documents_need_no_key(locked: Gateway) -> None:
         path for path, methods in document["paths"].items() if methods.get("get", {}).get("security") == []
     }
     assert open_to_all == {"/", "/livez", "/readyz", "/metrics"}
+
+
+def test_a_rotated_key_keeps_the_jobs(
+    locked: Gateway, server_env: dict[str, str], keys: KeyStore, any_model: str, sample: bytes
+) -> None:
+    old, text = keys.create("rotating", rate_limit=50)
+    job_id = submit(locked, text, sample, model=any_model).json()["id"]
+    rotated = command(server_env, "rotate", old.id, "--overlap-hours", "1")
+    assert rotated.returncode == 0, rotated.stderr
+    assert f"{old.id} expires in 1 h." in rotated.stderr
+    new = rotated.stdout.strip()
+    for each in (text, new):
+        assert locked.client.get(f"/jobs/{job_id}", headers=with_key(each)).status_code == 200
+    listed = locked.client.get("/jobs", headers=with_key(new)).json()["jobs"]
+    assert [job["id"] for job in listed] == [job_id]
+    policy = locked.client.get("/jobs", headers=with_key(new)).headers["ratelimit"]
+    assert "r=45" in policy, "both keys count against one limit"
+
+    again = command(server_env, "rotate", new.split("_")[1], "--overlap-hours", "0").stdout.strip()
+    assert locked.client.get(f"/jobs/{job_id}", headers=with_key(new)).status_code == 401
+    assert locked.client.delete(f"/jobs/{job_id}", headers=with_key(again)).status_code == 200
+    assert command(server_env, "rotate", new.split("_")[1]).returncode == 1
+    log = command(server_env, "audit").stdout
+    assert re.search(rf"^\S+  create  {old.id}  submit  \S+@\S+  rotating$", log, re.MULTILINE)
+    assert re.search(rf"^\S+  rotate  {old.id}  submit  \S+@\S+  rotating$", log, re.MULTILINE)
+    assert re.search(rf"^{old.id} .* expires \d", command(server_env, "list").stdout, re.MULTILINE)
+    assert text.split("_")[2] not in log
+
+
+def test_keys_expire(locked: Gateway, keys: KeyStore) -> None:
+    key, text = keys.create("brief", lifetime=timedelta(seconds=1.5))
+    assert locked.client.get("/jobs", headers=with_key(text)).status_code == 200
+    time.sleep(1.6)
+    refused = locked.client.get("/jobs", headers=with_key(text))
+    assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized")
+    assert not keys.is_active(key.id)
+    assert not keys.is_active("nobody")
+
+
+def test_scopes(locked: Gateway, keys: KeyStore, any_model: str, sample: bytes) -> None:
+    owner, text = keys.create("owner")
+    job_id = submit(locked, text, sample, model=any_model).json()["id"]
+    _, reader = keys.create("reader", scope=Scope.READ, owner_id=owner.id)
+    _, admin = keys.create("operator", scope=Scope.ADMIN)
+    for each in (reader, admin):
+        assert locked.client.get(f"/jobs/{job_id}", headers=with_key(each)).status_code == 200
+    for refused in (
+        submit(locked, reader, sample, model=any_model),
+        locked.client.post("/uploads", headers=with_key(reader)),
+        locked.client.delete(f"/jobs/{job_id}", headers=with_key(reader)),
+    ):
+        assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+        assert "may only read" in refused.json()["detail"]
+    assert locked.client.get("/jobs", headers=with_key(admin)).json() == {"jobs": []}, "its own"
+    assert locked.client.delete(f"/jobs/{job_id}", headers=with_key(admin)).json()["state"] == "canceled"
+
+
+def test_an_event_stream_ends_when_its_key_is_revoked(
+    locked: Gateway, keys: KeyStore, any_model: str, sample: bytes
+) -> None:
+    key, text = keys.create("streaming")
+    job_id = submit(locked, text, sample, model=any_model).json()["id"]
+    with locked.client.stream("GET", f"/jobs/{job_id}/events", headers=with_key(text)) as stream:
+        lines = stream.iter_lines()
+        assert next(lines)
+        keys.revoke(key.id)
+        began = time.monotonic()
+        assert not [line for line in lines if "canceled" in line]
+    assert time.monotonic() - began < 3 * RECHECK_SECONDS
 
 
 def test_jobs_of_other_keys_are_not_found(

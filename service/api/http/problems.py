@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 CODES: dict[str, tuple[int, str]] = {
     "bad_request": (400, "Malformed request"),
     "unauthorized": (401, "Authentication required"),
+    "forbidden": (403, "Not allowed with this key"),
     "foreign_page": (403, "Cross-origin request refused"),
     "not_found": (404, "Not found"),
     "method_not_allowed": (405, "Method not allowed"),
@@ -144,7 +145,7 @@ def responses(*codes: str) -> dict[int | str, dict[str, Any]]:
 
 def keyed_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
     """Like `responses`, for a route that authenticates its caller."""
-    return responses("unauthorized", "rate_limited", "queue_unavailable", "records_full", *codes)
+    return responses("unauthorized", "forbidden", "rate_limited", "queue_unavailable", "records_full", *codes)
 
 
 def problem_response(problem: Problem) -> JSONResponse:

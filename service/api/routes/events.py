@@ -1,9 +1,10 @@
 """`/jobs/{id}/events`: state and progress changes of a job as server-sent events."""
 
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
@@ -54,6 +55,7 @@ STREAM: dict[str, Any] = {
 async def follow_job(
     job: JobDep,
     context: ContextDep,
+    request: Request,
     last_event_id: Annotated[
         int,
         Header(ge=0, le=2**53, description="Resume after this event; browsers send it when they reconnect."),
@@ -69,12 +71,14 @@ async def follow_job(
         raise Problem("too_many_streams", detail, headers={"Retry-After": str(int(HEARTBEAT))})
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(
-        _events(context, job, last_event_id), headers=headers, media_type="text/event-stream"
+        _events(context, job, last_event_id, getattr(request.state, "key", "")),
+        headers=headers,
+        media_type="text/event-stream",
     )
 
 
-async def _events(context: GatewayContext, job: Job, number: int) -> AsyncIterator[bytes]:
-    silence = 0.0
+async def _events(context: GatewayContext, job: Job, number: int, key_id: str = "") -> AsyncIterator[bytes]:
+    silence, checked = 0.0, time.monotonic()
     with context.subscriptions.subscribe(job.id, job.owner) as event:
         while True:
             ended = False
@@ -83,6 +87,10 @@ async def _events(context: GatewayContext, job: Job, number: int) -> AsyncIterat
                 ended, silence = ends(data), 0.0
             if ended or context.subscriptions.closing:
                 return
+            if key_id and time.monotonic() - checked > RECHECK_SECONDS:
+                checked = time.monotonic()
+                if not await context.record_calls.run(context.keys.is_active, key_id):
+                    return
             if not await changed(event, RECHECK_SECONDS):
                 silence += RECHECK_SECONDS
                 current = await context.record_calls.run(context.jobs.get, job.id)
