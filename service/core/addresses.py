@@ -5,6 +5,9 @@ import socket
 from urllib.parse import urlsplit
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+# Reachable from inside some clouds only, though registered as global: IETF protocol assignments, of which
+# Oracle's metadata service is one, and Azure's host.
+INSIDE = (ipaddress.ip_network("192.0.0.0/24"), ipaddress.ip_network("168.63.129.16/32"))
 UNICAST = ipaddress.ip_network("2000::/3")  # IPv6 global unicast; excludes NAT64 and other special prefixes
 
 
@@ -35,6 +38,8 @@ def is_public(address: IPAddress) -> bool:
             return is_public(inner)
         if address.teredo is not None or address not in UNICAST:
             return False
+    elif any(address in network for network in INSIDE):
+        return False
     return address.is_global and not address.is_multicast
 
 

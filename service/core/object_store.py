@@ -140,9 +140,17 @@ class ObjectStore:
         return url
 
     def presign_post(self, key: str, max_bytes: int, seconds: int) -> dict[str, Any]:
-        """`url` and `fields` of a form that stores one file of at most `max_bytes` under exactly this key."""
+        """`url` and `fields` of a form that stores one file of at most `max_bytes` under exactly this key.
+
+        The store redirects nowhere: some stores would follow a field that the policy does not mention.
+        """
+        nowhere = dict.fromkeys(("success_action_redirect", "redirect"), "")
         form: dict[str, Any] = self._signer.generate_presigned_post(
-            self.bucket, key, Conditions=[["content-length-range", 1, max_bytes]], ExpiresIn=seconds
+            self.bucket,
+            key,
+            Fields=nowhere,
+            Conditions=[["content-length-range", 1, max_bytes], *({name: ""} for name in nowhere)],
+            ExpiresIn=seconds,
         )
         return form
 

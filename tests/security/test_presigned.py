@@ -109,6 +109,20 @@ def test_form_of_another_upload_is_refused(mine: Caller, yours: Caller, context:
     assert {context.store.size(f"uploads/{upload['upload_id']}") for upload in (one, two)} == {None}
 
 
+@pytest.mark.parametrize("field", ["success_action_redirect", "redirect"])
+def test_form_does_not_redirect(mine: Caller, field: str) -> None:
+    form = mine.send("POST", "/uploads").json()
+    answer = post(form, b"x", **{field: "https://elsewhere.example/"})
+    assert answer.status_code == 403
+    assert "location" not in answer.headers
+    kept = {name: value for name, value in form["fields"].items() if name != field}
+    assert (
+        post(form | {"fields": kept}, b"x", **{field.upper(): "https://elsewhere.example/"}).status_code
+        >= 400
+    )
+    assert post(form, b"x").is_success
+
+
 def test_upload_of_another_caller_is_not_found(
     mine: Caller, yours: Caller, sample: bytes, any_model: str
 ) -> None:

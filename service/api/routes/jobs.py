@@ -36,6 +36,7 @@ async def list_jobs(
 ) -> JobList:
     """The caller's jobs. If `next_cursor` is present there may be more, even after a short or empty page: a
     request with `state` scans at most 1000 jobs."""
+    response.headers["Cache-Control"] = "private, no-cache"
     after = _parse_cursor(cursor)
     page, last = await context.record_calls.run(_page, context, caller.id, after, state, limit)
     next_cursor = f"{last[0]}-{last[1]}" if last else None
