@@ -1,9 +1,11 @@
 """Validation of webhook URLs: https only, and no private or reserved addresses."""
 
 import ipaddress
+import re
 import socket
 from urllib.parse import urlsplit
 
+LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII | re.IGNORECASE)
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 # Reachable from inside some clouds only, though registered as global: IETF protocol assignments, of which
 # Oracle's metadata service is one, and Azure's host.
@@ -23,11 +25,41 @@ def check_address(url: str) -> str:
         raise ValueError("must start with https://")
     if not parts.hostname:
         raise ValueError("has no host")
+    if not _is_host(parts.hostname) or ("[" in parts.netloc and ":" not in parts.hostname):
+        raise ValueError("has an invalid host")
     if parts.username is not None or parts.password is not None:
         raise ValueError("contains a user name or password: remove them")
     if parts.port == 0:  # raises ValueError beyond 65535
         raise ValueError("has port 0")
     return url
+
+
+def _is_host(host: str) -> bool:
+    """Whether a host, as `urlsplit` returns it, is an IP address or could be the name of one (RFC 1123)."""
+    if ":" in host:
+        return _is_ip_address(host)
+    name = host.removesuffix(".")
+    *_, last = labels = name.split(".")
+    if re.fullmatch(r"0x[0-9a-f]*|\d+", last, re.IGNORECASE):  # no name ends with a number
+        return literal(host) is not None
+    return len(name) <= 253 and all(map(_is_label, labels))
+
+
+def _is_ip_address(text: str) -> bool:
+    try:
+        return ipaddress.ip_address(text) is not None and "%" not in text
+    except ValueError:
+        return False
+
+
+def _is_label(label: str) -> bool:
+    if not LABEL.fullmatch(label):
+        return False
+    try:
+        label.encode().decode("idna")
+    except UnicodeError:  # xn-- and what is no Punycode
+        return False
+    return not label.lower().startswith("xn--") or len(label) > 4
 
 
 def is_public(address: IPAddress) -> bool:

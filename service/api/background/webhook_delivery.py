@@ -67,7 +67,9 @@ class WebhookDelivery:
                 await run_in_threadpool(context.jobs.quarantined.add, error)
         except Exception:
             log.exception("unexpected error in the webhook of job %s", job_id)
-            await run_in_threadpool(context.jobs.counters.failed, "send_webhooks")
+            with suppress(RedisError):
+                await run_in_threadpool(_reschedule, context, job_id, delivered=False)  # it counts as a try
+                await run_in_threadpool(context.jobs.counters.failed, "send_webhooks")
 
     async def _deliver(self, context: GatewayContext, job: Job) -> bool:
         self._per_owner[job.owner] += 1

@@ -54,3 +54,32 @@ def test_invalid_webhook_urls_are_refused(url: str, message: str) -> None:
 def test_valid_url_is_returned_unchanged() -> None:
     for url in ("https://example.org", "https://example.org:8443/hook?key=1", "http://127.0.0.1:9/"):
         assert check_address(url) == url
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "1.2.3.256", "999.999.999.999", "a.0x", "a" * 64 + ".example", "b." * 130 + "example", "xn--",
+        "xn--a.example", "ex%00ample.invalid", "-a.example", "a-.example", "a..b", ".a", ".", "[v1.x]",
+        "[::1%25eth0]", "[::g]", "a!b",
+    ],
+)  # fmt: skip
+def test_hosts_that_cannot_exist_are_refused(host: str) -> None:
+    with pytest.raises(ValueError, match=r"host|does not appear to be"):
+        check_address(f"https://{host}/hook")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "a_b.example",
+        "example.org.",
+        "xn--bcher-kva.example",
+        "1.2.3.4",
+        "0x7f.1",
+        "[2606:4700::1111]:8443",
+        "A.b-c",
+    ],
+)
+def test_other_hosts_are_kept(host: str) -> None:
+    assert check_address(f"https://{host}/hook?a=b") == f"https://{host}/hook?a=b"
