@@ -18,7 +18,11 @@ FASTMATH = {"contract", "reassoc", "arcp", "nsz"}  # NaN and infinity keep their
 
 
 def compiled(function: Function) -> Function:
-    """Compile on the first call; keep the machine code on disk where there is a place to write it."""
+    """Compile on the first call; keep the machine code on disk where there is a place to write it.
+
+    It is compiled anew after a change of the function's own file only, not of the compiled functions in other
+    files that it calls: whoever changes these deletes `__pycache__/*.nb[ic]`.
+    """
     # A check of every division would keep loops from being vectorized.
     options: dict[str, Any] = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy"}
     try:

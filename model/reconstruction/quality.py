@@ -35,7 +35,7 @@ QUALITIES: dict[str, Quality] = {
         flow_bfloat16=True,
         occupancy_bfloat16=True,
         coarser=1,
-        effort=Options(keyframes=1, starts=1, sweeps=1, points=1000),
+        effort=Options(keyframes=1, starts=2, sweeps=1, points=1000),
     ),
 }
 DEFAULT = "balanced"

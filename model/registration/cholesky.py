@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.compiled import Floats, Ints, compiled
-
-SIZE, PADDED = 6, 8  # unknowns of a node; rows of a block are padded to whole vector registers
+from model.registration.products import PADDED, SIZE, subtract_product
 
 
 class Structure(NamedTuple):
@@ -65,9 +64,8 @@ def factorize(blocks: Floats, starts: Ints, targets: Ints) -> bool:
     most = 0
     for column in range(len(starts) - 1):
         most = max(most, starts[column + 1] - starts[column])
-    panel = np.empty((SIZE, PADDED * most), blocks.dtype)  # the blocks of a column side by side, transposed
-    panel[:] = zero
-    products = np.empty_like(panel)
+    panel = np.zeros((most, SIZE, PADDED), blocks.dtype)  # the blocks of a column, transposed
+    inverse = np.zeros(SIZE, blocks.dtype)
     target = 0
     for column in range(len(starts) - 1):
         first, end = starts[column], starts[column + 1]
@@ -78,41 +76,25 @@ def factorize(blocks: Floats, starts: Ints, targets: Ints) -> bool:
                 for k in range(v):
                     value -= corner[u, k] * corner[v, k]
                 if v < u:
-                    corner[u, v] = value / corner[v, v]
+                    corner[u, v] = value * inverse[v]
                 elif value > zero:
                     corner[u, u] = np.sqrt(value)
+                    inverse[u] = 1 / corner[u, u]
                 else:
                     return False
         for b in range(first + 1, end):
-            block, at = blocks[b], PADDED * (b - first - 1)
+            block, transposed = blocks[b], panel[b - first - 1]
             for v in range(SIZE):
                 for u in range(SIZE):
                     value = block[u, v]
                     for k in range(v):
                         value -= block[u, k] * corner[v, k]
-                    block[u, v] = value / corner[v, v]
-                    panel[v, at + u] = block[u, v]
-        p0, p1, p2, p3, p4, p5 = panel[0], panel[1], panel[2], panel[3], panel[4], panel[5]
+                    block[u, v] = value * inverse[v]
+                    transposed[v, u] = block[u, v]
         for b in range(first + 1, end):
-            block, count = blocks[b], b - first
-            for u in range(SIZE):
-                b0, b1, b2, b3, b4, b5 = (
-                    block[u, 0],
-                    block[u, 1],
-                    block[u, 2],
-                    block[u, 3],
-                    block[u, 4],
-                    block[u, 5],
-                )
-                row = products[u]
-                for i in range(PADDED * count):  # one long loop: vectorized, unlike one for each block
-                    row[i] = b0 * p0[i] + b1 * p1[i] + b2 * p2[i] + b3 * p3[i] + b4 * p4[i] + b5 * p5[i]
-            for c in range(count):
-                goal = blocks[targets[target + c]]
-                for u in range(SIZE):
-                    for v in range(PADDED):
-                        goal[u, v] -= products[u, PADDED * c + v]
-            target += count
+            for c in range(b - first):
+                subtract_product(blocks, targets[target + c], blocks, b, panel, c)
+            target += b - first
     return True
 
 

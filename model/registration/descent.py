@@ -6,7 +6,7 @@ import numpy as np
 
 from model.cells import Cells, nearest_in_cells, sort_into_cells
 from model.compiled import Floats, Ints, compiled
-from model.registration.cholesky import PADDED, SIZE, Structure, solve
+from model.registration.cholesky import Structure, solve
 from model.registration.kernels import (
     add_edges,
     add_samples,
@@ -16,6 +16,7 @@ from model.registration.kernels import (
     stretch,
     turned,
 )
+from model.registration.products import PADDED, SIZE
 
 POINT = 0.05  # weight of distances along the surface against those across it
 BACK = 800  # samples of the surface that look for the cloud

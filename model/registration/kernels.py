@@ -3,6 +3,7 @@
 import numpy as np
 
 from model.compiled import Floats, Ints, compiled
+from model.registration.products import PADDED, SIZE, add_product
 
 
 @compiled
@@ -173,70 +174,35 @@ def add_samples(
     minus the gradient [M, 6].
     """
     k = nodes.shape[1]
+    transposed = np.zeros((k, SIZE, PADDED))  # of the Jacobian [3, 6] of each node
+    products = np.zeros((k, SIZE, PADDED))  # of metric and Jacobian, three rows
     for s in range(len(nodes)):
-        m00, m01, m02 = metric[s, 0, 0], metric[s, 0, 1], metric[s, 0, 2]
-        m11, m12, m22 = metric[s, 1, 1], metric[s, 1, 2], metric[s, 2, 2]
-        if m00 + m11 + m22 <= 0.0:
+        m = metric[s]
+        if m[0, 0] + m[1, 1] + m[2, 2] <= 0.0:
             continue
         f0, f1, f2 = force[s, 0], force[s, 1], force[s, 2]
         for c in range(k):
-            i, w = nodes[s, c], weights[s, c]
+            i, w, jacobian, product = nodes[s, c], weights[s, c], transposed[c], products[c]
             a0, a1, a2 = w * arms[s, c, 0], w * arms[s, c, 1], w * arms[s, c, 2]
+            jacobian[0, 1], jacobian[0, 2], jacobian[1, 2] = -a2, a1, -a0
+            jacobian[1, 0], jacobian[2, 0], jacobian[2, 1] = a2, -a1, a0
+            for x in range(3):
+                jacobian[3 + x, x] = w
+                product[x, 0] = m[x, 2] * a1 - m[x, 1] * a2
+                product[x, 1] = m[x, 0] * a2 - m[x, 2] * a0
+                product[x, 2] = m[x, 1] * a0 - m[x, 0] * a1
+                product[x, 3], product[x, 4], product[x, 5] = w * m[x, 0], w * m[x, 1], w * m[x, 2]
             right[i, 0] -= a1 * f2 - a2 * f1
             right[i, 1] -= a2 * f0 - a0 * f2
             right[i, 2] -= a0 * f1 - a1 * f0
             right[i, 3] -= w * f0
             right[i, 4] -= w * f1
             right[i, 5] -= w * f2
-            # p = w [arm]× metric
-            p00, p01, p02 = a1 * m02 - a2 * m01, a1 * m12 - a2 * m11, a1 * m22 - a2 * m12
-            p10, p11, p12 = a2 * m00 - a0 * m02, a2 * m01 - a0 * m12, a2 * m02 - a0 * m22
-            p20, p21, p22 = a0 * m01 - a1 * m00, a0 * m11 - a1 * m01, a0 * m12 - a1 * m02
+        for c in range(k):
             for d in range(k):
-                j = nodes[s, d]
-                if j > i:
-                    continue
-                v = weights[s, d]
-                b0, b1, b2 = v * arms[s, d, 0], v * arms[s, d, 1], v * arms[s, d, 2]
-                block = blocks[lookup[i, j]]
-                block[0, 0] += p02 * b1 - p01 * b2
-                block[0, 1] += p00 * b2 - p02 * b0
-                block[0, 2] += p01 * b0 - p00 * b1
-                block[1, 0] += p12 * b1 - p11 * b2
-                block[1, 1] += p10 * b2 - p12 * b0
-                block[1, 2] += p11 * b0 - p10 * b1
-                block[2, 0] += p22 * b1 - p21 * b2
-                block[2, 1] += p20 * b2 - p22 * b0
-                block[2, 2] += p21 * b0 - p20 * b1
-                block[0, 3] += v * p00
-                block[0, 4] += v * p01
-                block[0, 5] += v * p02
-                block[1, 3] += v * p10
-                block[1, 4] += v * p11
-                block[1, 5] += v * p12
-                block[2, 3] += v * p20
-                block[2, 4] += v * p21
-                block[2, 5] += v * p22
-                # the transpose of v [arm]× metric of the other
-                block[3, 0] += w * (b1 * m02 - b2 * m01)
-                block[4, 0] += w * (b1 * m12 - b2 * m11)
-                block[5, 0] += w * (b1 * m22 - b2 * m12)
-                block[3, 1] += w * (b2 * m00 - b0 * m02)
-                block[4, 1] += w * (b2 * m01 - b0 * m12)
-                block[5, 1] += w * (b2 * m02 - b0 * m22)
-                block[3, 2] += w * (b0 * m01 - b1 * m00)
-                block[4, 2] += w * (b0 * m11 - b1 * m01)
-                block[5, 2] += w * (b0 * m12 - b1 * m02)
-                share = w * v
-                block[3, 3] += share * m00
-                block[3, 4] += share * m01
-                block[3, 5] += share * m02
-                block[4, 3] += share * m01
-                block[4, 4] += share * m11
-                block[4, 5] += share * m12
-                block[5, 3] += share * m02
-                block[5, 4] += share * m12
-                block[5, 5] += share * m22
+                i, j = nodes[s, c], nodes[s, d]
+                if j <= i:
+                    add_product(blocks, lookup[i, j], transposed, c, products, d)
 
 
 @compiled

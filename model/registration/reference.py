@@ -9,10 +9,11 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from model.compiled import Floats, Ints
-from model.registration.cholesky import SIZE, Structure
+from model.registration.cholesky import Structure
 from model.registration.clouds import nearest
 from model.registration.descent import AVERAGED, BACK, BACKWARDS, CONVERGED, DAMPING, POINT, Pull, Surface
 from model.registration.graph import Motion
+from model.registration.products import SIZE
 
 
 def cross_matrices(vectors: Floats) -> Floats:
