@@ -7,6 +7,7 @@ import uvicorn
 from service.api.app import create_app
 from service.api.http.limits import HEAD_BYTES
 from service.api.http.protocol import HardenedHTTPProtocol
+from service.core.redis_version import require_version
 from service.core.settings import get_settings
 
 STOP_SECONDS = 3  # for requests in progress
@@ -22,6 +23,7 @@ class Server(uvicorn.Server):
 
 if __name__ == "__main__":
     settings = get_settings()
+    require_version(settings)
     config = uvicorn.Config(
         create_app(settings),
         host=settings.host,

@@ -51,7 +51,9 @@ def _existing_job(context: GatewayContext, key: str, existing: Reservation, requ
         raise Problem("idempotency_key_reused")
     job = context.jobs.get(existing.job_id)
     if job is None and context.idempotency.is_kept(key):
-        raise Problem("job_expired", "The job of this idempotency key has been deleted: use another key")
+        job = context.jobs.get(existing.job_id)  # it may have been created meanwhile
+        if job is None:
+            raise Problem("job_expired", "The job of this idempotency key has been deleted: use another key")
     if job is None:
         raise _in_flight()
     return job

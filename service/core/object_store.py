@@ -56,7 +56,7 @@ class ObjectStore:
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
                 raise
-            self.client.create_bucket(Bucket=self.bucket)
+            self._create_bucket()
         # Lifecycle rules count whole days; they are a safety net behind the exact expiry of the job records.
         days = math.ceil(max(self.retention_seconds, RETENTION_LIMIT) / 86_400) + 1
         rules: list[Any] = [
@@ -78,6 +78,12 @@ class ObjectStore:
                 "the object store does not support lifecycle rules (%s): delete old files by other means",
                 error,
             )
+
+    def _create_bucket(self) -> None:
+        region = self.client.meta.region_name
+        # AWS wants the region to be named, except for its first one, which must not be.
+        place: Any = {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        self.client.create_bucket(Bucket=self.bucket, **(place if region != "us-east-1" else {}))
 
     def ping(self) -> None:
         self.client.head_bucket(Bucket=self.bucket)
@@ -223,6 +229,9 @@ def _client(settings: Settings, endpoint: str | None, timeout: float, attempts: 
             signature_version="s3v4",
             s3={"addressing_style": "path" if settings.s3_path_style else "auto"},
             retries={"mode": "standard", "total_max_attempts": attempts},
+            # Not all stores take the checksums that botocore adds by default; files have hashes of their own.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
             connect_timeout=min(5, timeout),
             read_timeout=timeout,
         ),

@@ -13,6 +13,7 @@ from service.core.sequences.sequence import Limits
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 MIB = 1024**2
+UNVERIFIED = re.compile(r"ssl_cert_reqs=(?!(cert_)?required)|ssl_check_hostname=(?!true)", re.IGNORECASE)
 
 
 class Settings(BaseSettings):
@@ -132,6 +133,8 @@ class Settings(BaseSettings):
             url = _split(name, secret)
             if url and url.hostname not in LOOPBACK and url.scheme in ("redis", "amqp"):
                 faults.append(f"{name} connects to {url.hostname!r} unencrypted: use rediss:// or amqps://")
+            if url and UNVERIFIED.search(url.query):
+                faults.append(f"{name} turns the verification of certificates off: remove it from the query")
             if url and url.hostname not in LOOPBACK and not url.password:
                 raise ValueError(f"{name} connects to {url.hostname!r} without a password: add one")
         for name, endpoint in (

@@ -93,10 +93,14 @@ def test_service_recovers_from_an_empty_redis(stack: Stack, sample: bytes) -> No
 
 @pytest.fixture
 def context(settings: Settings) -> Iterator[GatewayContext]:
-    context = GatewayContext(settings)
-    context.redis.delete("oflow:sweep", "oflow:search")
+    """That of a gateway with an empty database and a bucket of its own, which no running one sees."""
+    url = settings.redis_url.get_secret_value().removesuffix("/0") + "/6"
+    own = {"redis_url": type(settings.redis_url)(url), "s3_bucket": "lost-data"}
+    context = GatewayContext(settings.model_copy(update=own))
+    context.redis.flushdb()
+    context.store.prepare()
     yield context
-    context.redis.delete("oflow:sweep", "oflow:search")
+    context.redis.flushdb()
 
 
 def test_losses_are_counted_once(context: GatewayContext) -> None:

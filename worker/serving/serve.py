@@ -21,6 +21,7 @@ def serve() -> int:
 
     from service.core.logs import configure_logs
     from service.core.queue import queue_name
+    from service.core.redis_version import require_version
     from worker.serving.app import MODEL_FAILED, SPOOL, app, settings
     from worker.serving.context import WorkerContext
     from worker.serving.draining import Drain
@@ -29,6 +30,7 @@ def serve() -> int:
     from worker.serving.watchdog import Watchdog
 
     configure_logs(settings)
+    require_version(settings)
     spool = open_spool()
     os.environ[SPOOL] = str(spool.folder)
     context = WorkerContext(settings)

@@ -8,7 +8,7 @@ from typing import cast
 from redis import Redis
 
 RECORD_OVERHEAD = 3072  # bytes that Redis needs for a job besides the texts of its record and events
-EVENT_OVERHEAD = 48
+EVENT_OVERHEAD = 96
 RECOUNT_SECONDS = 10  # between two recounts of one owner
 KEPT_SHARE = 0.9  # of a quota that is left once the oldest expired records have given way
 TIGHT, FULL = 0.75, 0.9  # shares of Redis' memory: quotas shrink from the first on and are zero at the second
@@ -50,8 +50,8 @@ class Memory:
 class Room:
     """What the records of each owner take.
 
-    `{prefix}:stored:{owner}` is an upper bound of the bytes, kept up to date by each change of a record.
-    Records that Redis itself deletes still count, until `make` counts anew.
+    `{prefix}:stored:{owner}` is an estimate of the bytes, kept up to date by each change of a record. Records
+    that Redis itself deletes still count, until `make` counts anew and asks Redis for each size.
     """
 
     def __init__(self, redis: Redis, prefix: str) -> None:

@@ -35,6 +35,14 @@ def test_loopback_needs_only_the_urls() -> None:
             "OFLOW_BROKER_URL connects to 'rabbit.example' unencrypted",
         ),
         (
+            {"redis_url": "rediss://:secret@cache.example:6379/0?ssl_cert_reqs=none"},
+            "OFLOW_REDIS_URL turns the verification of certificates off",
+        ),
+        (
+            {"broker_url": "rediss://:secret@cache.example:6379/0?ssl_check_hostname=False"},
+            "OFLOW_BROKER_URL turns the verification of certificates off",
+        ),
+        (
             {"s3_endpoint_url": "http://store.example"},
             "OFLOW_S3_ENDPOINT_URL connects to 'store.example' unencrypted",
         ),
