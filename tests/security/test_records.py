@@ -13,12 +13,13 @@ from service.api.background.retention import expire_jobs
 from service.api.background.tasks import queue_dropped_jobs, queue_lost_jobs
 from service.api.dependencies import GatewayContext
 from service.core.jobs.options import MAX_METADATA, Options, OptionsError
-from service.core.jobs.record import SCHEMA, Input, Job, State
+from service.core.jobs.record import SCHEMA, Input, Job, Progress, State
 from service.core.jobs.stored import UnreadableRecord, dump, load
 from service.core.settings import Settings
 from tests.integration.acting_worker import RESULT
 from tests.security.caller import Caller
 from worker.serving.context import WorkerContext
+from worker.serving.failures import errors_recorded
 from worker.serving.watchdog import Watchdog
 
 SOURCE = Input(frames=2, points=32, bytes=3, sha256="0" * 64)
@@ -149,6 +150,22 @@ def test_watchdog_sets_unreadable_records_aside(settings: Settings, monkeypatch:
     watchdog.stop_stuck()
     assert watchdog.canceled.keys() == {good.id}
     assert context.redis.zscore(context.jobs.quarantined.key, bad.id) is not None
+
+
+@pytest.mark.parametrize("how", DAMAGED)
+def test_attempt_whose_record_becomes_unreadable_is_given_up(settings: Settings, how: str) -> None:
+    gateway, worker = GatewayContext(settings), WorkerContext(settings)
+    bad = created(gateway)
+    attempt = worker.jobs.claim(bad.id, 3)
+    assert attempt is not None
+    worker.store.put(attempt.result_key("mesh.glb"), io.BytesIO(b"abc"), "text/plain")
+    damage(gateway, bad.id, how)
+    with errors_recorded(worker, attempt):
+        worker.jobs.report(attempt, Progress(stage="fit", percent=50))
+        raise AssertionError("the attempt went on")
+    assert worker.store.size(attempt.result_key("mesh.glb")) is None
+    worker.jobs.give_back(bad.id)  # as at SIGTERM
+    assert worker.redis.zscore(worker.jobs.quarantined.key, bad.id) is not None
 
 
 def test_watchdog_survives_every_error(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_expo
 from model.errors import Canceled, ModelError
 from service.core.jobs.options import OptionsError
 from service.core.jobs.record import Job, JobError
+from service.core.jobs.stored import UnreadableRecord
 from service.core.sequences.sequence import SequenceError
 from worker.serving.context import WorkerContext
 from worker.serving.deadline import DeadlineExceeded
@@ -34,12 +35,18 @@ class JobFailure(Exception):  # noqa: N818  # reported to the caller
 
 @contextmanager
 def errors_recorded(context: WorkerContext, job: Job) -> Iterator[None]:
-    """Record the errors of an attempt in its job; only RedisError passes, which the job has not caused."""
+    """Record the errors of an attempt in its job; only RedisError passes, which the job has not caused.
+
+    An attempt whose record has become unreadable is given up.
+    """
     try:
         yield
     except Canceled:
         log.info("job %s, attempt %d: stopped, canceled or superseded", job.id, job.attempt)
         context.jobs.give_back(job.id, job.attempt)  # the worker did not die, so it must not count
+        delete_results(context, job)
+    except UnreadableRecord as error:
+        context.jobs.quarantined.add(error)
         delete_results(context, job)
     except RedisError:
         raise

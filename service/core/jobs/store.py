@@ -227,7 +227,10 @@ class JobStore:
         return job if job and job.state is State.RUNNING else None
 
     def give_back(self, job_id: str, attempt: int | None = None) -> None:
-        """Record that an attempt (by default the current one) was stopped, so that it does not count."""
+        """Record that an attempt (by default the current one) was stopped, so that it does not count.
+
+        An unreadable record goes into quarantine.
+        """
 
         def change(job: Job) -> Job | None:
             number = attempt or job.attempt
@@ -235,7 +238,10 @@ class JobStore:
                 return None
             return job.with_(given_back=[*job.given_back, number])
 
-        self._update(job_id, change)
+        try:
+            self._update(job_id, change)
+        except UnreadableRecord as error:
+            self.quarantined.add(error)
 
     def report(self, job: Job, progress: Progress) -> bool:
         """Store the progress of an attempt. Returns False if the attempt is no longer current."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -83,7 +84,7 @@ class Stack:
         }
         return {name: process.memory_info().rss / MIB for name, process in parts.items()}
 
-    def new_keys(self, count: int, **limits: int) -> list[str]:
+    def new_keys(self, count: int, **limits: Any) -> list[str]:
         with Redis.from_url(self.redis.url, decode_responses=True) as redis:
             store = KeyStore(redis)
             return [store.create(f"client {number}", **limits)[1] for number in range(count)]
