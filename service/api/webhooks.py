@@ -57,8 +57,8 @@ def sign(secret: bytes, message_id: str, timestamp: int, body: bytes) -> dict[st
     }
 
 
-async def deliver(settings: Settings, job: Job) -> bool:
-    """Make one delivery attempt. Returns whether the receiver answered 2xx."""
+async def deliver(settings: Settings, job: Job) -> str | None:
+    """Make one delivery attempt. Returns why it failed; None if the receiver answered 2xx."""
     url = job.webhook_url
     assert url is not None  # noqa: S101
     event = WebhookEvent(
@@ -72,11 +72,14 @@ async def deliver(settings: Settings, job: Job) -> bool:
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             status = await _post(url, headers, body, loopback=settings.webhook_loopback)
-    except (OSError, httpx.HTTPError, TimeoutError, RefusedAddress, UnicodeError) as error:
-        log.info("webhook of job %s to %s: %s", job.id, host_of(url), str(error) or type(error).__name__)
-        return False
-    log.info("webhook of job %s to %s: status %d", job.id, host_of(url), status)
-    return 200 <= status < 300
+    except TimeoutError:
+        failure = f"no response within {TIMEOUT_SECONDS} s"
+    except (OSError, httpx.HTTPError, httpx.InvalidURL, RefusedAddress, UnicodeError) as error:
+        failure = str(error)[:200] or type(error).__name__
+    else:
+        failure = "" if 200 <= status < 300 else f"the receiver answered {status}"
+    log.info("webhook of job %s to %s: %s", job.id, host_of(url), failure or "delivered")
+    return failure or None
 
 
 async def _post(url: str, headers: dict[str, str], body: bytes, *, loopback: bool) -> int:

@@ -123,6 +123,58 @@ def test_ended_job_sends_one_signed_webhook(
     assert headers["webhook-signature"] == f"v1,{expected}"
 
 
+def test_event_is_what_the_job_was_when_it_ended(
+    webhook_gateway: Gateway, any_model: str, sample: bytes, receiver: Receiver
+) -> None:
+    """Also when the job is deleted before the receiver answers, and when it is sent again on request."""
+    receiver.responses = [503]
+    job = webhook_gateway.submit(sample, model=any_model, webhook_url=receiver.url)
+    href = f"/jobs/{job['id']}"
+    webhook_gateway.client.delete(href)
+    receiver.wait(1)
+
+    def state_of(state: str) -> dict[str, Any]:
+        ended = webhook_gateway.follow(job["id"], lambda found: found["webhook"]["state"] == state)
+        return dict(ended["webhook"])
+
+    end = time.monotonic() + 5
+    while not (failed := state_of("pending")).get("last_error"):
+        assert time.monotonic() < end
+    assert failed["last_error"] == "the receiver answered 503"
+    assert (failed["attempts"], "next_attempt_at" in failed) == (1, True)
+    assert webhook_gateway.client.delete(href).json()["state"] == "expired"
+    assert webhook_gateway.client.post(f"{href}/webhook").status_code == 202
+    receiver.wait(2)
+    assert state_of("delivered") == {"state": "delivered", "attempts": 1}
+    (first, body), (second, again) = receiver.received
+    assert body == again
+    assert json.loads(again)["type"] == "job.canceled"
+    assert first["webhook-id"] == second["webhook-id"]
+    listed = webhook_gateway.client.get("/jobs").json()["jobs"]
+    assert all("webhook" not in each for each in listed), "asked for by job alone"
+
+
+def test_what_was_given_up_is_told_and_can_be_sent_again(
+    webhook_gateway: Gateway, any_model: str, sample: bytes, receiver: Receiver, webhook_settings: Settings
+) -> None:
+    context = GatewayContext(webhook_settings)
+    job = webhook_gateway.submit(sample, model=any_model, webhook_url=receiver.url)
+    href = f"/jobs/{job['id']}"
+    early = webhook_gateway.client.post(f"{href}/webhook")
+    assert (early.status_code, early.json()["code"]) == (409, "no_webhook")
+    receiver.responses = [500, 500]  # the first may come before the next line
+    webhook_gateway.client.delete(href)
+    context.redis.hset(context.jobs.webhooks.key(job["id"]), "attempts", MAX_ATTEMPTS - 1)
+    ended = webhook_gateway.follow(job["id"], lambda found: found["webhook"]["state"] == "failed")
+    assert ended["webhook"]["attempts"] == MAX_ATTEMPTS
+    assert ended["webhook"]["last_error"] == "the receiver answered 500"
+    etag = webhook_gateway.client.get(href).headers["etag"]
+    receiver.responses.clear()
+    assert webhook_gateway.client.post(f"{href}/webhook").json()["state"] == "pending"
+    webhook_gateway.follow(job["id"], lambda found: found["webhook"]["state"] == "delivered")
+    assert webhook_gateway.client.get(href).headers["etag"] != etag
+
+
 def test_signature_matches_the_published_test_vector() -> None:
     """Test vector of the Standard Webhooks libraries."""
     secret = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
@@ -142,7 +194,8 @@ def test_only_2xx_counts_and_redirects_are_not_followed(
     webhook_settings: Settings, receiver: Receiver, status: int, delivered: bool
 ) -> None:
     receiver.responses = [status]
-    assert asyncio.run(deliver(webhook_settings, job_for(receiver.url))) is delivered
+    failure = asyncio.run(deliver(webhook_settings, job_for(receiver.url)))
+    assert failure == (None if delivered else f"the receiver answered {status}")
     assert len(receiver.received) == 1
 
 
@@ -159,7 +212,7 @@ def test_failed_deliveries_are_retried_with_backoff(
 
     async def send() -> None:
         delivery = WebhookDelivery()
-        while context.redis.zscore(context.jobs.webhooks, job.id) is not None:
+        while context.redis.zscore(context.jobs.webhooks.schedule, job.id) is not None:
             await delivery.send_due(context)
             await asyncio.sleep(0.02)
 
@@ -168,7 +221,9 @@ def test_failed_deliveries_are_retried_with_backoff(
     assert 0.6 < time.monotonic() - start < 4
     assert len(receiver.received) == 3
     assert len({headers["webhook-id"] for headers, _ in receiver.received}) == 1
-    assert context.redis.hget(f"{context.jobs.webhooks}:attempts", job.id) is None
+    status = context.jobs.webhooks.status(job.id)
+    assert status is not None
+    assert (status.state, status.attempts, status.last_error) == ("delivered", 3, None)
 
 
 def test_retries_end_after_the_last_attempt() -> None:
@@ -231,7 +286,7 @@ def connections(monkeypatch: pytest.MonkeyPatch, names: Names, settings: Setting
 
     async def run() -> None:
         monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", names.getaddrinfo)
-        assert not await deliver(settings, job_for(url))
+        assert await deliver(settings, job_for(url))
 
     monkeypatch.setattr("anyio.connect_tcp", connect)
     asyncio.run(run())
@@ -274,7 +329,7 @@ def test_unresponsive_receiver_times_out(webhook_settings: Settings, monkeypatch
     with socket.create_server(("127.0.0.1", 0)) as silent:
         start = time.monotonic()
         port = silent.getsockname()[1]
-        assert not asyncio.run(deliver(webhook_settings, job_for(f"http://127.0.0.1:{port}/")))
+        assert asyncio.run(deliver(webhook_settings, job_for(f"http://127.0.0.1:{port}/")))
     assert time.monotonic() - start < 2
 
 
@@ -293,6 +348,6 @@ def test_sni_is_sent_and_untrusted_certificates_are_refused(
     context.load_cert_chain(certificate, key)
     context.sni_callback = lambda _socket, name, _context: names.append(name)
     receiver.socket = context.wrap_socket(receiver.socket, server_side=True)
-    assert not asyncio.run(deliver(webhook_settings, job_for(f"https://localhost:{receiver.server_port}/")))
+    assert asyncio.run(deliver(webhook_settings, job_for(f"https://localhost:{receiver.server_port}/")))
     assert names == ["localhost"]  # although connected by address
     assert receiver.received == []

@@ -29,15 +29,15 @@ def test_slow_receivers_do_not_block_other_owners(
     running = peak = 0
     delivered = asyncio.Event()
 
-    async def deliver(_: Settings, job: Job) -> bool:
+    async def deliver(_: Settings, job: Job) -> str | None:
         nonlocal running, peak
         if job.owner != "slow":
             delivered.set()
-            return True
+            return None
         running += 1
         peak = max(peak, running)
         await asyncio.sleep(30)
-        return False
+        return "no answer"
 
     monkeypatch.setattr(webhook_delivery, "deliver", deliver)
 
@@ -54,4 +54,28 @@ def test_slow_receivers_do_not_block_other_owners(
         asyncio.run(send())
         assert peak == MAX_CONCURRENT_PER_OWNER
     finally:
-        context.redis.zrem(context.jobs.webhooks, *(job.id for job in (*jobs, last)))
+        context.redis.zrem(context.jobs.webhooks.schedule, *(job.id for job in (*jobs, last)))
+
+
+def test_a_flood_of_one_owner_does_not_hide_others(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = GatewayContext(
+        settings.model_copy(update={"webhook_secret": type(settings.redis_url)("x" * 32)})
+    )
+    webhooks = context.jobs.webhooks
+    with context.redis.pipeline() as pipe:
+        for number in range(3000):
+            pipe.zadd(webhooks.schedule, {f"flood{number}": number})
+            pipe.hset(webhooks.key(f"flood{number}"), mapping={"owner": "flooding"})
+        pipe.zadd(webhooks.schedule, {"last": time.time() - 1})
+        pipe.hset(webhooks.key("last"), mapping={"owner": "patient"})
+        pipe.execute()
+    try:
+        claimed = WebhookDelivery()._claim(context, 50)
+        assert len(claimed) == MAX_CONCURRENT_PER_OWNER + 1
+        assert "last" in claimed[:2]
+        left = context.redis.zcount(webhooks.schedule, "-inf", time.time())
+        assert left == 3001 - len(claimed), "the others stay due"
+    finally:
+        context.redis.delete(webhooks.schedule, *context.redis.keys(webhooks.key("*")))

@@ -8,13 +8,19 @@ from redis import Redis
 from redis.client import Pipeline
 
 
-def due(redis: Redis, key: str, lease: float, limit: int) -> list[str]:
-    """Claim up to `limit` due members of the set for this caller.
+def due(
+    redis: Redis,
+    key: str,
+    lease: float,
+    limit: int,
+    choose: Callable[[list[str]], list[str]] = lambda names: names,
+) -> list[str]:
+    """Claim due members of the set for this caller: of the first `limit`, those that `choose` returns.
 
     Each is rescheduled by `lease` seconds, so any process can claim it again unless it is removed by then.
     """
     now = time.time()
-    names = cast(list[str], redis.zrangebyscore(key, "-inf", now, start=0, num=limit))
+    names = choose(cast(list[str], redis.zrangebyscore(key, "-inf", now, start=0, num=limit)))
     return [name for name in names if _claim(redis, key, name, now, now + lease)]
 
 

@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import random
-import time
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import suppress
+from itertools import zip_longest
 
 from redis.exceptions import RedisError
 from starlette.concurrency import run_in_threadpool
@@ -22,6 +22,7 @@ FIRST_DELAY, FACTOR = 5.0, 3.0  # 5 s, 15 s, 45 s, … after the first, second, 
 LEASE = 2.0 * TIMEOUT_SECONDS  # if this process dies, another gateway retries after this
 MAX_CONCURRENT = 50
 MAX_CONCURRENT_PER_OWNER = 10
+MAX_SCANNED = 10_000  # due events looked at in one go, so that a flood of one owner hides nobody's
 POSTPONE_SECONDS = 1.0  # delay when an owner is at its limit, so that others go first
 
 
@@ -43,23 +44,35 @@ class WebhookDelivery:
         free = MAX_CONCURRENT - len(self._running)
         if context.settings.webhook_secret is None or free <= 0:
             return
-        for job_id in await run_in_threadpool(due, context.redis, context.jobs.webhooks, LEASE, free):
+        for job_id in await run_in_threadpool(self._claim, context, free):
             task = asyncio.create_task(self._send(context, job_id))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
+    def _claim(self, context: GatewayContext, free: int) -> list[str]:
+        """Due events for which there is room, those of all owners in turn."""
+        webhooks = context.jobs.webhooks
+
+        def choose(due_ids: list[str]) -> list[str]:
+            by_owner: defaultdict[str, list[str]] = defaultdict(list)
+            for owner, job_id in zip(webhooks.owners(due_ids), due_ids, strict=True):
+                if len(by_owner[owner]) + self._per_owner[owner] < MAX_CONCURRENT_PER_OWNER:
+                    by_owner[owner].append(job_id)
+            turns = zip_longest(*by_owner.values())
+            return [job_id for turn in turns for job_id in turn if job_id is not None][:free]
+
+        return due(context.redis, webhooks.schedule, LEASE, MAX_SCANNED, choose)
+
     async def _send(self, context: GatewayContext, job_id: str) -> None:
         try:
-            job = await run_in_threadpool(context.jobs.get, job_id)
+            job = await run_in_threadpool(_event, context, job_id)
             if job is None or job.webhook_url is None:
-                delivered = True
+                await run_in_threadpool(context.jobs.webhooks.end, job_id, None)
             elif self._per_owner[job.owner] < MAX_CONCURRENT_PER_OWNER:
-                delivered = await self._deliver(context, job)
+                failure = await self._deliver(context, job)
+                await run_in_threadpool(_note, context, job_id, failure)
             else:
-                later = {job_id: time.time() + POSTPONE_SECONDS}
-                await run_in_threadpool(context.redis.zadd, context.jobs.webhooks, later, xx=True)
-                return
-            await run_in_threadpool(_reschedule, context, job_id, delivered=delivered)
+                await run_in_threadpool(context.jobs.webhooks.postpone, job_id, POSTPONE_SECONDS)
         except RedisError as error:
             log.warning("webhook of job %s postponed: %s", job_id, error)
         except UnreadableRecord as error:
@@ -68,10 +81,10 @@ class WebhookDelivery:
         except Exception:
             log.exception("unexpected error in the webhook of job %s", job_id)
             with suppress(RedisError):
-                await run_in_threadpool(_reschedule, context, job_id, delivered=False)  # it counts as a try
+                await run_in_threadpool(_note, context, job_id, "an internal error")  # it counts as a try
                 await run_in_threadpool(context.jobs.counters.failed, "send_webhooks")
 
-    async def _deliver(self, context: GatewayContext, job: Job) -> bool:
+    async def _deliver(self, context: GatewayContext, job: Job) -> str | None:
         self._per_owner[job.owner] += 1
         try:
             return await deliver(context.settings, job)
@@ -81,15 +94,18 @@ class WebhookDelivery:
                 del self._per_owner[job.owner]
 
 
-def _reschedule(context: GatewayContext, job_id: str, *, delivered: bool) -> None:
-    """Schedule the next attempt of a failed delivery, or remove the webhook from the schedule."""
-    schedule = context.jobs.webhooks
-    attempts = f"{schedule}:attempts"
-    delay = None if delivered else retry_delay(context.redis.hincrby(attempts, job_id, 1))
-    if delay is not None:
-        context.redis.zadd(schedule, {job_id: time.time() + delay})
+def _event(context: GatewayContext, job_id: str) -> Job | None:
+    """The job as it ended; of one that an earlier release scheduled, as it is."""
+    return context.jobs.webhooks.event(job_id) or context.jobs.get(job_id)
+
+
+def _note(context: GatewayContext, job_id: str, failure: str | None) -> None:
+    """Record an attempt, and schedule the next one if it failed and was not the last."""
+    webhooks = context.jobs.webhooks
+    delay = retry_delay(webhooks.count_attempt(job_id))
+    if failure is not None and delay is not None:
+        webhooks.postpone(job_id, delay, failure)
         return
-    if not delivered:
+    if failure is not None:
         log.warning("webhook of job %s: giving up", job_id, extra={"job_id": job_id})
-    context.redis.zrem(schedule, job_id)
-    context.redis.hdel(attempts, job_id)
+    webhooks.end(job_id, failure)

@@ -34,6 +34,7 @@ CODES: dict[str, tuple[int, str]] = {
     "too_slow": (408, "Request timeout"),
     "job_not_done": (409, "Job has not finished yet"),
     "job_has_no_result": (409, "Job ended without a result"),
+    "no_webhook": (409, "Job has no webhook to send"),
     "upload_missing": (409, "No file uploaded yet"),
     "idempotency_in_flight": (409, "A request with this idempotency key is still in progress"),
     "job_expired": (410, "Job files have been deleted"),

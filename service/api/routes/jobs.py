@@ -5,13 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from service.api.background.retention import delete_files
-from service.api.dependencies import CallerDep, ContextDep, GatewayContext, JobAndPositionDep, get_job
+from service.api.dependencies import CallerDep, ContextDep, GatewayContext, JobAndPositionDep, JobDep, get_job
 from service.api.http.etags import matches
-from service.api.http.problems import keyed_responses
+from service.api.http.problems import Problem, keyed_responses
 from service.api.waiting import DESCRIPTION, wait_as_preferred
 from service.core.jobs.record import State
 from service.core.jobs.stored import UnreadableRecord
 from service.core.jobs.views import JobList, JobView, view
+from service.core.jobs.webhooks import WebhookStatus
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 CURSOR = "^[0-9]{1,18}-[0-9a-f]{32}$"
@@ -90,14 +91,36 @@ async def read_job(
     if waited := await wait_as_preferred(context, job, prefer, response):
         job = waited
         position = await context.record_calls.run(context.jobs.queue_position, job)
-    response.headers["ETag"] = etag = f'"{job.version}-{job.state}-{position or 0}"'
+    webhook = None
+    if job.webhook_url and not job.state.open:
+        webhook = await context.record_calls.run(context.jobs.webhooks.status, job.id)
+    sent = f"-{webhook.state}-{webhook.attempts}" if webhook else ""
+    response.headers["ETag"] = etag = f'"{job.version}-{job.state}-{position or 0}{sent}"'
     response.headers["Cache-Control"] = "private, no-cache"
     response.headers["Vary"] = "Prefer, Authorization"
     if job.state.open:
         response.headers["Retry-After"] = "1"
     if matches(if_none_match, etag):
         return Response(status_code=304, headers=dict(response.headers))  # type: ignore[return-value]
-    return view(job, context.settings.public_url, position)
+    return view(job, context.settings.public_url, position, webhook)
+
+
+@router.post(
+    "/{job_id}/webhook",
+    summary="Send the webhook again",
+    status_code=202,
+    response_model_exclude_none=True,
+    responses=keyed_responses("not_found", "record_unreadable", "invalid_request", "no_webhook"),
+)
+async def redeliver(job: JobDep, context: ContextDep) -> WebhookStatus:
+    """Sends the event of an ended job once more, also after it was delivered or given up, as it was when the
+    job ended. The event keeps its `webhook-id`, by which a receiver knows it."""
+    webhooks = context.jobs.webhooks
+    if await context.record_calls.run(webhooks.redeliver, job.id):
+        status = await context.record_calls.run(webhooks.status, job.id)
+        if status is not None:
+            return status
+    raise Problem("no_webhook", "The job has no webhook_url, or has not ended yet")
 
 
 @router.delete(

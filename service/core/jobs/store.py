@@ -16,6 +16,7 @@ from service.core.jobs.quarantine import Quarantine
 from service.core.jobs.record import Job, JobError, Progress, Result, State
 from service.core.jobs.room import RECORD_OVERHEAD, Quota, Room
 from service.core.jobs.stored import UnreadableRecord, dump, load
+from service.core.jobs.webhooks import Webhooks
 from service.core.registry import ModelInfo
 from service.core.transactions import DONE, Limit, Transactions
 
@@ -65,8 +66,9 @@ class JobStore:
         self.expiry = f"{prefix}:expiry"  # its files are deleted
         self.unsent = f"{prefix}:unsent"  # it is enqueued, unless its gateway has done so
         self.leased = f"{prefix}:leased"  # it is re-enqueued, unless its worker renews the lease
-        self.webhooks = f"{prefix}:webhooks"  # its webhook is sent
-        self.quarantined = Quarantine(redis, prefix, self.counters, (self.unsent, self.leased, self.webhooks))
+        self.webhooks = Webhooks(redis, prefix)
+        schedules = self.unsent, self.leased, self.webhooks.schedule
+        self.quarantined = Quarantine(redis, prefix, self.counters, schedules)
 
     def key(self, job_id: str) -> str:
         return f"{self.prefix}:job:{job_id}"
@@ -340,7 +342,7 @@ class JobStore:
             if before.state.open and not after.state.open:
                 pipe.srem(self._open(after.owner), after.id)
                 if after.webhook_url:
-                    pipe.zadd(self.webhooks, {after.id: datetime.now(UTC).timestamp()})
+                    self.webhooks.add(pipe, after, new, before.expires_at + KEPT_AFTER_EXPIRY)
             if self._transactions.apply(pipe, {key: text}) == DONE:
                 return after
 

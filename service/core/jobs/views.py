@@ -17,6 +17,7 @@ from service.core.jobs.record import (
     ResultFile,
     State,
 )
+from service.core.jobs.webhooks import WebhookStatus
 
 
 class FileView(ResultFile):
@@ -49,6 +50,7 @@ class JobView(BaseModel):
     result: ResultView | None = None
     error: JobError | None = None
     metadata: dict[str, Any]
+    webhook: WebhookStatus | None = None  # in the response for this job alone, once it has ended
     links: dict[str, str]
 
 
@@ -57,7 +59,9 @@ class JobList(BaseModel):
     next_cursor: str | None = None
 
 
-def view(job: Job, base: str | None, queue_position: int | None = None) -> JobView:
+def view(
+    job: Job, base: str | None, queue_position: int | None = None, webhook: WebhookStatus | None = None
+) -> JobView:
     """A job with links below `base`, the address of the service; paths without it."""
     href = f"{base or ''}/jobs/{job.id}"
     result = None
@@ -79,5 +83,6 @@ def view(job: Job, base: str | None, queue_position: int | None = None) -> JobVi
         metadata=job.metadata,
         result=result,
         queue_position=queue_position,
+        webhook=webhook,
         links=links,
     )
