@@ -14,6 +14,7 @@ from model.registration.correspondence import filter_paths
 from model.registration.interpolation import carry_along
 from model.registration.keyframes import candidates, jumps
 from model.registration.pull import pull
+from model.registration.separating import looked_at, separate
 from model.registration.tracking import REACH, SIZE, Extract, Tracking, confidence_of, residual
 
 TOGETHER = 2_000_000  # coordinates
@@ -29,13 +30,13 @@ def track_corresponding(
     """Carry a surface along corresponding points [T, N, 3] at times [T], as `track` does along others.
 
     `valid` [T, N] says which points to believe. The template is the surface of the frame whose points lie
-    furthest apart, put on them.
+    furthest apart, put on them, with what it joins there taken apart where another frame tears it.
     """
     paths = filter_paths(points, valid).points  # [T, R, 3]
     centers = paths.mean(axis=1)  # [T, 3]
     center = np.median(centers, axis=0)
-    apart = ((paths - centers[:, None]) ** 2).sum(axis=2).mean(axis=1)  # [T], squared
-    size = SIZE * float(np.median(np.sqrt(apart)))
+    spread = ((paths - centers[:, None]) ** 2).sum(axis=2).mean(axis=1)  # [T], squared
+    size = SIZE * float(np.median(np.sqrt(spread)))
     paths = (paths - center) / size
     clouds = [make_cloud(cloud) for cloud in paths]
     (key,) = candidates(clouds, 1)
@@ -45,6 +46,11 @@ def track_corresponding(
         raise Canceled("the registration was canceled")
     vertices = pull(np.asarray(vertices, np.float64), faces, clouds[key].points, REACH)
     moved = carry_along(vertices, faces, paths, key)  # [T, V, 3]
+    some = looked_at(len(moved))
+    apart = separate(vertices, faces, list(moved[some]), [clouds[t] for t in some])
+    if apart is not None:
+        vertices, faces = apart
+        moved = carry_along(vertices, faces, paths, key)
     cuts = jumps(clouds)
     placed = moved * size + center
     return Tracking(

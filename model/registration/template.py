@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from model.compiled import Floats, Ints
-from model.registration.clouds import Cloud, shares, subset
+from model.registration.clouds import Cloud, nearest, shares, subset
 from model.registration.fitting import Level
-from model.registration.graph import Motion, build_graph, vertex_normals
+from model.registration.graph import Graph, Motion, build_graph, nearest_rotations, vertex_normals
 from model.registration.pull import offsets
+from model.registration.separating import looked_at, separate
 
 NODES = 200
 SAMPLES = 2500
@@ -52,3 +54,26 @@ def refined(template: Template, clouds: Sequence[Cloud], motions: Sequence[Motio
     skin = replace(graph.skin, points=vertices, normals=vertex_normals(vertices, template.faces))
     level = replace(template.level, graph=replace(graph, skin=skin), skin=skin[template.samples])
     return replace(template, vertices=vertices, level=level)
+
+
+def taken_apart(
+    template: Template, clouds: Sequence[Cloud], motions: Sequence[Motion]
+) -> tuple[Template, list[Motion]] | None:
+    """The template without what its motions tear, and the same motions of its nodes; None if it is whole."""
+    some = looked_at(len(motions))
+    moved, seen = [template.move(motions[t]) for t in some], [clouds[t] for t in some]
+    apart = separate(template.vertices, template.faces, moved, seen)
+    if apart is None:
+        return None
+    parts = make_template(*apart)
+    _, at = nearest(cKDTree(template.vertices), parts.level.graph.rest)
+    return parts, [_carried(template.level.graph, at, motion, parts.level.graph.rest) for motion in motions]
+
+
+def _carried(graph: Graph, at: Ints, motion: Motion, rest: Floats) -> Motion:
+    """Nodes at `rest` [M, 3] that move with the vertices `at` [M] of a graph."""
+    skin = graph.skin[at]
+    blended = np.einsum("mk,mkij->mij", skin.weights, motion.rotations[skin.nodes])
+    turns = np.ascontiguousarray(nearest_rotations(blended))  # [M, 3, 3]
+    offset = (turns @ (rest - skin.points)[..., None])[..., 0]
+    return Motion(turns, graph.move(skin, motion).points + offset)

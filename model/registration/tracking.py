@@ -18,7 +18,7 @@ from model.registration.parallel import side_by_side
 from model.registration.pull import pull
 from model.registration.reporting import Report
 from model.registration.sweeping import sweep
-from model.registration.template import Template, make_template, refined
+from model.registration.template import Template, make_template, refined, taken_apart
 
 Extract = Callable[[Floats], tuple[Floats, Ints]]
 REACH = 0.05  # how far from its points the surface of the network may be
@@ -120,6 +120,8 @@ def track(
     still = all(m is motions[0] for m in motions)
     for n, part in enumerate(report.parts(FOLLOWED, 1.0, 0 if still else options.sweeps)):
         motions = sweep(template, frames, motions, complete, n % 2 == 1, part, cuts)
+        if n + 1 < options.sweeps:
+            template, motions = taken_apart(template, frames, motions) or (template, motions)
         template = refined(template, frames, motions, REACH)
     moved = [template.move(m) for m in motions]
     residuals = np.array([residual(m, c) for m, c in zip(moved, frames, strict=True)])
