@@ -10,7 +10,7 @@ from service.api.http.protocol import HardenedHTTPProtocol
 from service.core.redis_version import require_version
 from service.core.settings import get_settings
 
-STOP_SECONDS = 3  # for requests in progress
+STOP_SECONDS = 15  # for requests in progress, such as an upload; less than the grace period of containers
 
 
 class Server(uvicorn.Server):

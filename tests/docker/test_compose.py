@@ -6,6 +6,7 @@ import pytest
 import typer.main
 from pydantic import ValidationError
 
+from service.__main__ import STOP_SECONDS
 from service.core.settings import LOOPBACK, Settings
 from service.local.object_store import GRPC_OFFSET, _flags
 from service.local.redis_server import _CONFIG
@@ -224,6 +225,10 @@ def test_a_stopped_worker_has_time_to_hand_its_job_back() -> None:
     for name in OURS[1:]:
         grace = int(services()[name]["stop_grace_period"].removesuffix("s"))
         assert grace > EXIT_GRACE + Settings.model_fields["drain_seconds"].default
+
+
+def test_a_stopped_gateway_has_time_to_finish_uploads() -> None:
+    assert int(services()["gateway"]["stop_grace_period"].removesuffix("s")) > STOP_SECONDS
 
 
 def test_valkey_is_set_up_as_in_the_local_stack() -> None:

@@ -1,17 +1,22 @@
 """Direct uploads of large files to the object store."""
 
 import secrets
+import signal
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from service.api.background.retention import expire_uploads
 from service.api.dependencies import GatewayContext
+from service.core.jobs.record import State
+from service.core.jobs.store import JobStore
 from service.core.settings import Settings
 from service.local.object_store import ObjectStore
-from tests.integration.service_processes import Gateway
+from tests.integration.service_processes import Gateway, running
 
 
 def begin(gateway: Gateway) -> dict[str, Any]:
@@ -129,3 +134,30 @@ def test_expired_upload_is_deleted(settings: Settings, sample: bytes) -> None:
     expire_uploads(context)
     assert context.store.size(upload.key) is None
     assert context.redis.zscore(context.uploads.expiry, upload.id) is None
+
+
+def test_an_upload_in_progress_outlives_a_graceful_stop(
+    server_env: dict[str, str], any_model: str, sample: bytes, jobs: JobStore
+) -> None:
+    """A deployment stops the gateway with SIGTERM; others answer new requests meanwhile."""
+    with running(Gateway(server_env)) as gateway:
+        size = len(sample) // 10 + 1
+
+        def slowly() -> Iterator[bytes]:
+            for start in range(0, len(sample), size):
+                if start == 2 * size:
+                    psutil.Process(gateway.pid).send_signal(signal.SIGTERM)
+                time.sleep(0.5)
+                yield sample[start : start + size]
+
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(len(sample))}
+        answer = gateway.client.post(f"/reconstruct?model={any_model}", content=slowly(), headers=headers)
+        assert answer.status_code == 202, answer.text
+        end = time.monotonic() + 5
+        while gateway.is_running:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+    job = jobs.get(answer.json()["id"])
+    assert job is not None
+    assert job.state is State.QUEUED
+    jobs.cancel(job.id)
