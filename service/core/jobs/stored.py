@@ -23,19 +23,21 @@ class UnreadableRecord(Exception):  # noqa: N818  # a state of the data, not of 
 
 def load(job_id: str, text: str) -> Job:
     """The job of a stored record. Raises UnreadableRecord."""
-    values = _object(text)
-    if values is None:
-        raise UnreadableRecord(job_id, "it is not a JSON object")
-    known = [str(values.get(name, "")) for name in ("owner", "model", "state")]
-    schema = values.get("schema_version", 1)
-    if not isinstance(schema, int) or schema > SCHEMA:
-        reason = f"it has schema version {schema}, this release reads up to {SCHEMA}"
-        raise UnreadableRecord(job_id, reason, *known)
     try:
-        return Job.model_validate(values)
+        job = Job.model_validate_json(text)
     except ValidationError as error:
         fields = ", ".join(sorted({".".join(map(str, fault["loc"])) for fault in error.errors()}))
-        raise UnreadableRecord(job_id, f"its fields {fields} are not valid", *known) from None
+        reason = f"its fields {fields} are not valid" if fields else "it is not a JSON object"
+    else:
+        if job.schema_version <= SCHEMA:
+            return job
+        reason = ""
+    values = _object(text)
+    schema = values.get("schema_version", SCHEMA)
+    if not isinstance(schema, int) or schema > SCHEMA:
+        reason = f"it has schema version {schema}, this release reads up to {SCHEMA}"
+    owner, model, state = (str(values.get(name, "")) for name in ("owner", "model", "state"))
+    raise UnreadableRecord(job_id, reason, owner, model, state)
 
 
 def dump(job: Job, before: str | None = None) -> str:
@@ -43,12 +45,10 @@ def dump(job: Job, before: str | None = None) -> str:
 
     Raises ValueError rather than return what could not be read again, such as numbers that are not finite.
     """
-    values = job.model_dump(mode="json", exclude_none=True)
-    if before is not None:
-        known = load(job.id, before).model_dump(mode="json", exclude_none=True)
-        values = _with_unknown(_object(before), known, values)
-    text = json.dumps(values, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    text.encode()  # raises UnicodeEncodeError, a ValueError, for lone surrogates
+    text = _json(job)
+    if before is not None and (known := _json(load(job.id, before))) != before:
+        values = _with_unknown(_object(before), _object(known), _object(text))
+        text = json.dumps(values, separators=(",", ":"), ensure_ascii=False)
     try:
         load(job.id, text)
     except UnreadableRecord as error:
@@ -56,12 +56,17 @@ def dump(job: Job, before: str | None = None) -> str:
     return text
 
 
-def _object(text: str) -> dict[str, Any] | None:
+def _json(job: Job) -> str:
+    return job.model_dump_json(exclude_none=True)
+
+
+def _object(text: str) -> dict[str, Any]:
+    """The values of a record, none if it is not a JSON object."""
     try:
         values = json.loads(text)
     except (ValueError, RecursionError):
-        return None
-    return values if isinstance(values, dict) else None
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def _with_unknown(stored: Any, known: Any, values: Any) -> Any:
