@@ -6,7 +6,7 @@ nor that of its process reaches the files of another.
 
 import fcntl
 import os
-import pickle  # nosec B403 - both ends are processes of one worker, and the folder is closed to others
+import pickle  # both ends are processes of one worker, and the folder is closed to others  # nosec B403
 import shutil
 import tempfile
 import time
@@ -78,7 +78,7 @@ class Spool:
             try:
                 entry.path.rename(taken)
                 with taken.open("rb") as file:
-                    made: Reconstruction = pickle.load(file)  # noqa: S301  # nosec B301 - see the import
+                    made: Reconstruction = pickle.load(file)  # noqa: S301 - see the import  # nosec B301
             except FileNotFoundError:  # discarded meanwhile
                 continue
             return _entry(taken), made
