@@ -13,11 +13,13 @@ from service.api.http.problems import Problem
 from service.api.idempotency import Reservation
 from service.api.webhooks import host_of
 from service.core.addresses import is_public, literal
+from service.core.jobs.estimate import Estimate, estimate
 from service.core.jobs.record import Input, Job, new_id
 from service.core.jobs.room import Quota
 from service.core.jobs.store import Limits, ReservationLost, TooManyJobs
 from service.core.registry import ModelInfo
 from service.core.sequences.sequence import Fault, store_sequence
+from service.core.settings import Settings
 from service.core.trace import current_trace, span
 
 log = logging.getLogger(__name__)
@@ -77,6 +79,15 @@ def _accept(context: GatewayContext, caller: Caller, body: Body, job_id: str, re
         with span("validate"):
             info, file = store_sequence(body.file, converted, context.limits, options.read_options)
         options.check_length(info.duration, info.frames)
+        cost = estimate(
+            options,
+            frames=info.frames,
+            points=info.points if isinstance(info.points, int) else info.points[1],
+            duration=info.duration,
+            resolution=model.resolution,
+            max_points=model.input.max_points,
+        )
+        _require_affordable(settings, cost)
         size, digest = size_and_sha256(file)
         trace = current_trace()
         job = Job.new(
@@ -87,11 +98,12 @@ def _accept(context: GatewayContext, caller: Caller, body: Body, job_id: str, re
             id=job_id,
             owner=caller.id,
             traceparent=str(trace) if trace else None,
+            estimate=cost,
         )
         file.seek(0)
         with span("store"):
             context.store.put(job.input_key, file, "application/octet-stream", job.expires_at)
-    _record(context, caller, job, reserved)
+    job = _record(context, caller, job, reserved)
     try:
         with span("enqueue"):
             context.queue.push(job)
@@ -101,9 +113,9 @@ def _accept(context: GatewayContext, caller: Caller, body: Body, job_id: str, re
     return job
 
 
-def _record(context: GatewayContext, caller: Caller, job: Job, reserved: str) -> None:
+def _record(context: GatewayContext, caller: Caller, job: Job, reserved: str) -> Job:
     try:
-        context.jobs.create(job, _limits(context, caller), reserved=reserved)
+        return context.jobs.create(job, _limits(context, caller), reserved=reserved)
     except (TooManyJobs, ReservationLost) as error:  # a concurrent request took the last slot or the key
         context.store.delete(job.input_key)
         if isinstance(error, TooManyJobs):
@@ -116,7 +128,8 @@ def _limits(context: GatewayContext, caller: Caller) -> Limits:
     settings, share = context.settings, context.memory.share()
     quota = Quota(settings.max_records, settings.max_record_bytes).shrunk(share)
     unlimited = caller.open_jobs is None and share > 0
-    return Limits(settings.max_queued, caller.open_jobs, None if unlimited else quota)
+    seconds = None if caller.open_jobs is None else settings.open_seconds
+    return Limits(settings.max_queued, caller.open_jobs, seconds, None if unlimited else quota)
 
 
 def _raise_too_many(context: GatewayContext, error: TooManyJobs) -> NoReturn:
@@ -130,9 +143,28 @@ def _raise_too_many(context: GatewayContext, error: TooManyJobs) -> NoReturn:
         unit = "" if error.where == "records" else "bytes of "
         detail = f"The key has {error.limit} {unit}job records, its maximum: delete jobs or retry later"
         raise Problem("too_many_records", detail, headers={"Retry-After": STORED_SECONDS})
+    if error.where == "seconds":
+        limit = context.settings.open_seconds
+        detail = f"The key's open jobs are estimated to take {limit} s, its maximum: wait for one to end"
+        raise Problem("too_many_jobs", detail, headers=retry)
     detail = f"The key has {error.limit} open jobs, its maximum: wait for one to end or cancel one"
     policy = {"RateLimit-Policy": f'"open-jobs";q={error.limit}', "RateLimit": '"open-jobs";r=0'}
     raise Problem("too_many_jobs", detail, headers=retry | policy)
+
+
+def _require_affordable(settings: Settings, cost: Estimate) -> None:
+    """Refuse a job that is too large for any worker, before it takes one."""
+    memory = settings.max_job_memory_bytes
+    if cost.seconds > settings.max_job_seconds:
+        found, limit = f"{cost.seconds:,.0f} s", f"{settings.max_job_seconds:,} s"
+        lower = "frames, points, resolution or quality"
+    elif cost.memory_bytes > memory:
+        found, limit = f"{cost.memory_bytes / 2**20:,.0f} MiB of memory", f"{memory / 2**20:,.0f} MiB"
+        lower = "resolution or frames, or set simplify"
+    else:
+        return
+    message = f"The job is estimated to need {found}, at most {limit} is accepted: lower {lower}"
+    raise Problem("job_too_large", errors=[Fault("options", message, found, limit)])
 
 
 def _fetch_upload(context: GatewayContext, caller: Caller, body: Body) -> None:

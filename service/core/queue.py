@@ -11,12 +11,19 @@ from service.core.jobs.record import Job
 from service.core.settings import Settings
 
 TASK = "reconstruct"
+PRIORITIES = range(10)  # 0 first
 UNACKED = "unacked"  # kombu's hash: delivery tag → message that a worker has taken
 TIMEOUTS: Any = {"socket_connect_timeout": 3, "socket_timeout": 5}
 
 
 def queue_name(model: str) -> str:
     return f"oflow.{model}"
+
+
+def queue_keys(model: str) -> list[str]:
+    """The lists that hold the queue's messages in Redis, one for each priority."""
+    name = queue_name(model)
+    return [name, *(f"{name}:{priority}" for priority in PRIORITIES if priority)]
 
 
 def celery_app(settings: Settings) -> Celery:
@@ -57,9 +64,12 @@ def _tls_options(broker: str) -> dict[str, Any] | None:
     return None
 
 
-def _transport_options(settings: Settings) -> dict[str, int | float]:
+def _transport_options(settings: Settings) -> dict[str, Any]:
     # A delivery returns to the queue after the visibility timeout unless the worker's watchdog renews it.
     return {
+        "priority_steps": list(PRIORITIES),
+        "sep": ":",
+        "queue_order_strategy": "priority",
         "visibility_timeout": settings.visibility_timeout_seconds,
         "unacked_restore_interval": 1,
         "unacked_restore_throttle": 1,
@@ -84,7 +94,9 @@ class JobQueue:
         if self._redis is None or not job_ids:
             return []
         # In this order: a message goes from the queue to the unacknowledged ones.
-        queued = cast(list[str], self._redis.lrange(queue_name(model), 0, -1))
+        queued = [
+            text for key in queue_keys(model) for text in cast(list[str], self._redis.lrange(key, 0, -1))
+        ]
         texts = "".join([*queued, *cast(list[str], self._redis.hvals(UNACKED))])
         return [job_id for job_id in job_ids if job_id not in texts]
 
@@ -95,6 +107,7 @@ class JobQueue:
             args=[job.id],
             task_id=job.id,
             queue=queue_name(job.model),
+            priority=job.queue_priority if self._redis is not None else None,
             headers={"traceparent": job.traceparent} if job.traceparent else None,
             retry_policy={"max_retries": 1},
         )

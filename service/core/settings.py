@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     open_uploads: Annotated[int, Field(gt=0)] = 100  # pending uploads per key
     open_streams: Annotated[int, Field(gt=0)] = 200  # event streams and `Prefer: wait` requests per key
     open_jobs: Annotated[int, Field(gt=0)] = 100  # queued and running jobs per key
+    max_job_seconds: Annotated[int, Field(gt=0)] = 900  # estimated for a job, else it is refused
+    max_job_memory_bytes: Annotated[int, Field(gt=0)] = 2048 * MIB  # likewise, for meshes and a file
+    open_seconds: Annotated[int, Field(gt=0)] = 4 * 3600  # estimated for the open jobs of a key
     max_records: Annotated[int, Field(gt=0)] = 20_000  # job records per key, including those of ended jobs
     max_record_bytes: Annotated[int, Field(gt=0)] = 64 * MIB  # memory of Redis that these take
 
@@ -76,6 +79,7 @@ class Settings(BaseSettings):
     job_deadline_seconds: Annotated[int, Field(ge=10)] = 900  # to compute a job
     storing_seconds: Annotated[int, Field(ge=10)] = 300  # to write and store its files afterwards
     drain_seconds: Annotated[float, Field(ge=0)] = 0  # for which a stopped worker goes on with its job
+    job_memory_bytes: Annotated[int | None, Field(ge=64 * MIB)] = None  # that a job may allocate; None: 45 %
     max_attempts: Annotated[int, Field(ge=1)] = 3
     visibility_timeout_seconds: Annotated[int, Field(ge=4)] = 10  # until a lost worker's job is redelivered
 
@@ -153,6 +157,8 @@ class Settings(BaseSettings):
                 "OFLOW_WEBHOOK_LOOPBACK gives callers access to this machine: "
                 "it requires a loopback address as OFLOW_HOST"
             )
+        if self.open_seconds < self.max_job_seconds:
+            raise ValueError("OFLOW_OPEN_SECONDS must not be less than OFLOW_MAX_JOB_SECONDS")
         if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
             raise ValueError("set both OFLOW_S3_ACCESS_KEY_ID and OFLOW_S3_SECRET_ACCESS_KEY, or neither")
         return self

@@ -42,6 +42,12 @@ def runner(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
     runner.context.redis.hdel(runner.context.registry.models_key, "small")
 
 
+@pytest.fixture(autouse=True)
+def empty_spool(runner: Runner) -> None:
+    for entry in runner.spool.entries():
+        runner.spool.discard(entry)
+
+
 @pytest.fixture
 def gate(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Storing results in this process blocks until this event is set."""

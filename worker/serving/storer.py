@@ -18,6 +18,7 @@ from service.core.settings import get_settings
 from service.core.telemetry import configure_telemetry
 from worker.serving.context import WorkerContext
 from worker.serving.finisher import Finisher
+from worker.serving.memory import limit_memory
 from worker.serving.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ def main() -> None:
     settings = get_settings()
     configure_logs(settings)
     configure_telemetry("worker")
+    limit_memory(settings.job_memory_bytes)
     spool, finisher = Spool(Path(sys.argv[1])), Finisher(WorkerContext(settings))
     while True:
         taken = spool.take()

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from service.core.jobs.record import Job, State
 from service.core.jobs.store import JobStore
 from service.core.jobs.stored import UnreadableRecord
-from service.core.queue import queue_name
+from service.core.queue import queue_keys
 from service.core.registry import ModelInfo
 from worker.serving.context import WorkerContext, worker_name
 from worker.serving.storing import Storing
@@ -161,7 +161,7 @@ class Watchdog(threading.Thread):
             self.broker.zadd(UNACKED_INDEX, {request.message.delivery_tag: time.time()}, xx=True)
 
     def _waiting(self) -> bool:
-        return self.broker is not None and self.broker.llen(queue_name(self.model)) > 0
+        return self.broker is not None and self.broker.exists(*queue_keys(self.model)) > 0
 
     def _exit(self, reason: str) -> None:
         log.critical("exiting: %s", reason)

@@ -426,6 +426,18 @@ export interface components {
                 [key: string]: string;
             };
         };
+        /**
+         * Estimate
+         * @description Expected seconds of a worker, bytes of the files, and bytes of memory at a time.
+         */
+        Estimate: {
+            /** Seconds */
+            seconds: number;
+            /** Bytes */
+            bytes: number;
+            /** Memory Bytes */
+            memory_bytes: number;
+        };
         /** FileView */
         FileView: {
             /** Format */
@@ -527,6 +539,7 @@ export interface components {
                 [key: string]: unknown;
             };
             input: components["schemas"]["Input"];
+            estimate?: components["schemas"]["Estimate"] | null;
             result?: components["schemas"]["ResultView"] | null;
             error?: components["schemas"]["JobError"] | null;
             /** Metadata */
@@ -1500,7 +1513,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDetails"];
                 };
             };
-            /** @description `source_unavailable`: File at source_url could not be fetched; `invalid_sequence`: Invalid point cloud sequence; `invalid_options`: Invalid options; `invalid_request`: Invalid request; `unknown_model`: Unknown model; `idempotency_key_reused`: Idempotency key already used for a different request */
+            /** @description `source_unavailable`: File at source_url could not be fetched; `invalid_sequence`: Invalid point cloud sequence; `invalid_options`: Invalid options; `invalid_request`: Invalid request; `unknown_model`: Unknown model; `idempotency_key_reused`: Idempotency key already used for a different request; `job_too_large`: Job too large: lower its resolution, frames, formats or quality */
             422: {
                 headers: {
                     traceparent: components["headers"]["traceparent"];

@@ -49,6 +49,7 @@ CODES: dict[str, tuple[int, str]] = {
     "source_unavailable": (422, "File at source_url could not be fetched"),
     "invalid_sequence": (422, "Invalid point cloud sequence"),
     "invalid_options": (422, "Invalid options"),
+    "job_too_large": (422, "Job too large: lower its resolution, frames, formats or quality"),
     "invalid_request": (422, "Invalid request"),
     "unknown_model": (422, "Unknown model"),
     "rate_limited": (429, "Rate limit exceeded"),

@@ -85,6 +85,7 @@ def _request_body() -> dict[str, Any]:
         "unknown_model",
         "idempotency_key_reused",
         "too_many_jobs",
+        "job_too_large",
         "too_many_records",
         "no_model",
         "queue_full",

@@ -215,13 +215,17 @@ class ReconstructionOptions(BaseModel):
         """How the input is read."""
         return ReadOptions(self.sample, self.fps)
 
+    def output_frames(self, seconds: float, frames: int) -> int:
+        """Frames of the result. `seconds` and `frames` are the input's."""
+        return self.frames or (int(seconds * self.fps * (1 + 1e-9)) + 1 if self.fps else frames)
+
     def check_length(self, seconds: float, frames: int) -> None:
         """Raise OptionsError if the result would have too few frames, or more than its formats can hold.
 
         `seconds` and `frames` are the input's.
         """
         key = "fps" if self.fps is not None else "frames"
-        wanted = self.frames or (int(seconds * self.fps * (1 + 1e-9)) + 1 if self.fps else frames)
+        wanted = self.output_frames(seconds, frames)
         limits = {str(file_format): file_format.max_frames for file_format in self.formats}
         if Format.GLB in self.formats and self.animation is Animation.MORPH:
             limits["glb with animation morph"] = MAX_MORPH_FRAMES

@@ -33,6 +33,7 @@ class Quarantine:
         """Take the job out of the schedules, its queue and its owner's open jobs."""
         now = time.time()
         waiting = self._keys("waiting", error.model)
+        turns = self._keys("turns", error.model)
         open_jobs = self._keys("open", error.owner)
         with self.redis.pipeline() as pipe:
             pipe.zadd(self.key, {error.job_id: now}, nx=True)
@@ -41,7 +42,7 @@ class Quarantine:
                 pipe.zrem(key, error.job_id)
             for key in open_jobs:
                 pipe.srem(key, error.job_id)
-            for key in waiting:
+            for key in (*turns, *waiting):
                 pipe.zrem(key, error.job_id)
             try:
                 added, _, *removed = pipe.execute()

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field
 
+from service.core.jobs.estimate import Estimate
 from service.core.jobs.formats import Format
 from service.core.jobs.options import Options, OptionsError, ReconstructionOptions, read_options
 from service.core.jobs.provenance import Provenance
@@ -147,6 +148,8 @@ class Job(BaseModel):
     options: dict[str, Any]  # as accepted; they are not validated again when a record is read
     input: Input
     provenance: Provenance | None = None  # of the current or last attempt
+    estimate: Estimate | None = None
+    queue_priority: int = 0  # 0 comes first
     result: Result | None = None
     error: JobError | None = None
 

@@ -16,6 +16,7 @@ from service.core.jobs.quarantine import Quarantine
 from service.core.jobs.record import Job, JobError, Progress, Result, State
 from service.core.jobs.room import RECORD_OVERHEAD, Quota, Room
 from service.core.jobs.stored import UnreadableRecord, dump, load
+from service.core.jobs.turns import Turns
 from service.core.jobs.webhooks import Webhooks
 from service.core.registry import ModelInfo
 from service.core.transactions import DONE, Limit, Transactions
@@ -28,7 +29,8 @@ _Scored = list[tuple[str, float]]  # members and scores of a sorted set
 
 
 class TooManyJobs(Exception):  # noqa: N818  # an expected refusal
-    """A limit is reached: jobs in the "queue", open jobs of the "owner", or its "records" or "bytes"."""
+    """A limit is reached: jobs in the "queue", or of the owner: open jobs ("owner"), the "seconds" estimated
+    for them, "records", or the "bytes" of these."""
 
     def __init__(self, where: str, limit: int) -> None:
         self.where, self.limit = where, limit
@@ -41,6 +43,7 @@ class Limits:
 
     waiting: int | None = None  # jobs in the queue of the model
     open: int | None = None  # of the owner
+    seconds: int | None = None  # estimated for the open jobs of the owner
     quota: Quota | None = None  # of the owner
 
 
@@ -61,6 +64,7 @@ class JobStore:
         self.events = JobEvents(redis, prefix)
         self.counters = Counters(redis, prefix)
         self.room = Room(redis, prefix)
+        self.turns = Turns(redis, prefix)
         self._transactions = Transactions(redis)
         # Schedules: job id → time at which
         self.expiry = f"{prefix}:expiry"  # its files are deleted
@@ -76,21 +80,22 @@ class JobStore:
     def waiting_key(self, model: str) -> str:
         return f"{self.prefix}:waiting:{model}"
 
-    def _open(self, owner: str) -> str:
-        return f"{self.prefix}:open:{owner}"
+    def create(self, job: Job, limits: Limits | None = None, *, reserved: str = "") -> Job:
+        """Record a new job that is about to be enqueued, and return it with its priority.
 
-    def create(self, job: Job, limits: Limits | None = None, *, reserved: str = "") -> None:
-        """Record a new job that is about to be enqueued. Raises TooManyJobs and ReservationLost.
+        Raises TooManyJobs and ReservationLost.
 
         `reserved` is the Redis key of an idempotency reservation, which is extended to the job's lifetime.
         After a RedisError it is unknown whether the job was recorded.
         """
         gone = job.expires_at + KEPT_AFTER_EXPIRY
+        job = job.with_(queue_priority=self.turns.priority(job.owner))
         pipe = self.redis.pipeline()
         text = dump(job)
         pipe.set(self.key(job.id), text, exat=gone)
         pipe.zadd(self.waiting_key(job.model), {job.id: job.created_at.timestamp()})
-        pipe.sadd(self._open(job.owner), job.id)
+        pipe.sadd(self.turns.open(job.owner), job.id)
+        self.turns.add(pipe, job)
         pipe.zadd(self.room.index(job.owner), {job.id: _microseconds(job.created_at)})
         pipe.incrby(self.room.stored(job.owner), len(text.encode()) + RECORD_OVERHEAD)
         for key in (self.room.index(job.owner), self.room.stored(job.owner)):
@@ -102,10 +107,13 @@ class JobStore:
         self.events.append(pipe, None, job, gone)
         self.counters.created(pipe, job)
         expected = {self.key(job.id): ""} | ({reserved: job.id} if reserved else {})
-        result = self._apply_within_limits(pipe, expected, job.model, job.owner, limits or Limits())
+        result = self._apply_within_limits(
+            pipe, expected, job.model, job.owner, limits or Limits(), _seconds(job)
+        )
         # -1: an earlier try recorded the job, but its reply was lost.
         if result == -2:
             raise ReservationLost
+        return job
 
     def require_room(self, model: str, owner: str, limits: Limits) -> None:
         """Raise TooManyJobs if `create` would, before any work is done for the job.
@@ -128,11 +136,14 @@ class JobStore:
         model: str,
         owner: str,
         limits: Limits,
+        seconds: int = 0,
     ) -> int:
         """Run the commands of `pipe` or raise TooManyJobs. Returns the result of `Transactions.apply`."""
         checks: dict[str, Limit] = {}
         if limits.open is not None:
-            checks["owner"] = ("SCARD", self._open(owner), limits.open)
+            checks["owner"] = ("SCARD", self.turns.open(owner), limits.open)
+        if limits.seconds is not None:
+            checks["seconds"] = ("GET", self.turns.seconds(owner), limits.seconds - seconds + 1)
         if limits.waiting is not None:
             checks["queue"] = ("ZCARD", self.waiting_key(model), limits.waiting)
         if limits.quota is not None:
@@ -183,7 +194,7 @@ class JobStore:
         """Number of jobs ahead of this one in its model's queue; None once it has started."""
         if job.state is not State.QUEUED:
             return None
-        return cast(int | None, self.redis.zrank(self.waiting_key(job.model), job.id))
+        return self.turns.position(job.model, job.id)
 
     def waiting(self, model: str) -> tuple[int, float | None]:
         """Number of jobs waiting for a model, and the time at which the oldest was created."""
@@ -337,10 +348,12 @@ class JobStore:
             if before.state is State.QUEUED and after.state is not State.QUEUED:
                 pipe.zrem(self.waiting_key(after.model), after.id)
                 pipe.zrem(self.unsent, after.id)
+                self.turns.remove(pipe, after)
             if before.attempt != after.attempt or not after.state.open:
                 pipe.zrem(self.leased, after.id)
             if before.state.open and not after.state.open:
-                pipe.srem(self._open(after.owner), after.id)
+                pipe.srem(self.turns.open(after.owner), after.id)
+                self.turns.ended(pipe, after)
                 if after.webhook_url:
                     self.webhooks.add(pipe, after, new, before.expires_at + KEPT_AFTER_EXPIRY)
             if self._transactions.apply(pipe, {key: text}) == DONE:
@@ -367,3 +380,7 @@ def _expired(job: Job) -> Job:
 
 def _microseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1e6)
+
+
+def _seconds(job: Job) -> int:
+    return job.estimate.whole_seconds if job.estimate else 0

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from service.core.jobs.estimate import Estimate
 from service.core.jobs.provenance import Provenance
 from service.core.jobs.record import (
     Assessment,
@@ -47,6 +48,7 @@ class JobView(BaseModel):
     model: str
     options: dict[str, Any]
     input: Input
+    estimate: Estimate | None = None
     result: ResultView | None = None
     error: JobError | None = None
     metadata: dict[str, Any]
@@ -57,6 +59,9 @@ class JobView(BaseModel):
 class JobList(BaseModel):
     jobs: list[JobView]
     next_cursor: str | None = None
+
+
+INTERNAL = {"options", "result", "owner", "version", "traceparent", "provenance", "queue_priority"}
 
 
 def view(
@@ -78,7 +83,9 @@ def view(
         if job.result.thumbnail is not None and job.state is State.SUCCEEDED:
             links["thumbnail"] = f"{href}/thumbnail"
     return JobView(
-        **job.model_dump(exclude={"options", "result", "owner", "version", "traceparent", "provenance"}),
+        **job.model_dump(
+            exclude={"options", "result", "owner", "version", "traceparent", "provenance", "queue_priority"}
+        ),
         options={name: value for name, value in job.options.items() if name not in ("model", "metadata")},
         metadata=job.metadata,
         result=result,

@@ -1,0 +1,139 @@
+"""No key takes more than its share: jobs are priced at the door, and keys with few jobs come first."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from service.api.dependencies import GatewayContext
+from service.core.jobs.estimate import Estimate
+from service.core.jobs.options import Options
+from service.core.jobs.record import Input, Job
+from service.core.jobs.store import JobStore, Limits, TooManyJobs
+from service.core.queue import queue_keys
+from service.core.settings import Settings
+from tests.security.caller import Caller
+
+SOURCE = Input(frames=2, points=32, bytes=3, sha256="0" * 64)
+
+
+def test_job_answers_with_its_estimate(mine: Caller, any_model: str, sample: bytes) -> None:
+    job = mine.submit(sample, model=any_model)
+    assert job["estimate"]["seconds"] > 0
+    assert job["estimate"]["bytes"] > 0
+    assert mine.send("GET", f"/jobs/{job['id']}").json()["estimate"] == job["estimate"]
+    assert "queue_priority" not in job
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"resolution": 512, "frames": 1000, "formats": "obj"}, "MiB of memory, at most 2,048 MiB"),
+        ({"resolution": 512, "quality": "exact", "frames": 1000, "formats": "obj,ply,glb"}, "at most 900 s"),
+    ],
+)
+def test_too_large_a_job_is_refused_at_the_door(
+    mine: Caller, any_model: str, sample: bytes, options: dict[str, Any], told: str
+) -> None:
+    """A small file with the largest options killed three workers, one after another."""
+    answer = mine.send(
+        "POST",
+        "/reconstruct",
+        files={"file": ("a.npz", sample)},
+        data={"model": any_model, **options},
+    )
+    assert (answer.status_code, answer.json()["code"]) == (422, "job_too_large")
+    assert told in answer.json()["detail"]
+    assert "lower" in answer.json()["detail"]
+
+
+@pytest.fixture
+def line(settings: Settings) -> Iterator["Line"]:
+    context = GatewayContext(settings)
+    served = Line(context)
+    yield served
+    while context.redis.exists(*queue_keys("line")):
+        served.serve()
+
+
+class Line:
+    """The queue of a model, served as a worker does: the first message of the first list that has one."""
+
+    def __init__(self, context: GatewayContext) -> None:
+        self.context = context
+
+    def submit(self, owner: str, seconds: float = 1, limits: Limits | None = None) -> Job:
+        cost = Estimate(seconds=seconds, bytes=1, memory_bytes=1)
+        job = Job.new("line", Options(), SOURCE, 600, owner=owner, estimate=cost)
+        job = self.context.jobs.create(job, limits)
+        self.context.queue.push(job)
+        return job
+
+    def serve(self) -> str:
+        """Take the next message, let its job run and end; returns its owner."""
+        redis = self.context.redis
+        key = next(key for key in queue_keys("line") if redis.exists(key))
+        job_id = json.loads(str(redis.rpop(key)))["headers"]["id"]
+        job = self.context.jobs.claim(job_id, 3)
+        if job is None:  # canceled before
+            return ""
+        self.context.jobs.cancel(job_id)
+        return job.owner
+
+
+def test_new_key_waits_for_one_job_at_most_whatever_another_has_queued(line: Line) -> None:
+    jobs = [line.submit("heavy") for _ in range(60)]
+    assert line.serve() == "heavy"
+    late = line.submit("light")
+    assert line.context.jobs.queue_position(late) == 0
+    assert line.serve() == "light"
+    assert [line.context.jobs.queue_position(job) for job in jobs[1:]] == list(range(59))  # in their order
+
+
+def test_keys_with_many_jobs_take_turns(line: Line) -> None:
+    for _ in range(12):
+        line.submit("first")
+    for _ in range(4):
+        line.submit("second")
+    served = [line.serve() for _ in range(8)]
+    assert served == ["first", "second"] * 4
+
+
+def test_own_jobs_keep_their_order(line: Line) -> None:
+    old = [line.submit("one") for _ in range(6)]
+    for _ in range(4):
+        line.serve()
+    new = line.submit("one")  # with few open jobs, but not before those that wait
+    assert [line.context.jobs.queue_position(job) for job in (*old[4:], new)] == [0, 1, 2]
+    for _ in range(3):
+        line.serve()
+    assert line.submit("one").queue_priority == 0
+
+
+def test_estimated_seconds_of_open_jobs_are_limited(line: Line, jobs: JobStore) -> None:
+    budget = Limits(seconds=100)
+    first = line.submit("spender", 60, budget)
+    with pytest.raises(TooManyJobs) as refused:
+        line.submit("spender", 41, budget)
+    assert refused.value.where == "seconds"
+    line.submit("another", 60, budget)
+    second = line.submit("spender", 40, budget)
+    jobs.cancel(first.id)
+    third = line.submit("spender", 60, budget)
+    for job in (second, third):
+        jobs.cancel(job.id)
+    assert int(str(jobs.redis.get(jobs.turns.seconds("spender")))) == 0
+
+
+def test_job_without_enough_memory_fails_instead_of_its_process() -> None:
+    code = (
+        "from worker.serving.memory import limit_memory; import numpy as np; limit_memory(128 * 2**20)\n"
+        "np.ones(2**23)\n"
+        "try: np.ones(2**25)\n"
+        "except MemoryError: print('refused')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "refused"), done.stderr

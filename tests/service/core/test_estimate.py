@@ -1,0 +1,50 @@
+"""Estimates of jobs against what was measured, within a factor; and what makes them grow."""
+
+from typing import Any
+
+import pytest
+
+from service.core.jobs.estimate import Estimate, estimate
+from service.core.jobs.options import Options
+
+
+def estimated(input_frames: int = 17, points: int = 300, **options: Any) -> Estimate:
+    return estimate(Options(**options), frames=input_frames, points=points, duration=1.0, resolution=128)
+
+
+@pytest.mark.parametrize(
+    ("frames", "points", "measured"), [(17, 300, 0.72), (17, 2000, 7.9), (60, 1000, 9.7), (300, 5000, 108)]
+)
+def test_registrations_of_the_documentation(frames: int, points: int, measured: float) -> None:
+    """`docs/performance.md`: 17 × 300 corresponds, which is faster and not known at the door."""
+    assert measured / 2 < estimated(frames, points).seconds < max(2 * measured, measured + 3.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "megabytes"),
+    [({"formats": "obj"}, 53.52), ({"formats": "npz"}, 13.34), ({"formats": "ply"}, 24.86)],
+)
+def test_files_of_the_documentation(options: dict[str, Any], megabytes: float) -> None:
+    """`docs/formats.md`: a body of 4,002 vertices and 8,000 faces, 300 frames."""
+    found = estimated(300, simplify=8004, **options).bytes / 1e6
+    assert 0.7 < found / megabytes < 1.5
+
+
+def test_largest_options_are_out_of_reach() -> None:
+    monster = estimated(resolution=512, frames=1000, formats="obj", quality="draft")
+    assert monster.bytes > 5e9
+    assert monster.memory_bytes > 8e9
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"resolution": 256}, {"quality": "exact"}, {"frames": 200}, {"formats": "glb,obj"}, {"formats": "webp"}],
+)
+def test_more_work_is_estimated_to_take_longer(more: dict[str, Any]) -> None:
+    assert estimated(**more).seconds > estimated().seconds
+
+
+def test_frames_of_the_result_come_from_the_rate() -> None:
+    assert estimated(fps=100, formats="npz").bytes == pytest.approx(
+        101 / 17 * estimated(formats="npz").bytes, 1e-3
+    )
