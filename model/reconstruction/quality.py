@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from model.registration import Options
+from model.registration.registering import QUICK
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ QUALITIES: dict[str, Quality] = {
         flow_bfloat16=True,
         occupancy_bfloat16=True,
         coarser=1,
-        effort=Options(keyframes=1, starts=2, sweeps=1, points=1000),
+        effort=Options(keyframes=1, starts=2, stages=QUICK, sweeps=1, points=1000),
     ),
 }
 DEFAULT = "balanced"

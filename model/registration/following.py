@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 
 from model.compiled import Floats
 from model.registration.clouds import Cloud, nearest
-from model.registration.fitting import fit
+from model.registration.fitting import Stage, fit
 from model.registration.graph import Motion
 from model.registration.motions import extrapolate
 from model.registration.parallel import side_by_side
@@ -47,12 +47,13 @@ def follow(
     starts: int = STARTS,
     cuts: Sequence[int] = (),
     is_lost: Callable[[float], bool] = never,
+    stages: Sequence[Stage] = NEAR,
 ) -> Followed:
     """The motion in every frame of a template taken from frame `key`; one object where nothing moves.
 
     At most `starts` guesses of a motion are tried; a match is asked for where the first one, that the motion
     goes on, is not enough. No speed is carried over `cuts`, frames where takes begin. `is_lost` is asked
-    after every frame, with the energy so far, whether to give up.
+    after every frame, with the energy so far, whether to give up. Frames are fitted through `stages`.
     """
     still = template.level.graph.still()
     first = fit(template.level, clouds[key], still, NEAR[-1:], complete)
@@ -82,7 +83,7 @@ def follow(
             expected = here if leaps else extrapolate(now, before)
             enough = USUAL * float(np.median(energies))
             starting = islice(guesses(last, i, expected, here), starts)
-            best = register(template, clouds[i], starting, complete, enough)
+            best = register(template, clouds[i], starting, complete, enough, stages)
             motions[i] = best.motion
             energies.append(best.energy)
             before = motions[i] if leaps else now

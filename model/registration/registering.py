@@ -1,6 +1,6 @@
 """One frame from guesses of its motion: transport for what moved far, then distances to the surface."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ HIDDEN = (0.01, 0.08)  # the same where part of the surface is out of view
 SURE = 0.02  # expected error at which a match counts half
 FAR = Stage(0.03, 0.05, 0.0, 2)
 NEAR = (Stage(10.0, 0.02, 0.08, 4), Stage(3.0, 0.02, 0.08, 4), Stage(1.0, 0.01, 0.06, 6))
+QUICK = (Stage(10.0, 0.02, 0.08, 2), Stage(3.0, 0.02, 0.08, 2), Stage(1.0, 0.01, 0.06, 3))  # for a draft
 SAME = 0.03  # share of the energy by which two starts differ that lead to the same motion
 CAP = 0.05  # distances count no more than this
 
@@ -44,6 +45,7 @@ def register(
     starts: Iterable[Start],
     complete: bool,
     enough: float = 0.0,
+    stages: Sequence[Stage] = NEAR,
 ) -> Fitted:
     """The best motion that puts the template on a cloud, from several starts, the likeliest first.
 
@@ -53,7 +55,7 @@ def register(
     best: Fitted | None = None
     for start in starts:
         begin = approach(template, cloud, start.motion, complete) if start.far else start.motion
-        motion = fit(template.level, cloud, begin, NEAR, complete)
+        motion = fit(template.level, cloud, begin, stages, complete)
         found = Fitted(motion, energy(template.level, cloud, motion, complete))
         agree = best is not None and abs(found.energy - best.energy) < SAME * best.energy
         if best is None or found.energy < best.energy:

@@ -11,11 +11,13 @@ from model.cells import nearest_in_cells, sort_into_cells
 from model.compiled import Floats, Ints
 from model.errors import InputError
 from model.registration.clouds import Cloud, canonical, make_cloud, thinned
+from model.registration.fitting import Stage
 from model.registration.following import STARTS, Followed, Match, follow
 from model.registration.keyframes import candidates, jumps
 from model.registration.motions import resample
 from model.registration.parallel import side_by_side
 from model.registration.pull import pull
+from model.registration.registering import NEAR
 from model.registration.reporting import Report
 from model.registration.sweeping import sweep
 from model.registration.template import Template, make_template, refined, taken_apart
@@ -33,6 +35,7 @@ class Options:
 
     keyframes: int = 2  # templates that are tried
     starts: int = STARTS  # guesses of the motion of a frame that are tried
+    stages: Sequence[Stage] = NEAR  # that a frame is fitted through, before the sweeps
     sweeps: int = 3  # passes over all frames after the tracking
     points: int = 2500  # of a frame that are registered; the keyframe's surface is taken from all of them
 
@@ -100,7 +103,7 @@ def track(
         place, matching = some.index(keys[n]), _among(some, match)
         found = follow(
             templates[n], clouds, place, complete, matching, report, options.starts, begun,
-            lambda energy: energy > len(some) * most(),
+            lambda energy: energy > len(some) * most(), options.stages,
         )  # fmt: skip
         report(1.0)
         return found
