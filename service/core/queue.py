@@ -1,7 +1,8 @@
 """The Celery queue between gateway and workers, one queue per model. Both sides build the same app."""
 
+import json
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from celery import Celery
@@ -94,11 +95,28 @@ class JobQueue:
         if self._redis is None or not job_ids:
             return []
         # In this order: a message goes from the queue to the unacknowledged ones.
-        queued = [
-            text for key in queue_keys(model) for text in cast(list[str], self._redis.lrange(key, 0, -1))
-        ]
+        queued = [text for _, text in self._messages(model)]
         texts = "".join([*queued, *cast(list[str], self._redis.hvals(UNACKED))])
         return [job_id for job_id in job_ids if job_id not in texts]
+
+    def drop(self, model: str, unwanted: Callable[[str], bool]) -> int:
+        """Remove the messages of unwanted jobs that no worker has taken; returns how many."""
+        dropped = 0
+        for key, text in self._messages(model):
+            try:
+                job_id = str(json.loads(text)["headers"]["id"])
+            except (ValueError, LookupError, TypeError):  # not a message of this service
+                continue
+            if self._redis is not None and unwanted(job_id):
+                dropped += int(self._redis.lrem(key, 1, text))
+        return dropped
+
+    def _messages(self, model: str) -> list[tuple[str, str]]:
+        """The list and the text of each message that no worker has taken; none if the broker is not Redis."""
+        if self._redis is None:
+            return []
+        lists = {key: cast(list[str], self._redis.lrange(key, 0, -1)) for key in queue_keys(model)}
+        return [(key, text) for key, texts in lists.items() for text in texts]
 
     def push(self, job: Job) -> None:
         """Enqueue a job for the workers of its model."""

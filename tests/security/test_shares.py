@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from service.api.background.lost_data import drop_messages_of_ended_jobs
 from service.api.dependencies import GatewayContext
 from service.core.jobs.estimate import Estimate
 from service.core.jobs.options import Options
@@ -15,6 +16,7 @@ from service.core.jobs.record import Input, Job
 from service.core.jobs.store import JobStore, Limits, TooManyJobs
 from service.core.queue import queue_keys
 from service.core.settings import Settings
+from tests.integration.service_processes import ANY_INPUT
 from tests.security.caller import Caller
 
 SOURCE = Input(frames=2, points=32, bytes=3, sha256="0" * 64)
@@ -126,6 +128,20 @@ def test_estimated_seconds_of_open_jobs_are_limited(line: Line, jobs: JobStore) 
     for job in (second, third):
         jobs.cancel(job.id)
     assert int(str(jobs.redis.get(jobs.turns.seconds("spender")))) == 0
+
+
+def test_canceled_jobs_leave_no_messages(line: Line) -> None:
+    context = line.context
+    context.registry.announce(ANY_INPUT.model_copy(update={"name": "line"}))
+    kept, *canceled = (line.submit("fickle") for _ in range(5))
+    for job in canceled:
+        context.jobs.cancel(job.id)
+    context.redis.delete("oflow:drop-messages")
+    drop_messages_of_ended_jobs(context)
+    left = [text for key in queue_keys("line") for text in context.redis.lrange(key, 0, -1)]
+    assert len(left) == 1
+    assert kept.id in str(left[0])
+    context.redis.hdel(context.registry.models_key, "line")
 
 
 def test_job_without_enough_memory_fails_instead_of_its_process() -> None:

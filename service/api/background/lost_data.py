@@ -9,6 +9,7 @@ from service.api.background.loops import alone
 from service.api.dependencies import GatewayContext
 from service.core.jobs.options import RETENTION_LIMIT
 from service.core.jobs.record import State
+from service.core.jobs.stored import UnreadableRecord
 
 log = logging.getLogger(__name__)
 SWEEP_SECONDS = 3600  # between two searches for files without a record
@@ -66,6 +67,22 @@ def _without(context: GatewayContext, names: list[str], prefix: str) -> list[str
         for name in names:
             pipe.exists(prefix + name)
         return [name for name, found in zip(names, pipe.execute(), strict=True) if not found]
+
+
+def drop_messages_of_ended_jobs(context: GatewayContext) -> None:
+    """Remove messages of jobs that were canceled while they waited, every half a minute on one gateway."""
+    if not context.redis.set("oflow:drop-messages", "1", nx=True, ex=SEARCH_SECONDS):
+        return
+
+    def has_ended(job_id: str) -> bool:
+        try:
+            job = context.jobs.get(job_id)
+        except UnreadableRecord:
+            return False  # whoever takes the message sets it aside
+        return job is None or not job.state.open
+
+    for model in context.registry.models():
+        context.queue.drop(model, has_ended)
 
 
 class MessageSearch:

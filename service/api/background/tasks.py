@@ -10,7 +10,12 @@ from collections.abc import Awaitable, Callable
 from starlette.concurrency import run_in_threadpool
 
 from service.api.background.loops import alone, repeat
-from service.api.background.lost_data import LossDetector, MessageSearch, delete_orphans
+from service.api.background.lost_data import (
+    LossDetector,
+    MessageSearch,
+    delete_orphans,
+    drop_messages_of_ended_jobs,
+)
 from service.api.background.retention import expire_jobs, expire_uploads
 from service.api.background.schedule import due
 from service.api.background.webhook_delivery import WebhookDelivery
@@ -33,6 +38,7 @@ async def run_background_tasks(context: GatewayContext) -> None:
             queue_lost_jobs,
             queue_dropped_jobs,
             delete_orphans,
+            drop_messages_of_ended_jobs,
         )
     } | {"queue_jobs_without_message": MessageSearch().run, "check_for_losses": LossDetector().check}
     await asyncio.gather(
