@@ -101,7 +101,7 @@ def surface_of(
         shapes.occupancy(inside, settings.occupancy_dtype),
         settings.config,
         settings.device,
-        grid=settings.template_grid,
+        grid=settings.template_grid(shapes.cells(len(points))),
         threshold=settings.threshold,
         near=inside.cpu() if settings.quality.near_input else None,
         on_progress=on_progress,

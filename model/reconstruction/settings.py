@@ -49,13 +49,18 @@ class Settings:
         """The occupancy probability of the surface."""
         return self.config.test.threshold if self.threshold is None else self.threshold
 
-    @property
-    def template_grid(self) -> GridLevels | None:
-        """The grid of a surface that is put on the points afterwards."""
-        if self.grid is not None or not self.quality.coarser:
+    def template_grid(self, cells: int | None = None) -> GridLevels:
+        """The grid of a surface that is put on the points afterwards, of at most `cells` per side.
+
+        The wanted resolution is kept where there is one.
+        """
+        if self.grid is not None:
             return self.grid
         grid = GridLevels.from_config(self.config)
-        return grid._replace(upsampling_steps=max(0, grid.upsampling_steps - self.quality.coarser))
+        grid = grid._replace(upsampling_steps=max(0, grid.upsampling_steps - self.quality.coarser))
+        if cells is None or cells >= grid.resolution_0 << grid.upsampling_steps:
+            return grid
+        return GridLevels.from_resolution(cells)
 
     @property
     def occupancy_dtype(self) -> torch.dtype:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from model.networks.local_occupancy_flow import LocalOccupancyFlow
-from model.reconstruction.shapes import LocalShapes
+from model.reconstruction.shapes import SPARSE, SPARSE_CELLS, TURNS, LocalShapes
 
 
 def test_targets_of_matches_and_their_errors_are_in_the_units_of_the_clouds() -> None:
@@ -19,3 +19,26 @@ def test_targets_of_matches_and_their_errors_are_in_the_units_of_the_clouds() ->
     assert error.min() > 0
     np.testing.assert_allclose(larger, 10 * goals, atol=1e-3)
     np.testing.assert_allclose(larger_error, 10 * error, rtol=1e-3)
+
+
+def test_few_points_are_seen_from_several_sides() -> None:
+    torch.manual_seed(0)
+    net = LocalOccupancyFlow().eval()
+    points, queries = torch.randn(SPARSE, 3), torch.randn(40, 3)
+    seen = []
+    for seed, turn in enumerate(torch.from_numpy(TURNS).float()):
+        torch.testing.assert_close(turn @ turn.T, torch.eye(3))
+        seen.append(net.shape.precompute(points @ turn.T, seed)(queries @ turn.T))
+    shapes = LocalShapes(net)
+    torch.testing.assert_close(shapes.occupancy(points)(queries), (seen[0] + seen[1] + seen[2]) / 3)
+    assert (seen[0] - seen[1]).abs().max() > 1e-5
+    assert (shapes.cells(SPARSE), shapes.cells(SPARSE + 1)) == (SPARSE_CELLS, None)
+
+
+def test_many_points_are_seen_once() -> None:
+    torch.manual_seed(0)
+    net = LocalOccupancyFlow().eval()
+    points, queries = torch.randn(SPARSE + 1, 3), torch.randn(40, 3)
+    torch.testing.assert_close(
+        LocalShapes(net).occupancy(points)(queries), net.shape.precompute(points)(queries)
+    )
