@@ -1,13 +1,18 @@
 """No key takes more than its share: jobs are priced at the door, and keys with few jobs come first."""
 
+import io
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from model import Reconstructor
 from service.api.background.lost_data import drop_messages_of_ended_jobs
 from service.api.dependencies import GatewayContext
 from service.core.jobs.estimate import Estimate
@@ -153,3 +158,29 @@ def test_job_without_enough_memory_fails_instead_of_its_process() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "refused"), done.stderr
+
+
+@pytest.mark.parametrize("cleanup", ["auto", "off"])
+def test_wild_later_frames_take_no_more_work(
+    reconstructor: Reconstructor, sample: bytes, cleanup: str
+) -> None:
+    """Every triangle was once a candidate for points that far away, which took all memory."""
+    with np.load(io.BytesIO(sample)) as arrays:
+        plain = arrays["points"].astype(np.float64)  # [T, N, 3]
+    one, away = plain.copy(), plain.copy()
+    one[3, 0, 0] = 1e18
+    away[5:] += 1e15
+
+    def seconds(points: NDArray[np.float64]) -> float:
+        start = time.process_time()
+        reconstructor(list(points), resolution=32, cleanup=cleanup)
+        return time.process_time() - start
+
+    seconds(plain)  # compiles
+    usual = seconds(plain)
+    assert max(seconds(one), seconds(away)) < 4 * usual + 1
+
+
+@pytest.fixture(scope="module")
+def reconstructor() -> Reconstructor:
+    return Reconstructor.from_config("local_oflow", device="cpu")
