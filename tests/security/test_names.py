@@ -104,7 +104,8 @@ def test_hostile_idempotency_key(
     )
     assert first.json()["id"] == again.json()["id"] != other.json()["id"]
     new = {key.split(":")[1] for key in _keys(redis_of(settings)) - before}
-    assert new <= {"job", "events", "idempotency", "waiting", "jobs", "open", "rate"}
+    kinds = {"job", "events", "idempotency", "waiting", "jobs", "stored", "open", "open-seconds", "rate"}
+    assert new <= kinds | {"turns", "priorities"}
 
 
 def _keys(redis: Redis) -> set[str]:
