@@ -72,7 +72,7 @@ def connections_cut(stack: Stack, ledger: Ledger) -> Recovery:
     return Recovery(longest, "cut → a job continues", "the longest of four")
 
 
-@scenario("Valkey", f"out of memory (maxmemory) for {FILLED:g} s", within=30)
+@scenario("Valkey", f"out of memory (maxmemory) for {FILLED:g} s", within=60)
 def valkey_full(stack: Stack, ledger: Ledger) -> Recovery:
     """Workers and gateway stay up, and new jobs are refused with the reason."""
     ids = ledger.submit(LONG, STEADY, QUICK)
