@@ -11,8 +11,7 @@ from service.api.http.problems import Problem, keyed_responses
 from service.api.waiting import DESCRIPTION, wait_as_preferred
 from service.core.jobs.record import State
 from service.core.jobs.stored import UnreadableRecord
-from service.core.jobs.views import JobList, JobView, view
-from service.core.jobs.webhooks import WebhookStatus
+from service.core.jobs.views import JobList, JobView, WebhookStatus, view
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 CURSOR = "^[0-9]{1,18}-[0-9a-f]{32}$"

@@ -1,7 +1,7 @@
 """The public representation of a job."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -18,7 +18,6 @@ from service.core.jobs.record import (
     ResultFile,
     State,
 )
-from service.core.jobs.webhooks import WebhookStatus
 
 
 class FileView(ResultFile):
@@ -31,6 +30,15 @@ class ResultView(Assessment):
     fit: Fit
     timings: dict[str, float]
     provenance: Provenance | None = None
+
+
+class WebhookStatus(BaseModel):
+    """The delivery of a job's event. `failed`: it was given up, and can be sent again on request."""
+
+    state: Literal["pending", "delivered", "failed"]
+    attempts: int
+    last_error: str | None = None
+    next_attempt_at: datetime | None = None
 
 
 class JobView(BaseModel):

@@ -2,23 +2,14 @@
 
 import time
 from datetime import UTC, datetime
-from typing import Any, Literal, cast
+from typing import Any, cast
 
-from pydantic import BaseModel
 from redis import Redis
 from redis.client import Pipeline
 
 from service.core.jobs.record import Job
 from service.core.jobs.stored import load
-
-
-class WebhookStatus(BaseModel):
-    """The delivery of a job's event. `failed`: it was given up, and can be sent again on request."""
-
-    state: Literal["pending", "delivered", "failed"]
-    attempts: int
-    last_error: str | None = None
-    next_attempt_at: datetime | None = None
+from service.core.jobs.views import WebhookStatus
 
 
 class Webhooks:
