@@ -17,7 +17,7 @@ from service.core.jobs.estimate import Estimate, estimate
 from service.core.jobs.record import Input, Job, new_id
 from service.core.jobs.room import Quota
 from service.core.jobs.store import Limits, ReservationLost, TooManyJobs
-from service.core.registry import ModelInfo
+from service.core.model_info import ModelInfo
 from service.core.sequences.sequence import Fault, store_sequence
 from service.core.settings import Settings
 from service.core.trace import current_trace, span

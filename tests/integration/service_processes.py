@@ -11,7 +11,8 @@ import httpx
 import psutil
 from redis import Redis
 
-from service.core.registry import ModelInfo, ModelInput, Registry
+from service.core.model_info import ModelInfo, ModelInput
+from service.core.registry import Registry
 from service.local.log import MergedLog
 from service.local.ports import LOOPBACK, free_ports
 from service.local.processes import ManagedProcess

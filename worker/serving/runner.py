@@ -7,7 +7,7 @@ import time
 from model import Reconstructor, load_config
 from model.errors import Canceled
 from service.core.jobs.record import Job, State
-from service.core.registry import ModelInfo
+from service.core.model_info import ModelInfo
 from service.core.sequences.sequence import PointCloudSequence, read_sequence
 from service.core.trace import current_trace, parse, span
 from worker.checkpoints import served_checkpoint

@@ -15,8 +15,8 @@ from redis.exceptions import RedisError
 from service.core.jobs.record import Job, State
 from service.core.jobs.store import JobStore
 from service.core.jobs.stored import UnreadableRecord
+from service.core.model_info import ModelInfo
 from service.core.queue import queue_keys
-from service.core.registry import ModelInfo
 from worker.serving.context import WorkerContext, worker_name
 from worker.serving.storing import Storing
 

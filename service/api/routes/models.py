@@ -7,7 +7,7 @@ from pydantic import Field
 
 from service.api.dependencies import CallerDep, ContextDep, GatewayContext
 from service.api.http.problems import keyed_responses
-from service.core.registry import ModelInfo
+from service.core.model_info import ModelInfo
 
 router = APIRouter(tags=["models"])
 

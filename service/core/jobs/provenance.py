@@ -6,7 +6,7 @@ from typing import Any, Self
 from pydantic import BaseModel
 
 from service.core.jobs.options import ReconstructionOptions
-from service.core.registry import ModelInfo
+from service.core.model_info import ModelInfo
 from service.core.version import VERSION
 
 

@@ -18,7 +18,7 @@ from service.core.jobs.room import RECORD_OVERHEAD, Quota, Room
 from service.core.jobs.stored import UnreadableRecord, dump, load
 from service.core.jobs.turns import Turns
 from service.core.jobs.webhooks import Webhooks
-from service.core.registry import ModelInfo
+from service.core.model_info import ModelInfo
 from service.core.transactions import DONE, Limit, Transactions
 
 KEPT_AFTER_EXPIRY = timedelta(days=7)  # record lifetime, so that late callers see "expired" instead of 404
