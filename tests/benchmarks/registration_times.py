@@ -224,6 +224,9 @@ def plot(found: dict[str, dict[str, Any]], path: Path) -> None:
         fixed = f"{first.points:,} points a frame" if against == "frames" else f"{first.frames} frames"
         axes.set(xlabel=against, ylabel="CPU seconds", title=fixed)
         axes.set_xticks(sizes, [f"{size:,}" for size in sizes], minor=False)
+        low, high = axes.get_ylim()
+        ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 100) if low <= tick <= high]
+        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
         axes.legend()
     figure.savefig(path, dpi=110)
