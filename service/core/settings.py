@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     job_deadline_seconds: Annotated[int, Field(ge=10)] = 900  # to compute a job
     storing_seconds: Annotated[int, Field(ge=10)] = 300  # to write and store its files afterwards
     drain_seconds: Annotated[float, Field(ge=0)] = 0  # for which a stopped worker goes on with its job
-    job_memory_bytes: Annotated[int | None, Field(ge=64 * MIB)] = None  # that a job may allocate; None: 45 %
+    job_memory_bytes: Annotated[int | None, Field(ge=512 * MIB)] = None  # that a job may allocate; None: 45 %
     max_attempts: Annotated[int, Field(ge=1)] = 3
     visibility_timeout_seconds: Annotated[int, Field(ge=4)] = 10  # until a lost worker's job is redelivered
 

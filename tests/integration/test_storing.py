@@ -23,11 +23,12 @@ from service.core.queue import queue_name
 from service.core.settings import Settings
 from service.local.object_store import ObjectStore
 from tests.suites.load.small_model import write_small_model
+from worker.serving import storer
 from worker.serving import storing as storing_module
 from worker.serving.context import WorkerContext
 from worker.serving.deadline import DeadlineExceeded, deadline
 from worker.serving.runner import Runner
-from worker.serving.spool import Spool, open_spool
+from worker.serving.spool import Entry, Spool, open_spool
 from worker.serving.storing import Storing
 from worker.serving.watchdog import CANCEL_GRACE, DEADLINE_GRACE, Watchdog
 
@@ -218,6 +219,24 @@ def test_canceled_job_whose_files_are_stored_is_stopped(
     assert stuck.process.poll() == -signal.SIGKILL
     stuck.beat()
     assert runner.spool.entries() == []
+
+
+def test_result_that_does_not_fit_into_memory_fails_its_job(
+    runner: Runner, sample: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = reconstructed(runner, sample)
+    entry = runner.spool.take()
+    assert entry is not None
+
+    def too_large(_: Entry) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(runner.spool, "load", too_large)
+    monkeypatch.setattr(storer, "limit_memory", lambda _: None)
+    storer.store(runner.context, runner.spool, entry)
+    error = now(runner, job).error
+    assert error is not None
+    assert error.code == "out_of_memory"
 
 
 def test_death_while_storing_queues_the_job_again(runner: Runner, stuck: Storing, sample: bytes) -> None:

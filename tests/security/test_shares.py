@@ -154,7 +154,8 @@ def test_job_without_enough_memory_fails_instead_of_its_process() -> None:
         "from worker.serving.memory import limit_memory; import numpy as np; limit_memory(128 * 2**20)\n"
         "np.ones(2**23)\n"
         "try: np.ones(2**25)\n"
-        "except MemoryError: print('refused')"
+        "except MemoryError: print('refused')\n"
+        "kept = np.ones(2**23); limit_memory(128 * 2**20); np.ones(2**23)"  # the next job has as much
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "refused"), done.stderr

@@ -40,7 +40,6 @@ def set_up_logging(**_: object) -> None:
 def load_model(**_: object) -> None:
     """Load the model once for all jobs of this process. If that fails, the worker exits."""
     global _runner
-    from worker.serving.memory import limit_memory
     from worker.serving.runner import Runner  # imports torch, only in the child
     from worker.serving.spool import Spool
 
@@ -48,8 +47,6 @@ def load_model(**_: object) -> None:
     context = WorkerContext(settings)
     try:
         _runner = Runner(context, Spool(Path(os.environ[SPOOL])))
-        if _runner.reconstructor.device == "cpu":  # CUDA maps more than it uses
-            limit_memory(settings.job_memory_bytes)
         # The watchdog in the parent goes on from this first beat.
         parent = worker_name(os.getppid())
         context.registry.beat(parent, _runner.loaded, settings.visibility_timeout_seconds)

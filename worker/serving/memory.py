@@ -13,6 +13,8 @@ CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory
 def limit_memory(job_bytes: int | None) -> None:
     """Let this process allocate `job_bytes` more than it has; by default, its share of the memory there is.
 
+    To be called before each job: what earlier ones have left behind is not at the expense of the next.
+
     Allocations beyond fail with MemoryError instead of calling the kernel's OOM killer.
     """
     allowed = job_bytes or int(SHARE * available_memory())
@@ -26,7 +28,7 @@ def limit_memory(job_bytes: int | None) -> None:
     if hard != resource.RLIM_INFINITY:
         limit = min(limit, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
-    log.info("jobs may use %d MiB of memory", allowed // 2**20)
+    log.debug("the job may use %d MiB of memory", allowed // 2**20)
 
 
 def available_memory() -> int:

@@ -17,6 +17,7 @@ from worker.serving.context import WorkerContext
 from worker.serving.deadline import deadline
 from worker.serving.failures import JobFailure, errors_recorded, retry_storage
 from worker.serving.finisher import Finisher
+from worker.serving.memory import limit_memory
 from worker.serving.progress import ProgressReport
 from worker.serving.spool import Reconstruction, Spool
 
@@ -54,10 +55,9 @@ class Runner:
 
     def finish_next(self) -> None:
         """Store the files of the oldest reconstruction in the spool, if any."""
-        if taken := self.spool.take():
-            entry, made = taken
+        if entry := self.spool.take():
             try:
-                Finisher(self.context).finish(made)
+                Finisher(self.context).finish(self.spool.load(entry))
             finally:
                 self.spool.discard(entry)
 
@@ -81,6 +81,8 @@ class Runner:
             self._run(job)
 
     def _run(self, job: Job) -> None:
+        if self.reconstructor.device == "cpu":  # CUDA maps more than it uses
+            limit_memory(self.context.settings.job_memory_bytes)
         with errors_recorded(self.context, job), deadline(self.context.settings.job_deadline_seconds):
             made = self._reconstruct(job)
             # From here on a lease protects the job, since its delivery is acknowledged.

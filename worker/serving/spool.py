@@ -69,7 +69,7 @@ class Spool:
     def has_room(self) -> bool:
         return sum(not entry.taken for entry in self.entries()) < MAX_WAITING
 
-    def take(self) -> tuple[Entry, Reconstruction] | None:
+    def take(self) -> Entry | None:
         """The oldest reconstruction that nobody has taken; it stays in the folder until it is discarded."""
         for entry in self.entries():
             if entry.taken:
@@ -77,12 +77,16 @@ class Spool:
             taken = entry.path.with_name(entry.path.name + _TAKEN)
             try:
                 entry.path.rename(taken)
-                with taken.open("rb") as file:
-                    made: Reconstruction = pickle.load(file)  # noqa: S301 - see the import  # nosec B301
             except FileNotFoundError:  # discarded meanwhile
                 continue
-            return _entry(taken), made
+            return _entry(taken)
         return None
+
+    def load(self, entry: Entry) -> Reconstruction:
+        """Raises MemoryError if it is too large, and OSError if it has been discarded meanwhile."""
+        with entry.path.open("rb") as file:
+            made: Reconstruction = pickle.load(file)  # noqa: S301 - see the import  # nosec B301
+        return made
 
     def discard(self, entry: Entry) -> None:
         entry.path.unlink(missing_ok=True)

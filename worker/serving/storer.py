@@ -13,13 +13,15 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
+from service.core.jobs.stored import UnreadableRecord
 from service.core.logs import configure_logs
 from service.core.settings import get_settings
 from service.core.telemetry import configure_telemetry
 from worker.serving.context import WorkerContext
+from worker.serving.failures import errors_recorded
 from worker.serving.finisher import Finisher
 from worker.serving.memory import limit_memory
-from worker.serving.spool import Spool
+from worker.serving.spool import Entry, Spool
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.02
@@ -37,19 +39,30 @@ def main() -> None:
     settings = get_settings()
     configure_logs(settings)
     configure_telemetry("worker")
-    limit_memory(settings.job_memory_bytes)
-    spool, finisher = Spool(Path(sys.argv[1])), Finisher(WorkerContext(settings))
+    context, spool = WorkerContext(settings), Spool(Path(sys.argv[1]))
     while True:
-        taken = spool.take()
-        if taken is None:
+        entry = spool.take()
+        if entry is None:
             time.sleep(POLL_SECONDS)
             continue
-        entry, made = taken
         try:
-            finisher.finish(made)
+            store(context, spool, entry)
         except RedisError as error:
             log.error("job %s was not finished and will be re-enqueued: %s", entry.job_id, error)
         spool.discard(entry)
+
+
+def store(context: WorkerContext, spool: Spool, entry: Entry) -> None:
+    """Store the files of a reconstruction, which may be too large to be read again."""
+    try:
+        job = context.jobs.get(entry.job_id)
+    except UnreadableRecord as error:
+        context.jobs.quarantined.add(error)
+        return
+    if job is not None and job.attempt == entry.attempt:
+        with errors_recorded(context, job):
+            limit_memory(context.settings.job_memory_bytes)
+            Finisher(context).finish(spool.load(entry))
 
 
 if __name__ == "__main__":
