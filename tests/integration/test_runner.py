@@ -82,9 +82,9 @@ def test_superseded_attempt_stops_without_results(
 ) -> None:
     claim = runner.context.jobs.claim
 
-    def claim_twice(job_id: str, max_attempts: int) -> Job | None:
-        mine = claim(job_id, max_attempts)
-        claim(job_id, max_attempts)  # a second worker claims the job
+    def claim_twice(*arguments: Any) -> Job | None:
+        mine = claim(*arguments)
+        claim(*arguments)  # a second worker claims the job
         return mine
 
     monkeypatch.setattr(runner.context.jobs, "claim", claim_twice)

@@ -38,6 +38,7 @@ class Runner:
         self.reconstructor = Reconstructor.from_config(
             config, served_checkpoint(config, settings), device=pick_device(settings.device)
         )
+        self.on_cpu = str(self.reconstructor.device) == "cpu"
         self.load_seconds = time.perf_counter() - started
         self.loaded = ModelInfo(**self.reconstructor.describe() | {"name": settings.model_name})
         context.registry.announce(self.loaded)
@@ -81,7 +82,7 @@ class Runner:
             self._run(job)
 
     def _run(self, job: Job) -> None:
-        if self.reconstructor.device == "cpu":  # CUDA maps more than it uses
+        if self.on_cpu:  # CUDA maps more than it uses
             limit_memory(self.context.settings.job_memory_bytes)
         with errors_recorded(self.context, job), deadline(self.context.settings.job_deadline_seconds):
             made = self._reconstruct(job)
