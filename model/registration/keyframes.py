@@ -8,6 +8,7 @@ import numpy as np
 from model.registration.clouds import Cloud, nearest
 
 SPREAD = 6  # neighbors whose distance tells how far apart the points of a frame lie
+CLOSE = 1.03  # times the lowest energy: up to that two templates fit alike
 # A cut is a step this many times the longest of the steps around it, and longer than `LONGEST` in units of
 # the root mean square distance from the centroid; steps shorter than `NOISE` tell nothing.
 CUT, AROUND, LONGEST, NOISE = 2.8, 2, 0.09, 0.03
@@ -29,6 +30,14 @@ def candidates(clouds: Sequence[Cloud], count: int) -> list[int]:
             break
         chosen.append(int(np.argmax(unlikeness)))
     return chosen
+
+
+def preferred(keys: Sequence[int], energies: Sequence[float]) -> int:
+    """Which of the templates of `keys` to use: the first frame's unless another one fits clearly better."""
+    best = int(np.argmin(energies))
+    if 0 in keys and energies[keys.index(0)] <= CLOSE * energies[best]:
+        return keys.index(0)
+    return best
 
 
 def unlike(a: Cloud, b: Cloud) -> float:

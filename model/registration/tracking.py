@@ -13,7 +13,7 @@ from model.errors import InputError
 from model.registration.clouds import Cloud, canonical, make_cloud, thinned
 from model.registration.fitting import Stage
 from model.registration.following import STARTS, Followed, Match, follow
-from model.registration.keyframes import candidates, jumps
+from model.registration.keyframes import CLOSE, candidates, jumps, preferred
 from model.registration.motions import resample
 from model.registration.parallel import side_by_side
 from model.registration.pull import pull
@@ -111,12 +111,12 @@ def track(
     def attempt(n: int) -> Followed:
         some = range(keys[n] % stride, len(frames), stride)
         # Once its energy exceeds that of another template it can only lose.
-        found = through(n, some, reports[n], lambda: float(least.min()))
+        found = through(n, some, reports[n], lambda: CLOSE * float(least.min()))
         least[n] = found.energy / len(some)
         return found
 
     attempts = side_by_side(attempt, range(len(keys)))
-    best = int(np.argmin(least))
+    best = preferred(keys, list(least))
     key, template, motions = keys[best], templates[best], attempts[best].motions
     if stride > 1:
         motions = through(best, range(len(frames)), reports[-1], lambda: np.inf).motions

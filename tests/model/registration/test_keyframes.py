@@ -6,7 +6,7 @@ import pytest
 from model.compiled import Floats, Ints
 from model.registration import Options, track
 from model.registration.clouds import canonical, make_cloud
-from model.registration.keyframes import candidates
+from model.registration.keyframes import candidates, preferred
 from tests.model.registration.solids import exact, sequence
 
 
@@ -42,3 +42,10 @@ def test_of_two_templates_the_one_that_fits_is_used_however_many_frames_there_ar
     assert (result.keyframe, sorted(asked)) == (0, [120, 121])
     assert len(result.vertices) == frames
     assert np.linalg.norm(result.vertices - vertices, axis=2).mean() < 0.03
+
+
+def test_of_templates_that_fit_alike_the_first_frame_s_is_used() -> None:
+    assert preferred([8, 0], [1.00, 1.02]) == 1
+    assert preferred([8, 0], [1.00, 1.10]) == 0
+    assert preferred([8, 4, 0], [1.02, 1.00, 1.10]) == 1
+    assert preferred([8, 0], [np.inf, 1.0]) == 1
