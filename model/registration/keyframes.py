@@ -32,10 +32,10 @@ def candidates(clouds: Sequence[Cloud], count: int) -> list[int]:
     return chosen
 
 
-def preferred(keys: Sequence[int], energies: Sequence[float]) -> int:
+def preferred(keys: Sequence[int], energies: Sequence[float], close: float = CLOSE) -> int:
     """Which of the templates of `keys` to use: the first frame's unless another one fits clearly better."""
     best = int(np.argmin(energies))
-    if 0 in keys and energies[keys.index(0)] <= CLOSE * energies[best]:
+    if 0 in keys and energies[keys.index(0)] <= close * energies[best]:
         return keys.index(0)
     return best
 

@@ -116,7 +116,8 @@ def track(
         return found
 
     attempts = side_by_side(attempt, range(len(keys)))
-    best = preferred(keys, list(least))
+    # What one camera sees of the first frame is no better than what it sees of others.
+    best = preferred(keys, list(least), CLOSE if complete else 1.0)
     key, template, motions = keys[best], templates[best], attempts[best].motions
     if stride > 1:
         motions = through(best, range(len(frames)), reports[-1], lambda: np.inf).motions
