@@ -73,7 +73,7 @@ def gateway(server_env: dict[str, str]) -> Iterator[Gateway]:
 @pytest.fixture(scope="module")
 def worker(server_env: dict[str, str]) -> Iterator[Worker]:
     """A running worker that has loaded the default model."""
-    with running(Worker(server_env), 120) as process:
+    with running(Worker(server_env), 240) as process:
         yield process
 
 

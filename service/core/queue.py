@@ -46,7 +46,7 @@ def celery_app(settings: Settings) -> Celery:
         worker_pool="prefork",
         worker_concurrency=1,
         worker_pool_start_method="spawn",  # forking a process that has used torch can deadlock
-        worker_proc_alive_timeout=120,  # the child loads the model while it starts
+        worker_proc_alive_timeout=600,  # the child loads the model and may compile kernels while it starts
         worker_enable_remote_control=False,
     )
     return app

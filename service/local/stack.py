@@ -20,7 +20,7 @@ from service.local.processes import ManagedProcess
 from service.local.redis_server import RedisServer
 from service.local.supervisor import Supervisor
 
-START_SECONDS = 120.0  # a cold import of torch from a slow disk takes most of this
+START_SECONDS = 300.0  # a cold import of torch from a slow disk, and compiling kernels, take half of this
 
 
 def service_environment(redis_url: str, store: ObjectStore) -> dict[str, str]:

@@ -110,7 +110,8 @@ def test_a_service_comes_back_from_its_backup(
         assert {job["id"] for job in listed} == {done.id, queued.id, claimed.id, late.id}
     for task in (queue_lost_jobs, queue_dropped_jobs):
         task(restored)
-    waiting = " ".join(restored.redis.lrange(queue_name("any"), 0, -1))  # type: ignore[arg-type]
+    queues = restored.redis.keys(f"{queue_name('any')}*")  # one for each priority
+    waiting = " ".join(str(restored.redis.lrange(queue, 0, -1)) for queue in queues)
     assert [job.id in waiting for job in (done, queued, claimed, late)] == [False, True, True, True]
 
     refused = oflow(after, "restore", str(folder))

@@ -17,7 +17,7 @@ def draining(server_env: dict[str, str]) -> Iterator[Worker]:
     worker = Worker(server_env | {"OFLOW_DRAIN_SECONDS": "60"})
     try:
         worker.start()
-        worker.wait_until_ready(120)
+        worker.wait_until_ready(240)
         yield worker
     finally:
         worker.stop()

@@ -32,7 +32,7 @@ def json_gateway(server_env: dict[str, str], collector: Collector) -> Iterator[G
 
 @pytest.fixture(scope="module")
 def json_worker(server_env: dict[str, str], collector: Collector) -> Iterator[Worker]:
-    with running(Worker(server_env | JSON_LOGS | collector.environment), 120) as process:
+    with running(Worker(server_env | JSON_LOGS | collector.environment), 240) as process:
         yield process
 
 

@@ -21,7 +21,7 @@ def workers(server_env: dict[str, str]) -> Iterator[list[Worker]]:
         for worker in pair:
             worker.start()
         for worker in pair:
-            worker.wait_until_ready(120)
+            worker.wait_until_ready(240)
         yield pair
     finally:
         for worker in pair:
@@ -34,7 +34,7 @@ def both(workers: list[Worker]) -> list[Worker]:
     for worker in workers:
         if not worker.is_running:
             worker.start()
-            worker.wait_until_ready(120)
+            worker.wait_until_ready(240)
     return workers
 
 

@@ -6,6 +6,7 @@ import time
 
 from model import Reconstructor, load_config
 from model.errors import Canceled
+from model.reconstruction.warm_up import warm_up
 from service.core.jobs.record import Job, State
 from service.core.model_info import ModelInfo
 from service.core.sequences.sequence import PointCloudSequence, read_sequence
@@ -39,6 +40,7 @@ class Runner:
             config, served_checkpoint(config, settings), device=pick_device(settings.device)
         )
         self.on_cpu = str(self.reconstructor.device) == "cpu"
+        warm_up(self.reconstructor)  # before the worker counts as alive, so that no job waits for a compiler
         self.load_seconds = time.perf_counter() - started
         self.loaded = ModelInfo(**self.reconstructor.describe() | {"name": settings.model_name})
         context.registry.announce(self.loaded)

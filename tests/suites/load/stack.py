@@ -110,5 +110,5 @@ def running_stack(directory: Path, **settings: str) -> Iterator[Stack]:
             part.start()
             if part in (redis, store):
                 part.wait_until_ready()
-        gateway.wait_until_ready(120)
+        gateway.wait_until_ready(240)
         yield Stack(redis, store, worker, gateway, environment)
