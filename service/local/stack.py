@@ -133,7 +133,7 @@ class LocalStack:
         if self.redis is not None:
             self.redis.start()
             self.redis.wait_until_ready(START_SECONDS)  # it loads all its data first
-            with redis.Redis.from_url(self.redis.url) as client:
+            with redis.Redis.from_url(self.redis.url, socket_timeout=START_SECONDS) as client:
                 Registry(client).forget_workers()  # a killed stack's beats would count as ready
         else:
             _require_redis(self.environment["OFLOW_REDIS_URL"])

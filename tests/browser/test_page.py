@@ -400,7 +400,7 @@ def test_key_dialog_stores_the_key_only_in_the_tab(
     page.get_by_label("Key", exact=True).fill("oflow_wrong")
     page.get_by_role("button", name="Use key").click()
     message.wait_for()
-    assert "Unknown or revoked" in message.inner_text()
+    assert "Unknown, expired or revoked" in message.inner_text()
     page.get_by_label("Key", exact=True).fill(key)
     page.get_by_role("button", name="Use key").click()
     dialog.wait_for(state="hidden")

@@ -43,6 +43,7 @@ LINKS = {
     "input": "/jobs/{id}/input",
     "result": "/jobs/{id}/result",
     "thumbnail": "/jobs/{id}/thumbnail",
+    "webhook": "/jobs/{id}/webhook",
     "models": "/models",
     "docs": "/docs",
     "openapi": "/openapi.json",
