@@ -34,9 +34,6 @@ def expressions() -> Iterator[tuple[str, str]]:
     for panel in DASHBOARD["panels"]:
         for target in panel["targets"]:
             yield panel["title"], target["expr"]
-    for overlay in OVERLAYS:
-        for scaled in of_kind(overlay, "ScaledObject"):
-            yield scaled["metadata"]["name"], scaled["spec"]["triggers"][0]["metadata"]["query"]
 
 
 EXPRESSIONS = list(expressions())
@@ -65,6 +62,17 @@ def series(settings: Settings) -> dict[str, set[str]]:
 def test_expressions_name_what_the_gateway_reports(
     where: str, expression: str, series: dict[str, set[str]]
 ) -> None:
+    check(where, expression, series)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_scalers_ask_for_what_the_gateway_reports(overlay: str, series: dict[str, set[str]]) -> None:
+    for scaled in of_kind(overlay, "ScaledObject"):
+        [trigger] = scaled["spec"]["triggers"]
+        check(scaled["metadata"]["name"], trigger["metadata"]["query"], series)
+
+
+def check(where: str, expression: str, series: dict[str, set[str]]) -> None:
     used = re.findall(r"\b((?:oflow|process)_\w+)(?:\{([^}]*)\})?", expression)
     assert used, where
     labels = set(OF_PROMETHEUS)
