@@ -156,9 +156,9 @@ def test_servers_start_again_and_keep_to_their_memory(name: str) -> None:
 @pytest.mark.parametrize("name", TRAINING)
 def test_training_reads_and_writes_folders_of_the_host(name: str) -> None:
     service = services()[name]
-    assert service["volumes"] == ["./data:/work/data:ro", "./out:/work/out", "train-tmp:/tmp"]
+    assert service["volumes"] == ["./data:/workspace/data:ro", "./out:/workspace/out", "train-tmp:/tmp"]
     places = services(DATA_DIR="/srv/d", OUT_DIR="/srv/o", TRAIN_USER="1000:1000")[name]
-    assert places["volumes"][:2] == ["/srv/d:/work/data:ro", "/srv/o:/work/out"]
+    assert places["volumes"][:2] == ["/srv/d:/workspace/data:ro", "/srv/o:/workspace/out"]
     assert places["user"] == "1000:1000"
     assert service["user"].split(":")[0] == Dockerfile("worker.Dockerfile").last("USER")
     assert service["restart"] == "no"
