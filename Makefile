@@ -16,7 +16,7 @@ INSTALL := $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(BIN)/pip i
 ifdef PIP_FIND_LINKS
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 endif
-PARALLEL := --numprocesses $(PROCESSES) --dist loadgroup
+PARALLEL := --numprocesses $(PROCESSES) --dist loadfile
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-package torch pyproject.toml
 

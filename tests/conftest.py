@@ -1,7 +1,7 @@
 """Fixtures with real servers: one Redis and one object store per session, in temporary directories.
 
-Of several test processes (`pytest -n`), each has servers of its own; the tests of a file run in one of them,
-since they share the gateways, workers and trained models of its fixtures.
+Of several test processes (`pytest -n 2 --dist loadfile`), each has servers of its own; the tests of a file run
+in one of them, since they share the gateways, workers and trained models of its fixtures.
 """
 
 import os
@@ -24,13 +24,6 @@ from tests.integration.service_processes import ANY_INPUT, Gateway, Worker, runn
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: the processes share the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.location[0]))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import re
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -162,11 +163,11 @@ def test_published_frames_as_repeated_parts(gateway: Gateway, worker: Worker, sa
 
 
 def test_the_model_is_loaded_once_for_all_jobs(finished: dict[str, Any], worker: Worker) -> None:
-    lines = worker.lines()
-    jobs = [line for line in lines if re.search(r"job \w{32} succeeded", line)]
-    loads = [line for line in lines if "model local_oflow loaded in" in line]
-    assert len(jobs) >= 2
-    assert len(loads) == 1
+    end = time.monotonic() + 10  # logs arrive through a pipe
+    while len(re.findall(r"job \w{32} succeeded", "\n".join(worker.lines()))) < 2:
+        assert time.monotonic() < end, worker.lines()[-20:]
+        time.sleep(0.1)
+    assert len([line for line in worker.lines() if "model local_oflow loaded in" in line]) == 1
 
 
 def test_unsuccessful_reconstruction_fails_with_a_message(
