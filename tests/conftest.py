@@ -1,7 +1,7 @@
 """Fixtures with real servers: one Redis and one object store per session, in temporary directories.
 
-Of several test processes (`pytest -n 2 --dist loadfile`), each has servers of its own; the tests of a file run
-in one of them, since they share the gateways, workers and trained models of its fixtures.
+Of several test processes (`pytest -n 2 --dist loadfile`), each has servers of its own; the tests of a file
+run in one of them, since they share the gateways, workers and trained models of its fixtures.
 """
 
 import os
