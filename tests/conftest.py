@@ -72,8 +72,14 @@ def worker(server_env: dict[str, str]) -> Iterator[Worker]:
 
 @pytest.fixture(scope="module")
 def any_model(settings: Settings) -> Iterator[str]:
-    """The name of a model without workers that accepts any input; its jobs stay queued."""
+    """The name of a model without workers that accepts any input; its jobs stay queued.
+
+    Jobs that other files have left in its queue are canceled.
+    """
     registry = Registry(redis_of(settings))
+    jobs = JobStore(registry.redis)
+    for job_id in registry.redis.zrange(jobs.waiting_key(ANY_INPUT.name), 0, -1):
+        jobs.cancel(str(job_id))
     registry.announce(ANY_INPUT)
     yield ANY_INPUT.name
     registry.redis.hdel(registry.models_key, ANY_INPUT.name)
