@@ -13,6 +13,7 @@ import pytest
 from redis import Redis
 
 from service.core.jobs.store import JobStore
+from service.core.queue import queue_keys
 from service.core.registry import Registry
 from service.core.settings import Settings
 from service.local.log import MergedLog
@@ -95,6 +96,11 @@ def jobs(settings: Settings) -> JobStore:
 def queued(gateway: Gateway, any_model: str, sample: bytes) -> dict[str, Any]:
     """A job that stays queued."""
     return gateway.submit(sample, model=any_model)
+
+
+def messages(redis: Redis, model: str) -> list[str]:
+    """The messages in the queue of a model, of all priorities."""
+    return [str(message) for key in queue_keys(model) for message in redis.lrange(key, 0, -1)]
 
 
 def redis_of(settings: Settings) -> Redis:

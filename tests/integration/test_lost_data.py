@@ -167,7 +167,8 @@ def test_expiry_is_kept_with_large_files(context: GatewayContext) -> None:
 def test_waiting_job_without_a_message_is_queued_again(context: GatewayContext) -> None:
     model, queue = "searched", queue_name("searched")
     context.registry.announce(ANY_INPUT.model_copy(update={"name": model}))
-    kept, taken, lost = (Job.new(model, Options(), SOURCE, 600) for _ in range(3))
+    owners = ("one", "two", "three")  # with one job each, so that all have the same priority
+    kept, taken, lost = (Job.new(model, Options(), SOURCE, 600, owner=owner) for owner in owners)
     for job in (kept, taken, lost):
         context.jobs.create(job)
         context.redis.zadd(context.jobs.waiting_key(model), {job.id: time.time() - 100})

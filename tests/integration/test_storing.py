@@ -19,9 +19,10 @@ from service.api.background.tasks import queue_dropped_jobs
 from service.api.dependencies import GatewayContext
 from service.core.jobs.options import Options, Switch
 from service.core.jobs.record import Input, Job, State
-from service.core.queue import queue_name
+from service.core.queue import queue_keys
 from service.core.settings import Settings
 from service.local.object_store import ObjectStore
+from tests.conftest import messages
 from tests.suites.load.small_model import write_small_model
 from worker.serving import storer
 from worker.serving import storing as storing_module
@@ -258,15 +259,15 @@ def test_job_dropped_while_storing_is_requeued(
     job = reconstructed(runner, sample)
     gateway = GatewayContext(settings)
     queue_dropped_jobs(gateway)
-    queue = queue_name("small")
-    assert runner.context.redis.llen(queue) == 0  # protected by its lease
+    redis = runner.context.redis
+    assert messages(redis, "small") == []  # protected by its lease
     runner.context.redis.zadd(runner.context.jobs.leased, {job.id: 0})  # as if it had run out
     queue_dropped_jobs(gateway)
-    assert runner.context.redis.llen(queue) == 1
+    assert len(messages(redis, "small")) == 1
     assert leases(runner) == []
     queue_dropped_jobs(gateway)
-    assert runner.context.redis.llen(queue) == 1
-    runner.context.redis.delete(queue)
+    assert len(messages(redis, "small")) == 1
+    redis.delete(*queue_keys("small"))
     taken_over = runner.context.jobs.claim(job.id, 3)  # by another worker
     assert taken_over is not None
     gate.set()
