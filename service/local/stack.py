@@ -97,7 +97,12 @@ class LocalStack:
         self.gateway = Gateway("gateway", serve_http, environment=self.environment, log=log)
         serve = [sys.executable, "-m", "worker", "serve"]
         names = ["worker"] if workers == 1 else [f"worker-{number}" for number in range(1, workers + 1)]
-        self.workers = [ManagedProcess(name, serve, environment=self.environment, log=log) for name in names]
+        scratch = (
+            directory / "scratch"
+        )  # goes with the rest, also when a worker is killed before it can tidy up
+        scratch.mkdir(parents=True, exist_ok=True)
+        of_worker = self.environment | {"TMPDIR": str(scratch)}
+        self.workers = [ManagedProcess(name, serve, environment=of_worker, log=log) for name in names]
         servers = [self.store] if self.redis is None else [self.redis, self.store]
         self._parts: list[ManagedProcess] = [*servers, *self.workers, self.gateway]
         self._supervisor = Supervisor(essential=[*servers, self.gateway], restarted=self.workers)
