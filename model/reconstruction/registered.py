@@ -33,6 +33,7 @@ class Registered:
     one_sided: bool
 
 
+@single_threaded()  # of its own threads each uses one
 def register(
     prepared: Prepared,
     times: NDArray[np.float64],
@@ -42,18 +43,6 @@ def register(
     on_progress: Callable[[float], None],
 ) -> Registered:
     """Track a surface of `shapes` through prepared clouds at times [T]; `on_progress` may raise Canceled."""
-    with single_threaded():  # of its own threads each uses one
-        return _register(prepared, times, shapes, settings, up, on_progress)
-
-
-def _register(
-    prepared: Prepared,
-    times: NDArray[np.float64],
-    shapes: Shapes,
-    settings: Settings,
-    up: str,
-    on_progress: Callable[[float], None],
-) -> Registered:
     orientation = _orientation(prepared, shapes, settings, up)
     lock = Lock()
 
