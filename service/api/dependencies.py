@@ -8,7 +8,7 @@ from redis import Redis
 
 from service.api.http.problems import Problem
 from service.api.idempotency import Idempotency
-from service.api.keys import KeyStore, Scope
+from service.api.keys import KeyStore
 from service.api.lanes import Lane
 from service.api.rate_limit import count_request
 from service.api.subscriptions import Subscriptions
@@ -20,6 +20,7 @@ from service.core.jobs.stored import UnreadableRecord
 from service.core.object_store import ObjectStore
 from service.core.queue import JobQueue
 from service.core.registry import Registry
+from service.core.scope import Scope
 from service.core.settings import Settings
 
 READING = ("GET", "HEAD", "OPTIONS")

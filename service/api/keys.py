@@ -9,23 +9,16 @@ import secrets
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 from redis import Redis
 
+from service.core.scope import Scope
+
 log = logging.getLogger(__name__)
 FORM = re.compile(r"oflow_([0-9a-f]{12})_[0-9a-f]{64}", re.ASCII)
 AUDIT_LENGTH = 10_000  # the latest entries of the audit log that are kept
-
-
-class Scope(StrEnum):
-    """What a key allows; each includes the ones before it."""
-
-    READ = "read"  # look at its jobs and download their files
-    SUBMIT = "submit"  # create, cancel and delete jobs
-    ADMIN = "admin"  # do so with the jobs of all keys, of which the id must be known
 
 
 class Key(BaseModel):

@@ -3,22 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from service.core.extras import needs
+from service.core.scope import Scope
 
 if TYPE_CHECKING:  # packages of a gateway, which a client need not have
     from service.api.keys import KeyStore
     from service.core.settings import Settings
-
-
-class KeyScope(StrEnum):  # as service.api.keys.Scope, without its packages
-    READ = "read"
-    SUBMIT = "submit"
-    ADMIN = "admin"
 
 
 keys = typer.Typer(
@@ -37,22 +31,21 @@ def create(
         int | None, typer.Option(min=1, help="Jobs that may be open at once; default: OFLOW_OPEN_JOBS.")
     ] = None,
     scope: Annotated[
-        KeyScope,
+        Scope,
         typer.Option(help="`read` its jobs, `submit` and cancel them, or `admin`: those of all keys."),
-    ] = KeyScope.SUBMIT,
+    ] = Scope.SUBMIT,
     days: Annotated[
         float | None, typer.Option(min=0.01, help="How long it is valid; default: for ever.")
     ] = None,
 ) -> None:
     """Create a key and print it once; only its hash is stored."""
-    from service.api.keys import Scope
     from service.api.webhooks import secret_text
     from service.core.settings import get_settings
 
     settings = get_settings()
     lifetime = timedelta(days=days) if days else None
     with _keys(settings) as store:
-        key, text = store.create(name, rate_limit, open_jobs, scope=Scope(scope), lifetime=lifetime)
+        key, text = store.create(name, rate_limit, open_jobs, scope=scope, lifetime=lifetime)
     typer.echo(text)
     typer.echo(f"Created key {key.id} for {name}. It will not be shown again.", err=True)
     if settings.webhook_secret is not None:

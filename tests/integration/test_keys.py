@@ -14,9 +14,10 @@ import httpx
 import pytest
 from redis import Redis
 
-from service.api.keys import KeyStore, Scope
+from service.api.keys import KeyStore
 from service.api.routes.events import RECHECK_SECONDS
 from service.core.jobs.store import JobStore
+from service.core.scope import Scope
 from tests.integration.service_processes import Gateway, running
 
 OFLOW = [sys.executable, "-m", "service.cli"]
