@@ -4,12 +4,14 @@ import hashlib
 import io
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from model import MeshSequence
 from service.core.jobs.options import ReconstructionOptions
 from service.core.jobs.record import Decisions, Fit, Job, Mesh, Result, ResultFile, Thumbnail
-from service.core.trace import parse, span
+from service.core.trace import Span, parse, span
 from worker.pipeline import write_meshes
 from worker.rendering.previews import thumbnail
 from worker.serving.context import WorkerContext
@@ -59,20 +61,16 @@ class Finisher:
     ) -> ResultFile:
         kind = options.formats[number]
         report("write", 0.95 + 0.05 * number / len(options.formats))
-        start = time.monotonic()
-        with span(f"write {kind.value}"):
+        with _timed(timings, "write", f"write {kind.value}"):
             data = write_meshes(made.meshes, kind, options, made.sequence)
-        _add(timings, "write", start)
         facts = self._store_file(made.job, f"mesh{kind.suffix}", data, kind.media_type, report, timings)
         return ResultFile(format=kind, **facts)
 
     def _store_thumbnail(
         self, made: Reconstruction, report: ProgressReport, timings: dict[str, float]
     ) -> Thumbnail:
-        start = time.monotonic()
-        with span("write thumbnail"):
+        with _timed(timings, "write", "write thumbnail"):
             data = thumbnail(made.meshes)
-        _add(timings, "write", start)
         return Thumbnail(**self._store_file(made.job, "thumbnail.png", data, "image/png", report, timings))
 
     def _store_file(
@@ -86,11 +84,9 @@ class Finisher:
     ) -> dict[str, Any]:
         """Store a file of the result; returns its name, size and hash."""
         report.require_current()
-        start = time.monotonic()
-        with span("store") as own:
+        with _timed(timings, "store", "store") as own:
             own.attributes |= {"oflow.file": name, "oflow.bytes": len(data)}
             self._store(job, name, data, media_type)
-        _add(timings, "store", start)
         return {"name": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
     @retry_storage
@@ -98,7 +94,12 @@ class Finisher:
         self.context.store.put(job.result_key(name), io.BytesIO(data), media_type)
 
 
-def _add(timings: dict[str, float], stage: str, start: float) -> None:
+@contextmanager
+def _timed(timings: dict[str, float], stage: str, name: str) -> Iterator[Span]:
+    """A span with this name, whose seconds are added to those of the stage."""
+    start = time.monotonic()
+    with span(name) as own:
+        yield own
     timings[stage] = timings.get(stage, 0.0) + time.monotonic() - start
 
 
