@@ -9,10 +9,11 @@ from celery import Celery
 from redis import Redis
 
 from service.core.jobs.record import Job
+from service.core.jobs.turns import LAST
 from service.core.settings import Settings
 
 TASK = "reconstruct"
-PRIORITIES = range(10)  # 0 first
+PRIORITIES = range(LAST + 1)  # 0 first
 UNACKED = "unacked"  # kombu's hash: delivery tag → message that a worker has taken
 TIMEOUTS: Any = {"socket_connect_timeout": 3, "socket_timeout": 5}
 
