@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from service.cli.connections import connected
 from service.core.extras import needs
 
 if TYPE_CHECKING:
@@ -75,18 +76,14 @@ def restore(
 def _service() -> "Iterator[tuple[Redis, ObjectStore]]":
     """Redis and the object store of the settings; exits with one line if one of them does not answer."""
     from botocore.exceptions import BotoCoreError, ClientError
-    from redis import Redis
-    from redis.exceptions import RedisError
 
     from service.core.object_store import ObjectStore
     from service.core.settings import get_settings
 
     settings = get_settings()
-    url = settings.redis_url.get_secret_value()
     try:
-        yield Redis.from_url(url, decode_responses=True, socket_connect_timeout=3), ObjectStore(settings)
-    except RedisError as error:
-        _fail(f"The Redis in OFLOW_REDIS_URL does not answer: {error}")
+        with connected(settings) as redis:
+            yield redis, ObjectStore(settings)
     except (BotoCoreError, ClientError) as error:
         _fail(f"The object store does not answer: {error}")
 

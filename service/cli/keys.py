@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.cli.connections import connected
 from service.core.extras import needs
 from service.core.scope import Scope
 
@@ -119,17 +120,7 @@ def revoke(key_id: Annotated[str, typer.Argument(help="An id from `oflow keys li
 
 @contextmanager
 def _keys(settings: "Settings") -> "Iterator[KeyStore]":
-    """The keys; exits with one line if Redis does not answer."""
-    from redis import Redis
-    from redis.exceptions import RedisError
-
     from service.api.keys import KeyStore
 
-    url = settings.redis_url.get_secret_value()
-    try:
-        yield KeyStore(
-            Redis.from_url(url, decode_responses=True, socket_connect_timeout=3, socket_timeout=5, retry=None)
-        )
-    except RedisError as error:
-        typer.echo(f"The Redis in OFLOW_REDIS_URL does not answer: {error}", err=True)
-        raise typer.Exit(1) from None
+    with connected(settings, socket_timeout=5, retry=None) as redis:
+        yield KeyStore(redis)
