@@ -23,7 +23,7 @@ from tests.deploy.manifests import (
     render,
     variables,
 )
-from tests.docker.compose import services
+from tests.docker.compose import services, settings_in
 from tests.docker.dockerfile import Dockerfile
 from worker.serving.watchdog import EXIT_GRACE
 
@@ -38,16 +38,8 @@ OURS = ("gateway", "worker", "backup")
 IMAGES = {"gateway": "gateway", "backup": "gateway", "worker": "worker"}
 
 
-@pytest.fixture(autouse=True)
-def _no_settings_of_this_shell(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in Settings.model_fields:
-        monkeypatch.delenv(f"OFLOW_{name.upper()}", raising=False)
-
-
 def settings_of(monkeypatch: pytest.MonkeyPatch, overlay: str, pod: dict[str, Any]) -> Settings:
-    for name, value in variables(overlay, pod, SECRETS).items():
-        monkeypatch.setenv(name, value)
-    return Settings()  # type: ignore[call-arg]  # the required ones come from the environment
+    return settings_in(monkeypatch, variables(overlay, pod, SECRETS))
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+
+from service.core.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRETS = {
@@ -64,3 +67,12 @@ def example() -> dict[str, str]:
     lines = (ROOT / ".env.example").read_text().splitlines()
     pairs = [line.removeprefix("#").split("=", 1) for line in lines if re.match(r"#?[A-Z_\d]+=", line)]
     return dict(pairs)
+
+
+def settings_in(monkeypatch: pytest.MonkeyPatch, environment: Mapping[str, str]) -> Settings:
+    """The settings of a process with this environment; those of this shell do not reach it."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"OFLOW_{name.upper()}", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return Settings()  # type: ignore[call-arg]  # the required ones come from the environment

@@ -10,7 +10,17 @@ from service.__main__ import STOP_SECONDS
 from service.core.settings import LOOPBACK, Settings
 from service.local.object_store import GRPC_OFFSET, _flags
 from service.local.redis_server import _CONFIG
-from tests.docker.compose import ROOT, SECRETS, VARIABLE, example, interpolate, raw, services, variables
+from tests.docker.compose import (
+    ROOT,
+    SECRETS,
+    VARIABLE,
+    example,
+    interpolate,
+    raw,
+    services,
+    settings_in,
+    variables,
+)
 from tests.docker.dockerfile import Dockerfile
 from worker.commands.cli import app as worker_command
 from worker.serving.watchdog import EXIT_GRACE
@@ -19,16 +29,8 @@ OURS = ["gateway", "worker", "worker-gpu"]
 TRAINING = ["train", "train-gpu"]
 
 
-@pytest.fixture(autouse=True)
-def _no_settings_of_this_shell(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in Settings.model_fields:
-        monkeypatch.delenv(f"OFLOW_{name.upper()}", raising=False)
-
-
 def settings_of(monkeypatch: pytest.MonkeyPatch, name: str, **environment: str) -> Settings:
-    for variable, value in variables(services(**environment)[name], **environment).items():
-        monkeypatch.setenv(variable, value)
-    return Settings()  # type: ignore[call-arg]  # the required ones come from the environment
+    return settings_in(monkeypatch, variables(services(**environment)[name], **environment))
 
 
 @pytest.mark.parametrize("name", OURS)
