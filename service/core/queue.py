@@ -15,6 +15,8 @@ from service.core.settings import Settings
 TASK = "reconstruct"
 PRIORITIES = range(LAST + 1)  # 0 first
 UNACKED = "unacked"  # kombu's hash: delivery tag → message that a worker has taken
+# Moves a message from one list to another, if it is still there.
+_MOVE = "if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 1 then redis.call(ARGV[2], KEYS[2], ARGV[3]) end"
 TIMEOUTS: Any = {"socket_connect_timeout": 3, "socket_timeout": 5}
 
 
@@ -104,13 +106,28 @@ class JobQueue:
         """Remove the messages of unwanted jobs that no worker has taken; returns how many."""
         dropped = 0
         for key, text in self._messages(model):
-            try:
-                job_id = str(json.loads(text)["headers"]["id"])
-            except (ValueError, LookupError, TypeError):  # not a message of this service
-                continue
-            if self._redis is not None and unwanted(job_id):
+            job_id = _job_id(text)
+            if self._redis is not None and job_id and unwanted(job_id):
                 dropped += int(self._redis.lrem(key, 1, text))
         return dropped
+
+    def job_ids(self, model: str) -> list[list[str]]:
+        """The jobs of each priority whose message no worker has taken, the first to be taken first."""
+        found: dict[str, list[str]] = {key: [] for key in queue_keys(model)}
+        for key, text in self._messages(model):
+            if job_id := _job_id(text):
+                found[key].insert(0, job_id)
+        return list(found.values())
+
+    def bring_forward(self, job: Job, *, to_front: bool = False) -> None:
+        """Give the message of a job the first priority, at its end or front, unless a worker has taken it."""
+        for key, text in self._messages(job.model):
+            if self._redis is not None and _job_id(text) == job.id and key != queue_name(job.model):
+                message = json.loads(text)
+                message["properties"]["priority"] = 0  # with which it returns if its worker dies
+                push = "RPUSH" if to_front else "LPUSH"
+                keys_and_arguments = [key, queue_name(job.model), text, push, json.dumps(message)]
+                self._redis.eval(_MOVE, 2, *keys_and_arguments)
 
     def _messages(self, model: str) -> list[tuple[str, str]]:
         """The list and the text of each message that no worker has taken; none if the broker is not Redis."""
@@ -130,3 +147,11 @@ class JobQueue:
             headers={"traceparent": job.traceparent} if job.traceparent else None,
             retry_policy={"max_retries": 1},
         )
+
+
+def _job_id(text: str) -> str | None:
+    """The job of a message; None if it is not one of this service."""
+    try:
+        return str(json.loads(text)["headers"]["id"])
+    except (ValueError, LookupError, TypeError):
+        return None

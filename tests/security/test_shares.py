@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,14 @@ import pytest
 from numpy.typing import NDArray
 
 from model import Reconstructor
+from service.api.background.aging import bring_forward
 from service.api.background.lost_data import drop_messages_of_ended_jobs
 from service.api.dependencies import GatewayContext
 from service.core.jobs.estimate import Estimate
 from service.core.jobs.options import Options
-from service.core.jobs.record import Input, Job
+from service.core.jobs.record import Input, Job, State
 from service.core.jobs.store import JobStore, Limits, TooManyJobs
+from service.core.jobs.stored import dump
 from service.core.queue import queue_keys
 from service.core.settings import Settings
 from tests.integration.service_processes import ANY_INPUT
@@ -118,6 +121,68 @@ def test_own_jobs_keep_their_order(line: Line) -> None:
     for _ in range(3):
         line.serve()
     assert line.submit("one").queue_priority == 0
+
+
+def _age(line: Line, jobs: list[Job], seconds: float = 61) -> None:
+    """Let this time have passed since these jobs were created, and the next round begin."""
+    for job in line.context.jobs.read([job.id for job in jobs]):
+        older = job.with_(created_at=job.created_at - timedelta(seconds=seconds))
+        line.context.redis.set(line.context.jobs.key(job.id), dump(older), keepttl=True)
+    line.context.redis.delete("oflow:bring-forward")
+
+
+def test_backlog_goes_on_while_others_keep_submitting(line: Line) -> None:
+    """Each of them has one job at a time and thus the first priority, and there is always one waiting."""
+    line.context.registry.announce(ANY_INPUT.model_copy(update={"name": "line"}))
+    backlog = [line.submit("heavy") for _ in range(4)]
+    assert line.serve() == "heavy"
+    served = []
+    line.submit("other-0")
+    for number in range(1, 21):
+        line.submit(f"other-{number}")
+        if number > 5:  # a minute has passed
+            _age(line, [job for job in backlog if _waits(line, job)])
+        bring_forward(line.context)
+        served.append(line.serve())
+    assert served[:5] == [f"other-{n}" for n in range(5)]
+    assert served.count("heavy") == 3, served  # one after each of the others' that waits
+    line.context.redis.hdel(line.context.registry.models_key, "line")
+
+
+def _waits(line: Line, job: Job) -> bool:
+    found = line.context.jobs.get(job.id)
+    return found is not None and found.state is State.QUEUED
+
+
+def test_only_the_oldest_job_of_a_key_comes_forward_and_joins_the_end(line: Line) -> None:
+    line.context.registry.announce(ANY_INPUT.model_copy(update={"name": "line"}))
+    heavy = [line.submit("heavy") for _ in range(4)]
+    assert line.serve() == "heavy"
+    light = line.submit("light")
+    _age(line, heavy[1:])
+    bring_forward(line.context)
+    order = [light, heavy[1], heavy[2], heavy[3]]
+    assert [line.context.jobs.queue_position(job) for job in order] == [0, 1, 2, 3]
+    ids = line.context.queue.job_ids("line")
+    assert ids[0] == [light.id, heavy[1].id]
+    line.context.redis.delete("oflow:bring-forward")
+    bring_forward(line.context)
+    assert line.context.queue.job_ids("line") == ids  # one at a time
+    line.context.redis.hdel(line.context.registry.models_key, "line")
+
+
+def test_job_that_lost_its_worker_goes_to_the_front(line: Line) -> None:
+    line.context.registry.announce(ANY_INPUT.model_copy(update={"name": "line"}))
+    _, lost, _ = (line.submit("heavy") for _ in range(3))
+    light = line.submit("light")
+    assert line.context.jobs.claim(lost.id, 3) is not None  # its message has returned to the queue
+    line.context.redis.delete("oflow:bring-forward")
+    bring_forward(line.context)
+    [text, *_] = line.context.redis.lrange(queue_keys("line")[0], -1, -1)
+    message = json.loads(str(text))
+    assert (message["headers"]["id"], message["properties"]["priority"]) == (lost.id, 0)
+    assert line.context.queue.job_ids("line")[0][-1] == light.id
+    line.context.redis.hdel(line.context.registry.models_key, "line")
 
 
 def test_estimated_seconds_of_open_jobs_are_limited(line: Line, jobs: JobStore) -> None:

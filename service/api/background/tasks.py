@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from starlette.concurrency import run_in_threadpool
 
+from service.api.background.aging import bring_forward
 from service.api.background.loops import alone, repeat
 from service.api.background.lost_data import (
     LossDetector,
@@ -39,6 +40,7 @@ async def run_background_tasks(context: GatewayContext) -> None:
             queue_dropped_jobs,
             delete_orphans,
             drop_messages_of_ended_jobs,
+            bring_forward,
         )
     } | {"queue_jobs_without_message": MessageSearch().run, "check_for_losses": LossDetector().check}
     await asyncio.gather(

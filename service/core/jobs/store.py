@@ -163,6 +163,20 @@ class JobStore:
         """The job as its caller sees it: an ended job past `expires_at` is expired."""
         return _parse(job_id, cast(str | None, self.redis.get(self.key(job_id))))
 
+    def read(self, job_ids: list[str]) -> list[Job]:
+        """Those of the jobs that have a record. Unreadable ones go into quarantine."""
+        found = []
+        texts = self.redis.mget([self.key(job_id) for job_id in job_ids]) if job_ids else []
+        for job_id, text in zip(job_ids, texts, strict=True):
+            try:
+                job = _parse(job_id, cast(str | None, text))
+            except UnreadableRecord as error:
+                self.quarantined.add(error)
+                continue
+            if job is not None:
+                found.append(job)
+        return found
+
     def newest(self, owner: str, before: tuple[int, str] | None, count: int) -> Iterator[tuple[int, Job]]:
         """Jobs of an owner, newest first, each with its position; reads `count` at a time.
 
@@ -326,6 +340,12 @@ class JobStore:
 
         return self._update(job_id, change)
 
+    def bring_forward(self, job_id: str) -> Job | None:
+        """Give a waiting job the first priority, behind those that have it. None if it has started."""
+        return self._update(
+            job_id, lambda job: job.with_(queue_priority=0) if job.state is State.QUEUED else None
+        )
+
     def _update_attempt(self, job: Job, change: Callable[[Job], Job]) -> Job | None:
         return self._update(job.id, lambda current: change(current) if _is_attempt(current, job) else None)
 
@@ -349,6 +369,8 @@ class JobStore:
                 pipe.zrem(self.waiting_key(after.model), after.id)
                 pipe.zrem(self.unsent, after.id)
                 self.turns.remove(pipe, after)
+            if before.queue_priority != after.queue_priority:
+                self.turns.bring_forward(pipe, after)
             if before.attempt != after.attempt or not after.state.open:
                 pipe.zrem(self.leased, after.id)
             if before.state.open and not after.state.open:

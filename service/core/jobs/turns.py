@@ -1,5 +1,6 @@
 """Whose turn it is: jobs of owners with few open jobs come before those of owners with many."""
 
+import time
 from typing import cast
 
 from redis import Redis
@@ -15,7 +16,8 @@ class Turns:
     """Priorities and the open work of each owner.
 
     The n-th open job of an owner has priority n, down to LAST, and never a higher one than its open jobs
-    before: each owner's jobs keep their order. Within a priority, the oldest job comes first.
+    before: each owner's jobs keep their order. Within a priority, the oldest job comes first. An owner's
+    oldest job that has waited long gets the first priority, see `service.api.background.aging`.
     """
 
     def __init__(self, redis: Redis, prefix: str) -> None:
@@ -54,6 +56,10 @@ class Turns:
             pipe.hset(self.lowest, job.owner, str(job.queue_priority))
         if job.estimate:
             pipe.incrby(self.seconds(job.owner), job.estimate.whole_seconds)
+
+    def bring_forward(self, pipe: Pipeline, job: Job) -> None:
+        """The job is now the last of the first priority."""
+        pipe.zadd(self._order(job.model), {job.id: time.time()})
 
     def remove(self, pipe: Pipeline, job: Job) -> None:
         """The job has started, or ended before."""

@@ -200,8 +200,8 @@ def describe(job: Job | None) -> str:
 
 
 def model_process(worker: Worker) -> psutil.Process:
-    """The worker's child process with the loaded model."""
+    """The worker's child process with the loaded model. The one that stores files can be as large."""
     for child in psutil.Process(worker.pid).children():
-        if child.memory_info().rss > MODEL_BYTES:
+        if child.memory_info().rss > MODEL_BYTES and "worker.serving.storer" not in child.cmdline():
             return child
     raise AssertionError(f"{worker.name} has no process with a model")
