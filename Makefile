@@ -19,8 +19,11 @@ endif
 PARALLEL := --numprocesses $(PROCESSES) --dist loadfile
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-package torch pyproject.toml
+# The lock of torch holds the builds of PyPI. Another index, or a folder of wheels that pip knows of, has others.
+OTHER_TORCH = $(or $(TORCH_INDEX),$(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null))
+TORCH = $(shell grep -o '^torch==[^ ]*' docker/torch.lock) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
-.PHONY: help setup demo up test coverage docs bench bench-quality gpu-check chaos load audit lint format lock clean
+.PHONY: help setup demo up test coverage docs bench bench-quality gpu-check chaos load audit lint format lock torch-lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the commands
@@ -32,7 +35,7 @@ $(VENV)/.ready: requirements.lock docker/torch.lock pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python %d.%d found, 3.11 or later wanted: make PYTHON=python3.12 …" % v[:2])'
 	$(if $(UV),uv venv --quiet --allow-existing --seed --python $(PYTHON),$(PYTHON) -m venv) $(VENV)
 	$(INSTALL) --no-deps --require-hashes -r requirements.lock
-	$(INSTALL) -r docker/torch.lock $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	$(INSTALL) $(if $(OTHER_TORCH),$(TORCH),--no-deps --require-hashes -r docker/torch.lock)
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -81,7 +84,7 @@ load: setup ## Many clients at once: latencies, throughput, memory, leaks
 
 audit: setup ## bandit over the code, known advisories of the locked packages
 	$(BIN)/bandit -q -c pyproject.toml -r service worker model -x '*/node_modules/*'
-	for lock in requirements.lock docker/gateway.lock docker/train.lock; do \
+	for lock in requirements.lock docker/gateway.lock docker/train.lock docker/torch.lock; do \
 		$(BIN)/pip-audit --strict --no-deps --disable-pip -r $$lock || exit 1; done
 
 lint: setup ## ruff, mypy strict, the rule about imports, typos, Dockerfiles, workflows
@@ -102,7 +105,13 @@ lock: setup ## Resolve the lock files anew
 	$(BIN)/$(LOCK) --extra gateway --extra otel --output-file docker/gateway.lock
 	$(BIN)/$(LOCK) --extra worker --extra otel --output-file docker/worker.lock
 	$(BIN)/$(LOCK) --extra train --extra otel --output-file docker/train.lock
-	sed -n 's/^constraint-dependencies = \["\(torch==[^"]*\)".*/\1/p' pyproject.toml > docker/torch.lock
+	$(MAKE) torch-lock
+
+torch-lock: setup ## Resolve docker/torch.lock anew: torch and its CUDA packages, from TORCH_INDEX if given
+	sed -n 's/^constraint-dependencies = \["\(torch==[^"]*\)".*/\1/p' pyproject.toml | \
+		UV_FIND_LINKS= $(BIN)/uv pip compile --no-config --quiet --upgrade --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX) --emit-index-url) \
+		$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock) --output-file docker/torch.lock -
 
 clean: ## Remove what the commands above made
 	rm -rf $(VENV) demo-out bench-out gpu-out site .coverage* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

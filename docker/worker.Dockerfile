@@ -2,8 +2,8 @@
 #   docker build -f docker/worker.Dockerfile --target cpu  -t oflow-worker .
 #   docker build -f docker/worker.Dockerfile --target cuda -t oflow-worker-gpu .
 # With `--build-arg EXTRA=train` it can train and evaluate as well; without, those commands say what is missing.
-# TORCH_INDEX is the wheel index of a torch build; empty takes the default build of the platform, which on
-# Linux x86-64 carries CUDA and runs on a CPU as well. The CPU builds' own index makes an image gigabytes smaller.
+# torch comes by hash from torch.lock. PyPI has no build for Linux without CUDA: it runs on a CPU, but is gigabytes
+# larger. `make torch-lock TORCH_INDEX=…` locks another build; TORCH_INDEX here takes one without checking hashes.
 ARG BASE=python:3.11-slim
 
 FROM ${BASE} AS build
@@ -15,7 +15,12 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     pip --python /opt/venv install --no-deps --require-hashes --only-binary :all: -r /tmp/${EXTRA}.lock
 ARG TORCH_INDEX=
 RUN --mount=type=cache,target=/root/.cache/pip \
-    PIP_INDEX_URL=${TORCH_INDEX} pip --python /opt/venv install --only-binary :all: -r /tmp/torch.lock
+    if [ -n "${TORCH_INDEX}" ]; then \
+        grep -o '^torch==[^ ]*' /tmp/torch.lock > /tmp/version && \
+        pip --python /opt/venv install --only-binary :all: --index-url "${TORCH_INDEX}" -r /tmp/version; \
+    else \
+        pip --python /opt/venv install --only-binary :all: --no-deps --require-hashes -r /tmp/torch.lock; \
+    fi
 
 FROM ${BASE} AS worker
 # Home is /tmp: the only place that can be written to when the file system is read-only.
@@ -51,4 +56,5 @@ ENV OFLOW_DEVICE=cuda \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 
 FROM worker AS cpu
+RUN python -c "import torch; torch.version.cuda and print(f'Advice: torch {torch.__version__} carries CUDA, gigabytes that this image does not need. Give TORCH_INDEX the index of the CPU builds.')"
 ENV OFLOW_DEVICE=cpu

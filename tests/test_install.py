@@ -1,5 +1,6 @@
 """Each extra works alone in a fresh environment. Minutes of downloads: run with `-m slow`."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +36,7 @@ RECONSTRUCT = [
     "--resolution",
     "32",
 ]
-TORCH = (ROOT / "docker/torch.lock").read_text().strip()
+TORCH = re.findall("^torch==[^ ]+", (ROOT / "docker/torch.lock").read_text(), re.MULTILINE)[0]
 # Commands of other extras then name what to install.
 CLIENT = """
 import importlib.util, subprocess

@@ -125,12 +125,56 @@ def test_images_hold_their_packages_and_no_other() -> None:
 
 
 def test_torch_is_the_version_of_the_project() -> None:
-    constraints = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"][
-        "constraint-dependencies"
-    ]
-    assert (ROOT / "docker/torch.lock").read_text().split() == constraints
-    assert not [name for name in ("worker", "train") if "torch" in locked(name)]
+    constraints = PROJECT["tool"]["uv"]["constraint-dependencies"]
+    entries = re.split(r"\n(?=\S)", (ROOT / "docker/torch.lock").read_text().strip())
+    named = {entry.split("==")[0]: entry for entry in entries}
+    assert [named["torch"].split()[0]] == constraints
+    assert all("--hash=sha256:" in entry for entry in entries)
+    assert {re.match("nvidia|cuda|triton", name) is not None for name in named.keys() - {"torch"}} == {True}
+    assert not named.keys() & ({*locked("worker"), *locked("train")})
     assert not {"torch", "torchdiffeq", "scipy"} & set(locked("gateway"))
+
+
+@pytest.mark.parametrize(
+    ("index", "expected"),
+    [
+        ("", "--no-deps --require-hashes -r torch.lock"),
+        ("https://wheels.example.org/cpu", "--index-url https://wheels.example.org/cpu -r version"),
+    ],
+)
+def test_torch_comes_by_hash_unless_an_index_is_given(index: str, expected: str, tmp_path: Path) -> None:
+    [install] = [text for text in IMAGES["worker"].all("RUN") if "torch.lock" in text]
+    script = re.sub(r"^--mount=\S+\s+", "", install).replace("/tmp/", "")
+    (tmp_path / "torch.lock").write_text(
+        "nvidia-nvtx==1 \\\n    --hash=x\ntorch==9.9 \\\n    --hash=sha256:0\n"
+    )
+    pip = tmp_path / "pip"
+    pip.write_text('#!/bin/sh\necho "$@"\n')
+    pip.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    told = subprocess.run(
+        ["sh", "-ec", script],
+        cwd=tmp_path,
+        env={"PATH": path, "TORCH_INDEX": index},
+        capture_output=True,
+        text=True,
+    )
+    assert told.stdout == f"--python /opt/venv install --only-binary :all: {expected}\n", told.stderr
+    assert not index or (tmp_path / "version").read_text() == "torch==9.9\n"
+
+
+@pytest.mark.parametrize("cuda", [None, "13.0"])
+def test_a_torch_with_cuda_in_the_image_for_cpus_is_told(cuda: str | None, tmp_path: Path) -> None:
+    [check] = [text for text in IMAGES["worker"].all("RUN") if "Advice" in text]
+    (tmp_path / "torch.py").write_text(f"class version:\n    cuda = {cuda!r}\n__version__ = '9.9'\n")
+    told = subprocess.run(
+        ["sh", "-ec", check.replace("python", sys.executable, 1)],
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert told.returncode == 0, told.stderr
+    assert ("Give TORCH_INDEX the index of the CPU builds" in told.stdout) == (cuda is not None)
 
 
 def test_context_is_what_the_images_need() -> None:
