@@ -1,4 +1,4 @@
-"""A collector of OpenTelemetry spans for tests: OTLP over HTTP, in this process."""
+"""A collector of OpenTelemetry spans and metrics for tests: OTLP over HTTP, in this process."""
 
 import gzip
 import http.server
@@ -7,8 +7,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 
@@ -25,10 +27,14 @@ class Received:
     failed: bool
 
 
+Series = dict[tuple[str, frozenset[tuple[str, str]]], float]  # name, as in Prometheus, and labels → value
+
+
 @dataclass
 class Collector:
     port: int
     spans: list[Received] = field(default_factory=list)
+    metrics: dict[str, Series] = field(default_factory=dict)  # what each service said last
 
     @property
     def environment(self) -> dict[str, str]:
@@ -53,7 +59,10 @@ def collecting() -> Iterator[Collector]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
-            collector.spans.extend(_spans(ExportTraceServiceRequest.FromString(body)))
+            if self.path == "/v1/traces":
+                collector.spans.extend(_spans(ExportTraceServiceRequest.FromString(body)))
+            else:
+                collector.metrics |= _series(ExportMetricsServiceRequest.FromString(body))
             self.send_response(200)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -68,9 +77,35 @@ def collecting() -> Iterator[Collector]:
         server.shutdown()
 
 
+def _attributes(message: Any) -> dict[str, str]:
+    return {each.key: each.value.string_value for each in message.attributes}
+
+
+def _series(request: Any) -> dict[str, Series]:
+    found: dict[str, Series] = {}
+    for resource in request.resource_metrics:
+        series = found.setdefault(_attributes(resource.resource)["service.name"], {})
+        for metric in [metric for scope in resource.scope_metrics for metric in scope.metrics]:
+            kind = metric.WhichOneof("data")
+            assert kind == "gauge" or getattr(metric, kind).aggregation_temporality == 2, "cumulative"
+            assert kind != "sum" or metric.sum.is_monotonic
+            for point in getattr(metric, kind).data_points:
+                labels = frozenset(_attributes(point).items())
+                if kind == "histogram":
+                    series[f"{metric.name}_sum", labels] = point.sum
+                    series[f"{metric.name}_count", labels] = point.count
+                    bounds = [*point.explicit_bounds, float("inf")]
+                    for bound, count in zip(bounds, accumulate(point.bucket_counts), strict=True):
+                        le = "+Inf" if bound == float("inf") else str(float(bound))
+                        series[f"{metric.name}_bucket", labels | {("le", le)}] = count
+                else:
+                    series[metric.name, labels] = getattr(point, point.WhichOneof("value"))
+    return found
+
+
 def _spans(request: Any) -> Iterator[Received]:
     for resource in request.resource_spans:
-        service = {each.key: each.value.string_value for each in resource.resource.attributes}["service.name"]
+        service = _attributes(resource.resource)["service.name"]
         for scope in resource.scope_spans:
             for span in scope.spans:
                 yield Received(

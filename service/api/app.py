@@ -19,6 +19,7 @@ from service.api.http.headers import SecurityHeadersMiddleware
 from service.api.http.limits import RequestLimitsMiddleware
 from service.api.http.same_origin import SameOriginMiddleware
 from service.api.metrics import JobMetrics, RequestMetrics
+from service.api.metrics_export import export_metrics
 from service.api.routes import (
     discovery,
     events,
@@ -79,7 +80,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         except (BotoCoreError, ClientError) as error:
             log.error("object store is not ready (reported by /readyz): %s", error)
         background = asyncio.create_task(run_background_tasks(context))
+        stop_export = export_metrics(metrics.registry)
         yield
+        await asyncio.to_thread(stop_export)
         background.cancel()
         await asyncio.gather(background, return_exceptions=True)
         context.close()

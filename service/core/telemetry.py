@@ -1,28 +1,44 @@
 """Export of spans by OpenTelemetry over OTLP/HTTP, if OTEL_EXPORTER_OTLP_ENDPOINT is set.
 
 All variables of the OpenTelemetry SDK apply: OTEL_EXPORTER_OTLP_HEADERS, OTEL_RESOURCE_ATTRIBUTES,
-OTEL_TRACES_SAMPLER and so on. Metrics are not pushed: a collector scrapes `/metrics`.
+OTEL_TRACES_SAMPLER and so on. `service.api.metrics_export` does the same for the gateway's metrics.
 """
 
 import os
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+from uuid import uuid4
 
 from service.core.extras import needs
 from service.core.trace import Kind, Span, Trace, record_spans
 from service.core.version import VERSION
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace.export import SpanExporter
 
-ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 EXPORT_MILLISECONDS = 1000  # between two exports; a killed process loses what it has not exported
+
+
+def is_exported(signal: Literal["TRACES", "METRICS"]) -> bool:
+    """Whether an endpoint is set for the signal, and its exporter is not `none`."""
+    endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
+    wanted = os.environ.get(f"OTEL_{signal}_EXPORTER") != "none"
+    return wanted and any(os.environ.get(name) for name in endpoints)
+
+
+def resource(part: str) -> "Resource":
+    """What sends: the service `oflow-{part}`. OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win."""
+    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+
+    named = {"service.name": f"oflow-{part}", "service.version": VERSION, "service.instance.id": str(uuid4())}
+    return Resource.create(named).merge(OTELResourceDetector().detect())
 
 
 @needs("otel")
 def configure_telemetry(part: str) -> None:
     """Export the spans of this process, as those of the service `oflow-{part}`, if an endpoint is set."""
-    if any(os.environ.get(name) for name in ENDPOINTS):
+    if is_exported("TRACES"):
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
         record_spans(OpenTelemetry(part, OTLPSpanExporter()))
@@ -32,14 +48,10 @@ class OpenTelemetry:
     """Records spans with the SDK. Parents are always given, so its own context is not used."""
 
     def __init__(self, part: str, exporter: "SpanExporter") -> None:
-        from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-        # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over these.
-        named = os.environ.get("OTEL_SERVICE_NAME")
-        resource = Resource.create({"service.name": named or f"oflow-{part}", "service.version": VERSION})
-        self.provider = TracerProvider(resource=resource)
+        self.provider = TracerProvider(resource=resource(part))
         processor = BatchSpanProcessor(exporter, schedule_delay_millis=EXPORT_MILLISECONDS)
         self.provider.add_span_processor(processor)
         self.tracer = self.provider.get_tracer("oflow", VERSION)

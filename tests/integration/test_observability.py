@@ -26,7 +26,8 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture(scope="module")
 def json_gateway(server_env: dict[str, str], collector: Collector) -> Iterator[Gateway]:
-    with running(Gateway(server_env | JSON_LOGS | collector.environment)) as process:
+    often = {"OTEL_METRIC_EXPORT_INTERVAL": "500"}
+    with running(Gateway(server_env | JSON_LOGS | collector.environment | often)) as process:
         yield process
 
 
@@ -214,6 +215,26 @@ def test_metrics_count_jobs_requests_bytes_and_errors(
     assert labelled(after["oflow_workers"], model="local_oflow") == 1
     assert after["oflow_redis_up"] == {(): 1}
     assert after["process_resident_memory_bytes"][()] < 150e6
+
+
+def test_metrics_are_pushed_with_the_names_and_labels_of_the_page(
+    json_gateway: Gateway, json_worker: Worker, collector: Collector, sample: bytes
+) -> None:
+    json_gateway.follow(json_gateway.submit(sample, resolution=32)["id"])
+    shown = {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(json_gateway.client.get("/metrics").text)
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
+    steady = {key: value for key, value in shown.items() if key[0].startswith("oflow_job")}
+    assert len(steady) > 20
+    end = time.monotonic() + 10
+    while any(collector.metrics.get("oflow-gateway", {}).get(key) != steady[key] for key in steady):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert collector.metrics.keys() == {"oflow-gateway"}, "workers count in Redis"
+    assert collector.metrics["oflow-gateway"].keys() >= shown.keys()
 
 
 def test_queue_metrics(json_gateway: Gateway, queued: dict[str, Any], any_model: str) -> None:
