@@ -175,7 +175,7 @@ def _fetch_upload(context: GatewayContext, caller: Caller, body: Body) -> None:
         raise Problem("not_found", f"Upload {body.upload_id[:64]!r} not found or expired")
     size = context.store.size(upload.key)
     if size is None:
-        raise Problem("upload_missing", "No file has been posted to the upload's url yet")
+        raise Problem("upload_missing", "No file has been sent to the upload's url yet")
     if size > context.limits.max_bytes:
         raise Problem("too_large", f"The upload exceeds {context.limits.max_bytes / 2**20:.0f} MiB")
     context.store.get(upload.key, body.file)

@@ -1,8 +1,9 @@
-"""Direct uploads to the object store: a presigned form, and the upload id to submit afterwards."""
+"""Direct uploads to the object store: a presigned request, and the upload id to submit afterwards."""
 
 import secrets
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from pydantic import BaseModel
 from redis import Redis
@@ -24,11 +25,13 @@ class Upload(BaseModel):
         return f"uploads/{self.id}"
 
 
-class PresignedForm(BaseModel):
-    """URL to post the file to, and the form fields to send before it."""
+class PresignedRequest(BaseModel):
+    """How to send the file: in a form after these fields, or as the body with these headers."""
 
     url: str
-    fields: dict[str, str]
+    method: Literal["POST", "PUT"] = "POST"
+    fields: dict[str, str] = {}
+    headers: dict[str, str] = {}
 
 
 class UploadStore:
@@ -44,23 +47,34 @@ class UploadStore:
         return f"{self.prefix}:upload:{upload_id}"
 
     def create(
-        self, owner: str, seconds: int, max_bytes: int, max_open: int | None = None
-    ) -> tuple[Upload, PresignedForm]:
+        self,
+        owner: str,
+        seconds: int,
+        max_bytes: int,
+        max_open: int | None = None,
+        *,
+        put_bytes: int | None = None,
+    ) -> tuple[Upload, PresignedRequest]:
         """Create an upload for one file of 1 to `max_bytes` bytes, valid for `seconds`.
 
+        With `put_bytes` the file is sent by PUT and has exactly this size, as PUT has no range of sizes.
         Raises TooManyUploads if the owner already has `max_open` pending uploads.
         """
         expires_at = datetime.now(UTC) + timedelta(seconds=seconds)
         upload = Upload(id=secrets.token_hex(16), owner=owner, expires_at=expires_at)
         if max_open is not None:
             self._count_open(upload, seconds, max_open)
-        form = self.store.presign_post(upload.key, max_bytes, seconds)
+        if put_bytes is None:
+            request = PresignedRequest(**self.store.presign_post(upload.key, max_bytes, seconds))
+        else:
+            url = self.store.presign_put(upload.key, put_bytes, seconds)
+            request = PresignedRequest(url=url, method="PUT", headers={"Content-Length": str(put_bytes)})
         with self.redis.pipeline() as pipe:
             pipe.set(self.record_key(upload.id), upload.model_dump_json(), ex=seconds)
-            # The form can be posted until it expires, so delete its file a little later.
+            # The request can be sent until it expires, so delete its file a little later.
             pipe.zadd(self.expiry, {upload.id: expires_at.timestamp() + 60})
             pipe.execute()
-        return upload, PresignedForm(**form)
+        return upload, request
 
     def _count_open(self, upload: Upload, seconds: int, limit: int) -> None:
         """Add the upload to its owner's pending uploads. Safe against concurrent requests."""

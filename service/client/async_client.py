@@ -120,7 +120,7 @@ class AsyncClient(Connection[httpx.AsyncClient]):
             with attempt:
                 if call.to_store:
                     async with httpx.AsyncClient(**STORE) as store:
-                        answer = await store.request(call.method, call.url, **call.arguments)
+                        answer = await store.send(httpx.Request(call.method, call.url, **call.arguments))
                 else:
                     answer = await self._http.request(call.method, call.url, **call.arguments)
                 await check_async(answer)

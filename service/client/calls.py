@@ -6,7 +6,7 @@ Each route is a generator: it yields a Call, is sent the answer, and returns its
 
 import json
 import secrets
-from collections.abc import Generator, Sequence
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import SEEK_END
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Generic, TypeVar
 
 import httpx
 
-from service.client.retrying import ServiceError
+from service.client.transfers import BLOCK
 from service.core.jobs.record import State
 from service.core.jobs.views import JobList, JobView
 from service.core.sequences.sources import find_source, is_url
@@ -28,11 +28,27 @@ class Call:
 
     method: str
     url: str
-    arguments: dict[str, Any] = field(default_factory=dict)  # of httpx.Client.request
+    arguments: dict[str, Any] = field(default_factory=dict)  # of httpx.Client.request, or httpx.Request
     to_store: bool = False
 
 
 Calls = Generator[Call, httpx.Response, T]
+
+
+class FileStream(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A file as the body of a request, from its beginning each time that the request is sent."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._file.seek(0)
+        while block := self._file.read(BLOCK):
+            yield block
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for block in self:
+            yield block
 
 
 class Exchange(Generic[T]):
@@ -104,15 +120,14 @@ def models() -> Calls[list[dict[str, Any]]]:
 
 def _upload(file: BinaryIO, size: int) -> Calls[str]:
     """Send a file directly to the object store; returns the id of the upload."""
-    form = (yield Call("POST", "/uploads")).json()
-    if size > form["max_bytes"]:
-        found, most = size / 2**20, form["max_bytes"] / 2**20
-        raise ServiceError(
-            f"the input is {found:.0f} MiB in size; the server accepts at most {most:.0f} MiB", "too_large"
-        )
-    content = {"data": form["fields"], "files": {"file": ("input", file)}}  # httpx rewinds the file
-    yield Call("POST", form["url"], content, to_store=True)
-    return str(form["upload_id"])
+    upload = (yield Call("POST", "/uploads", {"json": {"bytes": size}})).json()
+    if upload["method"] == "PUT":
+        host = {"Host": httpx.URL(upload["url"]).netloc.decode()}  # httpx adds it to its own streams only
+        content = {"headers": host | upload["headers"], "stream": FileStream(file)}
+    else:
+        content = {"data": upload["fields"], "files": {"file": ("input", file)}}  # httpx rewinds the file
+    yield Call(upload["method"], upload["url"], content, to_store=True)
+    return str(upload["upload_id"])
 
 
 def _field(value: Any) -> Any:

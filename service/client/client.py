@@ -119,7 +119,7 @@ class Client(Connection[httpx.Client]):
             with attempt:
                 if call.to_store:
                     with httpx.Client(**STORE) as store:
-                        answer = store.request(call.method, call.url, **call.arguments)
+                        answer = store.send(httpx.Request(call.method, call.url, **call.arguments))
                 else:
                     answer = self._http.request(call.method, call.url, **call.arguments)
                 check(answer)

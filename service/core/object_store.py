@@ -160,6 +160,15 @@ class ObjectStore:
         )
         return form
 
+    def presign_put(self, key: str, size: int, seconds: int) -> str:
+        """A presigned URL that stores one file of exactly `size` bytes under this key."""
+        url: str = self._signer.generate_presigned_url(
+            "put_object",
+            Params={"Bucket": self.bucket, "Key": key, "ContentLength": size},
+            ExpiresIn=seconds,
+        )
+        return url
+
     def size(self, key: str) -> int | None:
         """Size of an object in bytes, or None if it does not exist."""
         try:

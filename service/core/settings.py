@@ -56,6 +56,7 @@ class Settings(BaseSettings):
     max_points: Annotated[int, Field(gt=0)] = 20_000_000  # frames × points
     retention_seconds: Annotated[int, Field(ge=60)] = 24 * 3600
     upload_seconds: Annotated[int, Field(ge=60, le=86_400)] = 3600  # lifetime of a presigned upload
+    upload_method: Literal["post", "put"] = "post"  # put: for stores without presigned forms
     max_queued: Annotated[int, Field(gt=0)] = 1000  # queued jobs per model
     rate_limit: Annotated[int, Field(gt=0)] = 600  # requests per minute and key
     open_uploads: Annotated[int, Field(gt=0)] = 100  # pending uploads per key

@@ -1,9 +1,12 @@
 """Direct uploads of large files to the object store."""
 
+import asyncio
+import hashlib
 import secrets
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,8 +15,10 @@ import pytest
 
 from service.api.background.retention import expire_uploads
 from service.api.dependencies import GatewayContext
+from service.client import AsyncClient, Client
 from service.core.jobs.record import State
 from service.core.jobs.store import JobStore
+from service.core.jobs.views import JobView
 from service.core.settings import Settings
 from service.local.object_store import ObjectStore
 from tests.integration.service_processes import Gateway, running
@@ -84,6 +89,48 @@ def test_presigned_form_enforces_the_size_limit(settings: Settings) -> None:
     for size, accepted in ((1000, True), (1001, False)):
         response = httpx.post(form.url, data=form.fields, files={"file": ("a", bytes(size))}, trust_env=False)
         assert response.is_success is accepted
+
+
+def test_too_large_an_upload_is_refused_before_it_is_sent(gateway: Gateway, settings: Settings) -> None:
+    response = gateway.client.post("/uploads", json={"bytes": settings.max_upload_bytes + 1})
+    assert (response.status_code, response.json()["code"]) == (413, "too_large")
+
+
+def test_upload_by_put(server_env: dict[str, str], any_model: str, sample: bytes, tmp_path: Path) -> None:
+    """For stores without presigned forms. The size is signed, since PUT has no range of sizes."""
+    source = tmp_path / "sample.npz"
+    source.write_bytes(sample)
+    with running(Gateway(server_env | {"OFLOW_UPLOAD_METHOD": "put"})) as gateway:
+        unknown = gateway.client.post("/uploads")
+        assert (unknown.status_code, unknown.json()["code"]) == (422, "invalid_request")
+        assert [fault["key"] for fault in unknown.json()["errors"]] == ["bytes"]
+        upload = gateway.client.post("/uploads", json={"bytes": len(sample)}).json()
+        assert (upload["method"], upload["fields"]) == ("PUT", {})
+        assert upload["headers"] == {"Content-Length": str(len(sample))}
+
+        def put(content: bytes, to: str = upload["upload_id"], **headers: str) -> int:
+            url = upload["url"].replace(upload["upload_id"], to)
+            return httpx.put(url, content=content, headers=headers, trust_env=False).status_code
+
+        assert put(sample[:-1]) == put(sample + b"x") == put(b"") == 403
+        assert put(sample, to="0" * 32) == 403
+        assert put(sample, **{"x-amz-copy-source": "/oflow/jobs/one/input"}) == 403
+        body = {"upload_id": upload["upload_id"], "model": any_model}
+        assert gateway.client.post("/reconstruct", json=body).json()["code"] == "upload_missing"
+        assert put(sample) == 200
+        first = gateway.client.post("/reconstruct", json=body).json()
+        address = str(gateway.client.base_url)
+        with Client(address, upload_above=0) as client:
+            second = client.reconstruct(source, model=any_model)
+
+        async def reconstruct() -> JobView:
+            async with AsyncClient(address, upload_above=0) as client:
+                return await client.reconstruct(source, model=any_model)
+
+        third = asyncio.run(reconstruct())
+        assert {first["input"]["sha256"], second.input.sha256, third.input.sha256} == {
+            hashlib.sha256(sample).hexdigest()
+        }
 
 
 @pytest.mark.parametrize(

@@ -192,8 +192,8 @@ export interface paths {
         put?: never;
         /**
          * Create an upload for a large sequence
-         * @description Returns a presigned form for the file. Afterwards send `{"upload_id": …}` with the options to
-         *     `POST /reconstruct`, any number of times until the upload expires.
+         * @description Returns a presigned request that stores the file. Afterwards send `{"upload_id": …}` with the options
+         *     to `POST /reconstruct`, any number of times until the upload expires.
          */
         post: operations["create_upload_uploads_post"];
         delete?: never;
@@ -617,6 +617,17 @@ export interface components {
             /** Default */
             default: boolean;
         };
+        /**
+         * NewUpload
+         * @description The file to be uploaded.
+         */
+        NewUpload: {
+            /**
+             * Bytes
+             * @description Its size; required by servers whose object store takes `PUT`.
+             */
+            bytes?: number | null;
+        };
         /** Progress */
         Progress: {
             /** Stage */
@@ -686,15 +697,25 @@ export interface components {
         State: "queued" | "running" | "succeeded" | "failed" | "canceled" | "expired";
         /**
          * UploadView
-         * @description Post a form to `url` with all of `fields` first and then the file as the field `file`.
+         * @description By `method`: POST a form to `url` with all of `fields` first and then the file as the field `file`, or
+         *     PUT the file itself with `headers`.
          */
         UploadView: {
             /** Upload Id */
             upload_id: string;
+            /**
+             * Method
+             * @enum {string}
+             */
+            method: "POST" | "PUT";
             /** Url */
             url: string;
             /** Fields */
             fields: {
+                [key: string]: string;
+            };
+            /** Headers */
+            headers: {
                 [key: string]: string;
             };
             /** Max Bytes */
@@ -2873,7 +2894,11 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["NewUpload"] | null;
+            };
+        };
         responses: {
             /** @description Successful Response */
             201: {
@@ -2901,6 +2926,42 @@ export interface operations {
             };
             /** @description `forbidden`: Not allowed with this key */
             403: {
+                headers: {
+                    traceparent: components["headers"]["traceparent"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_slow`: Request timeout */
+            408: {
+                headers: {
+                    traceparent: components["headers"]["traceparent"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `too_large`: Upload too large */
+            413: {
+                headers: {
+                    traceparent: components["headers"]["traceparent"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDetails"];
+                };
+            };
+            /** @description `invalid_request`: Invalid request */
+            422: {
                 headers: {
                     traceparent: components["headers"]["traceparent"];
                     RateLimit: components["headers"]["RateLimit"];
