@@ -5,6 +5,7 @@ import importlib.util
 import typer
 
 from service.cli.backup import backup, restore
+from service.cli.dead_letters import dead_letters
 from service.cli.keys import keys
 from service.client import commands as client
 from service.core.flags import Version
@@ -18,6 +19,7 @@ for command in (client.reconstruct, client.status, client.download, client.cance
     app.command()(command)
 app.command("list")(client.list_jobs)
 app.add_typer(keys, name="keys")
+app.add_typer(dead_letters, name="dead-letters")
 for command in (backup, restore):
     app.command()(command)
 if importlib.util.find_spec("service.local"):  # which the image of a gateway leaves out

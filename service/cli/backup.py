@@ -1,20 +1,14 @@
 """`oflow backup` and `oflow restore`: the records and files of a service in a folder."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
-from service.cli.connections import connected
+from service.cli.connections import servers
 from service.core.extras import needs
-
-if TYPE_CHECKING:
-    from redis import Redis
-
-    from service.core.object_store import ObjectStore
 
 RECORDS = "records.jsonl"
 
@@ -31,7 +25,7 @@ def backup(
     from service.api.backup.records import read_records
 
     began = time.monotonic()
-    with _service() as (redis, store):
+    with servers() as (redis, store):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Records first: of a job that ends in between, the backup holds files too many instead of too few.
         partial = folder / f"{RECORDS}.part"
@@ -61,7 +55,7 @@ def restore(
     if not records.is_file():
         _fail(f"{folder} holds no complete backup: {RECORDS} is missing")
     began = time.monotonic()
-    with _service() as (redis, store):
+    with servers() as (redis, store):
         if known := job_count(redis):
             _fail(f"This Redis knows {known:,} jobs already: restore into an empty one")
         store.prepare()
@@ -70,22 +64,6 @@ def restore(
             count = write_records(redis, file)
     seconds = time.monotonic() - began
     typer.echo(f"Restored {count:,} records and {sent:,} files in {seconds:.1f} s")
-
-
-@contextmanager
-def _service() -> "Iterator[tuple[Redis, ObjectStore]]":
-    """Redis and the object store of the settings; exits with one line if one of them does not answer."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    from service.core.object_store import ObjectStore
-    from service.core.settings import get_settings
-
-    settings = get_settings()
-    try:
-        with connected(settings) as redis:
-            yield redis, ObjectStore(settings)
-    except (BotoCoreError, ClientError) as error:
-        _fail(f"The object store does not answer: {error}")
 
 
 def _progress(text: str) -> Callable[[int, int], None]:

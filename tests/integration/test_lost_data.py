@@ -14,6 +14,7 @@ from redis import Redis
 
 from service.api.background import lost_data
 from service.api.background.lost_data import LossDetector, MessageSearch, delete_orphans
+from service.api.background.tasks import queue_lost_jobs
 from service.api.dependencies import GatewayContext
 from service.core.jobs.options import RETENTION_LIMIT, Options
 from service.core.jobs.record import Input, Job
@@ -178,6 +179,7 @@ def test_waiting_job_without_a_message_is_queued_again(context: GatewayContext) 
     search = MessageSearch()
     for expected in (1, 2, 2):  # at first it may only be on its way
         search.run(context)
+        queue_lost_jobs(context)
         assert context.redis.llen(queue) == expected
         context.redis.delete("oflow:search")
     assert lost.id in str(context.redis.lrange(queue, 0, -1))

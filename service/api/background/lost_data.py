@@ -8,7 +8,6 @@ from uuid import uuid4
 from service.api.background.loops import alone
 from service.api.dependencies import GatewayContext
 from service.core.jobs.options import RETENTION_LIMIT
-from service.core.jobs.record import State
 from service.core.jobs.stored import UnreadableRecord
 
 log = logging.getLogger(__name__)
@@ -101,11 +100,7 @@ class MessageSearch:
                 missing.add(job_id)
                 if job_id in self._missing:
                     with alone(context, "queue_jobs_without_message", job_id):
-                        self._push(context, job_id)
+                        job = context.jobs.get(job_id)
+                        if job is not None and job.state.open:
+                            context.jobs.enqueue_again(job)
         self._missing = missing
-
-    def _push(self, context: GatewayContext, job_id: str) -> None:
-        job = context.jobs.get(job_id)
-        if job is not None and job.state is State.QUEUED:
-            log.warning("job %s has no message in the queue, enqueueing it", job_id, extra={"job_id": job_id})
-            context.queue.push(job)

@@ -7,9 +7,7 @@ from typing import Any, cast
 
 from redis import Redis
 
-from service.core.jobs.record import State
 from service.core.jobs.store import JobStore
-from service.core.jobs.stored import UnreadableRecord
 from service.core.registry import Registry
 
 SHORTEST_SECONDS = 60.0  # what lives no longer is about a request or a worker of this minute
@@ -75,7 +73,10 @@ def write_records(redis: Redis, lines: Iterable[str]) -> int:
                 pipe.pexpireat(entry["key"], entry["expires"])
             pipe.execute()
         count += 1
-    enqueue_open_jobs(redis)
+    jobs = JobStore(redis)
+    for job in jobs.all():
+        if job.state.open:
+            jobs.enqueue_again(job)  # messages of the queue are in no backup
     return count
 
 
@@ -93,21 +94,6 @@ def _write(pipe: Any, key: str, kind: str, value: Any) -> None:
     else:
         for entry, fields in value:
             pipe.xadd(key, fields, id=entry)
-
-
-def enqueue_open_jobs(redis: Redis) -> None:
-    """Let the gateways enqueue every queued or running job: messages of the queue are in no backup."""
-    jobs = JobStore(redis)
-    for key in redis.scan_iter(match=jobs.key("*"), count=PAGE):
-        job_id = str(key).rpartition(":")[2]
-        try:
-            job = jobs.get(job_id)
-        except UnreadableRecord:
-            continue
-        if job is not None and job.state is State.QUEUED:
-            redis.zadd(jobs.unsent, {job_id: 0.0})
-        elif job is not None and job.state is State.RUNNING:
-            redis.zadd(jobs.leased, {job_id: 0.0})
 
 
 def job_count(redis: Redis) -> int:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import cast
 
 from redis import Redis
@@ -22,6 +23,7 @@ from service.core.model_info import ModelInfo
 from service.core.transactions import DONE, Limit, Transactions
 
 KEPT_AFTER_EXPIRY = timedelta(days=7)  # record lifetime, so that late callers see "expired" instead of 404
+PAGE = 500  # records read in one round trip
 ENQUEUE_SECONDS = 10  # time a gateway has to enqueue a recorded job
 INDEX_KEPT = timedelta(days=30)  # lifetime of an owner's index after its last job; longer than any record
 
@@ -159,6 +161,10 @@ class JobStore:
         """Record that the job has been enqueued."""
         self.redis.zrem(self.unsent, job_id)
 
+    def enqueue_again(self, job: Job) -> None:
+        """Have a gateway enqueue an open job whose message is lost."""
+        self.redis.zadd(self.unsent if job.state is State.QUEUED else self.leased, {job.id: 0.0})
+
     def get(self, job_id: str) -> Job | None:
         """The job as its caller sees it: an ended job past `expires_at` is expired."""
         return _parse(job_id, cast(str | None, self.redis.get(self.key(job_id))))
@@ -176,6 +182,12 @@ class JobStore:
             if job is not None:
                 found.append(job)
         return found
+
+    def all(self) -> Iterator[Job]:
+        """Every job that has a record, in no order; for operators. Unreadable ones go into quarantine."""
+        keys = self.redis.scan_iter(match=self.key("*"), count=PAGE)
+        while page := [str(key).rpartition(":")[2] for key in islice(keys, PAGE)]:
+            yield from self.read(page)
 
     def newest(self, owner: str, before: tuple[int, str] | None, count: int) -> Iterator[tuple[int, Job]]:
         """Jobs of an owner, newest first, each with its position; reads `count` at a time.
