@@ -7,12 +7,14 @@ run in one of them, since they share the gateways, workers and trained models of
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from redis import Redis
 
 from service.core.jobs.store import JobStore
+from service.core.jobs.stored import UnreadableRecord
 from service.core.queue import queue_keys
 from service.core.registry import Registry
 from service.core.settings import Settings
@@ -80,7 +82,8 @@ def any_model(settings: Settings) -> Iterator[str]:
     registry = Registry(redis_of(settings))
     jobs = JobStore(registry.redis)
     for job_id in registry.redis.zrange(jobs.waiting_key(ANY_INPUT.name), 0, -1):
-        jobs.cancel(str(job_id))
+        with suppress(UnreadableRecord):
+            jobs.cancel(str(job_id))
     registry.announce(ANY_INPUT)
     yield ANY_INPUT.name
     registry.redis.hdel(registry.models_key, ANY_INPUT.name)

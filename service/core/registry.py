@@ -41,12 +41,6 @@ class Registry:
             pipe.hsetnx(self.models_key, model.name, text)
             pipe.execute()
 
-    def loaded(self, worker: str, model: str) -> ModelInfo | None:
-        """What the worker has loaded, if its last beat still counts."""
-        if not self.is_alive(worker, model):
-            return None
-        return _read(model, cast(str | None, self.redis.hget(self.loaded_key, f"{model}/{worker}")))
-
     def is_alive(self, worker: str, model: str) -> bool:
         """Whether the worker has loaded the model and its last beat still counts."""
         until = self.redis.zscore(self.workers_key, f"{model}/{worker}")

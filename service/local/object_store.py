@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 BUCKET = "oflow"
+PROBE_KEY = "ready"  # an object that is kept to be read at start
+PROBE_BYTES = 32_768  # smaller objects are stored with their metadata
 GRPC_OFFSET = 10_000  # SeaweedFS components expect each other's gRPC port at this offset from the HTTP port
 
 
@@ -83,8 +85,18 @@ class ObjectStore(ManagedProcess):
         return boto3.client("s3", **(settings | changes))
 
     def is_ready(self) -> bool:
+        # After a restart the bucket can be seen up to five seconds before its objects can be read.
         try:
-            self._probe.head_bucket(Bucket=self.bucket)
+            self._probe.get_object(Bucket=self.bucket, Key=PROBE_KEY)["Body"].read()
+        except self._probe.exceptions.NoSuchKey:
+            return self._put_probe()
+        except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError):
+            return False
+        return True
+
+    def _put_probe(self) -> bool:
+        try:
+            self._probe.put_object(Bucket=self.bucket, Key=PROBE_KEY, Body=bytes(PROBE_BYTES))
         except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError):
             return False
         return True

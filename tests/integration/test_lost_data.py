@@ -38,7 +38,7 @@ class Stack:
     gateway: Gateway
     worker: Worker
 
-    def until_accepted(self, sample: bytes, seconds: float = 15) -> str:
+    def until_accepted(self, sample: bytes, seconds: float = 30) -> str:
         """Submit a job until it is accepted; returns its id."""
         end, files = time.monotonic() + seconds, {"file": ("a.npz", sample)}
         while (

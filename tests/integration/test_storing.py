@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from celery.worker import state
+from redis import Redis
 
 from service.api.background.tasks import queue_dropped_jobs
 from service.api.dependencies import GatewayContext
@@ -108,10 +109,15 @@ def leases(runner: Runner) -> list[Any]:
     return runner.context.redis.zrange(runner.context.jobs.leased, 0, -1)
 
 
+def own_messages(redis: Redis, job: Job) -> int:
+    """How often the job is in the queue; jobs of other files may be there as well."""
+    return sum(job.id in message for message in messages(redis, "small"))
+
+
 def test_next_job_runs_while_files_are_stored(runner: Runner, gate: threading.Event, sample: bytes) -> None:
     first = reconstructed(runner, sample)
     assert now(runner, first).state is State.RUNNING
-    assert leases(runner) == [first.id]
+    assert first.id in leases(runner)
     storer = threading.Thread(target=runner.finish_next)
     storer.start()
     while not runner.spool.entries()[0].taken:
@@ -129,7 +135,7 @@ def test_next_job_runs_while_files_are_stored(runner: Runner, gate: threading.Ev
         [file] = record.result.files
         assert runner.context.store.size(record.result_key(file.name)) == file.bytes
         assert record.result.timings.keys() >= {"queue", "fetch", "write", "store", "total"}
-    assert leases(runner) == []
+    assert not {first.id, second.id} & set(leases(runner))
 
 
 def test_job_that_waits_for_others_to_be_stored_has_not_begun(runner: Runner, sample: bytes) -> None:
@@ -201,7 +207,8 @@ def test_storing_too_long_fails_the_job(runner: Runner, stuck: Storing, sample: 
     stuck.beat()  # starts another, which goes on with the other job
     assert stuck.process.poll() is None
     assert [entry.job_id for entry in runner.spool.entries()] == [other.id]
-    assert leases(runner) == [other.id]
+    assert other.id in leases(runner)
+    assert slow.id not in leases(runner)
     runner.context.jobs.cancel(other.id)
 
 
@@ -260,13 +267,13 @@ def test_job_dropped_while_storing_is_requeued(
     gateway = GatewayContext(settings)
     queue_dropped_jobs(gateway)
     redis = runner.context.redis
-    assert messages(redis, "small") == []  # protected by its lease
+    assert own_messages(redis, job) == 0  # protected by its lease
     runner.context.redis.zadd(runner.context.jobs.leased, {job.id: 0})  # as if it had run out
     queue_dropped_jobs(gateway)
-    assert len(messages(redis, "small")) == 1
-    assert leases(runner) == []
+    assert own_messages(redis, job) == 1
+    assert job.id not in leases(runner)
     queue_dropped_jobs(gateway)
-    assert len(messages(redis, "small")) == 1
+    assert own_messages(redis, job) == 1
     redis.delete(*queue_keys("small"))
     taken_over = runner.context.jobs.claim(job.id, 3)  # by another worker
     assert taken_over is not None
@@ -274,7 +281,7 @@ def test_job_dropped_while_storing_is_requeued(
     runner.finish_next()  # the first attempt is superseded
     record = now(runner, job)
     assert (record.state, record.attempt) == (State.RUNNING, 2)
-    assert leases(runner) == []
+    assert job.id not in leases(runner)
     runner.context.jobs.cancel(job.id)
 
 

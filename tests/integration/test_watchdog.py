@@ -50,7 +50,7 @@ def test_heartbeat_starts_with_the_model_and_is_removed_on_stop(
 ) -> None:
     watcher.beat()
     assert "watched" not in context.registry.workers(), "its child still loads the model"
-    context.registry.beat(watcher.worker, WATCHED, 60)
+    watcher.storing.spool.announce(WATCHED)
     watcher.beat()
     assert context.registry.workers()["watched"] == 1
     watcher.stop()
@@ -63,7 +63,7 @@ def test_beats_repeat_what_a_redis_without_data_has_forgotten(
 ) -> None:
     registry = context.registry
     registry.announce(WATCHED.model_copy(update={"checkpoint_sha256": "1" * 64}))  # a later worker's
-    registry.beat(watcher.worker, WATCHED, 60)
+    watcher.storing.spool.announce(WATCHED)
     watcher.beat()
     assert registry.models()["watched"].checkpoint_sha256 == "1" * 64, "a beat replaces no announcement"
     context.redis.delete(registry.workers_key, registry.loaded_key)

@@ -23,7 +23,7 @@ from worker.serving.failures import errors_recorded
 from worker.serving.watchdog import Watchdog
 
 SOURCE = Input(frames=2, points=32, bytes=3, sha256="0" * 64)
-NOTHING_STORED: Any = SimpleNamespace(beat=lambda: None)
+NOTHING_STORED: Any = SimpleNamespace(beat=lambda: None, spool=SimpleNamespace(loaded=lambda: None))
 LARGEST = '{"a":[' + ",".join("1" * 8000) + "]}"  # within the limit only without spaces
 DAMAGED = ["{", "[]", "{}", '{"schema_version": 99}', '{"state": "upside down"}', '{"input": null}']
 

@@ -46,7 +46,9 @@ def load_model(**_: object) -> None:
     configure_telemetry("worker")
     context = WorkerContext(settings)
     try:
-        _runner = Runner(context, Spool(Path(os.environ[SPOOL])))
+        spool = Spool(Path(os.environ[SPOOL]))
+        _runner = Runner(context, spool)
+        spool.announce(_runner.loaded)
         # The watchdog in the parent goes on from this first beat.
         parent = worker_name(os.getppid())
         context.registry.beat(parent, _runner.loaded, settings.visibility_timeout_seconds)

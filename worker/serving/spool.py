@@ -1,7 +1,7 @@
-"""Reconstructed meshes on their way from the process with the model to the process that stores their files.
+"""A folder that the processes of one worker share, which outlives all but the parent.
 
-They wait in a folder that belongs to one worker and outlives both processes, so that neither the end of a job
-nor that of its process reaches the files of another.
+Reconstructed meshes wait in it on their way from the process with the model to the process that stores their
+files, so that neither the end of a job nor that of its process reaches the files of another.
 """
 
 import fcntl
@@ -15,11 +15,13 @@ from pathlib import Path
 
 from model import MeshSequence
 from service.core.jobs.record import Job
+from service.core.model_info import ModelInfo
 from service.core.sequences.sequence import PointCloudSequence
 
 MAX_WAITING = 1  # results in the folder beyond the one being stored; the next job starts once there is room
 _PREFIX = "oflow-results-"
 _TAKEN = ".taken"
+_LOADED = ".loaded"
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,19 @@ class Spool:
             part.rename(self.folder / name)
         finally:
             part.unlink(missing_ok=True)
+
+    def announce(self, model: ModelInfo) -> None:
+        """Tell the parent what the process with the model has loaded."""
+        part = self.folder / f"{_LOADED}.part"
+        part.write_text(model.model_dump_json())
+        part.rename(self.folder / _LOADED)
+
+    def loaded(self) -> ModelInfo | None:
+        """What `announce` was last told; None before that and once the folder is gone."""
+        try:
+            return ModelInfo.model_validate_json((self.folder / _LOADED).read_text())
+        except FileNotFoundError:
+            return None
 
     def entries(self) -> list[Entry]:
         """All reconstructions, oldest first."""

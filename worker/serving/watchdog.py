@@ -15,7 +15,6 @@ from redis.exceptions import RedisError
 from service.core.jobs.record import Job, State
 from service.core.jobs.store import JobStore
 from service.core.jobs.stored import UnreadableRecord
-from service.core.model_info import ModelInfo
 from service.core.queue import queue_keys
 from worker.serving.context import WorkerContext, worker_name
 from worker.serving.storing import Storing
@@ -46,7 +45,6 @@ class Watchdog(threading.Thread):
         self.interval = interval or context.settings.visibility_timeout_seconds / 4
         self.model = context.settings.model_name
         self.worker = worker_name()
-        self.loaded: ModelInfo | None = None
         self.broker: Redis | None = None
         url = context.settings.broker_url
         if url is None:
@@ -84,10 +82,9 @@ class Watchdog(threading.Thread):
         requests = _requests()
         now = time.monotonic()
         self.seen = {r.id: self.seen.get(r.id, now) for r in requests}
-        # The first beat is that of the child, once it has loaded the model; the others repeat what it said.
-        self.loaded = self.context.registry.loaded(self.worker, self.model) or self.loaded
-        if self.loaded:
-            self.context.registry.beat(self.worker, self.loaded, 4 * self.interval)
+        # Not from the registry: Redis may have lost its data since the child wrote there.
+        if loaded := self.storing.spool.loaded():
+            self.context.registry.beat(self.worker, loaded, 4 * self.interval)
         # A job may wait for the files of two others to be stored before its own time begins.
         deadline = self.context.settings.job_deadline_seconds + 2 * self.context.settings.storing_seconds + 60
         for request in requests:
