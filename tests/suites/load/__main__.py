@@ -6,7 +6,7 @@ import sys
 import tempfile
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import psutil
 import typer
@@ -20,6 +20,7 @@ from tests.suites.load.report import Report, console
 from tests.suites.load.stack import running_stack
 from tests.suites.load.submits import measure_submits
 from tests.suites.load.throughput import measure_throughput
+from tests.suites.load.workers import TENANTS, draw_rates, measure_workers, workers_report
 
 
 class Part(StrEnum):
@@ -28,6 +29,7 @@ class Part(StrEnum):
     POLLING = "polling"
     SUBMITS = "submits"
     THROUGHPUT = "throughput"
+    WORKERS = "workers"
 
 
 def main(
@@ -41,11 +43,15 @@ def main(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Also write the numbers to this JSON file.")
     ] = None,
+    most_workers: Annotated[int, typer.Option(min=1, help="Largest number of workers for `workers`.")] = 4,
+    worker_jobs: Annotated[int, typer.Option(min=1, help="Number of jobs per worker for `workers`.")] = 40,
+    plot: Annotated[Path | None, typer.Option(help="Draw the result of `workers` to this file.")] = None,
 ) -> None:
     """Measure, print a table for each part, and exit with 1 if a target was missed."""
     os.environ["OMP_NUM_THREADS"] = "1"  # for the bare Reconstructor, as in the worker
     columns = (TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     reports: dict[Part, Report] = {}
+    counts = list(range(1, most_workers + 1))
     with (
         tempfile.TemporaryDirectory() as directory,
         Bare() as bare,
@@ -53,10 +59,35 @@ def main(
     ):
         folder = Path(directory)
         config, checkpoint = map(str, bare.small_model(folder))
-        small = {"model": config, "checkpoint": checkpoint, "default_model": "small", "max_queued": "1000000"}
+        small: dict[str, Any] = {
+            "model": config,
+            "checkpoint": checkpoint,
+            "default_model": "small",
+            "max_queued": "1000000",
+        }
         for part in dict.fromkeys(parts or Part):
-            served = {"model": model, "default_model": model} if part is Part.THROUGHPUT else small
+            served: dict[str, Any] = (
+                {"model": model, "default_model": model} if part is Part.THROUGHPUT else small
+            )
             task = bar.add_task(part, total=None)
+            if part is Part.WORKERS:
+                bare.load(config, checkpoint)
+                bar.update(task, total=2 * worker_jobs * sum(counts))
+                sequences = own_sequences(bare, TENANTS)
+                rates = measure_workers(
+                    folder / part,
+                    small,
+                    sequences,
+                    counts,
+                    worker_jobs,
+                    lambda: bar.advance(task),  # noqa: B023
+                )
+                reports[part] = workers_report(rates, worker_jobs)
+                if plot is not None:
+                    draw_rates(rates, plot)
+                bar.remove_task(task)
+                reports[part].print()
+                continue
             with running_stack(folder / part, **served) as stack:
                 if part is not Part.THROUGHPUT:
                     bare.load(config, checkpoint)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,7 @@ def run_jobs(
 ) -> Run:
     """Clients submit their share of the jobs, then follow them, oldest first, and download the results.
 
+    They are spread over the gateways.
     Calls `on_result` for each correct result. Raises LoadError for a wrong one.
     """
     run = Run()
@@ -99,8 +101,10 @@ def run_jobs(
     shares = [jobs // clients + (number < jobs % clients) for number in range(clients)]
     with ThreadPoolExecutor(clients) as pool:
         tasks = [
-            pool.submit(_client, run, stack.gateway.port, key, sequence, share, on_result)
-            for key, sequence, share in zip(keys, sequences, shares, strict=True)
+            pool.submit(_client, run, gateway.port, key, sequence, share, on_result)
+            for key, sequence, share, gateway in zip(
+                keys, sequences, shares, cycle(stack.gateways), strict=False
+            )
         ]
         for task in tasks:
             task.result()

@@ -15,7 +15,7 @@ WIDTH = 8
 RADIUS = 0.25  # from center to corners, in box sides
 
 
-def write_small_model(folder: Path) -> tuple[Path, Path]:
+def write_small_model(folder: Path, name: str = "small", seed: int = 0) -> tuple[Path, Path]:
     """Write its config and checkpoint; the network's flow, and hence the result, depends on the input."""
     model: dict[str, Any] = {
         "c_dim": WIDTH,
@@ -24,10 +24,10 @@ def write_small_model(folder: Path) -> tuple[Path, Path]:
         "decoder_kwargs": {"hidden_size": WIDTH},
         "velocity_field_kwargs": {"hidden_size": WIDTH},
     }
-    config_file, checkpoint = folder / "small.yaml", folder / "small.pt"
+    config_file, checkpoint = folder / f"{name}.yaml", folder / f"{name}.pt"
     values = {"inherit_from": "configs/pointcloud/oflow.yaml", "model": model, "test": {"threshold": 0.5}}
     config_file.write_text(yaml.safe_dump(values), encoding="utf-8")
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     net = build_model(load_config(str(config_file)))
     assert isinstance(net, OccupancyFlow)
     assert isinstance(net.decoder, CBatchNormDecoder)

@@ -2,8 +2,9 @@
 
 import io
 import sys
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import psutil
 from redis import Redis
 
 from service.api.keys import KeyStore
+from service.core.registry import Registry
 from service.local.log import MergedLog
 from service.local.object_store import ObjectStore
 from service.local.ports import LOOPBACK, free_ports
@@ -59,13 +61,25 @@ class Gateway(ManagedProcess):
 
 @dataclass(frozen=True)
 class Stack:
-    """The running parts; `environment` is that of gateway and worker."""
+    """The running parts; `environment` is that of gateways and workers."""
 
     redis: RedisServer
     store: ObjectStore
-    worker: ManagedProcess
-    gateway: Gateway
+    workers: list[ManagedProcess]
+    gateways: list[Gateway]
     environment: dict[str, str]
+
+    @property
+    def worker(self) -> ManagedProcess:
+        """The only worker."""
+        [worker] = self.workers
+        return worker
+
+    @property
+    def gateway(self) -> Gateway:
+        """The only gateway."""
+        [gateway] = self.gateways
+        return gateway
 
     @property
     def worker_child(self) -> psutil.Process:
@@ -84,6 +98,16 @@ class Stack:
         }
         return {name: process.memory_info().rss / MIB for name, process in parts.items()}
 
+    def wait_for_workers(self, seconds: float) -> None:
+        """Wait until every worker has loaded its model."""
+        end = time.monotonic() + seconds
+        with Redis.from_url(self.redis.url, decode_responses=True) as redis:
+            while sum(Registry(redis).workers().values()) < len(self.workers):
+                for worker in self.workers:
+                    if not worker.is_running or time.monotonic() > end:
+                        raise worker.error(f"{worker.name} did not load its model")
+                time.sleep(0.1)
+
     def new_keys(self, count: int, **limits: Any) -> list[str]:
         with Redis.from_url(self.redis.url, decode_responses=True) as redis:
             store = KeyStore(redis)
@@ -91,24 +115,45 @@ class Stack:
 
 
 @contextmanager
-def running_stack(directory: Path, **settings: str) -> Iterator[Stack]:
-    """Valkey, the S3 store, one single-threaded worker, and a gateway that requires keys and logs JSON.
+def running_stack(
+    directory: Path,
+    *,
+    workers: int = 1,
+    gateways: int = 1,
+    between: Callable[[ObjectStore], str] | None = None,
+    **settings: str,
+) -> Iterator[Stack]:
+    """Valkey, the S3 store, single-threaded workers, and gateways that require keys and log JSON.
 
-    `settings` overrides settings of gateway and worker.
+    `between` returns the address at which workers reach the store. `settings` overrides settings of gateways
+    and workers.
     """
     log = QuietLog()
     redis, store = RedisServer(directory / "redis", log), ObjectStore(directory / "store", log)
-    environment = service_environment(redis.url, store)
-    environment |= {"OMP_NUM_THREADS": "1", "OFLOW_AUTH": "keys", "OFLOW_LOG_FORMAT": "json"}
-    environment |= {f"OFLOW_{name.upper()}": value for name, value in settings.items()}
-    worker = ManagedProcess("worker", [*WORKER, "serve"], environment=environment, log=log)
-    worker.grace = 15.0
-    gateway = Gateway(environment, log)
     with ExitStack() as stack:
-        for part in (redis, store, worker, gateway):
+        for server in (redis, store):
+            stack.callback(server.stop)
+            server.start()
+            server.wait_until_ready()
+        environment = service_environment(redis.url, store)
+        environment |= {"OMP_NUM_THREADS": "1", "OFLOW_AUTH": "keys", "OFLOW_LOG_FORMAT": "json"}
+        environment |= {f"OFLOW_{name.upper()}": value for name, value in settings.items()}
+        of_workers = environment | ({"OFLOW_S3_ENDPOINT_URL": between(store)} if between else {})
+        found = Stack(
+            redis,
+            store,
+            [
+                ManagedProcess(f"worker{number}", [*WORKER, "serve"], environment=of_workers, log=log)
+                for number in range(workers)
+            ],
+            [Gateway(environment, log) for _ in range(gateways)],
+            environment,
+        )
+        for part in (*found.workers, *found.gateways):
+            part.grace = 15.0
             stack.callback(part.stop)
             part.start()
-            if part in (redis, store):
-                part.wait_until_ready()
-        gateway.wait_until_ready(240)
-        yield Stack(redis, store, worker, gateway, environment)
+        for gateway in found.gateways:
+            gateway.wait_until_ready(240)
+        found.wait_for_workers(240)
+        yield found
