@@ -16,6 +16,7 @@ from tests.suites.load.bare import Bare
 from tests.suites.load.jobs import measure_jobs, own_sequences
 from tests.suites.load.leak import measure_leak
 from tests.suites.load.polling import measure_polling
+from tests.suites.load.recovery import measure_recovery
 from tests.suites.load.report import Report, console
 from tests.suites.load.stack import running_stack
 from tests.suites.load.submits import measure_submits
@@ -30,6 +31,7 @@ class Part(StrEnum):
     SUBMITS = "submits"
     THROUGHPUT = "throughput"
     WORKERS = "workers"
+    RECOVERY = "recovery"
 
 
 def main(
@@ -45,6 +47,7 @@ def main(
     ] = None,
     most_workers: Annotated[int, typer.Option(min=1, help="Largest number of workers for `workers`.")] = 4,
     worker_jobs: Annotated[int, typer.Option(min=1, help="Number of jobs per worker for `workers`.")] = 40,
+    recovery_jobs: Annotated[int, typer.Option(min=6, help="Number of ended jobs for `recovery`.")] = 50,
     plot: Annotated[Path | None, typer.Option(help="Draw the result of `workers` to this file.")] = None,
 ) -> None:
     """Measure, print a table for each part, and exit with 1 if a target was missed."""
@@ -101,6 +104,9 @@ def main(
                     reports[part] = measure_leak(stack, sequences, leak_jobs, lambda: bar.advance(task))  # noqa: B023
                 elif part is Part.POLLING:
                     reports[part] = measure_polling(stack, own_sequences(bare, 1)[0], seconds)
+                elif part is Part.RECOVERY:
+                    sequences = own_sequences(bare, TENANTS)
+                    reports[part] = measure_recovery(stack, sequences, recovery_jobs, folder / "backup")
                 elif part is Part.SUBMITS:
                     stack.worker.stop()
                     reports[part] = measure_submits(stack, seconds)

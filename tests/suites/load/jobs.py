@@ -10,6 +10,7 @@ from itertools import cycle
 from typing import Any
 
 import numpy as np
+from redis import Redis
 
 from service.core.sequences.sequence import PointCloudSequence, read_sequence
 from service.page.samples import SAMPLES
@@ -36,7 +37,6 @@ class Run:
 
     submits: Timings = field(default_factory=Timings)
     polls: Timings = field(default_factory=Timings)
-    downloads: Timings = field(default_factory=Timings)
     jobs: list[dict[str, Any]] = field(default_factory=list)  # in order of completion
 
     def seconds_between(self, first: str, last: str) -> list[float]:
@@ -66,7 +66,7 @@ def measure_jobs(
 ) -> Report:
     """Clients submit their jobs concurrently and follow them."""
     keys = stack.new_keys(len(sequences))
-    before = stack.memory()
+    before, used = stack.memory(), _used(stack)
     run = run_jobs(stack, keys, sequences, jobs, on_result)
     after = stack.memory()
     report = Report(
@@ -82,10 +82,17 @@ def measure_jobs(
     for name, seconds in zip(("median", "95 %", "99 %"), percentiles(waits), strict=True):
         report.add(f"wait in the queue, {name}", seconds, "s")
     report.add("requests retried after Retry-After", run.submits.retries + run.polls.retries, "")
+    report.add("Valkey, per ended job", (_used(stack) - used) / jobs / 1000, "kB")
     for part, mib in after.items():
         report.add(f"{part}, before", before[part], "MiB")
         report.add(f"{part}, after", mib, "MiB")
     return report
+
+
+def _used(stack: Stack) -> int:
+    """Bytes that Valkey holds."""
+    with Redis.from_url(stack.redis.url) as redis:
+        return int(redis.info("memory")["used_memory"])
 
 
 def run_jobs(
@@ -120,17 +127,18 @@ def _client(
     open_jobs = [caller.submit(run.submits, sequence.file, QUERY)["id"] for _ in range(jobs)]
     for job_id in open_jobs:
         job = caller.follow(run.polls, job_id)
-        _require_result(caller, run, job, sequence)
+        require_result(caller, job, sequence)
         run.jobs.append(job)
         on_result()
     caller.close()
 
 
-def _require_result(caller: Caller, run: Run, job: dict[str, Any], sequence: Sequence) -> None:
+def require_result(caller: Caller, job: dict[str, Any], sequence: Sequence) -> None:
+    """Raises LoadError unless the job succeeded at once with the file that the sequence should have."""
     if job["state"] != "succeeded" or job["attempt"] != 1:
         raise LoadError(f"job {job['id']} {job['state']} at attempt {job['attempt']}: {job.get('error')}")
     [file] = job["result"]["files"]
-    found = hashlib.sha256(caller.download(run.downloads, file["href"])).hexdigest()
+    found = hashlib.sha256(caller.download(Timings(), file["href"])).hexdigest()
     if not found == file["sha256"] == sequence.sha256:
         detail = f"expected {file['sha256']} by its record and {sequence.sha256} by the bare Reconstructor"
         raise LoadError(f"job {job['id']}: the file has SHA-256 {found}, {detail}")

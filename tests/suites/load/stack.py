@@ -5,7 +5,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,16 @@ class Gateway(ManagedProcess):
             return httpx.get(url, timeout=10, trust_env=False).is_success
         except httpx.TransportError:
             return False
+
+    def wait_until_answering(self, seconds: float = 60) -> None:
+        """Wait until it answers, whether or not a worker has started."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            with suppress(httpx.TransportError):
+                if httpx.get(f"http://{LOOPBACK}:{self.port}/livez", timeout=10, trust_env=False).is_success:
+                    return
+            time.sleep(0.05)
+        raise self.error("the gateway does not answer")
 
 
 @dataclass(frozen=True)
