@@ -23,7 +23,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 OTHER_TORCH = $(or $(TORCH_INDEX),$(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null))
 TORCH = $(shell grep -o '^torch==[^ ]*' docker/torch.lock) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
-.PHONY: help setup demo up test coverage docs bench bench-quality gpu-check chaos load audit lint format lock torch-lock clean
+.PHONY: help setup demo up test coverage docs bench bench-quality gpu-check chaos load audit lint format lock torch-lock pin-images clean
 .DEFAULT_GOAL := help
 
 help: ## List the commands
@@ -95,6 +95,7 @@ lint: setup ## ruff, mypy strict, the rule about imports, typos, Dockerfiles, wo
 	$(BIN)/typos
 	$(BIN)/hadolint docker/*.Dockerfile .devcontainer/Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 
 format: setup ## Let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
@@ -112,6 +113,9 @@ torch-lock: setup ## Resolve docker/torch.lock anew: torch and its CUDA packages
 		UV_FIND_LINKS= $(BIN)/uv pip compile --no-config --quiet --upgrade --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX) --emit-index-url) \
 		$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock) --output-file docker/torch.lock -
+
+pin-images: ## Pin base images and servers to the digests that their tags have now
+	$(PYTHON) docker/pin_images.py
 
 clean: ## Remove what the commands above made
 	rm -rf $(VENV) demo-out bench-out gpu-out site .coverage* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -16,7 +16,8 @@ Manifest = dict[str, Any]
 
 
 @lru_cache
-def render(overlay: str) -> list[Manifest]:
+def render(overlay: str | Path) -> list[Manifest]:
+    """An overlay of that name, or in that folder."""
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed")
     command = ["kubectl", "kustomize", str(ROOT / "deploy/kubernetes/overlays" / overlay)]
@@ -25,11 +26,11 @@ def render(overlay: str) -> list[Manifest]:
     return list(yaml.safe_load_all(done.stdout))
 
 
-def of_kind(overlay: str, *kinds: str) -> list[Manifest]:
+def of_kind(overlay: str | Path, *kinds: str) -> list[Manifest]:
     return [manifest for manifest in render(overlay) if manifest["kind"] in kinds]
 
 
-def pods(overlay: str) -> dict[str, Manifest]:
+def pods(overlay: str | Path) -> dict[str, Manifest]:
     """The pod templates by the names of their workloads."""
     workloads = of_kind(overlay, "Deployment", "StatefulSet")
     found = {workload["metadata"]["name"]: workload["spec"]["template"] for workload in workloads}

@@ -1,6 +1,9 @@
 """deploy/kubernetes held against the schemas of Kubernetes, the settings, the routes and the images."""
 
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -232,3 +235,27 @@ def test_the_guide_explains_every_value() -> None:
     assert len(components) >= 4
     for name in components:
         assert f"`{name}`" in guide, name
+
+
+def test_the_component_of_a_release_names_images_by_digest(tmp_path: Path) -> None:
+    """What the workflow writes, run here with digests of three images, and taken by an overlay."""
+    jobs = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())["jobs"]
+    [script] = [step["run"] for step in jobs["digests"]["steps"] if step.get("name") == "write the component"]
+    names = {entry["image"] for entry in jobs["images"]["strategy"]["matrix"]["include"]}
+    (tmp_path / "digests").mkdir()
+    for name in names:
+        (tmp_path / "digests" / name).write_text(f"registry.example.org/us/{name}@sha256:{'a' * 64}\n")
+    subprocess.run(["sh", "-ec", script], cwd=tmp_path, check=True)
+    shutil.copytree(ROOT / "deploy/kubernetes", tmp_path / "kubernetes")
+    for overlay in OVERLAYS:
+        folder = tmp_path / "kubernetes/overlays" / overlay
+        file = folder / "kustomization.yaml"
+        listed = re.compile(r"^(components: \[.*)\]$", re.MULTILINE)
+        text, count = listed.subn(
+            r"\1, ../../../images]", file.read_text()
+        )  # the last: others add containers
+        assert count == 1
+        file.write_text(text)
+        found = {container(pod)["image"] for pod in pods(folder).values() if component(pod) in OURS}
+        assert found <= {f"registry.example.org/us/{name}@sha256:{'a' * 64}" for name in names}, overlay
+        assert len(found) == 2

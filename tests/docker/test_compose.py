@@ -150,7 +150,7 @@ def test_servers_start_again_and_keep_to_their_memory(name: str) -> None:
     for volume in service["volumes"]:
         assert volume.split(":")[0] in raw()["volumes"], "no directory of the host is mounted"
     if "image" in service:
-        assert re.fullmatch(r"[\w/]+:\d+(\.\d+)+", service["image"]), "pinned by version"
+        assert re.fullmatch(r"[\w/]+:\d+(\.\d+)+(@sha256:[0-9a-f]{64})?", service["image"]), "a version"
         assert service["user"] == {"valkey": "valkey", "seaweedfs": "seaweed"}[name]
         assert service["healthcheck"]["test"][0].startswith("CMD")
 
