@@ -37,6 +37,7 @@ from model.reconstruction.settings import Settings
 from model.reconstruction.shapes import FlowShapes, LocalShapes, Shapes
 from model.reconstruction.takes import require_one_thing
 from model.reconstruction.times import check_times, frame_times
+from model.registration.backends import Name, make_backend
 from model.registration.cleanup import LEAST_POINTS
 
 
@@ -49,8 +50,12 @@ class Reconstructor:
         net: OccupancyFlow | LocalOccupancyFlow,
         checkpoint_sha256: str,
         device: str = "cpu",
+        registration: Name = "auto",
     ) -> None:
-        """Raises ConfigError if the model does not map point clouds to meshes, or for an absent device."""
+        """`registration` is what computes its heavy loops: `auto` takes numba on the CPU, torch elsewhere.
+
+        Raises ConfigError if the model does not map point clouds to meshes, or for an absent device.
+        """
         if isinstance(net, OccupancyFlow) and (
             net.decoder is None
             or net.encoder is None
@@ -68,6 +73,7 @@ class Reconstructor:
         self.config = config
         self.name = config.name
         self.device = device
+        self.backend = make_backend(device, registration)
         self.checkpoint_sha256 = checkpoint_sha256
         self.shapes: Shapes
         self.flow: Flow | None = None  # only the published network has a motion without registration
@@ -83,6 +89,7 @@ class Reconstructor:
         checkpoint: str | Path | None = None,
         device: str = "cpu",
         overrides: dict[str, Any] | None = None,
+        registration: Name = "auto",
     ) -> "Reconstructor":
         """Load a model by the name or path of its config. `checkpoint` replaces its `test.model_file`.
 
@@ -100,7 +107,7 @@ class Reconstructor:
             )
         file = Path(checkpoint) if checkpoint is not None else find_checkpoint(config)
         load_checkpoint(file, net)
-        return cls(config, net, checkpoint_hash(file), device)
+        return cls(config, net, checkpoint_hash(file), device, registration)
 
     @property
     def occupancy_flow(self) -> OccupancyFlow:
@@ -207,7 +214,7 @@ class Reconstructor:
             moved, faces = flow(clouds, times, wanted, settings, stage, box)
         else:
             with stage("register") as on_progress:
-                registered = register(prepared, times, self.shapes, settings, up, on_progress)
+                registered = register(prepared, times, self.shapes, settings, up, on_progress, self.backend)
             moved, faces = registered.tracking.at(wanted), registered.tracking.faces
             if flow:
                 even = np.linspace(times[0], times[-1], flow.frames)

@@ -17,6 +17,7 @@ from model.reconstruction.settings import Settings
 from model.reconstruction.shapes import MATCHED, Shapes, misfit
 from model.reconstruction.surface import extract_surface
 from model.registration import Tracking, track
+from model.registration.backends import NUMBA, Backend
 from model.registration.corresponding import track_corresponding
 from model.registration.coverage import is_one_sided
 from model.registration.orientation import Orientation, as_given, orient
@@ -41,6 +42,7 @@ def register(
     settings: Settings,
     up: str,
     on_progress: Callable[[float], None],
+    backend: Backend = NUMBA,
 ) -> Registered:
     """Track a surface of `shapes` through prepared clouds at times [T]; `on_progress` may raise Canceled."""
     orientation = _orientation(prepared, shapes, settings, up)
@@ -68,6 +70,7 @@ def register(
         complete=not one_sided,
         progress=on_progress,
         options=effort,
+        backend=backend,
     )
     return Registered(tracking, orientation, one_sided)
 

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from model.compiled import Floats
+from model.registration.backends import NUMBA, Backend
 from model.registration.clouds import Cloud
-from model.registration.descent import Pull, Surface, descend
+from model.registration.descent import Pull, Surface
 from model.registration.graph import Graph, Motion, Skin
 
 POINTS, SPACING = 2000, 0.012  # of the clouds that the stages are meant for
@@ -49,6 +50,7 @@ class Level:
     skin: Skin
     rigidity: Floats  # [E], mean 1
     yielding: float  # length of an edge's residual from which it gives way: bends gather in few places
+    backend: Backend = NUMBA
 
     @cached_property
     def surface(self) -> Surface:
@@ -57,6 +59,11 @@ class Level:
             skin.points, skin.normals, skin.nodes, skin.weights, graph.rest, graph.edges, self.rigidity,
             self.yielding, graph.structure,
         )  # fmt: skip
+
+    @cached_property
+    def loaded(self) -> Any:
+        """The surface as the backend takes it."""
+        return self.backend.load(self.surface)
 
 
 def fit(
@@ -77,7 +84,7 @@ def fit(
         pull = Pull(
             float(stage.stiffness), stage.scale, stage.reach, stage.rounds, complete, *goals, expected, hold
         )
-        motion = Motion(*descend(level.surface, cloud.points, cloud.cells, pull, *motion))
+        motion = level.backend.descend(level.loaded, cloud, pull, motion)
     return motion
 
 

@@ -92,7 +92,8 @@ def follow(
             if is_lost(sum(list(known.values()))):
                 break
 
-    side_by_side(lead, [range(key, len(clouds)), range(key, -1, -1)])
+    ways = [range(key, len(clouds)), range(key, -1, -1)]
+    side_by_side(lead, ways, template.level.backend.threads)
     lost = len(known) < len(clouds)
     return Followed(motions, np.inf if lost else sum(known[i] for i in range(len(clouds))))
 

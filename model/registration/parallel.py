@@ -9,9 +9,12 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def side_by_side(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """Results for each item, in their order. An exception of the first that fails is raised."""
-    workers = min(len(items), os.cpu_count() or 1)
+def side_by_side(function: Callable[[T], R], items: Sequence[T], threads: int | None = None) -> list[R]:
+    """Results for each item, in their order. An exception of the first that fails is raised.
+
+    At most `threads` run, by default one a core.
+    """
+    workers = min(len(items), threads or os.cpu_count() or 1)
     if workers < 2:
         return [function(item) for item in items]
     with ThreadPoolExecutor(workers) as pool:

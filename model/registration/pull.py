@@ -12,21 +12,29 @@ import numpy as np
 from scipy.sparse import coo_array, diags_array, eye_array
 from scipy.sparse.linalg import splu
 
-from model.cells import nearest_in_cells, sort_into_cells
 from model.compiled import Floats, Ints
+from model.registration.backends import NUMBA
 from model.registration.graph import vertex_normals
 
 GATHERED = 6.0  # points that one place averages over, at least
 BELIEF = 0.5  # weight of the surface as it is, in points
 Smooth = Callable[[Floats], Floats]  # values [V] → values [V]
+Nearest = Callable[[Floats, Floats, int, float], tuple[Floats, Ints]]  # as `Backend.nearest`
 
 
-def pull(vertices: Floats, faces: Ints, points: Floats, reach: float, rounds: int = 3) -> Floats:
+def pull(
+    vertices: Floats,
+    faces: Ints,
+    points: Floats,
+    reach: float,
+    rounds: int = 3,
+    nearest: Nearest = NUMBA.nearest,
+) -> Floats:
     """Vertices [V, 3] moved along their normals onto points [N, 3] nearer than `reach`."""
     # The number of points within reach hardly changes, so one factorization serves all rounds.
     smooth = diffusion(vertices, faces, _share(len(vertices), len(points)))
     for _ in range(rounds):
-        vertices = vertices + offsets(vertices, faces, [vertices], [points], reach, smooth)
+        vertices = vertices + offsets(vertices, faces, [vertices], [points], reach, smooth, nearest)
     return vertices
 
 
@@ -37,6 +45,7 @@ def offsets(
     clouds: Sequence[Floats],
     reach: float,
     smooth: Smooth | None = None,
+    nearest: Nearest = NUMBA.nearest,
 ) -> Floats:
     """Offsets [V, 3] of the resting surface that put it, moved as in each frame, on the clouds of all frames.
 
@@ -44,7 +53,9 @@ def offsets(
     normal are the same in every frame, however it turned, so they add up at rest; those that disagree with
     their surroundings count less. `smooth` is the `diffusion` of this mesh, where it is known already.
     """
-    found = [_residuals(v, vertex_normals(v, faces), p, reach) for v, p in zip(moved, clouds, strict=True)]
+    found = [
+        _residuals(v, vertex_normals(v, faces), p, reach, nearest) for v, p in zip(moved, clouds, strict=True)
+    ]
     at = np.concatenate([f[0] for f in found])
     residual = np.concatenate([f[1] for f in found])
     if not len(at):
@@ -63,8 +74,10 @@ def offsets(
     return height[:, None] * vertex_normals(vertices, faces)
 
 
-def _residuals(vertices: Floats, normals: Floats, points: Floats, reach: float) -> tuple[Ints, Floats]:
-    distance, index = nearest_in_cells(sort_into_cells(vertices), points, 1, reach)
+def _residuals(
+    vertices: Floats, normals: Floats, points: Floats, reach: float, nearest: Nearest
+) -> tuple[Ints, Floats]:
+    distance, index = nearest(vertices, points, 1, reach)
     near = distance[:, 0] < reach
     found = index[near, 0]
     return found, ((points[near] - vertices[found]) * normals[found]).sum(1)

@@ -5,14 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model.cells import Cells, nearest_in_cells, sort_into_cells
 from model.compiled import Floats
 from model.registration.clouds import Cloud
 from model.registration.descent import relative_stiffness
 from model.registration.fitting import Goals, Level, Prior, Stage, fit
 from model.registration.graph import Motion
 from model.registration.template import Template
-from model.registration.transport import transport_targets
 
 BLURS = (0.06, 0.04, 0.03, 0.03)  # of the transport plan, round after round
 PLACED = (0.08, 0.08)  # distances beyond which the surface, and points, rather stay unmatched
@@ -86,10 +84,7 @@ def matched(
 
 def energy(level: Level, cloud: Cloud, motion: Motion, complete: bool, prior: Prior | None = None) -> float:
     """Mean squared distances, capped, of points to the surface and back, and the stiffness of the edges."""
-    points = level.graph.move(level.skin, motion).points
-    total = _capped(sort_into_cells(points), cloud.points)
-    if complete:
-        total += 0.5 * _capped(cloud.cells, points)
+    total = level.backend.misfit(level.loaded, cloud, motion, complete, CAP)
     residuals = level.graph.stretch(motion)
     stiffness = relative_stiffness(residuals, level.rigidity, level.yielding)
     total += NEAR[-1].stiffness * (stiffness * ((residuals**2).sum(1) + level.yielding**2)).mean()
@@ -98,16 +93,13 @@ def energy(level: Level, cloud: Cloud, motion: Motion, complete: bool, prior: Pr
     return float(total)
 
 
-def _capped(cells: Cells, points: Floats) -> float:
-    distance, _ = nearest_in_cells(cells, points, 1, CAP)
-    return float((np.minimum(distance, CAP) ** 2).mean())
-
-
 def _transport(
     template: Template, motion: Motion, cloud: Cloud, blur: float, reach: tuple[float, float]
 ) -> Goals:
     now = _few(template, motion)
-    goals, placed = transport_targets(now, template.masses, cloud.few, cloud.masses, blur, reach, 30)
+    goals, placed = template.level.backend.transport(
+        now, template.masses, cloud.few, cloud.masses, blur, reach, 30
+    )
     return Goals(goals, placed * template.masses)
 
 

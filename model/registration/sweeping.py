@@ -1,11 +1,12 @@
 """All frames together: each is fitted again between its neighbors in time, with a stiffness learned from all.
 
 Block coordinate descent on the joint energy of data, stiffness and acceleration: linear in the number of
-frames. The two halves of the sequence are improved side by side, each from what the other was before.
+frames. Parts of the sequence are improved side by side, each from what the others were before.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from model.registration.template import Template
 
 LAST = (Stage(0.6, 0.03, 0.1, 4),)
 STEADY = 0.02  # weight of the acceleration
+LEAST = 4  # frames of a part, unless it is half of all
 SUSPECT = 1.3  # energy over the median from which a frame is tried from other starts
 
 
@@ -39,7 +41,7 @@ def sweep(
     done: list[int] = []
 
     def improve(part: range) -> None:
-        known = list(motions)  # what the other part finds meanwhile would come by chance
+        known = list(motions)  # what other parts find meanwhile would come by chance
         for t in reversed(part) if backwards else part:
             known[t] = result[t] = better(t, known)
             done.append(t)
@@ -60,8 +62,10 @@ def sweep(
         costs = [energy(level, clouds[t], m, complete, prior) for m in tried]
         return tried[int(np.argmin(costs))]
 
-    middle = len(clouds) // 2
-    side_by_side(improve, [range(middle), range(middle, len(clouds))])
+    backend = level.backend
+    count = max(2, min(backend.parts, len(clouds) // LEAST))
+    bounds = [len(clouds) * n // count for n in range(count + 1)]
+    side_by_side(improve, [range(*ends) for ends in pairwise(bounds)], backend.threads)
     return result
 
 

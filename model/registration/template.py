@@ -7,6 +7,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from model.compiled import Floats, Ints
+from model.registration.backends import NUMBA, Backend
 from model.registration.clouds import Cloud, nearest, shares, subset
 from model.registration.fitting import Level
 from model.registration.graph import Graph, Motion, build_graph, nearest_rotations, vertex_normals
@@ -34,12 +35,12 @@ class Template:
         return self.level.graph.move(self.level.graph.skin, motion).points
 
 
-def make_template(vertices: Floats, faces: Ints) -> Template:
+def make_template(vertices: Floats, faces: Ints, backend: Backend = NUMBA) -> Template:
     """Put a graph and samples on a mesh of vertices [V, 3] and faces [F, 3]."""
     order = subset(vertices, SAMPLES)
     graph = build_graph(vertices, faces, order[:NODES])
     apart = np.linalg.norm(graph.rest[graph.edges[:, 0]] - graph.rest[graph.edges[:, 1]], axis=1).mean()
-    level = Level(graph, graph.skin[order], np.ones(len(graph.edges)), YIELDING * apart)
+    level = Level(graph, graph.skin[order], np.ones(len(graph.edges)), YIELDING * apart, backend)
     return Template(vertices, faces, level, order, shares(vertices, vertices[order[:FEW]]))
 
 
@@ -49,7 +50,9 @@ def refined(template: Template, clouds: Sequence[Cloud], motions: Sequence[Motio
     `reach` is how far off the surface points may be to count.
     """
     moved, points = [template.move(m) for m in motions], [c.points for c in clouds]
-    vertices = template.vertices + offsets(template.vertices, template.faces, moved, points, reach)
+    vertices = template.vertices + offsets(
+        template.vertices, template.faces, moved, points, reach, nearest=template.level.backend.nearest
+    )
     graph = template.level.graph
     skin = replace(graph.skin, points=vertices, normals=vertex_normals(vertices, template.faces))
     level = replace(template.level, graph=replace(graph, skin=skin), skin=skin[template.samples])
@@ -65,7 +68,7 @@ def taken_apart(
     apart = separate(template.vertices, template.faces, moved, seen)
     if apart is None:
         return None
-    parts = make_template(*apart)
+    parts = make_template(*apart, template.level.backend)
     _, at = nearest(cKDTree(template.vertices), parts.level.graph.rest)
     return parts, [_carried(template.level.graph, at, motion, parts.level.graph.rest) for motion in motions]
 

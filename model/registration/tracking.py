@@ -7,9 +7,9 @@ from threading import Lock
 
 import numpy as np
 
-from model.cells import nearest_in_cells, sort_into_cells
 from model.compiled import Floats, Ints
 from model.errors import InputError
+from model.registration.backends import NUMBA, Backend
 from model.registration.clouds import Cloud, canonical, make_cloud, thinned
 from model.registration.fitting import Stage
 from model.registration.following import STARTS, Followed, Match, follow
@@ -62,6 +62,7 @@ def track(
     progress: Callable[[float], None] | None = None,
     is_canceled: Callable[[], bool] | None = None,
     options: Options | None = None,
+    backend: Backend = NUMBA,
 ) -> Tracking:
     """Follow a surface through clouds whose points do not correspond.
 
@@ -74,6 +75,7 @@ def track(
         complete: whether the points of a frame cover the whole surface, not only what one camera sees.
         progress: called with the completed fraction, by one thread at a time.
         is_canceled: asked after every frame.
+        backend: what computes the heavy loops.
 
     Raises InputError for fewer than 16 points in a frame and Canceled where `is_canceled` says so.
     """
@@ -92,7 +94,7 @@ def track(
     cuts = jumps(frames)
     match = _scaled(match, center, size) if match is not None else None
     keys = candidates(frames, options.keyframes)
-    templates = side_by_side(lambda key: _template(scaled[key], extract), keys)
+    templates = side_by_side(lambda key: _template(scaled[key], extract, backend), keys)
     stride = max(1, len(frames) // TRIED) if len(keys) > 1 else 1
     reports = report.parts(0.0, FOLLOWED, len(keys) + (stride > 1))
     least = np.full(len(keys), np.inf)  # mean energies of the templates that were followed to the end
@@ -115,7 +117,7 @@ def track(
         least[n] = found.energy / len(some)
         return found
 
-    attempts = side_by_side(attempt, range(len(keys)))
+    attempts = side_by_side(attempt, range(len(keys)), backend.threads)
     # What one camera sees of the first frame is no better than what it sees of others.
     best = preferred(keys, list(least), CLOSE if complete else 1.0)
     key, template, motions = keys[best], templates[best], attempts[best].motions
@@ -128,8 +130,8 @@ def track(
             template, motions = taken_apart(template, frames, motions) or (template, motions)
         template = refined(template, frames, motions, REACH)
     moved = [template.move(m) for m in motions]
-    residuals = np.array([residual(m, c) for m, c in zip(moved, frames, strict=True)])
-    confidence = np.stack([confidence_of(m, c) for m, c in zip(moved, frames, strict=True)])
+    residuals = np.array([residual(m, c, backend) for m, c in zip(moved, frames, strict=True)])
+    confidence = np.stack([confidence_of(m, c, backend) for m, c in zip(moved, frames, strict=True)])
 
     def at(wanted: Floats) -> Floats:
         between = resample(motions, instants, np.asarray(wanted, dtype=float), cuts)
@@ -142,10 +144,11 @@ def track(
     )
 
 
-def _template(points: Floats, extract: Extract) -> Template:
+def _template(points: Floats, extract: Extract, backend: Backend) -> Template:
     vertices, faces = extract(points)
     faces = np.ascontiguousarray(faces, dtype=np.int64)
-    return make_template(pull(np.asarray(vertices, np.float64), faces, points, REACH), faces)
+    pulled = pull(np.asarray(vertices, np.float64), faces, points, REACH, nearest=backend.nearest)
+    return make_template(pulled, faces, backend)
 
 
 def _scaled(match: Match, center: Floats, size: float) -> Match:
@@ -167,13 +170,13 @@ def _among(some: range, match: Match | None) -> Match | None:
     return lambda i, j, queries: match(some[i], some[j], queries)
 
 
-def residual(vertices: Floats, cloud: Cloud) -> float:
+def residual(vertices: Floats, cloud: Cloud, backend: Backend = NUMBA) -> float:
     """Mean distance from the points of a cloud to the nearest vertex [V, 3]."""
-    return float(nearest_in_cells(sort_into_cells(vertices), cloud.points, 1, np.inf)[0].mean())
+    return float(backend.nearest(vertices, cloud.points, 1, np.inf)[0].mean())
 
 
-def confidence_of(vertices: Floats, cloud: Cloud) -> Floats:
+def confidence_of(vertices: Floats, cloud: Cloud, backend: Backend = NUMBA) -> Floats:
     """How near points were measured to each vertex [V, 3], in (0, 1]: [V]."""
-    distance = nearest_in_cells(cloud.cells, vertices, 1, np.inf)[0][:, 0]
+    distance = backend.nearest(cloud.points, vertices, 1, np.inf)[0][:, 0]
     result: Floats = np.exp(-((distance / (4 * cloud.spacing)) ** 2))
     return result

@@ -19,7 +19,8 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
@@ -73,8 +74,10 @@ STAGES = {
     "encode": "model.networks.moving_clouds.MovingClouds._encode",
     "match": "model.networks.moving_clouds.MovingClouds._match",
     "read the match": "model.networks.moving_clouds.MovingClouds.displacement",
-    "transport": "model.registration.registering.transport_targets",
-    "descend": "model.registration.fitting.descend",
+    "transport": "model.registration.backends.transport_targets",
+    "descend": "model.registration.backends.descend",
+    "descend (torch)": "model.registration.torch_backend.TorchBackend.descend_all",
+    "misfit (torch)": "model.registration.torch_backend.TorchBackend.misfit_all",
     "follow": "model.registration.tracking.follow",
     "guess": "model.registration.following.register",
     "improve": "model.registration.sweeping.fit",
@@ -109,10 +112,14 @@ def draw(case: Case, seed: int = 0) -> list[NDArray[np.float64]]:
 
 
 class Stopwatch:
-    """CPU seconds of functions without those that they call, added over the threads that run them."""
+    """Seconds of functions without those that they call, added over the threads that run them.
 
-    def __init__(self) -> None:
+    By default of CPU time.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.thread_time) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._clock = clock
         self._lock, self._thread = Lock(), local()
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -121,17 +128,25 @@ class Stopwatch:
             # Seconds of the timed functions that each of those now running in this thread has called.
             within: list[float] = self._thread.__dict__.setdefault("within", [])
             within.append(0.0)
-            began = time.thread_time()
+            began = self._clock()
             try:
                 return function(*args, **kwargs)
             finally:
-                spent, others = time.thread_time() - began, within.pop()
+                spent, others = self._clock() - began, within.pop()
                 if within:
                     within[-1] += spent
                 with self._lock:
                     self.seconds[name] += spent - others
 
         return run
+
+    @contextmanager
+    def on_stages(self) -> Iterator[None]:
+        """Time the functions of `STAGES`."""
+        with ExitStack() as patches:
+            for name, path in STAGES.items():
+                patches.enter_context(_patch(self, name, path))
+            yield
 
 
 def measure(case: Case, quality: str, threads: int, repeats: int) -> dict[str, Any]:
@@ -150,14 +165,10 @@ def measure(case: Case, quality: str, threads: int, repeats: int) -> dict[str, A
     runs: list[dict[str, Any]] = []
     for _ in range(repeats):
         watch = Stopwatch()
-        patches = [_patch(watch, name, path) for name, path in STAGES.items()]
-        for each in patches:
-            each.start()
-        cpu, wall = time.process_time(), time.perf_counter()
-        meshes = model(clouds, corresponding=case.corresponding, quality=quality)
-        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-        for each in patches:
-            each.stop()
+        with watch.on_stages():
+            cpu, wall = time.process_time(), time.perf_counter()
+            meshes = model(clouds, corresponding=case.corresponding, quality=quality)
+            cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         stages = watch.seconds | {OTHER: cpu - sum(watch.seconds.values())}
         runs.append({"cpu": cpu, "wall": wall, "stages": stages, "steps": dict(meshes.timings)})
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2

@@ -53,6 +53,7 @@ def main() -> int:
         report["tests"] = run_tests(given.out)
         for measure in (
             measurements.stages,
+            measurements.registration,
             measurements.networks,
             measurements.compiled,
             measurements.roofline,

@@ -11,6 +11,9 @@ import torch
 
 from model import Reconstructor
 from model.networks.occupancy_flow import OccupancyFlow
+from model.reconstruction.quality import DEFAULT
+from model.registration.backends import Name
+from tests.benchmarks.registration_times import Case, Stopwatch, draw
 from tests.widening import widened
 from worker.data.samples import Person
 
@@ -54,6 +57,32 @@ def stages(device: str, dry: bool) -> list[Row]:
             laps = [model(points, quality=quality, refine="off").timings for _ in range(1 if dry else 5)]
             medians = {stage: statistics.median(lap[stage] for lap in laps) for stage in laps[0]}
             rows.append({"width": width, "quality": quality, "all": sum(medians.values()), **medians})
+    return rows
+
+
+def registration(device: str, dry: bool) -> list[Row]:
+    """Registration of 17 × 2,000 points by both backends: seconds, mean distance of the points, stages.
+
+    Seconds of stages are of waiting, added over threads; a stage is without the stages within it.
+    """
+    clouds = draw(Case(3, 300) if dry else Case(17, 2000))
+    rows: list[Row] = []
+    names: tuple[Name, ...] = ("numba", "torch")
+    for name in names:
+        watch = Stopwatch(time.perf_counter)
+        with watch.on_stages():
+            model = Reconstructor.from_config("local_oflow", device=device, registration=name)
+            reconstruct = partial(model, clouds, corresponding=False, quality="draft" if dry else DEFAULT)
+            if not dry:
+                reconstruct()
+            watch.seconds.clear()
+            found = reconstruct()
+        row = {
+            "backend": name,
+            "seconds": found.timings["register"],
+            "distance": float(found.fit.mean.mean()),
+        }
+        rows.append(row | watch.seconds)
     return rows
 
 
