@@ -237,6 +237,36 @@ def test_the_guide_explains_every_value() -> None:
         assert f"`{name}`" in guide, name
 
 
+def with_component(overlay: str, place: Path, name: str) -> Path:
+    """The folder of a copy of the overlay that has one more component."""
+    shutil.copytree(ROOT / "deploy/kubernetes", place / "kubernetes", dirs_exist_ok=True)
+    folder = place / "kubernetes/overlays" / overlay
+    file = folder / "kustomization.yaml"
+    listed = re.compile(r"^(components: \[.*)\]$", re.MULTILINE)
+    text, count = listed.subn(rf"\1, {name}]", file.read_text())
+    assert count == 1
+    file.write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_collector_is_named_to_those_who_reach_it(overlay: str, tmp_path: Path) -> None:
+    folder = with_component(overlay, tmp_path, "../../otel")
+    for manifest in render(folder):
+        if manifest["kind"] != "ScaledObject":
+            kubernetes_validate.validate(manifest, "1.34", strict=True)
+    [policy] = [each for each in of_kind(folder, "NetworkPolicy") if each["metadata"]["name"] == "collector"]
+    for pod in pods(folder).values():
+        told = {entry["name"]: entry.get("value") for entry in container(pod).get("env", [])}
+        may_send = matches(policy["spec"]["podSelector"], labels(pod))
+        assert (
+            ("OTEL_EXPORTER_OTLP_ENDPOINT" in told) == may_send == (component(pod) in ("gateway", "worker"))
+        )
+        if may_send:
+            [rule] = policy["spec"]["egress"]
+            assert told["OTEL_EXPORTER_OTLP_ENDPOINT"].endswith(f".monitoring:{rule['ports'][0]['port']}")
+
+
 def test_the_component_of_a_release_names_images_by_digest(tmp_path: Path) -> None:
     """What the workflow writes, run here with digests of three images, and taken by an overlay."""
     jobs = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())["jobs"]

@@ -99,6 +99,8 @@ def test_every_metric_of_jobs_is_shown(series: dict[str, set[str]]) -> None:
 def test_alerts_say_what_to_do() -> None:
     assert len({alert["alert"] for alert in ALERTS}) == len(ALERTS) > 5
     guide = (ROOT / "docs/kubernetes.md").read_text()
+    headings = re.findall("^## (Oflow.*)$", (ROOT / "docs/runbook.md").read_text(), re.MULTILINE)
+    assert sorted(headings) == sorted(alert["alert"] for alert in ALERTS)
     for alert in ALERTS:
         assert alert["labels"]["severity"] in ("page", "ticket")
         assert set(alert["annotations"]) == {"summary", "description"}

@@ -17,5 +17,6 @@ def test_a_short_load(tmp_path: Path) -> None:
     rows = {row["name"]: row["value"] for row in report["jobs"]["rows"]}
     assert rows["accepted"] > 0
     assert rows["ended"] > 0
+    assert 0 < rows["Valkey, per expired job"] < rows["Valkey, per ended job"] < 100  # kB
     assert 0 < rows["poll, median"] <= rows["poll, 99 %"]
     assert rows["worker, child, after"] > rows["gateway, after"] > 20  # MiB

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from redis import Redis
 
+from service.core.jobs.store import JobStore
 from service.core.sequences.sequence import PointCloudSequence, read_sequence
 from service.page.samples import SAMPLES
 from tests.suites.load.bare import Bare
@@ -83,16 +84,25 @@ def measure_jobs(
         report.add(f"wait in the queue, {name}", seconds, "s")
     report.add("requests retried after Retry-After", run.submits.retries + run.polls.retries, "")
     report.add("Valkey, per ended job", (_used(stack) - used) / jobs / 1000, "kB")
+    _expire(stack, run.jobs)
+    report.add("Valkey, per expired job", (_used(stack) - used) / jobs / 1000, "kB")
     for part, mib in after.items():
         report.add(f"{part}, before", before[part], "MiB")
         report.add(f"{part}, after", mib, "MiB")
     return report
 
 
+def _expire(stack: Stack, jobs: list[dict[str, Any]]) -> None:
+    """End the time of jobs, as the gateway does."""
+    with Redis.from_url(stack.redis.url, decode_responses=True) as redis:
+        for job in jobs:
+            JobStore(redis).expire(job["id"])
+
+
 def _used(stack: Stack) -> int:
-    """Bytes that Valkey holds."""
+    """Bytes of all records, their indexes and events in Valkey."""
     with Redis.from_url(stack.redis.url) as redis:
-        return int(redis.info("memory")["used_memory"])
+        return sum(int(redis.memory_usage(key, samples=0) or 0) for key in redis.scan_iter("oflow:*"))
 
 
 def run_jobs(
