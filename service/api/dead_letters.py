@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from service.core.jobs.record import Job, Progress, State, new_id
-from service.core.jobs.store import KEPT_AFTER_EXPIRY, JobStore
+from service.core.jobs.records import KEPT_AFTER_EXPIRY
+from service.core.jobs.store import JobStore
 from service.core.object_store import ObjectStore
 
 CODES = {"deadline_exceeded", "internal_error", "out_of_memory", "storage_unavailable", "worker_lost"}

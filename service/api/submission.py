@@ -13,10 +13,10 @@ from service.api.http.problems import Problem
 from service.api.idempotency import Reservation
 from service.api.webhooks import host_of
 from service.core.addresses import is_public, literal
+from service.core.jobs.admission import Limits, ReservationLost, TooManyJobs
 from service.core.jobs.estimate import Estimate, estimate
 from service.core.jobs.record import Input, Job, new_id
 from service.core.jobs.room import Quota
-from service.core.jobs.store import Limits, ReservationLost, TooManyJobs
 from service.core.model_info import ModelInfo
 from service.core.sequences.sequence import Fault, store_sequence
 from service.core.settings import Settings

@@ -8,9 +8,10 @@ import httpx
 import pytest
 
 from service.api.idempotency import LEASE_SECONDS, Idempotency, Reservation
+from service.core.jobs.admission import ReservationLost
 from service.core.jobs.options import Options
 from service.core.jobs.record import OPEN_OWNER, Input, Job
-from service.core.jobs.store import JobStore, ReservationLost
+from service.core.jobs.store import JobStore
 from tests.integration.service_processes import Gateway
 
 

@@ -11,7 +11,8 @@ from service.api.background.tasks import queue_lost_jobs
 from service.api.dependencies import GatewayContext
 from service.core.jobs.options import Options
 from service.core.jobs.record import Input, Job, State
-from service.core.jobs.store import KEPT_AFTER_EXPIRY, JobStore
+from service.core.jobs.records import KEPT_AFTER_EXPIRY
+from service.core.jobs.store import JobStore
 from service.core.queue import queue_keys
 from service.core.settings import Settings
 from tests.conftest import messages

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from service.api.dependencies import GatewayContext
+from service.core.jobs.admission import Limits, TooManyJobs
 from service.core.jobs.options import MAX_METADATA, Options
 from service.core.jobs.record import Input, Job, Progress, State
 from service.core.jobs.room import FULL, TIGHT, Memory, Quota
-from service.core.jobs.store import Limits, TooManyJobs
 from service.core.settings import Settings
 from tests.security.caller import Caller
 

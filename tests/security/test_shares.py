@@ -17,10 +17,11 @@ from model import Reconstructor
 from service.api.background.aging import bring_forward
 from service.api.background.lost_data import drop_messages_of_ended_jobs
 from service.api.dependencies import GatewayContext
+from service.core.jobs.admission import Limits, TooManyJobs
 from service.core.jobs.estimate import Estimate
 from service.core.jobs.options import Options
 from service.core.jobs.record import Input, Job, State
-from service.core.jobs.store import JobStore, Limits, TooManyJobs
+from service.core.jobs.store import JobStore
 from service.core.jobs.stored import dump
 from service.core.queue import queue_keys
 from service.core.settings import Settings
