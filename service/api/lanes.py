@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from typing import ParamSpec, TypeVar
+from weakref import WeakValueDictionary
 
 from service.api.http.problems import Problem
 
@@ -26,16 +28,43 @@ class Lane:
         self.seconds = seconds
         self.patient = patient
         self._threads = ThreadPoolExecutor(size, thread_name_prefix=code)
+        self._share = max(1, size // 2)  # of the threads, for one owner
+        self._seats = WeakValueDictionary[str, asyncio.Semaphore]()  # of owners with calls
 
     async def run(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """The result of the blocking function. Raises Problem if there is none in time."""
-        call = self._threads.submit(partial(copy_context().run, partial(function, *arguments, **named)))
+        return await self._answer(self._start(partial(function, *arguments, **named)))
+
+    async def run_for(self, owner: str, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Like `run`, but with half of the threads at most for one owner, so that others find one free."""
+        seat = self._seats.setdefault(owner, asyncio.Semaphore(self._share))
+        try:
+            async with asyncio.timeout(self.seconds):
+                await seat.acquire()
+        except TimeoutError:
+            raise self._late() from None
+        call, loop = self._start(partial(function, *arguments, **named)), asyncio.get_running_loop()
+
+        def leave(_: Future[T]) -> None:
+            with suppress(RuntimeError):  # the loop has been closed
+                loop.call_soon_threadsafe(seat.release)
+
+        call.add_done_callback(leave)  # not when the request ends: its thread may still be busy
+        return await self._answer(call)
+
+    def _start(self, function: Callable[[], T]) -> Future[T]:
+        return self._threads.submit(copy_context().run, function)
+
+    async def _answer(self, call: Future[T]) -> T:
         answer = asyncio.wrap_future(call)
         done, _ = await asyncio.wait([answer], timeout=self.seconds)
         if not done and (call.cancel() or not self.patient):
             answer.add_done_callback(_ignore)
-            raise Problem(self.code, f"{self.name} did not answer within {self.seconds:g} s: retry later")
+            raise self._late()
         return await answer
+
+    def _late(self) -> Problem:
+        return Problem(self.code, f"{self.name} did not answer within {self.seconds:g} s: retry later")
 
     async def iterate(self, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
         """The items of a blocking iterator, each of which may take `seconds`."""

@@ -38,6 +38,10 @@ def create(
     days: Annotated[
         float | None, typer.Option(min=0.01, help="How long it is valid; default: for ever.")
     ] = None,
+    owner: Annotated[
+        str | None,
+        typer.Option(help="Id of an earlier key that was lost; its jobs become this key's."),
+    ] = None,
 ) -> None:
     """Create a key and print it once; only its hash is stored."""
     from service.api.webhooks import secret_text
@@ -46,7 +50,7 @@ def create(
     settings = get_settings()
     lifetime = timedelta(days=days) if days else None
     with _keys(settings) as store:
-        key, text = store.create(name, rate_limit, open_jobs, scope=scope, lifetime=lifetime)
+        key, text = store.create(name, rate_limit, open_jobs, scope=scope, lifetime=lifetime, owner_id=owner)
     typer.echo(text)
     typer.echo(f"Created key {key.id} for {name}. It will not be shown again.", err=True)
     if settings.webhook_secret is not None:

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 UPLOAD_DAYS = 2  # maximum lifetime of an upload in whole days, plus one
 EXPIRES = "expires-at"  # metadata of an object
 PART_BYTES = 5 * 2**20  # the smallest part size S3 accepts
+PART_SECONDS = 30.0  # without an answer while a part is on its way, over a slow line
 # Without threads only one part is in memory at a time, however large the file.
 TRANSFER = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, use_threads=False)
 
@@ -40,11 +41,12 @@ class ObjectStore:
     """The service's bucket, with keys `jobs/{id}/…` and `uploads/{id}`."""
 
     def __init__(self, settings: Settings, *, timeout: float = 30, attempts: int = 5) -> None:
-        """`timeout` is in seconds of silence, `attempts` those of a single request."""
+        """`timeout` is in seconds of silence, at least PART_SECONDS for parts; `attempts` of each request."""
         self.bucket = settings.s3_bucket
         self.retention_seconds = settings.retention_seconds
         self.download_seconds = settings.download_seconds
         self.client = _client(settings, settings.s3_endpoint_url, timeout, attempts)
+        self._sender = _client(settings, settings.s3_endpoint_url, max(timeout, PART_SECONDS), attempts)
         public = settings.s3_public_endpoint_url
         # The signature covers the host, so presigned URLs must be signed for the public endpoint.
         self._signer = _client(settings, public, timeout, attempts) if public else self.client
@@ -98,7 +100,7 @@ class ObjectStore:
             self.client.put_object(Bucket=self.bucket, Key=key, Body=head, **extra)
             return
         file.seek(-len(head), SEEK_CUR)
-        self.client.upload_fileobj(file, self.bucket, key, ExtraArgs=extra, Config=TRANSFER)
+        self._sender.upload_fileobj(file, self.bucket, key, ExtraArgs=extra, Config=TRANSFER)
 
     def get(self, key: str, file: BinaryIO) -> str:
         """Download an object into `file` and return its SHA-256."""

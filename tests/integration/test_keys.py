@@ -176,6 +176,14 @@ def test_keys_expire(locked: Gateway, keys: KeyStore) -> None:
     assert not keys.is_active("nobody")
 
 
+def test_key_for_the_jobs_of_a_lost_one(server_env: dict[str, str], keys: KeyStore) -> None:
+    command = [*OFLOW, "keys", "create", "again", "--owner", "0123456789ab"]
+    done = subprocess.run(command, env=server_env, capture_output=True, text=True, check=True)
+    key = keys.find(done.stdout.strip())
+    assert key is not None
+    assert (key.name, key.owner) == ("again", "0123456789ab")
+
+
 def test_scopes(locked: Gateway, keys: KeyStore, any_model: str, sample: bytes) -> None:
     owner, text = keys.create("owner")
     job_id = submit(locked, text, sample, model=any_model).json()["id"]

@@ -1,13 +1,15 @@
 """Redis loses its data while the service runs: it accepts jobs again, and nothing is left behind."""
 
+import hashlib
 import io
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -17,7 +19,8 @@ from service.api.background.lost_data import LossDetector, MessageSearch, delete
 from service.api.background.tasks import queue_lost_jobs
 from service.api.dependencies import GatewayContext
 from service.core.jobs.options import RETENTION_LIMIT, Options
-from service.core.jobs.record import Input, Job
+from service.core.jobs.record import COPY, Fit, Input, Job, Mesh, Result, State
+from service.core.jobs.stored import dump
 from service.core.queue import queue_name
 from service.core.settings import Settings
 from service.local.log import MergedLog
@@ -28,6 +31,9 @@ from tests.integration.service_processes import ANY_INPUT, Gateway, Worker, runn
 from tests.suites.load.small_model import write_small_model
 
 SMALL = {"model": "small", "resolution": 32, "refine": "off"}
+RESULT = Result(
+    files=[], mesh=Mesh(vertices=3, faces=1, frames=2, watertight=False), fit=Fit(mean=[], p95=[]), timings={}
+)
 SOURCE = Input(frames=2, points=32, bytes=3, sha256="0" * 64)
 
 
@@ -82,9 +88,19 @@ def test_service_recovers_from_an_empty_redis(stack: Stack, sample: bytes) -> No
     stack.redis.wait_until_ready()
     job_id = stack.until_accepted(sample, 60)
     assert stack.gateway.follow(job_id)["state"] == "succeeded"
-    answer = stack.gateway.client.get(f"/jobs/{first}")
-    assert answer.status_code == 404
-    assert "lost by the server" in answer.json()["detail"]
+    end = time.monotonic() + 10
+    while (answer := stack.gateway.client.get(f"/jobs/{first}")).status_code == 404:
+        assert "lost by the server" in answer.json()["detail"]
+        assert time.monotonic() < end, "the record of a finished job was not restored"
+        time.sleep(0.1)
+    job = answer.json()
+    assert (job["state"], job["progress"]["percent"]) == ("succeeded", 100)
+    assert job["result"]["provenance"]["model"] == "small"
+    file = stack.gateway.client.get(f"/jobs/{first}/result?redirect=false").content
+    assert hashlib.sha256(file).hexdigest() == job["result"]["files"][0]["sha256"]
+    assert first in [listed["id"] for listed in stack.gateway.client.get("/jobs").json()["jobs"]]
+    [*_, last] = stack.gateway.client.get(f"/jobs/{first}/events").text.strip().split("\n\n")
+    assert '"state":"succeeded"' in last
     assert stack.gateway.client.get("/readyz").status_code == 200
     assert stack.worker.pid == started
     assert stack.worker.is_running
@@ -156,6 +172,37 @@ def test_files_without_a_record_are_deleted_in_time(
     assert context.store.size("uploads/lost") is None
     context.jobs.cancel(recorded.id)
     context.store.delete_all(recorded.files_prefix)
+
+
+def test_only_finished_jobs_that_have_not_expired_are_restored(context: GatewayContext) -> None:
+    def copied(keep_seconds: int, change: Callable[[Job], Job], **changed: Any) -> Job:
+        job = Job.new("any", Options(), SOURCE, keep_seconds, owner="someone").with_(attempt=2)
+        text = dump(change(job).with_(**changed))
+        context.store.put(job.result_key(COPY), io.BytesIO(text.encode()), "application/json")
+        return job
+
+    kept = copied(600, lambda job: job.succeeded(RESULT))
+    over = copied(-60, lambda job: job.succeeded(RESULT))
+    running = copied(600, lambda job: job.with_(state=State.RUNNING))
+    of_another = copied(600, lambda job: job.succeeded(RESULT), id="0" * 32)
+    broken = Job.new("any", Options(), SOURCE, 600).with_(attempt=1)
+    for key in (broken.result_key(COPY), kept.with_(attempt=10).result_key(COPY)):
+        context.store.put(key, io.BytesIO(b"\xff{"), "application/json")
+    delete_orphans(context)
+    restored = context.jobs.get(kept.id)
+    assert restored is not None
+    assert (restored.state, restored.owner, restored.result) == (State.SUCCEEDED, "someone", RESULT)
+    assert [job.id for _, job in context.jobs.newest("someone", None, 10)] == [kept.id]
+    assert context.redis.zscore(context.jobs.expiry, kept.id) == restored.expires_at.timestamp()
+    for job in (over, running, of_another, broken):
+        assert context.jobs.get(job.id) is None
+    context.jobs.expire(kept.id)
+    context.jobs.restore(restored)
+    found = context.jobs.get(kept.id)
+    assert found is not None
+    assert found.state is State.EXPIRED, "a record that is there stays"
+    for job in (kept, over, running, of_another, broken):
+        context.store.delete_all(job.files_prefix)
 
 
 def test_expiry_is_kept_with_large_files(context: GatewayContext) -> None:

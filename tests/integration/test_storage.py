@@ -9,6 +9,9 @@ from botocore.exceptions import ClientError
 
 from service.core.object_store import PART_BYTES, ObjectStore
 from service.core.settings import Settings
+from service.local.object_store import ObjectStore as LocalStore
+from service.local.ports import LOOPBACK
+from tests.suites.chaos.proxy import Proxy
 
 
 @pytest.fixture
@@ -41,6 +44,20 @@ def test_stored_objects_can_be_read_back(store: ObjectStore, size: int) -> None:
     headers, status, chunks = store.open("jobs/t/file", None)
     assert (status, headers["Content-Type"]) == (200, "application/x-npz")
     assert b"".join(chunks) == data[:size]
+
+
+def test_a_part_may_take_longer_than_other_requests(settings: Settings, object_store: LocalStore) -> None:
+    """Over a slow line it is on its way for as long, although the store is silent meanwhile."""
+    line = Proxy(object_store.port)
+    line.start()
+    try:
+        url = f"http://{LOOPBACK}:{line.port}"
+        store = ObjectStore(settings.model_copy(update={"s3_endpoint_url": url}), timeout=0.5, attempts=1)
+        line.slow(4e6)
+        store.put("jobs/t/large", io.BytesIO(bytes(PART_BYTES + 1)), "application/x-npz")
+        assert store.size("jobs/t/large") == PART_BYTES + 1
+    finally:
+        line.stop()
 
 
 def test_presigned_url_is_limited_to_one_file(store: ObjectStore) -> None:

@@ -10,7 +10,17 @@ from typing import Any
 
 from model import MeshSequence
 from service.core.jobs.options import ReconstructionOptions
-from service.core.jobs.record import Decisions, Fit, Job, Mesh, Result, ResultFile, Thumbnail
+from service.core.jobs.record import (
+    COPY,
+    Decisions,
+    Fit,
+    Job,
+    Mesh,
+    Result,
+    ResultFile,
+    Thumbnail,
+)
+from service.core.jobs.stored import dump
 from service.core.trace import Span, parse, span
 from worker.pipeline import write_meshes
 from worker.rendering.previews import thumbnail
@@ -45,7 +55,9 @@ class Finisher:
             picture = self._store_thumbnail(made, report, timings)
             report.finish()
             timings["total"] = time.monotonic() - made.started
-            if self.context.jobs.succeed(job, _result(made.meshes, files, picture, timings)):
+            result = _result(made.meshes, files, picture, timings)
+            self._store_copy(job, result)
+            if self.context.jobs.succeed(job, result):
                 log.info("job %s succeeded in %.2f s", job.id, timings["total"])
             else:
                 log.info("job %s, attempt %d: had already been ended elsewhere", job.id, job.attempt)
@@ -88,6 +100,10 @@ class Finisher:
             own.attributes |= {"oflow.file": name, "oflow.bytes": len(data)}
             self._store(job, name, data, media_type)
         return {"name": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+    def _store_copy(self, job: Job, result: Result) -> None:
+        """Store the record as it will be, from which it is restored should Redis lose its data."""
+        self._store(job, COPY, dump(job.succeeded(result)).encode(), "application/json")
 
     @retry_storage
     def _store(self, job: Job, name: str, data: bytes, media_type: str) -> None:

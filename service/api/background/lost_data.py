@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from service.api.background.loops import alone
+from service.api.background.restoring import restore_record
 from service.api.dependencies import GatewayContext
 from service.core.jobs.options import RETENTION_LIMIT
 from service.core.jobs.stored import UnreadableRecord
@@ -39,6 +40,8 @@ class LossDetector:
 def delete_orphans(context: GatewayContext) -> None:
     """Delete files that no record names and whose time is over, once an hour on one gateway.
 
+    Records of finished jobs are restored before. Redis that has lost its data has lost the hour as well.
+
     That of a job's files is stored with its input; without that, the longest retention counts.
     """
     if not context.redis.set("oflow:sweep", "1", nx=True, ex=SWEEP_SECONDS):
@@ -48,6 +51,8 @@ def delete_orphans(context: GatewayContext) -> None:
     for page in context.store.pages("jobs/"):
         for job_id in _without(context, page, context.jobs.key("")):
             with alone(context, "delete_orphans", job_id):
+                if restore_record(context, job_id):
+                    continue
                 over = context.store.time_over(f"jobs/{job_id}/", "input", longest)
                 if over is not None and over + GRACE < now:
                     context.store.delete_all(f"jobs/{job_id}/")

@@ -1,5 +1,6 @@
 """`POST /reconstruct`: submit a sequence for reconstruction."""
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
@@ -117,7 +118,10 @@ async def reconstruct(
     async with receive(request, context.limits) as body:
         if body.source_url is not None:
             await download(context.settings, body.source_url, body.file)
-        job = await context.submissions.run(submit, context, caller, body, idempotency_key)
+        run = context.submissions.run
+        if caller.open_jobs is not None:  # with keys
+            run = partial(context.submissions.run_for, caller.id)
+        job = await run(submit, context, caller, body, idempotency_key)
     if waited := await wait_as_preferred(context, job, prefer, response):
         job = waited
     response.headers["Location"] = f"/jobs/{job.id}"

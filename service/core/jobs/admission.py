@@ -39,7 +39,7 @@ class ReservationLost(Exception):  # noqa: N818  # an expected refusal
 
 
 class JobAdmission(JobRecords):
-    """Records new jobs."""
+    """Records new jobs, and restores those of which Redis has lost the record."""
 
     def create(self, job: Job, limits: Limits | None = None, *, reserved: str = "") -> Job:
         """Record a new job that is about to be enqueued, and return it with its priority.
@@ -57,11 +57,7 @@ class JobAdmission(JobRecords):
         pipe.zadd(self.waiting_key(job.model), {job.id: job.created_at.timestamp()})
         pipe.sadd(self.turns.open(job.owner), job.id)
         self.turns.add(pipe, job)
-        pipe.zadd(self.room.index(job.owner), {job.id: _microseconds(job.created_at)})
-        pipe.incrby(self.room.stored(job.owner), len(text.encode()) + RECORD_OVERHEAD)
-        for key in (self.room.index(job.owner), self.room.stored(job.owner)):
-            pipe.expire(key, INDEX_KEPT)
-        pipe.zadd(self.expiry, {job.id: job.expires_at.timestamp()})
+        self._index(pipe, job, text)
         pipe.zadd(self.unsent, {job.id: job.created_at.timestamp() + ENQUEUE_SECONDS})
         if reserved:
             pipe.expireat(reserved, job.expires_at)
@@ -75,6 +71,24 @@ class JobAdmission(JobRecords):
         if result == -2:
             raise ReservationLost
         return job
+
+    def restore(self, job: Job) -> None:
+        """Record a job that has ended again, unless it has a record."""
+        gone = job.expires_at + KEPT_AFTER_EXPIRY
+        pipe = self.redis.pipeline()
+        text = dump(job)
+        pipe.set(self.key(job.id), text, exat=gone)
+        self._index(pipe, job, text)
+        self.events.append(pipe, None, job, gone)
+        self._transactions.apply(pipe, {self.key(job.id): ""})
+
+    def _index(self, pipe: Pipeline, job: Job, text: str) -> None:
+        """List the new record among its owner's, and schedule the deletion of its files."""
+        pipe.zadd(self.room.index(job.owner), {job.id: _microseconds(job.created_at)})
+        pipe.incrby(self.room.stored(job.owner), len(text.encode()) + RECORD_OVERHEAD)
+        for key in (self.room.index(job.owner), self.room.stored(job.owner)):
+            pipe.expire(key, INDEX_KEPT)
+        pipe.zadd(self.expiry, {job.id: job.expires_at.timestamp()})
 
     def require_room(self, model: str, owner: str, limits: Limits) -> None:
         """Raise TooManyJobs if `create` would, before any work is done for the job.

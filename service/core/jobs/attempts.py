@@ -100,12 +100,7 @@ class JobAttempts(JobRecords):
 
     def succeed(self, job: Job, result: Result) -> bool:
         """End an attempt with a result. Returns False if the attempt is no longer current."""
-        done = Progress(stage="done", percent=100)
-
-        def change(current: Job) -> Job:
-            return current.ended(State.SUCCEEDED, result=result).with_(progress=done)
-
-        if self._update_attempt(job, change) is not None:
+        if self._update_attempt(job, lambda current: current.succeeded(result)) is not None:
             return True
         # This call may have ended the job itself and been repeated after losing the connection.
         current = self.get(job.id)

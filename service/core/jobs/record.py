@@ -14,6 +14,7 @@ from service.core.jobs.provenance import Provenance
 from service.core.sequences.errors import Fault
 
 SCHEMA = 1  # of stored records; new fields do not change it, see `service.core.jobs.stored`
+COPY = "record.json"  # the record of a job that has succeeded, among its files
 OPEN_OWNER = "open"  # owner of all jobs when keys are disabled
 Percent = Annotated[float, Field(ge=0, le=100)]
 
@@ -178,6 +179,9 @@ class Job(BaseModel):
 
     def ended(self, state: State, *, result: Result | None = None, error: JobError | None = None) -> Self:
         return self.with_(state=state, ended_at=datetime.now(UTC), result=result, error=error)
+
+    def succeeded(self, result: Result) -> Self:
+        return self.ended(State.SUCCEEDED, result=result).with_(progress=Progress(stage="done", percent=100))
 
     @property
     def metadata(self) -> dict[str, Any]:

@@ -58,3 +58,33 @@ def test_iterator_is_read_in_the_lane() -> None:
         return [chunk async for chunk in lane.iterate(iter([b"a", b"b"]))]
 
     assert asyncio.run(read()) == [b"a", b"b"]
+
+
+def test_one_owner_occupies_half_of_the_threads() -> None:
+    lane, release = Lane("busy", "A thread", 4, 5, patient=True), threading.Event()
+
+    async def ask() -> tuple[int, int, list[bool]]:
+        greedy = [asyncio.create_task(lane.run_for("greedy", release.wait, 10)) for _ in range(6)]
+        await asyncio.sleep(0.1)
+        greedy.pop().cancel()  # while it waits
+        greedy.pop(0).cancel()  # its thread goes on, and still counts
+        await asyncio.sleep(0.1)
+        others = await asyncio.gather(*(lane.run_for(name, abs, -1) for name in ("a", "b", "c")))
+        waiting = sum(not task.done() for task in greedy)
+        release.set()
+        return sum(others), waiting, await asyncio.gather(*greedy)
+
+    assert asyncio.run(ask()) == (3, 4, [True] * 4)
+
+
+def test_owner_that_waits_too_long_for_its_own_calls_is_refused() -> None:
+    lane = Lane("busy", "A thread", 2, 0.2, patient=True)
+
+    async def ask() -> tuple[object, object]:
+        first, second = (lane.run_for("greedy", time.sleep, 0.6) for _ in range(2))
+        return await asyncio.gather(first, second, return_exceptions=True)
+
+    done, refused = asyncio.run(ask())
+    assert done is None
+    assert isinstance(refused, Problem)
+    assert refused.details.code == "busy"

@@ -1,7 +1,7 @@
 """An object store that is down, slow, drops connections, or loses or corrupts objects."""
 
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,15 +26,14 @@ def store_down(stack: Stack, ledger: Ledger) -> Recovery:
     ledger.submit(QUICK, QUICK)
     stack.wait_for_attempt(running[0], 1, "register")
     stack.store.kill()
-    came_back = time.monotonic() + DOWN
-    late = threading.Thread(target=ledger.submit, args=[QUICK])
-    late.start()
-    time.sleep(DOWN)
-    assert all((job := stack.record(job_id)) and job.state.open for job_id in running)
-    stack.start(stack.store)
-    stack.store.wait_until_ready(60)
-    came_back = time.monotonic()
-    late.join()
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(ledger.submit, QUICK)
+        time.sleep(DOWN)
+        assert all((job := stack.record(job_id)) and job.state.open for job_id in running)
+        stack.start(stack.store)
+        stack.store.wait_until_ready(60)
+        came_back = time.monotonic()
+        late.result()
     ledger.settle()
     return Recovery(time.monotonic() - came_back, "back → all jobs done")
 
@@ -45,15 +44,16 @@ def store_slow(stack: Stack, ledger: Ledger) -> Recovery:
     stack.files.slow(SLOW_LINE)
     start = time.monotonic()
     job_id, *_ = ledger.submit(STEADY, STEADY, QUICK)
-    uploads = [threading.Thread(target=ledger.submit, args=[LARGE_INPUT]) for _ in range(2)]
-    for upload in uploads:
-        upload.start()
     longest = 0.0
-    while any(upload.is_alive() for upload in uploads):
-        request_start = time.monotonic()
-        stack.gateway.client.get(f"/jobs/{job_id}").raise_for_status()
-        longest = max(longest, time.monotonic() - request_start)
-        time.sleep(0.1)
+    with ThreadPoolExecutor(2) as pool:
+        uploads = [pool.submit(ledger.submit, LARGE_INPUT) for _ in range(2)]
+        while not all(upload.done() for upload in uploads):
+            request_start = time.monotonic()
+            stack.gateway.client.get(f"/jobs/{job_id}").raise_for_status()
+            longest = max(longest, time.monotonic() - request_start)
+            time.sleep(0.1)
+    for upload in uploads:
+        upload.result()
     ledger.settle()
     assert longest < 2, f"GET /jobs/… took {longest:.1f} s while the store was slow"
     return Recovery(

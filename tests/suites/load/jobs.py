@@ -39,6 +39,7 @@ class Run:
     submits: Timings = field(default_factory=Timings)
     polls: Timings = field(default_factory=Timings)
     jobs: list[dict[str, Any]] = field(default_factory=list)  # in order of completion
+    key_of: dict[str, str] = field(default_factory=dict)  # job id → key that submitted it
 
     def seconds_between(self, first: str, last: str) -> list[float]:
         return [(_time(job[last]) - _time(job[first])).total_seconds() for job in self.jobs]
@@ -130,6 +131,15 @@ def run_jobs(
     return run
 
 
+def delete_jobs(stack: Stack, key_of: dict[str, str]) -> None:
+    """Delete the files of these jobs, each with the key that submitted it."""
+    for key in set(key_of.values()):
+        caller = Caller(stack.gateway.port, key)
+        for job_id in (job_id for job_id, owner in key_of.items() if owner == key):
+            caller.ask(Timings(), "DELETE", f"/jobs/{job_id}")
+        caller.close()
+
+
 def _client(
     run: Run, port: int, key: str, sequence: Sequence, jobs: int, on_result: Callable[[], None]
 ) -> None:
@@ -139,6 +149,7 @@ def _client(
         job = caller.follow(run.polls, job_id)
         require_result(caller, job, sequence)
         run.jobs.append(job)
+        run.key_of[job_id] = key
         on_result()
     caller.close()
 
