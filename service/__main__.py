@@ -1,5 +1,6 @@
 """`python -m service`: serve the gateway on OFLOW_HOST:OFLOW_PORT."""
 
+import sys
 from types import FrameType
 
 import uvicorn
@@ -10,6 +11,7 @@ from service.api.http.protocol import HardenedHTTPProtocol
 from service.core.redis_version import require_version
 from service.core.settings import get_settings
 
+SWITCH_SECONDS = 0.0005  # for which a thread that parses an upload may hold up all other requests at a time
 STOP_SECONDS = 15  # for requests in progress, such as an upload; less than the grace period of containers
 
 
@@ -22,6 +24,7 @@ class Server(uvicorn.Server):
 
 
 if __name__ == "__main__":
+    sys.setswitchinterval(SWITCH_SECONDS)
     settings = get_settings()
     require_version(settings)
     config = uvicorn.Config(

@@ -8,7 +8,6 @@ follows the velocity field of the network instead, as published.
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,6 +38,7 @@ from model.reconstruction.takes import require_one_thing
 from model.reconstruction.times import check_times, frame_times
 from model.registration.backends import Name, make_backend
 from model.registration.cleanup import LEAST_POINTS
+from model.registration.parallel import thread_pool
 
 
 class Reconstructor:
@@ -262,7 +262,7 @@ def _fit_report(
     """Distance of the input points [N_t, 3] to the mesh [T, V, 3] at their times."""
     distances = []
     # scipy and numpy release the global interpreter lock for most of the work.
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+    with thread_pool(torch.get_num_threads()) as pool:
         for distance in pool.map(lambda cloud, mesh: fit(cloud, mesh, faces), clouds, vertices):
             distances.append(distance)
             on_progress(len(distances) / len(clouds))

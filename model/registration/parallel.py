@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+ROOM = 10 * 2**20  # bytes that a thread takes to start: its stack and what Python needs
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -17,5 +18,14 @@ def side_by_side(function: Callable[[T], R], items: Sequence[T], threads: int | 
     workers = min(len(items), threads or os.cpu_count() or 1)
     if workers < 2:
         return [function(item) for item in items]
-    with ThreadPoolExecutor(workers) as pool:
+    with thread_pool(workers) as pool:
         return list(pool.map(function, items))
+
+
+def thread_pool(workers: int) -> ThreadPoolExecutor:
+    """A pool of threads. Raises MemoryError if there is no memory to start them.
+
+    Python would wait for ever for a thread that begins without any.
+    """
+    bytearray(workers * ROOM)  # freed at once; its pages are never touched
+    return ThreadPoolExecutor(workers)

@@ -227,6 +227,26 @@ def test_job_without_enough_memory_fails_instead_of_its_process() -> None:
     assert (done.returncode, done.stdout.strip()) == (0, "refused"), done.stderr
 
 
+def test_threads_without_memory_fail_instead_of_waiting_for_ever() -> None:
+    """A thread that finds no memory at all when it begins never says so to the one that started it."""
+    code = (
+        "from worker.serving.memory import limit_memory; import time\n"
+        "from model.registration.parallel import side_by_side\n"
+        "side_by_side(lambda _: time.sleep(0.05), [1, 2], 2)\n"  # their stacks are kept for the next ones
+        "limit_memory(4 * 2**20); held = []\n"
+        "for size in (65536, 4096, 512, 64):\n"
+        "    try:\n"
+        "        while True: held.append(bytearray(size))\n"
+        "    except MemoryError: pass\n"
+        "try: side_by_side(abs, [1, 2], 2)\n"
+        "except MemoryError: held.clear(); print('refused')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "refused"), done.stderr
+
+
 @pytest.mark.parametrize("cleanup", ["auto", "off"])
 def test_wild_later_frames_take_no_more_work(
     reconstructor: Reconstructor, sample: bytes, cleanup: str

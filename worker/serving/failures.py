@@ -96,6 +96,6 @@ def _is_out_of_memory(error: Exception) -> bool:
     # torch.OutOfMemoryError by its name, since the process that stores files does not load torch.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    # PyTorch raises a plain RuntimeError when it runs out of CPU memory.
-    told = ("DefaultCPUAllocator: can't allocate memory", "std::bad_alloc")
+    # PyTorch raises a plain RuntimeError when it runs out of CPU memory, and Python if a thread has no stack.
+    told = ("DefaultCPUAllocator: can't allocate memory", "std::bad_alloc", "can't start new thread")
     return isinstance(error, RuntimeError) and any(text in str(error) for text in told)
