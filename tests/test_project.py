@@ -77,6 +77,39 @@ def test_every_command_of_the_makefile_is_explained() -> None:
     assert set(re.findall(r"^([a-z-]+):.*## ", text, re.MULTILINE)) == listed
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "--no-deps --require-hashes -r docker/torch.lock"),
+        (
+            {"TORCH_INDEX": "https://wheels.example.org/cpu"},
+            r"torch==[\d.]+ --index-url https://wheels.example.org/cpu",
+        ),
+        ({"PIP_FIND_LINKS": "/wheels"}, r"torch==[\d.]+ "),
+    ],
+)
+def test_setup_takes_torch_by_hash_unless_another_build_is_named(
+    given: dict[str, str], expected: str, tmp_path: Path
+) -> None:
+    """Other builds are not those of the lock: of another index, or in a folder that pip knows of."""
+    ours = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "TORCH_"))
+    }
+    command = [
+        "make",
+        "-n",
+        "-C",
+        str(ROOT),
+        "setup",
+        f"VENV={tmp_path / 'venv'}",
+        f"PYTHON={sys.executable}",
+    ]
+    environment = ours | {"PIP_CONFIG_FILE": os.devnull} | given
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    [line] = [line for line in done.stdout.splitlines() if re.search(r"torch(==|\.lock)", line)]
+    assert re.search(rf" {expected}$", line), line
+
+
 def test_setup_names_the_python_it_wants(tmp_path: Path) -> None:
     old = tmp_path / "python"
     old.write_text("#!/bin/sh\nexec " + sys.executable + ' -c "import sys; sys.version_info = (3, 9); $2"\n')

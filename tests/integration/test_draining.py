@@ -29,6 +29,7 @@ def ended(worker: Worker, seconds: float) -> float:
     while worker.is_running:
         assert time.monotonic() - began < seconds
         time.sleep(0.05)
+    assert not any("Traceback" in line for line in worker.lines())
     return time.monotonic() - began
 
 

@@ -59,6 +59,7 @@ def serve() -> int:
         without_mingle=True,
         quiet=True,
     )
+    worker.max_concurrency = 1  # Celery would ask the pool instead, which is gone once the worker stops
     drain = Drain(
         settings.drain_seconds,
         watchdog.is_busy,

@@ -77,8 +77,11 @@ class Spool:
             return None
 
     def entries(self) -> list[Entry]:
-        """All reconstructions, oldest first."""
-        paths = sorted(path for path in self.folder.iterdir() if not path.name.startswith("."))
+        """All reconstructions, oldest first; none once the folder is gone."""
+        try:
+            paths = sorted(path for path in self.folder.iterdir() if not path.name.startswith("."))
+        except FileNotFoundError:
+            return []
         return [_entry(path) for path in paths]
 
     def has_room(self) -> bool:

@@ -42,7 +42,7 @@ class Storing:
         with self._lock:
             self._stopped = True
             self._kill()
-            left = [entry.job_id for entry in self.spool.entries()] if self.spool.folder.exists() else []
+            left = [entry.job_id for entry in self.spool.entries()]
             shutil.rmtree(self.spool.folder, ignore_errors=True)
         return left
 
