@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from service.api.background.tasks import queue_lost_jobs
+from service.api.background.tasks import at_the_right_time, queue_lost_jobs
 from service.api.dependencies import GatewayContext
+from service.api.routes.health import _check_all
+from service.core import clock
 from service.core.jobs.options import Options
 from service.core.jobs.record import Input, Job, State
 from service.core.jobs.records import KEPT_AFTER_EXPIRY
@@ -44,6 +46,18 @@ def until_gone(context: GatewayContext, job: Job) -> None:
     while files(context, job):
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+def test_gateway_with_a_wrong_clock_deletes_nothing(
+    context: GatewayContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = []
+    at_the_right_time(ran.append, context)
+    assert ran == [context]
+    monkeypatch.setattr(clock, "MOST_SECONDS", -1)
+    at_the_right_time(ran.append, context)
+    assert len(ran) == 1
+    assert "set it, for example by NTP" in _check_all(context).clock
 
 
 def test_expired_job_loses_its_files(gateway: Gateway, context: GatewayContext) -> None:

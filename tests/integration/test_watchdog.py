@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from celery.worker import state
 
+from service.core import clock
 from service.core.queue import queue_name
 from service.core.settings import Settings
 from tests.integration.service_processes import ANY_INPUT
@@ -43,6 +44,15 @@ def hold(monkeypatch: pytest.MonkeyPatch, *requests: Any) -> None:
 
 def delivery(job_id: str, tag: str) -> Any:
     return SimpleNamespace(id=job_id, message=SimpleNamespace(delivery_tag=tag))
+
+
+def test_worker_with_a_wrong_clock_exits(watcher: Watchdog, monkeypatch: pytest.MonkeyPatch) -> None:
+    watcher.beat()
+    assert watcher.ended == []  # type: ignore[attr-defined]
+    monkeypatch.setattr(clock, "MOST_SECONDS", -1)
+    watcher.beat()
+    [reason] = watcher.ended  # type: ignore[attr-defined]
+    assert "set it, for example by NTP" in reason
 
 
 def test_heartbeat_starts_with_the_model_and_is_removed_on_stop(

@@ -19,6 +19,7 @@ def serve() -> int:
     """
     from celery.signals import worker_ready, worker_shutting_down
 
+    from service.core.clock import require_clock
     from service.core.logs import configure_logs
     from service.core.queue import queue_name
     from service.core.redis_version import require_version
@@ -31,6 +32,7 @@ def serve() -> int:
 
     configure_logs(settings)
     require_version(settings)
+    require_clock(settings)
     spool = open_spool()
     os.environ[SPOOL] = str(spool.folder)
     context = WorkerContext(settings)

@@ -12,6 +12,7 @@ from celery.worker import state
 from redis import Redis
 from redis.exceptions import RedisError
 
+from service.core.clock import clock_fault
 from service.core.jobs.record import Job, State
 from service.core.jobs.store import JobStore
 from service.core.jobs.stored import UnreadableRecord
@@ -79,6 +80,8 @@ class Watchdog(threading.Thread):
         return False
 
     def beat(self) -> None:
+        if fault := clock_fault(self.context.redis):
+            self._exit(fault)  # others would take its deliveries and leases for lapsed, or never for lapsed
         requests = _requests()
         now = time.monotonic()
         self.seen = {r.id: self.seen.get(r.id, now) for r in requests}

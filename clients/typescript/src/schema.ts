@@ -271,7 +271,8 @@ export interface paths {
         };
         /**
          * Readiness probe
-         * @description Checks that Redis responds, the bucket exists and a live worker has loaded its model.
+         * @description Checks that Redis responds, the bucket exists, a live worker has loaded its model, and the clock is that
+         *     of Redis.
          */
         get: operations["ready_readyz_get"];
         put?: never;
@@ -664,6 +665,8 @@ export interface components {
             object_store: string;
             /** Worker */
             worker: string;
+            /** Clock */
+            clock: string;
         };
         /** ResultView */
         ResultView: {

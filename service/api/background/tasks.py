@@ -21,6 +21,7 @@ from service.api.background.retention import expire_jobs, expire_uploads
 from service.api.background.schedule import due
 from service.api.background.webhook_delivery import WebhookDelivery
 from service.api.dependencies import GatewayContext
+from service.core.clock import clock_fault
 from service.core.jobs.record import State
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,13 @@ async def run_background_tasks(context: GatewayContext) -> None:
 
 
 def _in_thread(task: Callable[[GatewayContext], None]) -> Callable[[GatewayContext], Awaitable[None]]:
-    return lambda context: run_in_threadpool(task, context)
+    return lambda context: run_in_threadpool(at_the_right_time, task, context)
+
+
+def at_the_right_time(task: Callable[[GatewayContext], None], context: GatewayContext) -> None:
+    """Run a task, unless the clock is wrong: it would delete files early, or take leases for lapsed."""
+    if clock_fault(context.redis) is None:
+        task(context)
 
 
 def renew_reservations(context: GatewayContext) -> None:

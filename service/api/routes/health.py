@@ -8,8 +8,10 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel
+from redis.exceptions import RedisError
 
 from service.api.dependencies import ContextDep, GatewayContext
+from service.core.clock import clock_fault
 
 router = APIRouter(tags=["health"])
 CACHE_SECONDS = 0.2
@@ -26,6 +28,7 @@ class Ready(BaseModel):
     redis: str
     object_store: str
     worker: str
+    clock: str
 
 
 class Readiness:
@@ -53,11 +56,20 @@ def _check_all(context: GatewayContext) -> Ready:
         except Exception as error:  # any failure means not ready
             return type(error).__name__
 
+    redis = check(context.redis.ping)
     return Ready(
-        redis=check(context.redis.ping),
+        redis=redis,
         object_store=check(context.store.ping),
         worker=check(context.registry.is_served),
+        clock=_check_clock(context) if redis == "ok" else "unknown",
     )
+
+
+def _check_clock(context: GatewayContext) -> str:
+    try:
+        return clock_fault(context.redis) or "ok"
+    except RedisError:
+        return "unknown"
 
 
 @router.get("/livez", summary="Liveness probe", openapi_extra=NO_KEY)
@@ -73,7 +85,8 @@ async def alive() -> Alive:
     responses={503: {"model": Ready, "description": "A dependency is not ready; see the body"}},
 )
 async def ready(request: Request, context: ContextDep, response: Response) -> Ready:
-    """Checks that Redis responds, the bucket exists and a live worker has loaded its model."""
+    """Checks that Redis responds, the bucket exists, a live worker has loaded its model, and the clock is that
+    of Redis."""
     readiness: Readiness = request.app.state.readiness
     result = await readiness.check(context)
     if set(result.model_dump().values()) != {"ok"}:

@@ -85,3 +85,25 @@ def clock_jumps(stack: Stack, ledger: Ledger) -> Recovery:
             ledger.settle()
             longest = max(longest, time.monotonic() - right)
     return Recovery(longest, "right again → all jobs done")
+
+
+@scenario(
+    "clock", f"of a worker and the gateway alone: an hour ahead for {WRONG:g} s, then behind", within=60
+)
+def one_clock_jumps(stack: Stack, ledger: Ledger) -> Recovery:
+    """A worker whose clock is not that of Redis stops, and such a gateway takes no lease for lapsed."""
+    clock, longest = Clock(stack.directory), 0.0
+    with stack.restarted([stack.workers[0], stack.gateway], **clock.environment):
+        for wrong in (HOUR, -HOUR):
+            ids = ledger.submit(LONG, STEADY)
+            stack.wait_for_attempt(ids[0], 1, "register")
+            clock.set_wrong(wrong)
+            time.sleep(WRONG)
+            assert "NTP" in stack.gateway.client.get("/readyz").json()["clock"]
+            assert not stack.workers[0].is_running, "a worker with a wrong clock did not stop"
+            clock.set_wrong(0)
+            right = time.monotonic()
+            ledger.settle()
+            longest = max(longest, time.monotonic() - right)
+            stack.heal()
+    return Recovery(longest, "right again → all jobs done")
