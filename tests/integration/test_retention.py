@@ -51,7 +51,7 @@ def until_gone(context: GatewayContext, job: Job) -> None:
 def test_gateway_with_a_wrong_clock_deletes_nothing(
     context: GatewayContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ran = []
+    ran = list[GatewayContext]()
     at_the_right_time(ran.append, context)
     assert ran == [context]
     monkeypatch.setattr(clock, "MOST_SECONDS", -1)

@@ -271,8 +271,8 @@ export interface paths {
         };
         /**
          * Readiness probe
-         * @description Checks that Redis responds, the bucket exists, a live worker has loaded its model, and the clock is that
-         *     of Redis.
+         * @description Checks that Redis responds, the bucket exists, a live worker has loaded its model, and the clock is
+         *     right.
          */
         get: operations["ready_readyz_get"];
         put?: never;

@@ -85,8 +85,8 @@ async def alive() -> Alive:
     responses={503: {"model": Ready, "description": "A dependency is not ready; see the body"}},
 )
 async def ready(request: Request, context: ContextDep, response: Response) -> Ready:
-    """Checks that Redis responds, the bucket exists, a live worker has loaded its model, and the clock is that
-    of Redis."""
+    """Checks that Redis responds, the bucket exists, a live worker has loaded its model, and the clock is
+    right."""
     readiness: Readiness = request.app.state.readiness
     result = await readiness.check(context)
     if set(result.model_dump().values()) != {"ok"}:
