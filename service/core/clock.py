@@ -1,7 +1,6 @@
 """The clock of this machine against that of Redis, by which machines agree on leases and expiries."""
 
 import time
-from typing import cast
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -14,7 +13,7 @@ MOST_SECONDS = 60.0  # of difference; object stores refuse signatures at 15 minu
 def clock_fault(redis: Redis) -> str | None:
     """What is wrong with this machine's clock, if anything."""
     start = time.time()
-    seconds, microseconds = cast(tuple[int, int], redis.time())
+    seconds, microseconds = redis.time()
     ahead = (start + time.time()) / 2 - seconds - microseconds / 1e6
     if abs(ahead) <= MOST_SECONDS:
         return None
