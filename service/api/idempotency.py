@@ -39,10 +39,14 @@ class Idempotency:
         """Reserve the key and return None, or return the reservation that already exists."""
         value = f"{requested.job_id} {requested.fingerprint}"
         while not self.redis.set(key, value, nx=True, ex=LEASE_SECONDS):
-            found = cast(str | None, self.redis.get(key))
-            if found is not None:  # None if it lapsed between the two calls
-                return Reservation(*found.split(" "))
+            if found := self.find(key):  # None if it lapsed between the two calls
+                return found
         return None
+
+    def find(self, key: str) -> Reservation | None:
+        """The reservation of the key, if there is one."""
+        found = cast(str | None, self.redis.get(key))
+        return None if found is None else Reservation(*found.split(" "))
 
     def is_kept(self, key: str) -> bool:
         """Whether the job of the reservation has been created, since the key lives as long as that."""

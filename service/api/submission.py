@@ -40,6 +40,15 @@ def submit(context: GatewayContext, caller: Caller, body: Body, idempotency_key:
         return _accept(context, caller, body, requested.job_id, key)
 
 
+def repeated(context: GatewayContext, caller: Caller, body: Body, idempotency_key: str | None) -> Job | None:
+    """The job that an earlier request with this idempotency key created, before anything is fetched."""
+    if idempotency_key is None:
+        return None
+    key = context.idempotency.key(caller.id, idempotency_key)
+    existing = context.idempotency.find(key)
+    return existing and _existing_job(context, key, existing, Reservation("", _fingerprint(body)))
+
+
 def _fingerprint(body: Body) -> str:
     if fetched := body.upload_id or body.source_url:
         content = f"upload {fetched}"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 Points = NDArray[np.float64]
 
@@ -92,6 +93,13 @@ def las(frame: Points) -> bytes:
     return bytes(head) + b"".join(
         struct.pack("<iii8x", *(int(value) for value in np.rint((point - 0.5) / 1e-3))) for point in frame
     )
+
+
+def png(depths: NDArray[np.int64]) -> bytes:
+    """A depth image [H, W] of 16 bits."""
+    file = io.BytesIO()
+    Image.fromarray(depths.astype(np.uint16)).save(file, "PNG")
+    return file.getvalue()
 
 
 def kitti(frame: Points) -> bytes:

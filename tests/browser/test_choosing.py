@@ -1,6 +1,7 @@
 """Choosing files in the page: previews of every format, and what is told before anything is sent."""
 
 import base64
+import io
 import json
 import subprocess
 import time
@@ -13,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page
 
+from service.core.sequences.sequence import read_sequence
 from service.page.samples import SAMPLES
 from tests.browser import clouds
 from tests.browser.pages import LONG, Visit, changed, pick, picture
@@ -110,6 +112,27 @@ def test_frames_of_every_format_are_read(reader: Page, suffix: str) -> None:
         for frame, points in zip(frames, POINTS, strict=True):
             points = points[:48] if suffix.endswith("stl") else points  # whole triangles
             np.testing.assert_allclose(frame, scale * points, atol=1.1e-3 if suffix == "las" else 2e-6)
+
+
+@pytest.mark.parametrize("layout", ["fx", "K", "intrinsic_matrix"])
+def test_depth_images_are_read(reader: Page, layout: str) -> None:
+    fx, fy, cx, cy = 31.0, 29.0, 7.5, 5.25
+    matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+    camera: dict[str, Any] = {
+        "fx": {"fx": fx, "fy": fy, "cx": cx, "cy": cy},
+        "K": {"K": matrix.tolist()},
+        "intrinsic_matrix": {"intrinsic": {"intrinsic_matrix": matrix.T.ravel().tolist()}},
+    }[layout]
+    files = {"camera.json": json.dumps(camera | {"depth_scale": 500, "depth_max": 3}).encode()}
+    for t in range(3):
+        slope = np.add.outer(np.arange(24) * 31, np.arange(40) * 17) + 700  # rows of many filters
+        slope[t : t + 9, 3:7] = np.random.default_rng(t).integers(0, 4096, (9, 4))
+        files[f"d{t}.png"] = clouds.png(slope)
+    frames = read(reader, {"a.zip": clouds.packed(files)})
+    expected = read_sequence(io.BytesIO(clouds.packed(files)))
+    assert len(frames) == 3
+    for frame, points in zip(frames, expected.points, strict=True):
+        np.testing.assert_allclose(frame, points, atol=2e-6)
 
 
 def test_points_of_arrays_are_previewed(visit: Visit, gateway: Gateway) -> None:

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import trimesh
+from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
 from model.meshes.colors import correspondence_colors
 from model.meshes.glb import Animation, write_glb
 from model.meshes.sequence import Findings, MeshSequence
+from model.meshes.textures import bake
 from tests.node import installed_packages
 
 Validate = Callable[[bytes], dict[str, Any]]  # GLB → report
@@ -212,3 +214,27 @@ def test_three_js_renders_colors_and_motion(play: Play, tmp_path: Path) -> None:
         hues = shot[drawn] - shot[drawn].mean(axis=1, keepdims=True)
         assert hues.std(axis=0).min() > 15
     assert (np.abs(shots[1] - shots[0]).max(axis=2) > 30).mean() > 0.03
+
+
+@pytest.mark.parametrize("viewer", ["player.html", "model-viewer.html"])
+def test_a_texture_is_shown_the_right_way_up(play: Play, viewer: str) -> None:
+    """The upper half of a ball is red and the lower one blue; a flipped or shifted texture mixes them."""
+    ball = trimesh.creation.icosphere(subdivisions=3)
+
+    def color(corners: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.uint8]:
+        up = np.einsum("pkx,pk->px", ball.vertices[corners], weights)[:, 1] > 0
+        return np.where(up[:, None], [255, 0, 0], [0, 0, 255]).astype(np.uint8)
+
+    texture = bake(ball.vertices, ball.faces, 256, color)
+    moving = np.stack([ball.vertices, ball.vertices + np.array([0.3, 0, 0])])
+    page = play(write_glb(MeshSequence(moving, ball.faces, np.array([0.0, 1.0]), texture=texture)), viewer)
+    page.evaluate("player.pose(0.5)")
+    page.wait_for_timeout(300)
+    shot = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB")).astype(int)  # [H, W, 3]
+    red, blue = (shot[..., one] - shot[..., other] > 60 for one, other in ((0, 2), (2, 0)))
+    assert min(red.mean(), blue.mean()) > 0.02
+    rows = np.arange(len(shot))[:, None]
+    # The camera looks down a little, so that the border between the halves is an ellipse.
+    assert (rows * red).sum() / red.sum() < (rows * blue).sum() / blue.sum() - 40
+    columns = (red | blue).any(axis=0)
+    assert not (red[:, columns].argmax(axis=0) > blue[:, columns].argmax(axis=0))[5:-5].any()

@@ -7,6 +7,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import laspy
@@ -246,7 +247,8 @@ def test_lists_show_what_an_upload_was_called(gateway: Gateway, any_model: str) 
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[str]:
-    """A server with a sequence, one that is too large, and redirects."""
+    """A server with a sequence, one that is too large, some that are there once, and redirects."""
+    fetched = set()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -256,7 +258,9 @@ def site() -> Iterator[str]:
                 self.send_header("Location", self.path[3:] if self.path != "/to/loop" else "/to/loop")
                 self.end_headers()
                 return
-            self.send_response(200 if self.path == "/walk.npz" else 404)
+            once = self.path.startswith("/once/") and self.path not in fetched
+            fetched.add(self.path)
+            self.send_response(200 if once or self.path == "/walk.npz" else 404)
             self.send_header("Content-Length", str(len(content) if self.path != "/large" else 10**12))
             self.end_headers()
             self.wfile.write(content)
@@ -282,6 +286,16 @@ def test_an_upload_is_fetched_from_a_url(gateway: Gateway, any_model: str, site:
         sequence = stored(gateway, answer)
         np.testing.assert_array_equal(np.stack(sequence.points), CLOUDS)
         assert answer.json()["input"]["name"] == "walk.npz"
+
+
+def test_a_repeated_request_fetches_nothing(gateway: Gateway, any_model: str, site: str) -> None:
+    body = {"source_url": f"{site}/once/{uuid4()}", "model": any_model}
+    headers = {"Idempotency-Key": str(uuid4())}
+    first, again = (gateway.client.post("/reconstruct", json=body, headers=headers) for _ in range(2))
+    assert (first.status_code, again.status_code) == (202, 202), again.text
+    assert first.json()["id"] == again.json()["id"]
+    changed = gateway.client.post("/reconstruct", json=body | {"name": "other"}, headers=headers)
+    assert changed.json()["code"] == "idempotency_key_reused"
 
 
 @pytest.mark.parametrize(

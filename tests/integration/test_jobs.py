@@ -96,6 +96,15 @@ def test_files_match_the_reconstructor(gateway: Gateway, finished: dict[str, Any
     assert [file["format"] for file in finished["result"]["files"]] == FORMATS
 
 
+def test_head_of_a_result_is_signed_for_head(gateway: Gateway, finished: dict[str, Any]) -> None:
+    for file in finished["result"]["files"]:
+        redirect = gateway.client.head(file["href"])
+        assert (redirect.status_code, redirect.content) == (307, b"")
+        answer = httpx.head(redirect.headers["location"], trust_env=False).raise_for_status()
+        assert int(answer.headers["content-length"]) == file["bytes"]
+        assert httpx.get(redirect.headers["location"], trust_env=False).status_code == 403
+
+
 def test_thumbnail_is_a_picture_of_the_mesh(gateway: Gateway, finished: dict[str, Any]) -> None:
     assert finished["links"]["thumbnail"] == f"/jobs/{finished['id']}/thumbnail"
     answer = gateway.client.get(finished["links"]["thumbnail"])

@@ -49,6 +49,12 @@ def unchanged(file: StoredFile, conditions: Conditions) -> Response | None:
     return None
 
 
+async def require_stored(store: ObjectStore, calls: Lane, file: StoredFile, lost: str) -> None:
+    """Raise the Problem with code `lost` unless the store has a file of that size."""
+    if await calls.run(store.size, file.key) != file.bytes:
+        raise Problem(lost, job_id=file.job_id)
+
+
 async def send(store: ObjectStore, calls: Lane, file: StoredFile, conditions: Conditions) -> Response:
     """The file, or one range of it. Raises Problem `range_not_satisfiable`."""
     wanted = conditions.byte_range

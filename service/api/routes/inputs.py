@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Response
 
-from service.api.dependencies import ContextDep, GatewayContext, JobDep
-from service.api.http.downloads import Conditions, StoredFile, send, unchanged
-from service.api.http.problems import Problem, keyed_responses
+from service.api.dependencies import ContextDep, JobDep
+from service.api.http.downloads import Conditions, StoredFile, require_stored, send, unchanged
+from service.api.http.problems import keyed_responses
 from service.api.routes.results import require_files
 from service.core.jobs.record import Job
 
@@ -55,7 +55,7 @@ async def read_input(
     conditions = Conditions(byte_range, if_range, if_none_match)
     if answer := unchanged(file, conditions):
         return answer
-    await _require_stored(context, file)
+    await require_stored(context.store, context.file_calls, file, "input_lost")
     return await send(context.store, context.file_calls, file, conditions)
 
 
@@ -70,7 +70,7 @@ async def check_input(job: JobDep, context: ContextDep, if_none_match: IfNoneMat
     file = _find(job)
     if answer := unchanged(file, Conditions(if_none_match=if_none_match)):
         return answer
-    await _require_stored(context, file)
+    await require_stored(context.store, context.file_calls, file, "input_lost")
     headers = {"Content-Length": str(file.bytes), "Accept-Ranges": "bytes"}
     return Response(headers=headers | file.headers, media_type=MEDIA_TYPE)
 
@@ -80,8 +80,3 @@ def _find(job: Job) -> StoredFile:
     return StoredFile(
         job.input_key, job.input.bytes, job.input.sha256, f"oflow-{job.id[:8]}-input.npz", job.id
     )
-
-
-async def _require_stored(context: GatewayContext, file: StoredFile) -> None:
-    if await context.file_calls.run(context.store.size, file.key) != file.bytes:
-        raise Problem("input_lost", job_id=file.job_id)

@@ -9,7 +9,7 @@ from service.api.dependencies import CallerDep, ContextDep
 from service.api.http.body import receive
 from service.api.http.problems import REF, keyed_responses
 from service.api.source_urls import download
-from service.api.submission import submit
+from service.api.submission import repeated, submit
 from service.api.waiting import DESCRIPTION, wait_as_preferred
 from service.core.jobs.options import Options
 from service.core.jobs.views import JobView, view
@@ -116,12 +116,16 @@ async def reconstruct(
     The response is immediate, unless `Prefer: wait` asks for the end: the job runs on a worker and can be
     followed at `Location`."""
     async with receive(request, context.limits) as body:
+        job = None
         if body.source_url is not None:
-            await download(context.settings, body.source_url, body.file)
-        run = context.submissions.run
-        if caller.open_jobs is not None:  # with keys
-            run = partial(context.submissions.run_for, caller.id)
-        job = await run(submit, context, caller, body, idempotency_key)
+            job = await context.submissions.run(repeated, context, caller, body, idempotency_key)
+            if job is None:
+                await download(context.settings, body.source_url, body.file)
+        if job is None:
+            run = context.submissions.run
+            if caller.open_jobs is not None:  # with keys
+                run = partial(context.submissions.run_for, caller.id)
+            job = await run(submit, context, caller, body, idempotency_key)
     if waited := await wait_as_preferred(context, job, prefer, response):
         job = waited
     response.headers["Location"] = f"/jobs/{job.id}"

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from service.api.dependencies import ContextDep, JobDep
-from service.api.http.downloads import Conditions, StoredFile, send, unchanged
+from service.api.http.downloads import Conditions, StoredFile, require_stored, send, unchanged
 from service.api.http.problems import Problem, keyed_responses
 from service.core.jobs.formats import Format
 from service.core.jobs.record import Job, Result, ResultFile, State
@@ -65,8 +65,7 @@ async def read_result(
     conditions = Conditions(byte_range, if_range, if_none_match)
     if not redirect and (answer := unchanged(file, conditions)):
         return answer
-    if await context.file_calls.run(context.store.size, file.key) != file.bytes:
-        raise Problem("result_lost", job_id=job.id)
+    await require_stored(context.store, context.file_calls, file, "result_lost")
     if redirect:
         is_head = getattr(request.state, "is_head", False)
         left = int((job.expires_at - datetime.now(UTC)).total_seconds())

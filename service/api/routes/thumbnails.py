@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Response
 
 from service.api.dependencies import ContextDep, JobDep
-from service.api.http.downloads import Conditions, StoredFile, send, unchanged
+from service.api.http.downloads import Conditions, StoredFile, require_stored, send, unchanged
 from service.api.http.problems import Problem, keyed_responses
 from service.api.routes.results import result_of
 
@@ -48,6 +48,5 @@ async def read_thumbnail(
     conditions = Conditions(None, None, if_none_match)
     if answer := unchanged(file, conditions):
         return answer
-    if await context.file_calls.run(context.store.size, file.key) != file.bytes:
-        raise Problem("result_lost", job_id=job.id)
+    await require_stored(context.store, context.file_calls, file, "result_lost")
     return await send(context.store, context.file_calls, file, conditions)

@@ -1,6 +1,7 @@
 // Reads the points of an upload (see docs/sequences.md) to show them: one archive, or one file per frame.
 // What cannot be read is not shown; the service does the validation.
 
+import { readDepth, readIntrinsics } from "./depth.js";
 import { isFrame, naturally, readFrame, suffixOf } from "./frames.js";
 import { readNpy } from "./npy.js";
 import { unzip } from "./zip.js";
@@ -43,8 +44,14 @@ async function ofArchive(bytes) {
 
 // One frame per file, in the natural order of names; other files are left out.
 async function ofFiles(entries) {
-  const names = [...entries.keys()].filter((name) => isFrame(name) || suffixOf(name) === "npz").sort(naturally);
+  const all = [...entries.keys()].sort(naturally);
   const frames = [];
+  const names = all.filter((name) => isFrame(name) || suffixOf(name) === "npz");
+  if (!names.length) {
+    const camera = readIntrinsics(entries.get(all.find((name) => suffixOf(name) === "json")));
+    for (const name of all.filter((it) => suffixOf(it) === "png"))
+      frames.push(await readDepth(entries.get(name), camera));
+  }
   for (const name of names) {
     const content = entries.get(name);
     const read = suffixOf(name) === "npz" ? await published(content) : readFrame(name, content);

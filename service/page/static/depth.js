@@ -1,0 +1,70 @@
+// Reads depth images: PNG with one channel of 16 bits, and the intrinsics of the camera in a JSON file.
+
+// {fx, fy, cx, cy, scale, most} of the three layouts that docs/formats.md names. Throws without a focal length.
+export function readIntrinsics(bytes) {
+  const outer = JSON.parse(new TextDecoder().decode(bytes));
+  const values = { ...outer, ...(outer.intrinsics ?? outer.intrinsic) };
+  const byColumn = values.intrinsic_matrix?.flat();
+  const byRow = (values.K ?? values.camera_matrix)?.flat();
+  const [fx, fy, cx, cy] = byColumn
+    ? [byColumn[0], byColumn[4], byColumn[6], byColumn[7]]
+    : byRow
+      ? [byRow[0], byRow[4], byRow[2], byRow[5]]
+      : [values.fx, values.fy, values.cx, values.cy];
+  const camera = { fx, fy, cx, cy, scale: values.depth_scale ?? 1000, most: values.depth_max ?? Infinity };
+  if (!Object.values(camera).every((value) => value > -Infinity) || !(fx > 0)) throw new TypeError("no intrinsics");
+  return camera;
+}
+
+// Coordinates [3 N] of the pixels that have a depth, x to the right, y up, seen along -z.
+export async function readDepth(bytes, { fx, fy, cx, cy, scale, most }) {
+  const { width, depths } = await pixels(bytes);
+  const points = [];
+  depths.forEach((stored, at) => {
+    const away = stored / scale;
+    if (!stored || away > most) return;
+    const [row, column] = [Math.floor(at / width), at % width];
+    points.push(((column - cx) * away) / fx, (-(row - cy) * away) / fy, -away);
+  });
+  return Float64Array.from(points);
+}
+
+// The stored values of a PNG [height · width]. A canvas would give 8 bits of them.
+async function pixels(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const [width, height] = [view.getUint32(16), view.getUint32(20)];
+  // one gray channel of 16 bits, not interlaced
+  if (view.getUint32(0) !== 0x89504e47 || view.getUint16(24) !== 0x1000 || bytes[28])
+    throw new TypeError("not a depth image");
+  const parts = [];
+  for (let at = 8; at < bytes.length; ) {
+    const size = view.getUint32(at);
+    if (view.getUint32(at + 4) === 0x49444154) parts.push(bytes.subarray(at + 8, at + 8 + size)); // IDAT
+    at += size + 12;
+  }
+  const stream = new Blob(parts).stream().pipeThrough(new DecompressionStream("deflate"));
+  const data = unfilter(new Uint8Array(await new Response(stream).arrayBuffer()), 2 * width, height);
+  return { width, depths: Uint16Array.from({ length: width * height }, (_, i) => (data[2 * i] << 8) | data[2 * i + 1]) };
+}
+
+// Undoes the filter of each row, which its first byte names: the difference to neighbors, two bytes a pixel.
+function unfilter(data, size, height) {
+  const out = new Uint8Array(size * height);
+  for (let row = 0; row < height; row += 1) {
+    const filter = data[row * (size + 1)];
+    for (let at = 0; at < size; at += 1) {
+      const here = row * size + at;
+      const left = at > 1 ? out[here - 2] : 0;
+      const up = row ? out[here - size] : 0;
+      const corner = row && at > 1 ? out[here - size - 2] : 0;
+      const expected = [0, left, up, (left + up) >> 1, paeth(left, up, corner)][filter];
+      out[here] = data[row * (size + 1) + 1 + at] + expected;
+    }
+  }
+  return out;
+}
+
+function paeth(left, up, corner) {
+  const [toLeft, toUp, toCorner] = [Math.abs(up - corner), Math.abs(left - corner), Math.abs(left + up - 2 * corner)];
+  return toLeft <= toUp && toLeft <= toCorner ? left : toUp <= toCorner ? up : corner;
+}
