@@ -26,7 +26,8 @@ from typer.testing import CliRunner
 from service.api.app import create_app
 from service.api.routes.page import options as controls
 from service.cli.app import app as oflow
-from service.core.jobs.options import OptionsError, parse_options
+from service.core.jobs.option_faults import OptionsError
+from service.core.jobs.options import parse_options
 from service.core.settings import Settings
 from worker.commands.cli import app as worker
 
@@ -53,7 +54,8 @@ from service.api.app import create_app
 from service.api.routes.page import options as controls
 from service.cli.app import app as oflow
 from service.core.jobs.formats import Format
-from service.core.jobs.options import OptionsError, parse_options
+from service.core.jobs.option_faults import OptionsError
+from service.core.jobs.options import parse_options
 from service.core.jobs.targets import plan_targets
 from service.core.settings import Settings
 from worker.commands.cli import app as worker

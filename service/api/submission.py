@@ -46,7 +46,9 @@ def repeated(context: GatewayContext, caller: Caller, body: Body, idempotency_ke
         return None
     key = context.idempotency.key(caller.id, idempotency_key)
     existing = context.idempotency.find(key)
-    return existing and _existing_job(context, key, existing, Reservation("", _fingerprint(body)))
+    if existing is None:
+        return None
+    return _existing_job(context, key, existing, Reservation("", _fingerprint(body)))
 
 
 def _fingerprint(body: Body) -> str:

@@ -9,7 +9,7 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from service.core.jobs.options import OptionsError, read_options
+from service.core.jobs.option_faults import OptionsError, read_options
 from service.core.version import VERSION
 
 

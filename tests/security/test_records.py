@@ -12,7 +12,8 @@ from celery.worker import state
 from service.api.background.retention import expire_jobs
 from service.api.background.tasks import queue_dropped_jobs, queue_lost_jobs
 from service.api.dependencies import GatewayContext
-from service.core.jobs.options import MAX_METADATA, Options, OptionsError
+from service.core.jobs.option_faults import OptionsError
+from service.core.jobs.options import MAX_METADATA, Options
 from service.core.jobs.record import SCHEMA, Input, Job, Progress, State
 from service.core.jobs.stored import UnreadableRecord, dump, load
 from service.core.settings import Settings

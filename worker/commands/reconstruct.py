@@ -14,7 +14,8 @@ from model.config.schema import Config, load_config
 from model.errors import ModelError
 from model.meshes.sequence import MeshSequence
 from service.core.jobs.formats import Format
-from service.core.jobs.options import OptionsError, ReconstructionOptions
+from service.core.jobs.option_faults import OptionsError
+from service.core.jobs.options import ReconstructionOptions
 from service.core.sequences.sequence import SequenceError, read_sequence
 from service.core.sequences.sources import Source, SourceError
 from worker.checkpoints import checkpoint_file, is_url, kept_file

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from model.errors import Canceled, ModelError
-from service.core.jobs.options import OptionsError
+from service.core.jobs.option_faults import OptionsError
 from service.core.jobs.record import Job, JobError
 from service.core.jobs.stored import UnreadableRecord
 from service.core.sequences.sequence import SequenceError

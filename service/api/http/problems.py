@@ -16,7 +16,7 @@ from redis.exceptions import OutOfMemoryError, RedisError
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from service.core.jobs.options import OptionsError
+from service.core.jobs.option_faults import OptionsError
 from service.core.jobs.stored import UnreadableRecord
 from service.core.sequences.sequence import Fault, SequenceError
 from service.core.trace import current_trace

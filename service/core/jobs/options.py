@@ -1,14 +1,15 @@
 """The options of a reconstruction."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import Annotated, Any, Self, TypeVar, get_origin
+from typing import Annotated, Any, Self, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from service.core.addresses import check_address
 from service.core.jobs.formats import MAX_FRAMES, MAX_MORPH_FRAMES, Format
+from service.core.jobs.option_faults import OptionsError, read_options
 from service.core.sequences.errors import Fault
 from service.core.sequences.read_options import ReadOptions, Sample
 from service.core.strict_json import read_json
@@ -16,17 +17,6 @@ from service.core.strict_json import read_json
 RETENTION_LIMIT = 7 * 24 * 3600  # seconds
 MAX_METADATA = 16_384  # bytes of JSON without spaces, as it is stored
 EXCLUSIVE = (("frames", "fps"), ("duration", "playback_fps"))
-Kind = TypeVar("Kind", bound=BaseModel)
-
-
-class OptionsError(Exception):
-    """Options that are not valid, with every fault."""
-
-    code = "invalid_options"
-
-    def __init__(self, faults: list[Fault]) -> None:
-        self.faults = faults
-        super().__init__("\n".join(map(str, faults)))
 
 
 class Color(StrEnum):
@@ -297,29 +287,3 @@ def parse_options(fields: Iterable[tuple[str, str]]) -> Options:
         else:
             values[name] = value
     return read_options(Options, values, faults)
-
-
-def read_options(kind: type[Kind], values: Mapping[str, Any], faults: Sequence[Fault] = ()) -> Kind:
-    """Options from values by name; every fault at once, each naming its field, after those given."""
-    try:
-        options = kind.model_validate(values)
-    except ValidationError as error:
-        by_field = {str(e["loc"][:1]): _fault(e) for e in reversed(error.errors())}  # the first of each field
-        raise OptionsError([*faults, *list(by_field.values())[::-1]]) from None
-    if faults:
-        raise OptionsError(list(faults))
-    return options
-
-
-def _fault(error: Any) -> Fault:
-    name = str(error["loc"][0]) if error["loc"] else "options"
-    found = repr(error["input"])[:100] if error["loc"] else ""
-    if error["type"] == "extra_forbidden":
-        known = ", ".join(Options.model_fields)
-        return Fault(key=name, message=f"{name} is not an option", found=name, wanted=f"one of {known}")
-    message = str(error["msg"])
-    if error["type"] == "value_error":
-        own = message.removeprefix("Value error, ")
-        return Fault(key=name, message=f"{name} {own}" if error["loc"] else own, found=found, wanted="")
-    wanted = message.removeprefix("Input should be ")
-    return Fault(key=name, message=f"{name}: found {found}, wanted {wanted}", found=found, wanted=wanted)

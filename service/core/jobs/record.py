@@ -9,7 +9,8 @@ from pydantic import BaseModel, Field
 
 from service.core.jobs.estimate import Estimate
 from service.core.jobs.formats import Format
-from service.core.jobs.options import Options, OptionsError, ReconstructionOptions, read_options
+from service.core.jobs.option_faults import OptionsError, read_options
+from service.core.jobs.options import Options, ReconstructionOptions
 from service.core.jobs.provenance import Provenance
 from service.core.sequences.errors import Fault
 

@@ -4,7 +4,8 @@ import sys
 import pytest
 
 from service.core.jobs.formats import MAX_MORPH_FRAMES, Format
-from service.core.jobs.options import Animation, Options, OptionsError, Quality, parse_options
+from service.core.jobs.option_faults import OptionsError
+from service.core.jobs.options import Animation, Options, Quality, parse_options
 
 
 def test_defaults() -> None:
