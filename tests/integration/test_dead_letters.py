@@ -5,16 +5,20 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
 from service.api.background.tasks import queue_lost_jobs
 from service.api.dead_letters import CODES, dead_letters
 from service.api.dependencies import GatewayContext
+from service.cli.app import app
 from service.core.jobs.record import Job, JobError, State
+from service.core.settings import get_settings
 from tests.conftest import messages
 from tests.deploy.test_monitoring import ALERTS
 from tests.integration.acting_worker import finish
 from tests.integration.service_processes import ANY_INPUT
-from tests.integration.test_backup import add, context_of, oflow, place
+from tests.integration.test_backup import add, context_of, place
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +37,14 @@ def context(environment: dict[str, str]) -> Iterator[GatewayContext]:
     found.redis.flushdb()
 
 
+def oflow(environment: dict[str, str], *command: str) -> Result:
+    get_settings.cache_clear()
+    try:
+        return CliRunner().invoke(app, command, env=environment)
+    finally:
+        get_settings.cache_clear()
+
+
 def failed(context: GatewayContext, code: str) -> Job:
     job = add(context, "lab")
     attempt = context.jobs.claim(job.id, 3)
@@ -49,7 +61,7 @@ def test_a_dead_letter_runs_again(context: GatewayContext, environment: dict[str
     assert listed.stdout.endswith("  any  lab  1  worker_lost  because of worker_lost\n")
 
     done = oflow(environment, "dead-letters", "retry", "--all")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     old, new = done.stdout.strip().split(" -> ")
     assert old == lost.id
     again = context.jobs.get(new)
@@ -70,7 +82,7 @@ def test_a_dead_letter_runs_again(context: GatewayContext, environment: dict[str
 
     assert oflow(environment, "dead-letters", "list").stdout == ""
     twice = oflow(environment, "dead-letters", "retry", lost.id)
-    assert twice.returncode == 1
+    assert twice.exit_code == 1
     assert twice.stderr == f"Not submitted again: {lost.id} has been submitted again as {new}\n"
 
 
@@ -83,7 +95,7 @@ def test_what_is_no_dead_letter_or_has_no_input_is_named(
     context.store.delete(bare.input_key)
     context.store.put(altered.input_key, io.BytesIO(b"other"), "text/plain", datetime.now(UTC))
     told = oflow(environment, "dead-letters", "retry", bare.id, altered.id, theirs.id, "nothing")
-    assert told.returncode == 1
+    assert told.exit_code == 1
     assert told.stderr.splitlines() == [
         f"Not submitted again: the input of {bare.id} is missing",
         f"Not submitted again: the input of {altered.id} has been altered",
@@ -92,7 +104,7 @@ def test_what_is_no_dead_letter_or_has_no_input_is_named(
     ]
     assert {job.id for job in dead_letters(context.jobs)} == {bare.id, altered.id}, "they may be tried again"
     neither = oflow(environment, "dead-letters", "retry")
-    assert neither.returncode == 2
+    assert neither.exit_code == 2
     assert neither.stderr == "Name the jobs, or give --all\n"
 
 
