@@ -77,6 +77,7 @@ def registration(device: str, dry: bool) -> list[Row]:
                 reconstruct()
             watch.seconds.clear()
             found = reconstruct()
+        assert found.fit is not None
         row = {
             "backend": name,
             "seconds": found.timings["register"],
