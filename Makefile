@@ -76,7 +76,7 @@ bench-quality: setup ## Distance to the truth of the subjects in SUBJECTS, in ev
 gpu-check: ## Tests, measurements and MINUTES (8) of training on a CUDA GPU; DRY=1 tries the command on a CPU
 	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m tests.gpu --minutes $(MINUTES) --out gpu-out $(if $(DRY),--dry)
 
-chaos: setup ## Kill, hang, starve and cut every part while jobs run; about a quarter of an hour
+chaos: setup ## Kill, hang, starve and cut every part while jobs run; up to half an hour
 	$(BIN)/python -m tests.suites.chaos
 
 load: setup ## Many clients at once: latencies, throughput, memory, leaks

@@ -20,10 +20,10 @@ def main(
     only: Annotated[list[str] | None, typer.Option(help="Names of scenarios; all of them otherwise.")] = None,
     out: Annotated[Path | None, typer.Option("--json", help="A file for what was measured.")] = None,
     listed: Annotated[bool, typer.Option("--list", help="Say which scenarios there are, and end.")] = False,
-    minutes: Annotated[float, typer.Option(help="No scenario is begun after these.")] = 14.0,
+    minutes: Annotated[float, typer.Option(help="No scenario is begun after these.")] = 28.0,
     directory: Annotated[Path | None, typer.Option(help="Where data and logs are to stay.")] = None,
 ) -> None:
-    """Real servers and processes on loopback; takes up to 15 minutes on two cores."""
+    """Real servers and processes on loopback; takes up to half an hour on two cores."""
     if listed:
         for scenario in ALL:
             console.print(f"{scenario.name}: {scenario.part}, {scenario.fault}")
