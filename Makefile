@@ -17,7 +17,7 @@ ifdef PIP_FIND_LINKS
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 endif
 PARALLEL := --numprocesses $(PROCESSES) --dist loadfile
-LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+LOCK := uv pip compile --config-file docker/lock.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-package torch pyproject.toml
 # The lock of torch holds the builds of PyPI. Another index, or a folder of wheels that pip knows of, has others.
 OTHER_TORCH = $(or $(TORCH_INDEX),$(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null))
@@ -109,7 +109,7 @@ lock: setup ## Resolve the lock files anew
 	$(MAKE) torch-lock
 
 torch-lock: setup ## Resolve docker/torch.lock anew: torch and its CUDA packages, from TORCH_INDEX if given
-	sed -n 's/^constraint-dependencies = \["\(torch==[^"]*\)".*/\1/p' pyproject.toml | \
+	sed -n 's/^constraint-dependencies = \["\(torch==[^"]*\)".*/\1/p' docker/lock.toml | \
 		UV_FIND_LINKS= $(BIN)/uv pip compile --no-config --quiet --upgrade --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX) --emit-index-url) \
 		$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock) --output-file docker/torch.lock -

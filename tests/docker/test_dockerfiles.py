@@ -125,7 +125,7 @@ def test_images_hold_their_packages_and_no_other() -> None:
 
 
 def test_torch_is_the_version_of_the_project() -> None:
-    constraints = PROJECT["tool"]["uv"]["constraint-dependencies"]
+    constraints = tomllib.loads((ROOT / "docker/lock.toml").read_text())["constraint-dependencies"]
     entries = re.split(r"\n(?=\S)", (ROOT / "docker/torch.lock").read_text().strip())
     named = {entry.split("==")[0]: entry for entry in entries}
     assert [named["torch"].split()[0]] == constraints
@@ -142,6 +142,11 @@ def test_torch_is_the_version_of_the_project() -> None:
         ("https://wheels.example.org/cpu", "--index-url https://wheels.example.org/cpu -r version"),
     ],
 )
+def test_who_installs_by_uv_gets_all_that_torch_needs() -> None:
+    """uv reads its settings from pyproject.toml whenever it runs in the project's folder."""
+    assert "uv" not in PROJECT["tool"]
+
+
 def test_torch_comes_by_hash_unless_an_index_is_given(index: str, expected: str, tmp_path: Path) -> None:
     [install] = [text for text in IMAGES["worker"].all("RUN") if "torch.lock" in text]
     script = re.sub(r"^--mount=\S+\s+", "", install).replace("/tmp/", "")
