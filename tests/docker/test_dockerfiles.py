@@ -135,6 +135,11 @@ def test_torch_is_the_version_of_the_project() -> None:
     assert not {"torch", "torchdiffeq", "scipy"} & set(locked("gateway"))
 
 
+def test_who_installs_by_uv_gets_all_that_torch_needs() -> None:
+    """uv reads its settings from pyproject.toml whenever it runs in the project's folder."""
+    assert "uv" not in PROJECT["tool"]
+
+
 @pytest.mark.parametrize(
     ("index", "expected"),
     [
@@ -142,11 +147,6 @@ def test_torch_is_the_version_of_the_project() -> None:
         ("https://wheels.example.org/cpu", "--index-url https://wheels.example.org/cpu -r version"),
     ],
 )
-def test_who_installs_by_uv_gets_all_that_torch_needs() -> None:
-    """uv reads its settings from pyproject.toml whenever it runs in the project's folder."""
-    assert "uv" not in PROJECT["tool"]
-
-
 def test_torch_comes_by_hash_unless_an_index_is_given(index: str, expected: str, tmp_path: Path) -> None:
     [install] = [text for text in IMAGES["worker"].all("RUN") if "torch.lock" in text]
     script = re.sub(r"^--mount=\S+\s+", "", install).replace("/tmp/", "")
