@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from model.canceling import cancelable
+
 FRAMES = 16  # that are looked at, spread evenly
 NEAREST = 4  # points of a frame that color a place
 
@@ -21,7 +23,7 @@ def sample_colors(
     is the spacing of its cloud, so a frame that does not show a place hardly counts there.
     """
     total, weights = np.zeros(3), np.zeros(1)  # [P, 3] and [P, 1], once a frame is added
-    for frame in np.unique(np.linspace(0, len(clouds) - 1, FRAMES).round().astype(int)):
+    for frame in cancelable(np.unique(np.linspace(0, len(clouds) - 1, FRAMES).round().astype(int))):
         cloud = np.asarray(clouds[frame], np.float64)
         tree = cKDTree(cloud)
         spacing = float(np.median(tree.query(cloud, k=[2])[0]))

@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, eye_array
 
+from model.canceling import cancelable
+
 INWARD, OUTWARD = 0.5, -0.53  # shares of the way to the neighbors' mean, in turn
 
 
@@ -25,6 +27,6 @@ def smooth(vertices: NDArray[np.float64], faces: NDArray[np.integer], passes: in
     towards = csr_array((weights, joined.indices, joined.indptr), (count, count))
     towards = towards - csr_array(eye_array(count)) * inner  # [V, V]
     moved = vertices.transpose(1, 0, 2).reshape(count, -1)  # [V, 3 T]
-    for share in (INWARD, OUTWARD) * passes:
+    for share in cancelable((INWARD, OUTWARD) * passes):
         moved = moved + share * (towards @ moved)
     return np.ascontiguousarray(moved.reshape(count, len(vertices), 3).transpose(1, 0, 2))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from model.canceling import cancelable
 from model.compiled import Floats
 from model.errors import InputError
 from model.registration.cleanup import LEAST_POINTS, CleanupReport, clean
@@ -75,7 +76,7 @@ def prepare(clouds: list[Floats], corresponding: bool | None, remove: bool = Tru
     if rows_correspond:
         return Prepared(filled, np.stack(kept), True, found, report, warnings)
     # In an order that depends on nothing but the points.
-    cleaned = [np.unique(cloud[mask], axis=0) for cloud, mask in zip(clouds, kept, strict=True)]
+    cleaned = [np.unique(cloud[mask], axis=0) for cloud, mask in cancelable(zip(clouds, kept, strict=True))]
     return Prepared(cleaned, np.ones((0, 0), bool), False, found, report, warnings)
 
 
@@ -112,7 +113,7 @@ def _numbers(cloud: ArrayLike, number: int) -> Floats:
 
 def _check_depth(clouds: list[Floats]) -> None:
     """Raise InputError where clouds [N_t, 3] are flat in all frames, so that no surface encloses anything."""
-    for cloud in clouds:
+    for cloud in cancelable(clouds):
         widths = np.linalg.svd(cloud - cloud.mean(axis=0), compute_uv=False)
         if widths[2] > FLAT * widths[0]:
             return

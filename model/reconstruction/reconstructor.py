@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from model.canceling import canceled_by
 from model.checkpoints import checkpoint_hash, find_checkpoint, load_checkpoint
 from model.config.schema import Config, load_config
 from model.errors import ConfigError, InputError
@@ -29,7 +30,7 @@ from model.reconstruction.finishing import Finish
 from model.reconstruction.flow import Flow
 from model.reconstruction.normalization import UnitBox
 from model.reconstruction.preparation import MAX_FRAMES, MIN_FRAMES, MOST_POINTS, check_clouds, prepare
-from model.reconstruction.progress import IsCanceled, OnProgress, StageProgress
+from model.reconstruction.progress import FLOWING, REGISTERED, IsCanceled, OnProgress, StageProgress
 from model.reconstruction.quality import DEFAULT
 from model.reconstruction.registered import particles, register
 from model.reconstruction.settings import Settings
@@ -187,7 +188,7 @@ class Reconstructor:
                 network, which gets input that it can read as it is: not cleaned, not turned.
             box: unit box of the first frame, if it is known better than from these points; with `refine` off.
             progress: called with the stage and the completed fraction of the whole.
-            is_canceled: polled at every progress report; once it returns True, Canceled is raised.
+            is_canceled: polled several times a second; once it returns True, Canceled is raised.
 
         Returns a MeshSequence in the units of the caller, with findings. Raises InputError for unsupported
         input, EmptySurfaceError if there is no surface, PoorFitError if it has nothing to do with the points.
@@ -204,45 +205,48 @@ class Reconstructor:
         finish.check(clouds)
         self._check_choices(cleanup, refine)
         wanted = np.concatenate([output_times, times])  # [K + T]
-        stage = StageProgress(progress, is_canceled)
-
-        with stage("prepare"):
-            prepared = prepare(clouds, corresponding, cleanup == "auto")
-        registered = None
         flow = self.flow if refine == "off" else None
-        if flow and prepared.corresponding and flow.reads(clouds) and up in ("auto", "y"):
-            moved, faces = flow(clouds, times, wanted, settings, stage, box)
-        else:
-            with stage("register") as on_progress:
-                registered = register(prepared, times, self.shapes, settings, up, on_progress, self.backend)
-            moved, faces = registered.tracking.at(wanted), registered.tracking.faces
-            if flow:
-                even = np.linspace(times[0], times[-1], flow.frames)
-                moved, faces = flow(particles(registered, even), even, wanted, settings, stage)
-                moved = moved @ registered.orientation.rotation
-        effects: dict[str, Any] = {}
-        moved = finish.smoothed(moved, faces, effects)
-        measured = clouds if registered is None else prepared.believed
-        with stage("fit") as on_progress:
-            at_input = moved[len(output_times) :]  # [T, V, 3]
-            fit_report = _fit_report(measured, at_input, faces, times, on_progress)
-            findings = find(measured, at_input, faces, prepared, registered)
-        if refine == "auto":
-            require_useful(findings, self.name)
-            require_one_thing(at_input, faces, registered.tracking.jumps if registered else [])
-        moved, faces = finish.closed(moved, faces, effects)
-        at_input = moved[len(output_times) :]
-        return MeshSequence(
-            vertices=moved[: len(output_times)],
-            faces=faces.astype(np.int32),
-            times=output_times,
-            colors=finish.vertex_colors(moved[0], at_input, clouds),
-            texture=finish.baked(moved[0], at_input, faces, clouds),
-            fit=fit_report,
-            timings=stage.timings,
-            findings=findings.after(effects, moved.shape[1]),
-            playback=playback,
-        )
+        stage = StageProgress(progress, is_canceled, FLOWING if flow else REGISTERED)
+
+        with canceled_by(stage.ask):
+            with stage("prepare"):
+                prepared = prepare(clouds, corresponding, cleanup == "auto")
+            registered = None
+            if flow and prepared.corresponding and flow.reads(clouds) and up in ("auto", "y"):
+                moved, faces = flow(clouds, times, wanted, settings, stage, box)
+            else:
+                with stage("register") as on_progress:
+                    registered = register(
+                        prepared, times, self.shapes, settings, up, on_progress, self.backend
+                    )
+                moved, faces = registered.tracking.at(wanted), registered.tracking.faces
+                if flow:
+                    even = np.linspace(times[0], times[-1], flow.frames)
+                    moved, faces = flow(particles(registered, even), even, wanted, settings, stage)
+                    moved = moved @ registered.orientation.rotation
+            effects: dict[str, Any] = {}
+            moved = finish.smoothed(moved, faces, effects)
+            measured = clouds if registered is None else prepared.believed
+            with stage("fit") as on_progress:
+                at_input = moved[len(output_times) :]  # [T, V, 3]
+                fit_report = _fit_report(measured, at_input, faces, times, on_progress)
+                findings = find(measured, at_input, faces, prepared, registered)
+            if refine == "auto":
+                require_useful(findings, self.name)
+                require_one_thing(at_input, faces, registered.tracking.jumps if registered else [])
+            moved, faces = finish.closed(moved, faces, effects)
+            at_input = moved[len(output_times) :]
+            return MeshSequence(
+                vertices=moved[: len(output_times)],
+                faces=faces.astype(np.int32),
+                times=output_times,
+                colors=finish.vertex_colors(moved[0], at_input, clouds),
+                texture=finish.baked(moved[0], at_input, faces, clouds),
+                fit=fit_report,
+                timings=stage.timings,
+                findings=findings.after(effects, moved.shape[1]),
+                playback=playback,
+            )
 
     def _check_choices(self, cleanup: str, refine: str) -> None:
         for name, value in {"cleanup": cleanup, "refine": refine}.items():

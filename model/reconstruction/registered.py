@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from threading import Lock
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.canceling import cancellation_point
 from model.compiled import Floats, Ints
 from model.devices import single_threaded
 from model.meshes.sampling import draw_surface_points
@@ -46,11 +46,9 @@ def register(
 ) -> Registered:
     """Track a surface of `shapes` through prepared clouds at times [T]; `on_progress` may raise Canceled."""
     orientation = _orientation(prepared, shapes, settings, up)
-    lock = Lock()
 
     def ask(_: float) -> None:
-        with lock:
-            on_progress(0.0)
+        cancellation_point()
 
     def extract(points: Floats) -> tuple[Floats, Ints]:
         turned = points @ orientation.rotation.T

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from model.canceling import cancelable
 from model.meshes.sampling import draw_surface_points
 from model.registration.clouds import nearest
 
@@ -98,7 +99,7 @@ def measure(
     picked = np.unique(np.linspace(0, len(clouds) - 1, FRAMES).round().astype(int))
     particles = draw_surface_points(vertices[keyframe], faces, 4 * POINTS, rng)
     fits, off, unseen, spacings, lengths, volumes = [], [], [], [], [], []
-    for frame in picked:
+    for frame in cancelable(picked):
         cloud = np.asarray(clouds[frame], np.float64)
         cloud = cloud[rng.permutation(len(cloud))[:POINTS]]
         mesh = np.asarray(vertices[frame], np.float64)

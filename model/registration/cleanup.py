@@ -12,6 +12,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from model.canceling import cancelable
 from model.compiled import Floats, Ints
 from model.errors import InputError
 from model.registration.clouds import nearest
@@ -62,7 +63,9 @@ def clean(frames: Sequence[Floats], remove: bool = True) -> tuple[list[NDArray[n
     """
     kept: list[NDArray[np.bool_]] = [np.asarray(np.isfinite(cloud).all(axis=1)) for cloud in frames]
     not_finite = np.array([(~finite).sum() for finite in kept])
-    duplicates = np.array([_drop_duplicates(c, mask) for c, mask in zip(frames, kept, strict=True)])
+    duplicates = np.array(
+        [_drop_duplicates(c, mask) for c, mask in cancelable(zip(frames, kept, strict=True))]
+    )
     for number, mask in enumerate(kept):
         if mask.sum() < LEAST_POINTS:
             raise InputError(
@@ -102,10 +105,10 @@ def _drop(kept: list[NDArray[np.bool_]], flags: list[NDArray[np.bool_]], most: f
 
 def _outliers(frames: list[Floats]) -> list[NDArray[np.bool_]]:
     """Points [N_t] that lie apart from the rest of their frame and that neither frame beside it confirms."""
-    trees = [cKDTree(cloud) for cloud in frames]
+    trees = [cKDTree(cloud) for cloud in cancelable(frames)]
     middles = [np.median(cloud, axis=0) for cloud in frames]  # things may walk
     flags = []
-    for number, cloud in enumerate(frames):
+    for number, cloud in enumerate(cancelable(frames)):
         near = neighbors(cloud, NEIGHBORS)
         isolation, spacing = near.isolation(), float(np.median(near.mean))
         suspect = (isolation > SUSPECT) | _specks(near, LINK * spacing)  # [N_t]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model.canceling import cancelable
 from model.compiled import Floats, Ints
 from model.registration.neighbors import Neighbors, neighbors, path_neighbors
 
@@ -52,12 +53,12 @@ def find_correspondence(frames: list[Floats], valid: NDArray[np.bool_] | None = 
 
     starts = np.unique(np.linspace(0, len(frames) - 2, PAIRS).round().astype(int))
     pairs = [(start, start + 1) for start in starts] + [(0, len(frames) - 1)]
-    scatters = np.array([scatter_of(*pair) for pair in pairs])
+    scatters = np.array([scatter_of(*pair) for pair in cancelable(pairs)])
     known = scatters[np.isfinite(scatters)]
     scatter = float(np.clip(np.median(known), 0, 1)) if len(known) else 1.0
     if scatter >= SCATTERED:
         return Correspondence(False, scatter)
-    steps = np.array([scatter_of(t, t + 1) for t in range(len(frames) - 1)])
+    steps = np.array([scatter_of(t, t + 1) for t in cancelable(range(len(frames) - 1))])
     broken = tuple(int(t) + 1 for t in np.flatnonzero(steps > BROKEN))
     return Correspondence(not broken, scatter, broken)
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
+from model.canceling import cancelable
 from model.compiled import Floats
 from model.errors import Canceled
 from model.registration.clouds import make_cloud
@@ -38,7 +39,7 @@ def track_corresponding(
     spread = ((paths - centers[:, None]) ** 2).sum(axis=2).mean(axis=1)  # [T], squared
     size = SIZE * float(np.median(np.sqrt(spread)))
     paths = (paths - center) / size
-    clouds = [make_cloud(cloud) for cloud in paths]
+    clouds = [make_cloud(cloud) for cloud in cancelable(paths)]
     (key,) = candidates(clouds, 1)
     vertices, faces = extract(clouds[key].points)
     faces = np.ascontiguousarray(faces, np.int64)
@@ -57,7 +58,7 @@ def track_corresponding(
         vertices=placed,
         faces=faces,
         keyframe=key,
-        residuals=size * np.array([residual(v, c) for v, c in zip(moved, clouds, strict=True)]),
+        residuals=size * np.array([residual(v, c) for v, c in cancelable(zip(moved, clouds, strict=True))]),
         confidence=np.broadcast_to(confidence_of(moved[key], clouds[key]), moved.shape[:2]),
         jumps=cuts,
         at=_between(placed, times, cuts),
@@ -84,7 +85,7 @@ def _between(vertices: Floats, times: Floats, cuts: list[int]) -> Callable[[Floa
                 result[inside] = take
             elif inside.any():
                 held = np.clip(wanted[inside], times[begin], times[end - 1])
-                for part in np.array_split(np.arange(vertices.shape[1]), _parts(take)):
+                for part in cancelable(np.array_split(np.arange(vertices.shape[1]), _parts(take))):
                     spline = CubicSpline(times[begin:end], take[:, part], bc_type="natural")
                     result[np.ix_(inside, part)] = spline(held)
         return result

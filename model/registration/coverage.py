@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
+from model.canceling import cancelable
 from model.compiled import Floats
 
 FRAMES = 3
@@ -22,7 +23,7 @@ def is_one_sided(clouds: Sequence[Floats]) -> bool:
     rng = np.random.default_rng(0)
     picked = np.unique(np.linspace(0, len(clouds) - 1, FRAMES).round().astype(int))
     shares = []
-    for frame in picked:
+    for frame in cancelable(picked):
         cloud = np.asarray(clouds[frame], np.float64)
         cloud = cloud[rng.permutation(len(cloud))[:POINTS]]
         few = FEWER * (1 - len(cloud) / POINTS)

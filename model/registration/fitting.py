@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from model.canceling import cancelable
 from model.compiled import Floats
 from model.registration.backends import NUMBA, Backend
 from model.registration.clouds import Cloud
@@ -80,7 +81,7 @@ def fit(
     `complete` is whether the cloud covers the whole surface.
     """
     expected, hold = (motion.positions, 0.0) if prior is None else (prior.motion.positions, prior.weight)
-    for stage in (suited(stage, cloud) for stage in stages):
+    for stage in cancelable(suited(stage, cloud) for stage in stages):
         pull = Pull(
             float(stage.stiffness), stage.scale, stage.reach, stage.rounds, complete, *goals, expected, hold
         )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
+from model.canceling import cancelable
 from model.compiled import Floats
 from model.registration.clouds import Cloud, nearest
 from model.registration.fitting import Stage, fit
@@ -59,7 +60,9 @@ def follow(
     first = fit(template.level, clouds[key], still, NEAR[-1:], complete)
     motions = [first] * len(clouds)
     if stands_still(template, clouds, first, key):
-        return Followed(motions, sum(energy(template.level, cloud, first, complete) for cloud in clouds))
+        return Followed(
+            motions, sum(energy(template.level, cloud, first, complete) for cloud in cancelable(clouds))
+        )
     usual = energy(template.level, clouds[key], first, complete)
     known = {key: usual}  # energies of frames
 
@@ -107,7 +110,7 @@ def stands_still(template: Template, clouds: Sequence[Cloud], motion: Motion, ke
     moved = template.level.graph.move(template.level.skin, motion)
     tree = cKDTree(moved.points)
     across = []
-    for cloud in clouds:
+    for cloud in cancelable(clouds):
         found = nearest(tree, cloud.points)[1]
         across.append(np.mean(((cloud.points - moved.points[found]) * moved.normals[found]).sum(1) ** 2))
     fitted = 1 / GATHERED + FREEDOM / len(clouds[key].points)

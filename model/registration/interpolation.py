@@ -5,6 +5,7 @@ from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 
+from model.canceling import cancelable
 from model.compiled import Floats, Ints
 from model.registration.clouds import nearest, subset
 from model.registration.graph import nearest_rotations
@@ -39,7 +40,7 @@ def carry_along(vertices: Floats, faces: Ints, paths: Floats, frame: int) -> Flo
     starts = np.arange(len(vertices) + 1) * values[0].size
     blend = csr_matrix((values.ravel(), columns.ravel(), starts), shape=(len(vertices), 4 * len(nodes)))
     carried = np.empty((len(paths), len(vertices), 3))
-    for number in range(len(paths)):
+    for number in cancelable(range(len(paths))):
         rows = np.concatenate([maps[number].transpose(0, 2, 1), places[number][:, None]], axis=1)  # [n, 4, 3]
         carried[number] = blend @ rows.reshape(-1, 3)
     return carried
@@ -56,7 +57,7 @@ def _affine_maps(paths: Floats, nodes: Ints, frame: int) -> Floats:
     stiff = STIFF * trace / 3 * np.eye(3) + 1e-30 * np.eye(3)  # [n, 3, 3]
     inverse = np.linalg.inv(moments + stiff)
     maps = np.empty((len(paths), len(nodes), 3, 3))
-    for number, cloud in enumerate(paths):
+    for number, cloud in enumerate(cancelable(paths)):
         after = cloud[near.index] - cloud[nodes][:, None]
         mixed = np.einsum("nk,nki,nkj->nij", weight, after, before)
         maps[number] = (mixed + nearest_rotations(mixed) @ stiff) @ inverse
@@ -73,7 +74,7 @@ def _blend(vertices: Floats, faces: Ints, nodes: Floats) -> tuple[Ints, Floats]:
     reach = REACH * spacing
     # Pairs of vertex and node; beyond reach on the surface the straight distance stands in, as further away.
     pairs = [(np.repeat(np.arange(len(vertices)), count), spaced.ravel(), straight.ravel() + reach)]
-    for start in range(0, len(nodes), BLOCK):
+    for start in cancelable(range(0, len(nodes), BLOCK)):
         block = np.arange(start, min(start + BLOCK, len(nodes)))
         along = dijkstra(graph, indices=len(vertices) + block, limit=reach)[:, : len(vertices)]  # [B, V]
         row, vertex = np.nonzero(np.isfinite(along))

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from model.canceling import cancelable
 from model.registration.clouds import Cloud, nearest
 
 SPREAD = 6  # neighbors whose distance tells how far apart the points of a frame lie
@@ -21,11 +22,11 @@ def candidates(clouds: Sequence[Cloud], count: int) -> list[int]:
     the first frame, for sequences begin at rest more often than at an extreme. Then frames that look least
     like those chosen.
     """
-    apart = [nearest(c.tree, c.points, SPREAD + 1)[0][:, 1:].mean() for c in clouds]
+    apart = [nearest(c.tree, c.points, SPREAD + 1)[0][:, 1:].mean() for c in cancelable(clouds)]
     spread = int(np.argmax(np.asarray(apart) * np.sqrt([len(c.points) for c in clouds])))
     chosen = list(dict.fromkeys([spread, 0]))[:count]
     while len(chosen) < min(count, len(clouds)):
-        unlikeness = [min(unlike(c, clouds[k]) for k in chosen) for c in clouds]
+        unlikeness = [min(unlike(c, clouds[k]) for k in chosen) for c in cancelable(clouds)]
         if max(unlikeness) < 1e-9:
             break
         chosen.append(int(np.argmax(unlikeness)))
@@ -55,7 +56,7 @@ def jumps(clouds: Sequence[Cloud]) -> list[int]:
     a cut to somebody else in another pose is 3 times and more in most cases.
     """
     size = np.median([np.sqrt(((c.points - c.points.mean(0)) ** 2).sum(1).mean()) for c in clouds])
-    steps = [_step(a, b) / size for a, b in pairwise(clouds)]  # [T - 1]
+    steps = [_step(a, b) / size for a, b in cancelable(pairwise(clouds))]  # [T - 1]
     cuts = []
     for t, step in enumerate(steps):
         around = steps[max(0, t - AROUND) : t] + steps[t + 1 : t + 1 + AROUND]

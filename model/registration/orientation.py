@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from model.canceling import cancelable
 from model.compiled import Floats
 from model.errors import InputError
 
@@ -42,7 +43,7 @@ def orient(cloud: Floats, up: str, misfit: Callable[[Floats], float]) -> Orienta
     """
     _require_axis(up)
     tried = [turn for turn in TURNS if up in ("auto", up_axis(turn))]
-    misfits = np.array([misfit(cloud @ turn.T) for turn in tried])
+    misfits = np.array([misfit(cloud @ turn.T) for turn in cancelable(tried)])
     axes = np.array([up_axis(turn) for turn in tried])
     usual = "y" if up == "auto" else up
     best = axes[misfits.argmin()]

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 ROOM = 10 * 2**20  # bytes that a thread takes to start: its stack and what Python needs
@@ -18,8 +19,9 @@ def side_by_side(function: Callable[[T], R], items: Sequence[T], threads: int | 
     workers = min(len(items), threads or os.cpu_count() or 1)
     if workers < 2:
         return [function(item) for item in items]
+    contexts = [copy_context() for _ in items]  # cancellation points work on the threads, too
     with thread_pool(workers) as pool:
-        return list(pool.map(function, items))
+        return list(pool.map(lambda context, item: context.run(function, item), contexts, items))
 
 
 def thread_pool(workers: int) -> ThreadPoolExecutor:

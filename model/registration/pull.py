@@ -12,6 +12,7 @@ import numpy as np
 from scipy.sparse import coo_array, diags_array, eye_array
 from scipy.sparse.linalg import splu
 
+from model.canceling import cancelable
 from model.compiled import Floats, Ints
 from model.registration.backends import NUMBA
 from model.registration.graph import vertex_normals
@@ -54,7 +55,8 @@ def offsets(
     their surroundings count less. `smooth` is the `diffusion` of this mesh, where it is known already.
     """
     found = [
-        _residuals(v, vertex_normals(v, faces), p, reach, nearest) for v, p in zip(moved, clouds, strict=True)
+        _residuals(v, vertex_normals(v, faces), p, reach, nearest)
+        for v, p in cancelable(zip(moved, clouds, strict=True))
     ]
     at = np.concatenate([f[0] for f in found])
     residual = np.concatenate([f[1] for f in found])
@@ -63,7 +65,7 @@ def offsets(
     smooth = smooth or diffusion(vertices, faces, _share(len(vertices), len(at)))
     weight = np.ones(len(at))
     height = np.zeros(len(vertices))
-    for _ in range(3):
+    for _ in cancelable(range(3)):
         mass = smooth(np.bincount(at, weight, len(vertices)).astype(np.float64))
         height = smooth(np.bincount(at, weight * residual, len(vertices)).astype(np.float64)) / (
             mass + BELIEF * len(at) / len(vertices) / len(moved)

@@ -1,9 +1,12 @@
 """Progress of work in several parts, which may run side by side, and the question whether to go on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
+from typing import TypeVar
 
 from model.errors import Canceled
+
+T = TypeVar("T")
 
 
 class Report:
@@ -26,6 +29,12 @@ class Report:
             self._reached = max(self._reached, fraction)
             if self._progress is not None:
                 self._progress(self._reached)
+
+    def each(self, items: Sequence[T], begin: float, end: float) -> Iterator[T]:
+        """The items, with a report before each, of as much of the work between two fractions as was done."""
+        for number, item in enumerate(items):
+            self(begin + (end - begin) * number / len(items))
+            yield item
 
     def parts(self, begin: float, end: float, count: int) -> list[Callable[[float], None]]:
         """A report for each of `count` equal parts of the work between two fractions of the whole."""

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from model.canceling import cancelable
 from model.compiled import Floats, Ints
 from model.meshes.holes import fill_holes
 from model.registration.clouds import Cloud, nearest
@@ -62,7 +63,7 @@ def _overstretched(
     rest = _lengths(vertices, faces)  # [F, 3]
     rest = np.maximum(rest, SHORT * np.median(rest))
     torn = np.zeros(len(faces), np.int64)
-    for frame, cloud in zip(moved, clouds, strict=True):
+    for frame, cloud in cancelable(zip(moved, clouds, strict=True)):
         far = np.flatnonzero((_lengths(frame, faces) > STRETCHED * rest).any(axis=1))
         distance, _ = nearest(cloud.tree, frame[faces[far]].mean(axis=1))
         torn[far[distance > BARE * cloud.spacing]] += 1

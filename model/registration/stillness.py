@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.spatial import cKDTree
 
+from model.canceling import cancelable
 from model.compiled import Floats
 from model.registration.clouds import nearest
 
@@ -23,7 +24,7 @@ def is_still(frames: Sequence[Floats], corresponding: bool) -> bool:
         moved = np.median(np.linalg.norm(paths - paths[0], axis=2), axis=1)  # [T]
         return bool(moved.max() < STILL * np.ptp(paths[0], axis=0).max())
     clouds = [np.asarray(cloud, np.float64)[rng.permutation(len(cloud))[:SAMPLE]] for cloud in frames]
-    return bool(np.mean([_apart(clouds[0], cloud) for cloud in clouds[1:]]) < SAME_SURFACE)
+    return bool(np.mean([_apart(clouds[0], cloud) for cloud in cancelable(clouds[1:])]) < SAME_SURFACE)
 
 
 def _apart(first: Floats, second: Floats) -> float:

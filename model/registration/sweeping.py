@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from model.canceling import cancelable
 from model.registration.clouds import Cloud
 from model.registration.fitting import Level, Prior, Stage, fit
 from model.registration.graph import Motion
@@ -36,7 +37,7 @@ def sweep(
     """One pass over the frames, the motions better; nothing is smoothed over `cuts`, where takes begin."""
     level = learned(template.level, motions)
     result = list(motions)
-    energies = [energy(level, c, m, complete) for c, m in zip(clouds, result, strict=True)]
+    energies = [energy(level, c, m, complete) for c, m in cancelable(zip(clouds, result, strict=True))]
     usual = float(np.median(energies))
     done: list[int] = []
 
@@ -80,6 +81,6 @@ def expect(motions: Sequence[Motion], t: int) -> Motion | None:
 
 def learned(level: Level, motions: Sequence[Motion]) -> Level:
     """The level with edges stiffer that bend in no frame, and softer that bend in some: joints."""
-    bent = np.sqrt(np.mean([(level.graph.stretch(m) ** 2).sum(1) for m in motions], axis=0))
+    bent = np.sqrt(np.mean([(level.graph.stretch(m) ** 2).sum(1) for m in cancelable(motions)], axis=0))
     stiff = 1 / (bent + level.yielding)
     return replace(level, rigidity=stiff / stiff.mean())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial import cKDTree
 
+from model.canceling import cancelable, cancellation_point
 from model.compiled import Floats, Ints
 from model.registration.backends import NUMBA, Backend
 from model.registration.clouds import Cloud, nearest, shares, subset
@@ -38,6 +39,7 @@ class Template:
 def make_template(vertices: Floats, faces: Ints, backend: Backend = NUMBA) -> Template:
     """Put a graph and samples on a mesh of vertices [V, 3] and faces [F, 3]."""
     order = subset(vertices, SAMPLES)
+    cancellation_point()
     graph = build_graph(vertices, faces, order[:NODES])
     apart = np.linalg.norm(graph.rest[graph.edges[:, 0]] - graph.rest[graph.edges[:, 1]], axis=1).mean()
     level = Level(graph, graph.skin[order], np.ones(len(graph.edges)), YIELDING * apart, backend)
@@ -49,7 +51,7 @@ def refined(template: Template, clouds: Sequence[Cloud], motions: Sequence[Motio
 
     `reach` is how far off the surface points may be to count.
     """
-    moved, points = [template.move(m) for m in motions], [c.points for c in clouds]
+    moved, points = [template.move(m) for m in cancelable(motions)], [c.points for c in clouds]
     vertices = template.vertices + offsets(
         template.vertices, template.faces, moved, points, reach, nearest=template.level.backend.nearest
     )
@@ -64,13 +66,15 @@ def taken_apart(
 ) -> tuple[Template, list[Motion]] | None:
     """The template without what its motions tear, and the same motions of its nodes; None if it is whole."""
     some = looked_at(len(motions))
-    moved, seen = [template.move(motions[t]) for t in some], [clouds[t] for t in some]
+    moved, seen = [template.move(motions[t]) for t in cancelable(some)], [clouds[t] for t in some]
     apart = separate(template.vertices, template.faces, moved, seen)
     if apart is None:
         return None
     parts = make_template(*apart, template.level.backend)
     _, at = nearest(cKDTree(template.vertices), parts.level.graph.rest)
-    return parts, [_carried(template.level.graph, at, motion, parts.level.graph.rest) for motion in motions]
+    return parts, [
+        _carried(template.level.graph, at, motion, parts.level.graph.rest) for motion in cancelable(motions)
+    ]
 
 
 def _carried(graph: Graph, at: Ints, motion: Motion, rest: Floats) -> Motion:

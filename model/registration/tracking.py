@@ -7,6 +7,7 @@ from threading import Lock
 
 import numpy as np
 
+from model.canceling import cancelable
 from model.compiled import Floats, Ints
 from model.errors import InputError
 from model.registration.backends import NUMBA, Backend
@@ -25,7 +26,8 @@ from model.registration.template import Template, make_template, refined, taken_
 Extract = Callable[[Floats], tuple[Floats, Ints]]
 REACH = 0.05  # how far from its points the surface of the network may be
 TRIED = 16  # frames or more of a long sequence, evenly chosen, tell which template to follow through all
-FOLLOWED = 0.7  # of the work, done when the template was followed
+# Work in units of a frame in a sweep, as measured: to prepare a cloud, to make a template, to follow a frame.
+CLOUD, TEMPLATE, FOLLOW = 1, 20, 3
 SIZE = 3.5  # of the root mean square distance from the centroid; lengths in this package are in units of it
 
 
@@ -86,17 +88,27 @@ def track(
         raise InputError(
             f"registration needs at least one frame and 16 points in each, found {[len(c) for c in clouds]}"
         )
-    ordered = [canonical(np.asarray(c, dtype=np.float64)) for c in clouds]
+    stride = max(1, len(clouds) // TRIED) if options.keyframes > 1 else 1
+    spans = _spans(len(clouds), stride, options)
+    ordered = [canonical(np.asarray(c, dtype=np.float64)) for c in cancelable(clouds)]
     center = np.median([c.mean(0) for c in ordered], axis=0)
     size = SIZE * float(np.median([np.sqrt(((c - c.mean(0)) ** 2).sum(1).mean()) for c in ordered]))
     scaled = [(c - center) / size for c in ordered]
-    frames = [make_cloud(thinned(c, options.points)) for c in scaled]
+    frames = [make_cloud(thinned(c, options.points)) for c in report.each(scaled, 0.0, spans[0])]
     cuts = jumps(frames)
     match = _scaled(match, center, size) if match is not None else None
     keys = candidates(frames, options.keyframes)
-    templates = side_by_side(lambda key: _template(scaled[key], extract, backend), keys)
-    stride = max(1, len(frames) // TRIED) if len(keys) > 1 else 1
-    reports = report.parts(0.0, FOLLOWED, len(keys) + (stride > 1))
+    if len(keys) == 1:
+        stride = 1
+    making = report.parts(spans[0], spans[1], len(keys))
+
+    def make(n: int) -> Template:
+        template = _template(scaled[keys[n]], extract, backend)
+        making[n](1.0)
+        return template
+
+    templates = side_by_side(make, range(len(keys)))
+    reports = report.parts(spans[1], spans[2], len(keys))
     least = np.full(len(keys), np.inf)  # mean energies of the templates that were followed to the end
 
     def through(n: int, some: range, report: Callable[[float], None], most: Callable[[], float]) -> Followed:
@@ -122,26 +134,38 @@ def track(
     best = preferred(keys, list(least), CLOSE if complete else 1.0)
     key, template, motions = keys[best], templates[best], attempts[best].motions
     if stride > 1:
-        motions = through(best, range(len(frames)), reports[-1], lambda: np.inf).motions
+        (whole,) = report.parts(spans[2], spans[3], 1)
+        motions = through(best, range(len(frames)), whole, lambda: np.inf).motions
     still = all(m is motions[0] for m in motions)
-    for n, part in enumerate(report.parts(FOLLOWED, 1.0, 0 if still else options.sweeps)):
+    for n, part in enumerate(report.parts(spans[3], spans[4], 0 if still else options.sweeps)):
         motions = sweep(template, frames, motions, complete, n % 2 == 1, part, cuts)
         if n + 1 < options.sweeps:
             template, motions = taken_apart(template, frames, motions) or (template, motions)
         template = refined(template, frames, motions, REACH)
-    moved = [template.move(m) for m in motions]
-    residuals = np.array([residual(m, c, backend) for m, c in zip(moved, frames, strict=True)])
-    confidence = np.stack([confidence_of(m, c, backend) for m, c in zip(moved, frames, strict=True)])
+    moved = [template.move(m) for m in report.each(motions, spans[4], spans[5])]
+    residuals = np.array([residual(m, c, backend) for m, c in cancelable(zip(moved, frames, strict=True))])
+    confidence = np.stack(
+        [confidence_of(m, c, backend) for m, c in cancelable(zip(moved, frames, strict=True))]
+    )
 
     def at(wanted: Floats) -> Floats:
         between = resample(motions, instants, np.asarray(wanted, dtype=float), cuts)
-        vertices: Floats = np.stack([template.move(m) for m in between]) * size + center
+        vertices: Floats = np.stack([template.move(m) for m in cancelable(between)]) * size + center
         return vertices
 
     report(1.0)
     return Tracking(
         np.stack(moved) * size + center, template.faces, key, residuals * size, confidence, cuts, at
     )
+
+
+def _spans(frames: int, stride: int, options: Options) -> list[float]:
+    """The fractions of the work at which it goes on to the next part, see `track`; the last is 1."""
+    tried = FOLLOW * options.keyframes * -(-frames // stride)
+    whole = FOLLOW * frames if stride > 1 else 0
+    swept = options.sweeps * frames
+    parts = [CLOUD * frames, TEMPLATE * options.keyframes, tried, whole, swept, frames]
+    return [float(end) for end in np.cumsum(parts) / sum(parts)]
 
 
 def _template(points: Floats, extract: Extract, backend: Backend) -> Template:

@@ -10,6 +10,7 @@ from service.core.jobs.store import JobStore
 
 log = logging.getLogger(__name__)
 INTERVAL = 0.2  # seconds between updates within a stage
+LEAST = 0.1  # of the job must be done before it tells how long the rest takes
 
 
 class ProgressReport:
@@ -25,6 +26,7 @@ class ProgressReport:
         self.stage = stage
         self.stage_started = time.monotonic()
         self.updated = float("-inf")
+        self.eta = float("inf")
         self.stopped = False
 
     def __call__(self, stage: str, fraction: float) -> None:
@@ -37,7 +39,9 @@ class ProgressReport:
             return
         self.updated = now
         elapsed = now - self.started
-        eta = round(elapsed / fraction - elapsed, 1) if fraction > 0.05 else None
+        if fraction > LEAST:
+            self.eta = min(self.eta, round(elapsed / fraction - elapsed, 1))  # it waits rather than climb
+        eta = self.eta if fraction > LEAST else None
         progress = Progress(stage=stage, percent=round(100 * min(fraction, 1.0), 1), eta_seconds=eta)
         self.stopped = not self.jobs.report(self.job, progress)
 
