@@ -41,7 +41,9 @@ class UploadView(BaseModel):
     "/uploads",
     status_code=201,
     summary="Create an upload for a large sequence",
-    responses=keyed_responses("too_large", "invalid_request", "too_many_uploads", "storage_unavailable"),
+    responses=keyed_responses(
+        "bad_request", "too_large", "invalid_request", "too_many_uploads", "storage_unavailable"
+    ),
 )
 async def create_upload(context: ContextDep, caller: CallerDep, body: NewUpload | None = None) -> UploadView:
     """Returns a presigned request that stores the file. Afterwards send `{"upload_id": …}` with the options
