@@ -20,6 +20,7 @@ from model.registration.registering import NEAR, Start, energy, matched, registe
 from model.registration.template import Template
 
 USUAL = 1.2  # energy over the median so far from which other starts are tried
+NEARBY = 2.0  # times that the energy may be where nothing has moved yet, for a small step
 STILL = 1.2  # mean square of the distances across the surface, over what noise explains, from which it moves
 STARTS = 3  # guesses of the motion of a frame that are tried, at most
 LEAP = 0.3  # step of the centroid, beyond which the last step says nothing
@@ -52,9 +53,10 @@ def follow(
 ) -> Followed:
     """The motion in every frame of a template taken from frame `key`; one object where nothing moves.
 
-    At most `starts` guesses of a motion are tried; a match is asked for where the first one, that the motion
-    goes on, is not enough. No speed is carried over `cuts`, frames where takes begin. `is_lost` is asked
-    after every frame, with the energy so far, whether to give up. Frames are fitted through `stages`.
+    At most `starts` guesses of a motion are tried, and in small steps one more; a match is asked for where
+    the first ones, that the motion goes on or has stopped, are not enough. No speed is carried over `cuts`,
+    frames where takes begin. `is_lost` is asked after every frame, with the energy so far, whether to give
+    up. Frames are fitted through `stages`.
     """
     still = template.level.graph.still()
     first = fit(template.level, clouds[key], still, NEAR[-1:], complete)
@@ -66,8 +68,10 @@ def follow(
     usual = energy(template.level, clouds[key], first, complete)
     known = {key: usual}  # energies of frames
 
-    def guesses(last: int, i: int, expected: Motion, here: Motion) -> Iterator[Start]:
+    def guesses(last: int, i: int, expected: Motion, here: Motion, near: bool) -> Iterator[Start]:
         yield Start(expected, False)
+        if near:
+            yield Start(here, False)
         if match is not None:
             found = matched(template, motions[last], clouds[i], partial(match, last, i))
             yield Start(found, False)
@@ -85,7 +89,9 @@ def follow(
             here = now._replace(positions=now.positions + shift) if leaps else now
             expected = here if leaps else extrapolate(now, before)
             enough = USUAL * float(np.median(energies))
-            starting = islice(guesses(last, i, expected, here), starts)
+            # Then the step is small, and one guess more, that nothing moves, costs less than a match.
+            near = energy(template.level, clouds[i], here, complete) < NEARBY * enough
+            starting = islice(guesses(last, i, expected, here, near), starts + near)
             best = register(template, clouds[i], starting, complete, enough, stages)
             motions[i] = best.motion
             energies.append(best.energy)

@@ -7,9 +7,10 @@ import pytest
 
 from model.compiled import Floats, Ints
 from model.errors import Canceled, InputError
-from model.registration import Options, reference, track
+from model.registration import Options, following, reference, track
 from model.registration.clouds import make_cloud
 from model.registration.following import follow
+from model.registration.graph import Motion
 from model.registration.template import make_template
 from model.registration.tracking import Tracking
 from tests.model.registration.solids import bend, draw, exact, sequence, solid
@@ -159,3 +160,25 @@ def test_a_match_is_asked_for_where_the_motion_does_not_go_on() -> None:
 
     follow(make_template(rest, faces), frames, 0, True, match, lambda _: None)
     assert asked[0] == (3, 4)
+
+
+def test_no_match_is_asked_for_where_hardly_anything_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where the motion is expected to go on wildly."""
+    rest, faces = solid()
+    rng = np.random.default_rng(0)
+    frames = [make_cloud(draw(rest @ turn(0.01 * n), faces, 1000, rng)) for n in range(4)]
+    asked: list[tuple[int, int]] = []
+
+    def match(i: int, j: int, queries: Floats) -> tuple[Floats, Floats]:
+        asked.append((i, j))
+        return queries, np.full(len(queries), 1.0)
+
+    def wild(now: Motion, before: Motion) -> Motion:
+        return Motion(turn(1.5).T @ now.rotations, now.positions @ turn(1.5))
+
+    monkeypatch.setattr(following, "extrapolate", wild)
+    monkeypatch.setattr(following, "stands_still", lambda *_: False)
+    followed = follow(make_template(rest, faces), frames, 0, True, match, lambda _: None)
+    assert asked == []
+    usual = followed.energy / len(frames)
+    assert usual < 0.001
