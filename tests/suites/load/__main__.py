@@ -45,7 +45,7 @@ def main(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Also write the numbers to this JSON file.")
     ] = None,
-    most_workers: Annotated[int, typer.Option(min=1, help="Largest number of workers for `workers`.")] = 4,
+    most_workers: Annotated[int, typer.Option(min=1, help="Largest number of workers for `workers`.")] = 3,
     worker_jobs: Annotated[int, typer.Option(min=1, help="Number of jobs per worker for `workers`.")] = 40,
     recovery_jobs: Annotated[int, typer.Option(min=6, help="Number of ended jobs for `recovery`.")] = 50,
     plot: Annotated[Path | None, typer.Option(help="Draw the result of `workers` to this file.")] = None,

@@ -10,7 +10,7 @@ from service.local.ports import LOOPBACK
 from tests.suites.chaos.proxy import Proxy
 from tests.suites.load.caller import Caller, LoadError
 from tests.suites.load.jobs import Sequence, run_jobs
-from tests.suites.load.report import Report
+from tests.suites.load.report import Report, console
 from tests.suites.load.stack import Stack, running_stack
 
 GATEWAYS = 2
@@ -42,6 +42,7 @@ def measure_workers(
                 between = parts.enter_context(_distant()) if kind is WAITING else None
                 stack = running_stack(place, workers=count, gateways=GATEWAYS, between=between, **settings)
                 of_kind[count] = _rate(parts.enter_context(stack), sequences, jobs * count, on_result)
+            console.print(f"{kind}, {count} workers: {of_kind[count]:.2f} per second")  # it takes minutes
     return rates
 
 
