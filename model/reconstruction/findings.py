@@ -11,6 +11,7 @@ from model.meshes.sequence import Findings
 from model.reconstruction.preparation import Prepared
 from model.reconstruction.registered import Registered
 from model.reconstruction.verdict import judge, measure
+from model.registration.coverage import TELLING
 from model.registration.stillness import is_still
 
 USELESS_FIT, USELESS_SHARE = 0.1, 0.6  # mean distance in sizes; share of the points off the surface
@@ -37,10 +38,10 @@ def find(
     }
     if registered is not None:
         decisions["jumps"] = registered.tracking.jumps
-        decisions["one_sided"] = registered.one_sided
+        decisions["one_sided"] = registered.one_sided and _can_tell(prepared)
         if registered.orientation.up != "y" or not registered.orientation.certain:
             decisions["up"] = registered.orientation.up
-        warnings += _warnings(registered)
+        warnings += _warnings(registered, decisions["one_sided"])
     if is_still(prepared.clouds, prepared.corresponding):
         warnings.append("nothing moves: all frames show one pose")
     same = confidence is not None and confidence.shape[1] == vertices.shape[1]  # not of another surface
@@ -66,7 +67,12 @@ def require_useful(findings: Findings, name: str) -> None:
     )
 
 
-def _warnings(registered: Registered) -> list[str]:
+def _can_tell(prepared: Prepared) -> bool:
+    """Whether there are enough points to say that they show one side: fewer are tracked as if they did."""
+    return float(np.median([len(cloud) for cloud in prepared.clouds])) >= TELLING
+
+
+def _warnings(registered: Registered, one_sided: bool) -> list[str]:
     warnings = []
     if registered.tracking.jumps:
         frames = ", ".join(map(str, registered.tracking.jumps[:8]))
@@ -74,7 +80,7 @@ def _warnings(registered: Registered) -> list[str]:
             f"the sequence jumps or is cut before frame {frames}: one mesh goes on across it; if what "
             "follows is another thing, cut the file there and send the parts one by one"
         )
-    if registered.one_sided:
+    if one_sided:
         warnings.append("the points show one side only: the other side is a guess of the model")
     if not registered.orientation.certain:
         warnings.append("which way is up is not clear: y was taken; say it by `up`")

@@ -12,6 +12,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from model.canceling import cancelable
@@ -38,6 +40,7 @@ class Measures:
     stretch: float  # logarithm by which an edge is stretched or shrunk over time, 95th percentile
     volume: float  # logarithm by which the volume changes over time, at most
     confidence: float  # mean over the vertices and frames
+    coarseness: float = 0.0  # mean edge over the longest side of the largest part of the surface
 
     def to_dict(self) -> dict[str, float]:
         return asdict(self)
@@ -61,6 +64,13 @@ LIMITS = (
     Limit("spacing", 0.036, 0.1, "the points lie {value:.1%} of the size apart, too far to show the shape"),
     Limit("stretch", 1.1, 2.0, "parts of the surface are stretched {factor:.1f} times over time"),
     Limit("volume", 0.7, 1.4, "the volume changes {factor:.1f} times over time"),
+    Limit(
+        "coarseness",
+        0.15,
+        0.4,
+        "an edge of the surface is {value:.0%} as long as its largest part: send things that are far apart "
+        "one by one, or raise `resolution`",
+    ),
 )
 
 
@@ -125,12 +135,23 @@ def measure(
         stretch=float(np.percentile(stretches.max(axis=0), 95)),
         volume=float(np.abs(np.log(ratios)).max()),
         confidence=1.0 if confidence is None else float(np.mean(confidence)),
+        coarseness=_coarseness(np.asarray(vertices[keyframe], np.float64), faces),
     )
 
 
 def _edge_lengths(vertices: NDArray[np.float64], faces: NDArray[np.integer]) -> NDArray[np.float64]:
     corners = vertices[faces]  # [F, 3, 3]
     return np.asarray(np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).ravel())  # [3 F]
+
+
+def _coarseness(vertices: NDArray[np.float64], faces: NDArray[np.integer]) -> float:
+    edges = np.concatenate([faces[:, :2], faces[:, 1:]])  # [2 F, 2], enough to join each face
+    graph = coo_matrix((np.ones(len(edges)), edges.T), shape=(len(vertices),) * 2)
+    _, part = connected_components(graph, directed=False)  # [V]
+    low, high = np.full((part.max() + 1, 3), np.inf), np.full((part.max() + 1, 3), -np.inf)
+    np.minimum.at(low, part, vertices)
+    np.maximum.at(high, part, vertices)
+    return float(_edge_lengths(vertices, faces).mean() / max((high - low).max(), 1e-12))
 
 
 def _volume(vertices: NDArray[np.floating], faces: NDArray[np.integer]) -> float:

@@ -16,6 +16,7 @@ SPHERE = 100.0  # radius of the sphere that points are flipped at, in distances 
 # Share of `POINTS` points that one eye sees; half of them where a thing is seen from all around. Few points
 # hide each other less: where there are none it is `FEWER` more.
 ONE_SIDED, FEWER = 0.68, 0.1
+TELLING = 300  # points of a cloud from which this can be told; fewer hide each other too little
 
 
 def is_one_sided(clouds: Sequence[Floats]) -> bool:

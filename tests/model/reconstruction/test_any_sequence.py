@@ -96,6 +96,15 @@ def test_unordered_frames_of_different_size(rec: Reconstructor, cloud: Array) ->
     assert share(network_alone) < 0.05
 
 
+def test_few_points_are_not_said_to_show_one_side(rec: Reconstructor, cloud: Array) -> None:
+    """Few points hide each other too little to tell, so that all of them would be called one-sided."""
+    few = [frame[np.random.default_rng(t).permutation(len(frame))[:60]] for t, frame in enumerate(cloud[:4])]
+    meshes = rec(few, np.linspace(0, 1, 4), corresponding=False, resolution=32)
+    assert meshes.findings is not None
+    assert meshes.findings.decisions["one_sided"] is False
+    assert not any("one side" in warning for warning in meshes.findings.warnings)
+
+
 def test_rows_said_to_correspond_that_do_not_are_warned_of(rec: Reconstructor, cloud: Array) -> None:
     rng = np.random.default_rng(0)
     shuffled = [rng.permutation(frame) for frame in cloud]

@@ -67,6 +67,20 @@ def test_growth_and_collapse_are_seen() -> None:
     assert measure([f[::3] for f in inside_out], inside_out, sphere.faces).volume > 10
 
 
+def test_things_too_far_apart_for_the_grid_are_doubted() -> None:
+    """Both balls are there, each of twelve vertices."""
+    ball = trimesh.creation.icosphere(subdivisions=0)
+    away = np.array([40.0, 0, 0])
+    vertices = np.concatenate([ball.vertices, ball.vertices + away])
+    faces = np.concatenate([ball.faces, ball.faces + len(ball.vertices)])
+    rng = np.random.default_rng(0)
+    points = trimesh.creation.icosphere(subdivisions=4).vertices[rng.permutation(2562)[:600]]
+    cloud = np.concatenate([points, points + away])
+    verdict = judge(measure([cloud, cloud], np.stack([vertices, vertices]), faces))
+    assert verdict.word != "good"
+    assert any("far apart" in reason for reason in verdict.reasons)
+
+
 @pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.measure)
 def test_each_limit_counts_and_says_why(limit: Any) -> None:
     assert judge(FINE).word == "good"
