@@ -52,6 +52,7 @@ class Pull(NamedTuple):
     weights: Floats  # [C]
     expected: Floats  # [M, 3], positions that nodes are held near
     hold: float  # the weight of that for a node
+    slack: float  # distance from there at which the weight is halved
 
 
 @compiled
@@ -106,9 +107,13 @@ def descend(
             for x in range(SIZE):
                 corner[x, x] += DAMPING
             if pull.hold > 0:
+                off = 0.0
                 for x in range(3):
-                    corner[3 + x, 3 + x] += pull.hold
-                    right[n, 3 + x] -= pull.hold * (positions[n, x] - pull.expected[n, x])
+                    off += (positions[n, x] - pull.expected[n, x]) ** 2
+                hold = pull.hold / (1.0 + off / pull.slack**2)
+                for x in range(3):
+                    corner[3 + x, 3 + x] += hold
+                    right[n, 3 + x] -= hold * (positions[n, x] - pull.expected[n, x])
         step = solve(blocks, surface.structure, right)
         rotations = turned(rotations, step[:, :3].copy())
         positions = positions + step[:, 3:]

@@ -34,10 +34,16 @@ class Goals(NamedTuple):
 
 
 class Prior(NamedTuple):
-    """A motion to stay near, and with what weight for a node."""
+    """A motion to stay near, by Cauchy's loss with `slack` of the distance of each node, times a weight."""
 
     motion: Motion
     weight: float
+    slack: float
+
+    def cost(self, motion: Motion) -> float:
+        """What it costs to be where a motion is."""
+        squares = ((motion.positions - self.motion.positions) ** 2).sum(axis=1)  # [M]
+        return float(self.weight * self.slack**2 * np.log1p(squares / self.slack**2).sum())
 
 
 NO_GOALS = Goals(np.zeros((0, 3)), np.zeros(0))
@@ -80,11 +86,12 @@ def fit(
 
     `complete` is whether the cloud covers the whole surface.
     """
-    expected, hold = (motion.positions, 0.0) if prior is None else (prior.motion.positions, prior.weight)
+    held = Prior(motion, 0.0, 1.0) if prior is None else prior
     for stage in cancelable(suited(stage, cloud) for stage in stages):
         pull = Pull(
-            float(stage.stiffness), stage.scale, stage.reach, stage.rounds, complete, *goals, expected, hold
-        )
+            float(stage.stiffness), stage.scale, stage.reach, stage.rounds, complete, *goals,
+            held.motion.positions, held.weight, held.slack,
+        )  # fmt: skip
         motion = level.backend.descend(level.loaded, cloud, pull, motion)
     return motion
 
@@ -93,6 +100,11 @@ def suited(stage: Stage, cloud: Cloud) -> Stage:
     """A stage for the sampling of a cloud: few points are far apart, and say less of each node."""
     if not stage.reach:
         return stage
-    wide = max(1.0, cloud.spacing / SPACING)
+    wide = sparseness(cloud)
     stiff = float(np.clip(POINTS / len(cloud.points), 0.5, 8.0))
     return stage._replace(stiffness=stage.stiffness * stiff, reach=stage.reach * wide)
+
+
+def sparseness(cloud: Cloud) -> float:
+    """How much further apart points are than those of the clouds that stages are meant for, 1 or more."""
+    return max(1.0, cloud.spacing / SPACING)

@@ -120,7 +120,8 @@ def descend(surface: Surface, points: Floats, pull: Pull, motion: Motion) -> Mot
         metric, force = pulls(len(moved), *(np.concatenate(parts) for parts in zip(*found, strict=True)))
         of_samples = samples(count, surface.nodes, surface.weights, arms, metric, force)
         matrix, right = matrix + of_samples[0], right + of_samples[1]
-        held = np.tile([0.0] * 3 + [pull.hold] * 3, count)
+        off = ((positions - pull.expected) ** 2).sum(1) / pull.slack**2  # [M]
+        held = np.repeat(pull.hold / (1 + off), SIZE) * np.tile([0.0] * 3 + [1.0] * 3, count)
         toward = np.concatenate([np.zeros_like(positions), pull.expected - positions], axis=1)
         matrix += np.diag(held + DAMPING)
         step = np.linalg.solve(matrix, right + held * toward.ravel()).reshape(count, SIZE)

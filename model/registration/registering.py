@@ -89,7 +89,7 @@ def energy(level: Level, cloud: Cloud, motion: Motion, complete: bool, prior: Pr
     stiffness = relative_stiffness(residuals, level.rigidity, level.yielding)
     total += NEAR[-1].stiffness * (stiffness * ((residuals**2).sum(1) + level.yielding**2)).mean()
     if prior is not None:
-        total += prior.weight * ((motion.positions - prior.motion.positions) ** 2).sum()
+        total += prior.cost(motion)
     return float(total)
 
 

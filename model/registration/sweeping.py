@@ -12,7 +12,7 @@ import numpy as np
 
 from model.canceling import cancelable
 from model.registration.clouds import Cloud
-from model.registration.fitting import Level, Prior, Stage, fit
+from model.registration.fitting import Level, Prior, Stage, fit, sparseness
 from model.registration.graph import Motion
 from model.registration.motions import between, take
 from model.registration.parallel import side_by_side
@@ -20,7 +20,7 @@ from model.registration.registering import Start, energy, register
 from model.registration.template import Template
 
 LAST = (Stage(0.6, 0.03, 0.1, 4),)
-STEADY = 0.02  # weight of the acceleration
+STEADY, SLACK = 0.02, 0.008  # weight of the acceleration, and how much of it passes for noise
 LEAST = 4  # frames of a part, unless it is half of all
 SUSPECT = 1.3  # energy over the median from which a frame is tried from other starts
 
@@ -51,12 +51,15 @@ def sweep(
     def better(t: int, known: list[Motion]) -> Motion:
         begin, end = take(t, len(known), cuts)
         expected = expect(known[begin:end], t - begin)
-        prior = None if expected is None else Prior(expected, STEADY / len(level.graph.rest))
-        starts = [known[t]]
+        prior = None if expected is None else _steady(expected, clouds[t])
+        order = (t + 1, t - 1) if backwards else (t - 1, t + 1)  # the one that was just improved first
+        near = [known[i] for i in order if begin <= i < end]
+        # From a neighbor a limb that was lost or turned round is found again, frame by frame. What one camera
+        # sees does not tell which of two motions is the right one.
+        starts = [known[t], *near[: int(complete)]]
         if energies[t] > SUSPECT * usual:
-            near = [known[i] for i in (t - 1, t + 1) if begin <= i < end]
             others = near if expected is None else [expected, *near]
-            starts += others
+            starts = [known[t], *others]
             if others:
                 starts.append(register(template, clouds[t], [Start(others[0], True)], complete).motion)
         tried = [fit(level, clouds[t], s, LAST, complete, prior=prior) for s in starts]
@@ -68,6 +71,15 @@ def sweep(
     bounds = [len(clouds) * n // count for n in range(count + 1)]
     side_by_side(improve, [range(*ends) for ends in pairwise(bounds)], backend.threads)
     return result
+
+
+def _steady(expected: Motion, cloud: Cloud) -> Prior:
+    """Near the expected motion, the more so the fewer the points; more than noise costs little more.
+
+    By least squares a motion of few frames a cycle would be averaged away against its points.
+    """
+    wide = sparseness(cloud)
+    return Prior(expected, STEADY * wide / len(expected.positions), SLACK * wide)
 
 
 def expect(motions: Sequence[Motion], t: int) -> Motion | None:

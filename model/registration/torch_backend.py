@@ -56,7 +56,7 @@ class TorchBackend:
         self, surface: SurfaceTensors, cloud: Cloud, motion: Motion, complete: bool, cap: float
     ) -> float:
         nothing = np.zeros((0, 3))
-        pull = Pull(0.0, 1.0, cap, 0, complete, nothing, nothing[:, 0], motion.positions, 0.0)
+        pull = Pull(0.0, 1.0, cap, 0, complete, nothing, nothing[:, 0], motion.positions, 0.0, 1.0)
         return self._misfit(Frame(surface, cloud, pull, motion, cap))
 
     def nearest(self, points: Floats, queries: Floats, count: int, reach: float) -> tuple[Floats, Ints]:
@@ -109,8 +109,8 @@ class TorchBackend:
     def _targets(self, frames: Sequence[Frame]) -> Targets:
         pulls, clouds = [frame.pull for frame in frames], [frame.cloud.points for frame in frames]
         tensor = self._tensor
-        stiffness, scale, reach, hold = tensor(
-            np.array([(p.stiffness, p.scale, p.reach, p.hold) for p in pulls])
+        stiffness, scale, reach, hold, slack = tensor(
+            np.array([(p.stiffness, p.scale, p.reach, p.hold, p.slack) for p in pulls])
         ).T
         return Targets(
             points=tensor(_filled(clouds, FAR)),
@@ -122,6 +122,7 @@ class TorchBackend:
             scale=scale,
             reach=reach,
             hold=hold,
+            slack=slack,
             rounds=pulls[0].rounds,
             back=pulls[0].back,
         )

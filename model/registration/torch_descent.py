@@ -56,6 +56,7 @@ class Targets(NamedTuple):
     scale: Tensor
     reach: Tensor
     hold: Tensor
+    slack: Tensor
     rounds: int
     back: bool
 
@@ -133,7 +134,6 @@ def descend(
     i, j = surface.edges.unbind(1)
     signs = torch.tensor([1.0, -1.0], device=positions.device, dtype=dtype).expand(len(i), 2)
     eye = torch.eye(3, device=positions.device, dtype=dtype)
-    hold = torch.nn.functional.pad(targets.hold[:, None, None].expand(batch, nodes, 3), (3, 0))  # [B, M, 6]
     going = torch.ones(batch, dtype=torch.bool, device=positions.device)
     for _ in range(targets.rounds):
         turns, places = rotations.to(dtype), positions.to(dtype)
@@ -148,8 +148,11 @@ def descend(
         moved, normals, arms = blend(surface, turns, places, count)
         metric, force = pulls(targets, moved, normals, searching)
         equations.add(surface.nodes[:count], surface.weights[:count], arms, metric, force)
-        equations.right[..., 3:] -= targets.hold[:, None, None] * (places - targets.expected)
-        step = equations.solve(hold + DAMPING).double() * going[:, None, None]
+        away = places - targets.expected
+        hold = targets.hold[:, None] / (1 + (away**2).sum(2) / targets.slack[:, None] ** 2)  # [B, M]
+        equations.right[..., 3:] -= hold[..., None] * away
+        held = torch.nn.functional.pad(hold[..., None].expand(batch, nodes, 3), (3, 0))  # [B, M, 6]
+        step = equations.solve(held + DAMPING).double() * going[:, None, None]
         rotations, positions = turned(rotations, step[..., :3]), positions + step[..., 3:]
         going = going & (step[..., 3:].abs().amax((1, 2)) >= CONVERGED * targets.reach)
         if not going.any():

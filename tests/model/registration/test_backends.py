@@ -57,7 +57,7 @@ def pull_of(kind: str, cloud: Cloud, motion: Motion) -> Pull:
     goals, weights = cloud.points[:few], np.full(few, 0.02)
     reach, hold = 0.0 if few else 0.2, 0.01 if kind == "points and what is expected" else 0.0
     expected = motion.positions
-    return Pull(1.0, 0.02, reach, 4, kind != "points of one side", goals, weights, expected, hold)
+    return Pull(1.0, 0.02, reach, 4, kind != "points of one side", goals, weights, expected, hold, 0.1)
 
 
 @on_devices

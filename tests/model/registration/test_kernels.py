@@ -153,7 +153,7 @@ def test_descends_as_the_reference(graph: Graph, motion: Motion, moved: Moved, k
     few, away = 40 if kind == "goals" else 0, 0.0 if kind == "goals" else 0.3
     goals, weights = points[: 2 * few : 2], rng.uniform(0.01, 0.03, few)
     expected, hold = motion.positions, 0.1 if kind == "points and what is expected" else 0.0
-    pull = Pull(0.3, 0.02, away, 3, kind != "points of one side", goals, weights, expected, hold)
+    pull = Pull(0.3, 0.02, away, 3, kind != "points of one side", goals, weights, expected, hold, 0.1)
     found = descend(surface, points, sort_into_cells(points), pull, *graph.still())
     wanted = reference.descend(surface, points, pull, graph.still())
     np.testing.assert_allclose(found[1], wanted.positions, atol=2e-5)
