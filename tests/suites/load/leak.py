@@ -58,9 +58,10 @@ def measure_leak(
     for name, stored in (("before", empty), ("after", full), ("once the jobs are deleted", left)):
         report.add(f"objects, {name}", stored.objects, "")
         report.add(f"Redis keys, {name}", stored.keys, "")
-        report.add(f"entries of keys that never expire, {name}", stored.lasting, "")
+        report.add(f"lasting entries, {name}", stored.lasting, "")
     report.add("objects left over", left.objects - empty.objects, "", below=1)
     kept = KEYS_OF_A_JOB * len(key_of)
-    report.add("Redis keys left over, but those of the jobs", left.keys - empty.keys - kept, "", below=10)
-    report.add("such entries left over", left.lasting - empty.lasting, "", below=10)
+    report.add("Redis keys left over, not of jobs", left.keys - empty.keys - kept, "", below=10)
+    # Counters of what had not happened before, such as a deletion.
+    report.add("lasting entries left over", left.lasting - empty.lasting, "", below=30)
     return report
