@@ -89,8 +89,9 @@ def follow(
             here = now._replace(positions=now.positions + shift) if leaps else now
             expected = here if leaps else extrapolate(now, before)
             enough = USUAL * float(np.median(energies))
-            # Then the step is small, and one guess more, that nothing moves, costs less than a match.
-            near = energy(template.level, clouds[i], here, complete) < NEARBY * enough
+            # Then the step is small, and one guess more, that nothing moves, costs less than a match. A view
+            # from one side may be explained as well by a wrong motion.
+            near = complete and energy(template.level, clouds[i], here, complete) < NEARBY * enough
             starting = islice(guesses(last, i, expected, here, near), starts + near)
             best = register(template, clouds[i], starting, complete, enough, stages)
             motions[i] = best.motion
