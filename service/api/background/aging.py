@@ -33,9 +33,8 @@ def _bring_forward(context: GatewayContext, first: list[str], later: list[str]) 
                 context.queue.bring_forward(job, to_front=True)
             elif _may_go(job, served, aged):
                 served.add(job.owner)
-                context.queue.bring_forward(
-                    job
-                )  # before the record: a round that is cut off here is repeated
+                # Before the record: a round that is cut off here is repeated.
+                context.queue.bring_forward(job)
                 context.jobs.bring_forward(job.id)
 
 
