@@ -75,7 +75,8 @@ def test_files_are_sent_without_checksum_headers(settings: Settings) -> None:
         content = b"<R><UploadId>1</UploadId><ETag>1</ETag></R>"
         return AWSResponse(request.url, 200, HTTPHeaders.from_dict({"ETag": '"1"'}), Answer(content))
 
-    store.client.meta.events.register("before-send.s3", answer)
+    for client in (store.client, store._sender):
+        client.meta.events.register("before-send.s3", answer)
     for size in (1000, PART_BYTES + 1):
         store.put("jobs/1/input", io.BytesIO(bytes(size)), "text/plain")
     assert len(sent) == 5  # a small file; start, two parts and end of a large one
