@@ -96,6 +96,14 @@ def test_too_large_an_upload_is_refused_before_it_is_sent(gateway: Gateway, sett
     assert (response.status_code, response.json()["code"]) == (413, "too_large")
 
 
+@pytest.mark.parametrize("size", [True, "7", 1.5, 0, [], {}])
+def test_a_size_is_a_whole_number(gateway: Gateway, size: Any) -> None:
+    answer = gateway.client.post("/uploads", json={"bytes": size})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert "bytes" in answer.json()["errors"][0]["key"]
+    assert gateway.client.post("/uploads", json={"bytes": 7.0}).status_code == 201
+
+
 def test_upload_by_put(server_env: dict[str, str], any_model: str, sample: bytes, tmp_path: Path) -> None:
     """For stores without presigned forms. The size is signed, since PUT has no range of sizes."""
     source = tmp_path / "sample.npz"

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from service.api.dependencies import CallerDep, ContextDep
 from service.api.http.problems import Problem, keyed_responses
@@ -16,11 +16,19 @@ router = APIRouter(tags=["jobs"])
 RETRY_SECONDS = "60"
 
 
+def _number(value: Any) -> Any:
+    if isinstance(value, bool | str):  # pydantic would take them for integers
+        raise ValueError("is not a number")
+    return value
+
+
 class NewUpload(BaseModel):
     """The file to be uploaded."""
 
     bytes: Annotated[
-        int | None, Field(ge=1, description="Its size; required by servers whose object store takes `PUT`.")
+        Annotated[int, Field(ge=1)] | None,
+        BeforeValidator(_number),
+        Field(description="Its size; required by servers whose object store takes `PUT`."),
     ] = None
 
 
