@@ -57,14 +57,14 @@ function unfilter(data, size, height) {
       const left = at > 1 ? out[here - 2] : 0;
       const up = row ? out[here - size] : 0;
       const corner = row && at > 1 ? out[here - size - 2] : 0;
-      const expected = [0, left, up, (left + up) >> 1, paeth(left, up, corner)][filter];
+      const expected = [0, left, up, (left + up) >> 1, closest(left, up, corner)][filter];
       out[here] = data[row * (size + 1) + 1 + at] + expected;
     }
   }
   return out;
 }
 
-function paeth(left, up, corner) {
+function closest(left, up, corner) {
   const [toLeft, toUp, toCorner] = [Math.abs(up - corner), Math.abs(left - corner), Math.abs(left + up - 2 * corner)];
   return toLeft <= toUp && toLeft <= toCorner ? left : toUp <= toCorner ? up : corner;
 }
