@@ -2,6 +2,8 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 
 def is_closed(faces: NDArray[np.integer]) -> bool:
@@ -12,3 +14,14 @@ def is_closed(faces: NDArray[np.integer]) -> bool:
     backward = np.sort(edges[:, 1] * count + edges[:, 0])
     # No directed edge occurs twice, and each occurs in both directions.
     return bool((np.diff(forward) > 0).all() and np.array_equal(forward, backward))
+
+
+def connected_parts(faces: NDArray[np.integer], count: int) -> NDArray[np.integer]:
+    """The number of the part that each of `count` vertices belongs to: [V].
+
+    Vertices of a face of faces [F, 3] are in one part; a vertex without a face is a part of its own.
+    """
+    ends = (faces[:, [0, 1]].ravel(), faces[:, [1, 2]].ravel())
+    links = coo_array((np.ones(2 * len(faces)), ends), shape=(count, count))
+    part: NDArray[np.integer] = connected_components(links, directed=False)[1]
+    return part

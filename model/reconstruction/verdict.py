@@ -12,12 +12,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from model.canceling import cancelable
 from model.meshes.sampling import draw_surface_points
+from model.meshes.topology import connected_parts
 from model.registration.clouds import nearest
 
 Word = Literal["good", "doubtful", "poor"]
@@ -145,9 +144,7 @@ def _edge_lengths(vertices: NDArray[np.float64], faces: NDArray[np.integer]) -> 
 
 
 def _coarseness(vertices: NDArray[np.float64], faces: NDArray[np.integer]) -> float:
-    edges = np.concatenate([faces[:, :2], faces[:, 1:]])  # [2 F, 2], enough to join each face
-    graph = coo_matrix((np.ones(len(edges)), edges.T), shape=(len(vertices),) * 2)
-    _, part = connected_components(graph, directed=False)  # [V]
+    part = connected_parts(faces, len(vertices))  # [V]
     low, high = np.full((part.max() + 1, 3), np.inf), np.full((part.max() + 1, 3), -np.inf)
     np.minimum.at(low, part, vertices)
     np.maximum.at(high, part, vertices)

@@ -75,17 +75,7 @@ class NumbaBackend:
         distance, index = nearest_in_cells(sort_into_cells(points), queries, count, reach)
         return distance, index
 
-    def transport(
-        self,
-        source: Floats,
-        source_masses: Floats,
-        target: Floats,
-        target_masses: Floats,
-        blur: float,
-        reach: tuple[float, float],
-        rounds: int,
-    ) -> tuple[Floats, Floats]:
-        return transport_targets(source, source_masses, target, target_masses, blur, reach, rounds)
+    transport = staticmethod(transport_targets)
 
 
 def _capped(cells: Cells, points: Floats, cap: float) -> float:

@@ -10,6 +10,7 @@ from scipy.sparse.csgraph import connected_components
 from model.canceling import cancelable
 from model.compiled import Floats, Ints
 from model.meshes.holes import fill_holes
+from model.meshes.topology import connected_parts
 from model.registration.clouds import Cloud, nearest
 
 STRETCHED = 2.0  # times its length at rest, from which an edge bridges two parts: skin stretches less
@@ -78,10 +79,7 @@ def _lengths(vertices: Floats, faces: Ints) -> Floats:
 
 def _part_sizes(faces: Ints) -> Ints:
     """For each face, of how many faces its part consists: [F]."""
-    ends = (faces[:, [0, 1]].ravel(), faces[:, [1, 2]].ravel())
-    count = int(faces.max()) + 1
-    links = coo_array((np.ones(2 * len(faces)), ends), shape=(count, count))
-    part = connected_components(links, directed=False)[1][faces[:, 0]]
+    part = connected_parts(faces, int(faces.max()) + 1)[faces[:, 0]]
     return np.asarray(np.bincount(part)[part])
 
 
