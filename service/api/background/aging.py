@@ -2,7 +2,7 @@
 
 import time
 
-from service.api.background.loops import alone
+from service.api.background.loops import alone, is_due
 from service.api.dependencies import GatewayContext
 from service.core.jobs.record import Job, State
 
@@ -16,7 +16,7 @@ def bring_forward(context: GatewayContext) -> None:
     It joins the end of that line, one job of an owner at a time, so that all owners with waiting jobs take
     turns. A job that has lost its worker goes to the front: it has had its turn.
     """
-    if not context.redis.set("oflow:bring-forward", "1", nx=True, ex=ROUND_SECONDS):
+    if not is_due(context, "bring-forward", ROUND_SECONDS):
         return
     for model in context.registry.models():
         first, *later = context.queue.job_ids(model)

@@ -33,6 +33,11 @@ async def repeat(
         await asyncio.sleep(INTERVAL)
 
 
+def is_due(context: GatewayContext, name: str, seconds: int) -> bool:
+    """Whether it is this gateway's turn at a round that all of them together make once in `seconds`."""
+    return bool(context.redis.set(f"oflow:{name}", "1", nx=True, ex=seconds))
+
+
 @contextmanager
 def alone(context: GatewayContext, name: str, item: str) -> Iterator[None]:
     """Handle one item of the loop `name`: its errors are reported and do not stop the others.

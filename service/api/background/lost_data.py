@@ -5,7 +5,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from service.api.background.loops import alone
+from service.api.background.loops import alone, is_due
 from service.api.background.restoring import restore_record
 from service.api.dependencies import GatewayContext
 from service.core.jobs.options import RETENTION_LIMIT
@@ -40,11 +40,10 @@ class LossDetector:
 def delete_orphans(context: GatewayContext) -> None:
     """Delete files that no record names and whose time is over, once an hour on one gateway.
 
-    Records of finished jobs are restored before. Redis that has lost its data has lost the hour as well.
-
-    That of a job's files is stored with its input; without that, the longest retention counts.
+    Records of finished jobs are restored before. Redis that has lost its data has lost the hour as well. The
+    time of a job's files is stored with its input; without that, the longest retention counts.
     """
-    if not context.redis.set("oflow:sweep", "1", nx=True, ex=SWEEP_SECONDS):
+    if not is_due(context, "sweep", SWEEP_SECONDS):
         return
     now = datetime.now(UTC)
     longest = timedelta(seconds=max(RETENTION_LIMIT, context.settings.retention_seconds))
@@ -75,7 +74,7 @@ def _without(context: GatewayContext, names: list[str], prefix: str) -> list[str
 
 def drop_messages_of_ended_jobs(context: GatewayContext) -> None:
     """Remove messages of jobs that were canceled while they waited, every half a minute on one gateway."""
-    if not context.redis.set("oflow:drop-messages", "1", nx=True, ex=SEARCH_SECONDS):
+    if not is_due(context, "drop-messages", SEARCH_SECONDS):
         return
 
     def has_ended(job_id: str) -> bool:
@@ -96,7 +95,7 @@ class MessageSearch:
         self._missing: set[str] = set()  # in the last round: a message may be between two places for a moment
 
     def run(self, context: GatewayContext) -> None:
-        if not context.redis.set("oflow:search", "1", nx=True, ex=SEARCH_SECONDS):
+        if not is_due(context, "search", SEARCH_SECONDS):
             return
         missing: set[str] = set()
         for model in context.registry.models():
