@@ -41,11 +41,6 @@ class Registry:
             pipe.hsetnx(self.models_key, model.name, text)
             pipe.execute()
 
-    def is_alive(self, worker: str, model: str) -> bool:
-        """Whether the worker has loaded the model and its last beat still counts."""
-        until = self.redis.zscore(self.workers_key, f"{model}/{worker}")
-        return until is not None and float(until) > time.time()
-
     def leave(self, worker: str, model: str) -> None:
         self.redis.zrem(self.workers_key, f"{model}/{worker}")
         self.redis.hdel(self.loaded_key, f"{model}/{worker}")
@@ -69,7 +64,7 @@ class Registry:
     def workers(self) -> dict[str, int]:
         """Number of live workers per model."""
         counts: dict[str, int] = {}
-        for member in self._alive():
+        for member in self.alive():
             model = member.rsplit("/", 1)[0]
             counts[model] = counts.get(model, 0) + 1
         return counts
@@ -77,7 +72,7 @@ class Registry:
     def checkpoints(self) -> dict[str, dict[str, int]]:
         """Number of live workers per model and hash of their weights, which differ during an upgrade."""
         counts: dict[str, dict[str, int]] = {}
-        members = self._alive()
+        members = self.alive()
         texts = cast(list[str | None], self.redis.hmget(self.loaded_key, members) if members else [])
         for member, text in zip(members, texts, strict=True):
             if model := _read(member, text):
@@ -85,7 +80,8 @@ class Registry:
                 of_model[model.checkpoint_sha256] = of_model.get(model.checkpoint_sha256, 0) + 1
         return counts
 
-    def _alive(self) -> list[str]:
+    def alive(self) -> list[str]:
+        """The workers that have loaded a model and whose last beat still counts, as `model/worker`."""
         return [str(member) for member in self.redis.zrangebyscore(self.workers_key, time.time(), "+inf")]
 
 

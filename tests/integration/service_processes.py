@@ -92,7 +92,7 @@ class Worker(ManagedProcess):
     def is_ready(self) -> bool:
         model = Path(self.environment.get("OFLOW_MODEL", "local_oflow")).stem
         with Redis.from_url(self.environment["OFLOW_REDIS_URL"], decode_responses=True) as redis:
-            return self.is_running and Registry(redis).is_alive(worker_name(self.pid), model)
+            return self.is_running and f"{model}/{worker_name(self.pid)}" in Registry(redis).alive()
 
 
 def command_of(process: psutil.Process) -> str:
