@@ -22,12 +22,10 @@ let attempt = { fingerprint: "", key: "" };
 // `formHooks`: onChoose(name), onSend(name), onProgress(loaded, total), onSent(job), onStop(). `document`: `GET /`.
 export function startForm(formHooks, document) {
   [hooks, service] = [formHooks, document];
-  for (const id of ["file", "folder"])
-    $(id).addEventListener("change", () => {
-      const files = picked($(id).files);
-      $(id).value = ""; // allows choosing the same file again after editing it
-      if (files.length) choose(sortOut(files));
-    });
+  for (const id of ["file", "folder"]) {
+    $(id).addEventListener("change", () => take($(id)));
+    take($(id)); // chosen before the page was ready, or kept by the browser over a reload
+  }
   $("choose-folder").addEventListener("click", () => $("folder").click());
   // The browser can only report an invalid field if it is visible.
   $("form").addEventListener(
@@ -53,6 +51,13 @@ export function startForm(formHooks, document) {
   show($("copy-curl"), navigator.clipboard); // undefined without TLS
   $("copy-curl").addEventListener("click", copyCurl);
   offerSamples((file, text, button) => choose({ files: [file], name: file.name, leftOut: [], text }, button));
+}
+
+// Takes over the files of an input element, if there are any.
+function take(input) {
+  const files = picked(input.files);
+  input.value = ""; // allows choosing the same file again after editing it
+  if (files.length) choose(sortOut(files));
 }
 
 // Returns whether an upload was in progress.
