@@ -1,7 +1,7 @@
 """From what a caller sends to clouds that can be tracked, with a record of what was found and done."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,11 +45,13 @@ class Prepared:
 def prepare(clouds: list[Floats], corresponding: bool | None, remove: bool = True) -> Prepared:
     """Clean T clouds [N_t, 3]; find out whether their rows correspond where that is not told.
 
-    Of more than `MOST_POINTS` points in a frame a random selection is used, the same rows of all frames where
-    they may correspond. Raises InputError for frames that hold too little.
+    Of more than `MOST_POINTS` points in a frame a random selection of the finite ones is used, the same rows
+    of all frames where they may correspond. Raises InputError for frames that hold too little.
     """
-    clouds = _thinned(clouds)
+    missing = np.array([(~np.isfinite(cloud).all(axis=1)).sum() for cloud in cancelable(clouds)])  # [T]
+    clouds = _thinned(clouds, corresponding)
     kept, report = clean(clouds, remove)
+    report = replace(report, not_finite=missing)
     same = len({len(cloud) for cloud in clouds}) == 1
     filled = [np.where(mask[:, None], cloud, 0) for cloud, mask in zip(clouds, kept, strict=True)]
     found = find_correspondence(filled, np.stack(kept)) if same else Correspondence(False, 1.0)
@@ -123,9 +125,21 @@ def _check_depth(clouds: list[Floats]) -> None:
     )
 
 
-def _thinned(clouds: list[Floats]) -> list[Floats]:
+def _thinned(clouds: list[Floats], corresponding: bool | None) -> list[Floats]:
     most = max(map(len, clouds))
     if most <= MOST_POINTS:
         return clouds
     order = np.random.default_rng(0).permutation(most)  # the same rows of frames of one size
+    finite = [np.asarray(np.isfinite(cloud).all(axis=1)) for cloud in cancelable(clouds)]
+    if not all(mask.all() for mask in finite):
+        if _may_correspond(clouds, finite, corresponding):  # rows that most frames have
+            order = order[np.argsort(-np.sum(finite, axis=0)[order], kind="stable")]
+        else:
+            clouds = [cloud[mask] for cloud, mask in zip(clouds, finite, strict=True)]
     return [cloud[np.sort(order[order < len(cloud)][:MOST_POINTS])] for cloud in clouds]
+
+
+def _may_correspond(clouds: list[Floats], finite: list[NDArray[np.bool_]], told: bool | None) -> bool:
+    if told is not None or len({len(cloud) for cloud in clouds}) > 1:
+        return bool(told)
+    return find_correspondence(clouds, np.stack(finite)).holds

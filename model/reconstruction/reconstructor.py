@@ -183,7 +183,8 @@ class Reconstructor:
             colors: T arrays [N_t, 3] of sRGB bytes, of the points.
             quality: one of `QUALITIES`, a trade-off between accuracy and speed.
             up: the axis of the input that points up, for models of upright things; `auto` detects it.
-            cleanup: `auto` removes stray points and a clear floor, `off` does not.
+            cleanup: `auto` removes stray points and a clear floor, `off` does not. Points with NaN or
+                infinity are left out either way; `drop_invalid` is `auto` where callers have to ask for that.
             refine: `auto` puts the surface on the points of all frames. `off` leaves shape and motion to the
                 network, which gets input that it can read as it is: not cleaned, not turned.
             box: unit box of the first frame, if it is known better than from these points; with `refine` off.
@@ -210,9 +211,10 @@ class Reconstructor:
 
         with canceled_by(stage.ask):
             with stage("prepare"):
-                prepared = prepare(clouds, corresponding, cleanup == "auto")
+                prepared = prepare(clouds, corresponding, cleanup != "off")
             registered = None
-            if flow and prepared.corresponding and flow.reads(clouds) and up in ("auto", "y"):
+            whole = prepared.corresponding and not prepared.removed.not_finite.any()
+            if flow and whole and flow.reads(clouds) and up in ("auto", "y"):
                 moved, faces = flow(clouds, times, wanted, settings, stage, box)
             else:
                 with stage("register") as on_progress:
@@ -249,9 +251,12 @@ class Reconstructor:
             )
 
     def _check_choices(self, cleanup: str, refine: str) -> None:
-        for name, value in {"cleanup": cleanup, "refine": refine}.items():
-            if value not in ("auto", "off"):
-                raise InputError(f"{name} is {value!r}; wanted auto or off")
+        for name, value, known in (
+            ("cleanup", cleanup, ("auto", "drop_invalid", "off")),
+            ("refine", refine, ("auto", "off")),
+        ):
+            if value not in known:
+                raise InputError(f"{name} is {value!r}; wanted {', '.join(known[:-1])} or {known[-1]}")
         if refine == "off" and self.flow is None:
             raise InputError(f"refine is off, but {self.name} has no motion of its own; wanted auto")
 

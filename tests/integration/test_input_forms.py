@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.core.sequences.sequence import DEFAULT_LIMITS, PointCloudSequence, read_sequence
+from service.core.sequences.sequence import DEFAULT_LIMITS, PointCloudSequence, ReadOptions, read_sequence
 from tests.integration.service_processes import Gateway, running
 from tests.service.core.readers.meshes import ball, obj, ply, triangles
 
@@ -177,6 +177,25 @@ def test_numbers_of_frames_are_their_times(gateway: Gateway, any_model: str) -> 
     rows = {"points": np.concatenate([CLOUDS[0] + i for i in numbers]), "frame": np.repeat(numbers, 40)}
     sequence = stored(gateway, send(gateway, {"a.npz": npz(**rows)}, model=any_model))
     np.testing.assert_allclose(sequence.times, np.array(numbers) / 24)
+
+
+def test_points_without_coordinates_are_left_out_on_request(gateway: Gateway, any_model: str) -> None:
+    points = CLOUDS.copy()
+    points[1, 4] = np.nan
+    files = {f"{i}.xyz": text(cloud) for i, cloud in enumerate(points)}
+    refused = send(gateway, files, model=any_model)
+    assert refused.status_code == 422
+    [fault] = refused.json()["errors"]
+    assert fault["found"] == "nan in frame 1, row 4, and 2 more"
+    assert "cleanup drop_invalid" in fault["wanted"]
+    taken = send(gateway, files, model=any_model, cleanup="drop_invalid")
+    assert taken.status_code == 202, taken.text
+    content = gateway.client.get(f"/jobs/{taken.json()['id']}/input").raise_for_status().content
+    kept = read_sequence(io.BytesIO(content), DEFAULT_LIMITS.stored, ReadOptions(drop_invalid=True))
+    np.testing.assert_array_equal(np.stack(kept.points).astype(np.float32), points)
+    points[2, 9:] = np.nan
+    short = send(gateway, {"a.npz": npz(points=points)}, model=any_model, cleanup="drop_invalid")
+    assert short.json()["errors"][0]["found"] == "9 valid points of 40 in frame 2"
 
 
 def test_times_in_nanoseconds(gateway: Gateway, any_model: str) -> None:

@@ -96,6 +96,17 @@ def test_files_match_the_reconstructor(gateway: Gateway, finished: dict[str, Any
     assert [file["format"] for file in finished["result"]["files"]] == FORMATS
 
 
+def test_points_left_out_are_reported(gateway: Gateway, worker: Worker, sample: bytes) -> None:
+    points = np.load(io.BytesIO(sample))["points"][:3]
+    points[1, :5] = np.nan
+    upload = io.BytesIO()
+    np.savez(upload, points=points)
+    job = gateway.submit(upload.getvalue(), cleanup="drop_invalid", resolution=32, formats=["webp"])
+    ended = gateway.follow(job["id"])
+    assert ended["state"] == "succeeded", ended
+    assert ended["result"]["decisions"]["removed"]["not_finite"] == [0, 5, 0]
+
+
 def test_head_of_a_result_is_signed_for_head(gateway: Gateway, finished: dict[str, Any]) -> None:
     for file in finished["result"]["files"]:
         redirect = gateway.client.head(file["href"])

@@ -77,5 +77,6 @@ def _to_y_up(meshes: MeshSequence) -> Floats:
 
 def _points_at(sequence: PointCloudSequence, time: float, turn: Floats, camera: Camera) -> Pixels:
     cloud = sequence.points[int(np.argmin(np.abs(sequence.times - time)))]
+    cloud = cloud[np.isfinite(cloud).all(axis=1)]
     shown = np.random.default_rng(0).permutation(len(cloud))[:MOST_POINTS]
     return draw_points(np.asarray(cloud[shown], np.float64) @ turn.T, camera, (PANEL, PANEL))

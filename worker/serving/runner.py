@@ -9,7 +9,7 @@ from model.errors import Canceled
 from model.reconstruction.warm_up import warm_up
 from service.core.jobs.record import Job, State
 from service.core.model_info import ModelInfo
-from service.core.sequences.sequence import PointCloudSequence, read_sequence
+from service.core.sequences.sequence import PointCloudSequence, ReadOptions, read_sequence
 from service.core.trace import current_trace, parse, span
 from worker.checkpoints import served_checkpoint
 from worker.device import pick_device
@@ -111,7 +111,7 @@ class Runner:
         report = ProgressReport(self.context.jobs, job, started)
         options = job.reconstruction_options()
         with span("fetch"):
-            sequence = self._fetch(job)
+            sequence = self._fetch(job, options.read_options)
         timings = {
             "queue": (job.started_at - job.created_at).total_seconds(),
             "fetch": time.monotonic() - started,
@@ -128,7 +128,7 @@ class Runner:
         return Reconstruction(job, meshes, taken, started, kept, str(current_trace() or ""))
 
     @retry_storage
-    def _fetch(self, job: Job) -> PointCloudSequence:
+    def _fetch(self, job: Job, options: ReadOptions) -> PointCloudSequence:
         with tempfile.TemporaryFile() as file:
             try:
                 digest = self.context.store.get(job.input_key, file)
@@ -137,7 +137,7 @@ class Runner:
             if digest != job.input.sha256:
                 message = "The stored input differs from the uploaded file. Submit it again."
                 raise JobFailure("input_altered", message)
-            return read_sequence(file, self.context.limits.stored)
+            return read_sequence(file, self.context.limits.stored, options)
 
     @retry_storage
     def _hand_over(self, made: Reconstruction) -> None:

@@ -839,6 +839,11 @@ export interface components {
          */
         Animation: "auto" | "morph" | "skin";
         /**
+         * Cleanup
+         * @enum {string}
+         */
+        Cleanup: "auto" | "drop_invalid" | "off";
+        /**
          * Color
          * @enum {string}
          */
@@ -937,10 +942,10 @@ export interface components {
              */
             up: components["schemas"]["Up"];
             /**
-             * @description `auto` removes stray points and a clear floor, `off` keeps them.
+             * @description `auto` removes stray points and a clear floor, `off` keeps them; `drop_invalid` is `auto` and also leaves out points with NaN or infinity, which are refused otherwise.
              * @default auto
              */
-            cleanup: components["schemas"]["Switch"];
+            cleanup: components["schemas"]["Cleanup"];
             /**
              * @description `auto` puts the surface on the points, `off` leaves it to the network alone.
              * @default auto
@@ -1063,8 +1068,8 @@ export interface operations {
                 corresponding?: boolean;
                 /** @description With a raw file: Axis of the input that points up, for models of people; `auto` detects it. */
                 up?: components["schemas"]["Up"];
-                /** @description With a raw file: `auto` removes stray points and a clear floor, `off` keeps them. */
-                cleanup?: components["schemas"]["Switch"];
+                /** @description With a raw file: `auto` removes stray points and a clear floor, `off` keeps them; `drop_invalid` is `auto` and also leaves out points with NaN or infinity, which are refused otherwise. */
+                cleanup?: components["schemas"]["Cleanup"];
                 /** @description With a raw file: `auto` puts the surface on the points, `off` leaves it to the network alone. */
                 refine?: components["schemas"]["Switch"];
                 /** @description With a raw file: Of frames that are meshes: points all over the `surface`, or the `vertices`. */
@@ -1170,10 +1175,10 @@ export interface operations {
                      */
                     up?: components["schemas"]["Up"];
                     /**
-                     * @description `auto` removes stray points and a clear floor, `off` keeps them.
+                     * @description `auto` removes stray points and a clear floor, `off` keeps them; `drop_invalid` is `auto` and also leaves out points with NaN or infinity, which are refused otherwise.
                      * @default auto
                      */
-                    cleanup?: components["schemas"]["Switch"];
+                    cleanup?: components["schemas"]["Cleanup"];
                     /**
                      * @description `auto` puts the surface on the points, `off` leaves it to the network alone.
                      * @default auto
@@ -1325,10 +1330,10 @@ export interface operations {
                      */
                     up?: components["schemas"]["Up"];
                     /**
-                     * @description `auto` removes stray points and a clear floor, `off` keeps them.
+                     * @description `auto` removes stray points and a clear floor, `off` keeps them; `drop_invalid` is `auto` and also leaves out points with NaN or infinity, which are refused otherwise.
                      * @default auto
                      */
-                    cleanup?: components["schemas"]["Switch"];
+                    cleanup?: components["schemas"]["Cleanup"];
                     /**
                      * @description `auto` puts the surface on the points, `off` leaves it to the network alone.
                      * @default auto

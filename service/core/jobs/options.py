@@ -53,6 +53,12 @@ class Up(StrEnum):
     MINUS_Z = "-z"
 
 
+class Cleanup(StrEnum):
+    AUTO = "auto"
+    DROP_INVALID = "drop_invalid"
+    OFF = "off"
+
+
 class Switch(StrEnum):
     AUTO = "auto"
     OFF = "off"
@@ -140,8 +146,12 @@ class ReconstructionOptions(BaseModel):
         ),
     ] = Up.AUTO
     cleanup: Annotated[
-        Switch, Field(description="`auto` removes stray points and a clear floor, `off` keeps them.")
-    ] = Switch.AUTO
+        Cleanup,
+        Field(
+            description="`auto` removes stray points and a clear floor, `off` keeps them; `drop_invalid` is "
+            "`auto` and also leaves out points with NaN or infinity, which are refused otherwise."
+        ),
+    ] = Cleanup.AUTO
     refine: Annotated[
         Switch,
         Field(description="`auto` puts the surface on the points, `off` leaves it to the network alone."),
@@ -203,7 +213,7 @@ class ReconstructionOptions(BaseModel):
     @property
     def read_options(self) -> ReadOptions:
         """How the input is read."""
-        return ReadOptions(self.sample, self.fps)
+        return ReadOptions(self.sample, self.fps, self.cleanup is Cleanup.DROP_INVALID)
 
     def output_frames(self, seconds: float, frames: int) -> int:
         """Frames of the result. `seconds` and `frames` are the input's."""

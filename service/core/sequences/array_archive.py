@@ -4,7 +4,7 @@ import numpy as np
 
 from service.core.sequences.archives import Archive
 from service.core.sequences.arrays import ArrayStream
-from service.core.sequences.checks import PointScan, length_faults, time_faults
+from service.core.sequences.checks import length_faults, time_faults
 from service.core.sequences.named_arrays import SEQUENCE_KEYS, NamedArrays
 from service.core.sequences.readers.frame import Frame
 from service.core.sequences.reading import Reading
@@ -48,7 +48,7 @@ def _read_frames(
     colors, normals = arrays.like("colors", points), arrays.like("normals", points)
     if points is None:
         return
-    rows = reading.read_points(points, PointScan(lengths, points.dtype), lengths or [])  # [M, 3]
+    rows = reading.read_points(points, reading.scan(lengths, points.dtype), lengths or [])  # [M, 3]
     color_rows, normal_rows = reading.read_rows(colors), reading.read_rows(normals)
     if rows is None or reading.store is None or lengths is None or reading.faults:
         return

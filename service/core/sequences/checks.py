@@ -15,16 +15,25 @@ MIN_POINTS = 32
 LARGEST = 1e18  # maximum magnitude of any number, so that squared coordinates fit in float32
 MIN_STEPS = 100  # minimum extent of the first frame in units of its floating-point spacing
 _VALID = f"finite numbers of magnitude up to {LARGEST:g}"
+_VALID_OR_DROPPED = f"{_VALID}, or the option cleanup drop_invalid, which leaves such points out"
 
 
 class PointScan:
     """Checks coordinates fed in pieces: finite, in range, and a first frame with non-zero extent.
 
     `lengths` is the number of points in each frame, or None if unknown; `dtype` is the stored precision.
-    World coordinates are `loc + scale * value`. `frame` is the index of the first frame.
+    World coordinates are `loc + scale * value`. `frame` is the index of the first frame. With `drop_invalid`
+    points may be invalid where enough others are left in their frame.
     """
 
-    def __init__(self, lengths: list[int] | None, dtype: np.dtype[Any], frame: int = 0) -> None:
+    def __init__(
+        self,
+        lengths: list[int] | None,
+        dtype: np.dtype[Any],
+        frame: int = 0,
+        *,
+        drop_invalid: bool = False,
+    ) -> None:
         self.loc: NDArray[np.float64] = np.zeros(3)
         self.scale = 1.0
         self._frame = frame
@@ -35,6 +44,9 @@ class PointScan:
         self._largest = 0.0
         self._bad = 0
         self._worst: tuple[int, str] = (0, "")
+        # One flag a row, once there is an invalid one.
+        self._dropped: NDArray[np.bool_] | None = None
+        self._drop_invalid = drop_invalid
 
     def feed_rows(self, cloud: NDArray[Any], row: int) -> None:
         """Feed points [N, 3] in memory, starting at row `row`."""
@@ -53,18 +65,21 @@ class PointScan:
         self._check_range(values, lambda flat: stream.rows_and_columns(start + flat)[0])
 
     def faults(self, key: str) -> list[Fault]:
-        if self._bad:
+        if self._bad and not self._drop_invalid:
             row, value = self._worst
             found = f"{value} in {self._location(row)}"
             found += f", and {self._bad - 1:,} more" if self._bad > 1 else ""
-            return [Fault(key, "contains an invalid coordinate", found, _VALID)]
+            return [Fault(key, "contains an invalid coordinate", found, _VALID_OR_DROPPED)]
+        if short := self._short_frames(key):
+            return short
         farthest = np.abs(self.loc).max() + self.scale * self._largest
         if farthest > LARGEST:
             return [Fault(key, "is out of range after applying loc and scale", f"{farthest:g}", _VALID)]
         return self._extent_faults(key) if self._first else []
 
     def _update_bounds(self, *columns: tuple[NDArray[Any], int]) -> None:
-        for values, axis in columns:
+        for column, axis in columns:
+            values = column[np.abs(column) <= LARGEST] if self._drop_invalid else column
             if values.size:
                 self._low[axis] = min(self._low[axis], values.min())
                 self._high[axis] = max(self._high[axis], values.max())
@@ -76,12 +91,34 @@ class PointScan:
         if largest <= LARGEST:  # false for NaN
             self._largest = max(self._largest, largest)
             return
-        bad = np.flatnonzero(~(np.abs(values) <= LARGEST))
+        valid = np.abs(values) <= LARGEST
+        bad = np.flatnonzero(~valid)
         rows = row_of(bad)
+        if self._drop_invalid:
+            self._largest = max(self._largest, float(np.abs(values[valid]).max(initial=0)))
+            if self._starts is not None:
+                if self._dropped is None:
+                    self._dropped = np.zeros(self._starts[-1], bool)
+                self._dropped[rows] = True
         first = int(rows.argmin())
         if not self._bad or rows[first] < self._worst[0]:
             self._worst = int(rows[first]), f"{values[bad[first]]:g}"
         self._bad += len(bad)
+
+    def _short_frames(self, key: str) -> list[Fault]:
+        """The first frame that is left with too few points without its invalid ones."""
+        if self._dropped is None or self._starts is None:
+            return []
+        lengths = np.diff(self._starts)  # [T]
+        frames = np.searchsorted(self._starts, np.flatnonzero(self._dropped), side="right") - 1
+        left = lengths - np.bincount(frames, minlength=len(lengths))
+        short = np.flatnonzero((left < MIN_POINTS) & (lengths >= MIN_POINTS))
+        if not short.size:
+            return []
+        frame = int(short[0])
+        found = f"{left[frame]:,} valid points of {lengths[frame]:,} in frame {self._frame + frame}"
+        found += f", and {len(short) - 1} more such frames" if len(short) > 1 else ""
+        return [Fault(key, "has too few valid points", found, f"at least {MIN_POINTS} in every frame")]
 
     def _location(self, row: int) -> str:
         if self._starts is None:

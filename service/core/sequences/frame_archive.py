@@ -100,7 +100,7 @@ def _read_arrays(archive: Archive, index: int, reading: Reading) -> None:
     rows = points.shape[0]
     total = sum(reading.lengths) + rows
     reading.check_limit(reading.limits.max_points, total, "file", "points in total")
-    scan = PointScan([rows], points.dtype, frame=index)
+    scan = reading.scan([rows], points.dtype, index)
     if loc and scale:
         _place(scan, loc, scale, reading)
     cloud = reading.read_points(points, scan, [rows])

@@ -13,10 +13,15 @@ class Sample(StrEnum):
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """The points of meshes, and the rate of frames whose times nothing else says."""
+    """The points of meshes, and the rate of frames whose times nothing else says.
+
+    With `drop_invalid` points may be invalid: they keep their rows, with NaN for coordinates, and are left
+    out by whoever uses them.
+    """
 
     sample: Sample = Sample.SURFACE
     fps: float | None = None
+    drop_invalid: bool = False
 
 
 DEFAULT_OPTIONS = ReadOptions()

@@ -1,13 +1,13 @@
 """What has been read of an upload so far: its frames, their checks, and the faults that were found."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.core.sequences.arrays import ArrayStream
-from service.core.sequences.checks import PointScan
+from service.core.sequences.checks import LARGEST, PointScan
 from service.core.sequences.errors import Fault, Limits, refusal
 from service.core.sequences.read_options import DEFAULT_OPTIONS, ReadOptions
 from service.core.sequences.readers.frame import Frame
@@ -34,6 +34,10 @@ class Reading:
     def fault(self, key: str, message: str, found: str, wanted: str) -> None:
         self.faults.append(Fault(key, message, found, wanted))
 
+    def scan(self, lengths: list[int] | None, dtype: np.dtype[Any], frame: int = 0) -> PointScan:
+        """Checks of the points of frames from number `frame` on, as `PointScan`."""
+        return PointScan(lengths, dtype, frame, drop_invalid=self.options.drop_invalid)
+
     def read_points(self, stream: ArrayStream, scan: PointScan, lengths: list[int]) -> NDArray[Any] | None:
         """Read and check points, `lengths` of them in each frame: rows [M, 3] if they are valid and kept."""
         dtype = np.dtype(np.float64 if stream.dtype.itemsize == 8 else np.float32)
@@ -43,12 +47,15 @@ class Reading:
                 wide = values.astype(dtype, copy=False)
                 scan.feed(stream, start, wide)
                 if self.store:
-                    flat[start : start + len(wide)] = wide
+                    flat[start : start + len(wide)] = self._marked(wide)
         self._record(scan.faults(stream.key), lengths, stream.dtype)
         return _rows(flat, stream) if self.store and not self.faults else None
 
     def read_rows(self, stream: ArrayStream | None) -> NDArray[Any] | None:
-        """Read what belongs to the points, such as colors: rows [M, 3] if they are finite and kept."""
+        """Read what belongs to the points, such as colors: rows [M, 3] if they are kept.
+
+        They have to be finite, unless points may be invalid.
+        """
         if stream is None:
             return None
         flat = np.empty(stream.size if self.store else 0, stream.dtype)
@@ -57,18 +64,24 @@ class Reading:
             finite &= values.dtype.kind != "f" or bool(np.isfinite(values).all())
             if self.store:
                 flat[start : start + len(values)] = values
-        if not finite:
+        if not finite and not self.options.drop_invalid:
             self.fault(stream.key, "contains an invalid value", "NaN or infinity", "finite numbers")
         return _rows(flat, stream) if self.store and not self.faults else None
 
     def add_frame(self, frame: Frame, index: int, key: str) -> None:
         """Check frame number `index`, and store it unless there are faults."""
-        scan = PointScan([len(frame.points)], frame.points.dtype, frame=index)
+        scan = self.scan([len(frame.points)], frame.points.dtype, index)
         with np.errstate(invalid="ignore"):
             scan.feed_rows(frame.points, 0)
         self._record(scan.faults(key), [len(frame.points)], frame.points.dtype)
         if self.store and not self.faults:
-            self.store.add(frame)
+            self.store.add(replace(frame, points=self._marked(frame.points)))
+
+    def _marked(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Coordinates, with NaN for those that are invalid if such points are to be left out."""
+        if not self.options.drop_invalid:
+            return values
+        return np.where(np.abs(values) <= LARGEST, values, values.dtype.type(np.nan))
 
     def _record(self, faults: list[Fault], lengths: list[int], dtype: np.dtype[Any]) -> None:
         self.faults += faults

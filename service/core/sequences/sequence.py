@@ -42,6 +42,7 @@ class PointCloudSequence:
     `points` has one float32 or float64 array [N_i, 3] per frame; `times` [T] float64 is strictly increasing;
     with `corresponding`, row j is the same particle in every frame; None leaves it to be found out. `colors`,
     uint8 [N_i, 3], and `normals`, float32 [N_i, 3], belong to the rows of `points`; None if there are none.
+    With `drop_invalid` points may hold NaN: they keep their rows, but are no part of it.
     Raises SequenceError with all faults.
     """
 
@@ -51,6 +52,7 @@ class PointCloudSequence:
     timed: bool = True  # whether the times are the input's own
     colors: tuple[NDArray[np.uint8], ...] | None = None
     normals: tuple[NDArray[np.float32], ...] | None = None
+    drop_invalid: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "points", tuple(map(np.asarray, self.points)))
@@ -64,7 +66,9 @@ class PointCloudSequence:
         if not faults:
             faults += length_faults(self.points_per_frame, self.corresponding)
         if not faults:
-            scan = PointScan(list(self.points_per_frame), self.points[0].dtype)
+            scan = PointScan(
+                list(self.points_per_frame), self.points[0].dtype, drop_invalid=self.drop_invalid
+            )
             for start, cloud in zip(np.cumsum([0, *self.points_per_frame]), self.points, strict=False):
                 scan.feed_rows(cloud, int(start))
             faults += scan.faults("points")
@@ -131,4 +135,5 @@ def read_sequence(
         reader.timed,
         None if colors is None else tuple(colors),
         None if normals is None else tuple(normals),
+        options.drop_invalid,
     )

@@ -45,6 +45,17 @@ def test_vertices_get_the_colors_of_points_in_the_frames_that_show_them() -> Non
     assert np.abs(found.astype(int) - hues(BALL.vertices)).mean() < 3
 
 
+def test_points_that_are_not_finite_color_nothing() -> None:
+    clouds, colors = colored_clouds(2)
+    holes = [np.concatenate([np.full((9, 3), np.nan), cloud]) for cloud in clouds]
+    padded = [np.concatenate([np.zeros((9, 3), np.uint8), of_frame]) for of_frame in colors]
+
+    def places(frame: int) -> NDArray[np.float64]:
+        return np.asarray(BALL.vertices + np.array([frame, 0, 0]))
+
+    np.testing.assert_array_equal(sample_colors(places, holes, padded), sample_colors(places, clouds, colors))
+
+
 def textured_ball(size: int = 128) -> Texture:
     def color(corners: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.uint8]:
         return hues(np.einsum("pkx,pk->px", BALL.vertices[corners], weights))

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from model.errors import InputError
+from model.reconstruction import preparation
 from model.reconstruction.preparation import check_clouds, prepare
 from tests.model.registration.solids import bend, draw, solid
 
@@ -56,6 +57,24 @@ def test_rows_missing_in_a_frame_do_not_hide_correspondence() -> None:
     prepared = prepare(points, None)
     assert prepared.corresponding
     assert prepared.valid.sum(axis=1).tolist() == [642, 642, 142, 642]
+
+
+def test_of_many_points_those_that_are_finite_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparation, "MOST_POINTS", 200)
+    rest, _ = solid(3)
+    particles = [bend(rest, t / 6) for t in range(4)]  # [642, 3]
+    particles[2][:300] = particles[3][100:200] = np.nan
+    followed = prepare(particles, None, remove=False)
+    assert followed.corresponding
+    assert followed.removed.not_finite.tolist() == [0, 0, 300, 100]
+    assert followed.valid.sum(axis=1).tolist() == [200] * 4  # rows that all frames have
+    drawn = clouds(642)
+    for frame, cloud in enumerate(drawn):  # other points are missing in each frame
+        cloud[frame * 150 : frame * 150 + 400] = np.nan
+    others = prepare(drawn, None, remove=False)
+    assert not others.corresponding
+    assert [len(cloud) for cloud in others.clouds] == [200, 200, 200, 200]
+    assert all(np.isfinite(cloud).all() for cloud in others.clouds)
 
 
 def test_the_order_of_points_does_not_matter() -> None:

@@ -181,7 +181,7 @@ def test_cancel_in_every_stage(rec: Reconstructor, cloud: Array, stage: str) -> 
         (lambda c: c, {"simplify": 2}, r"simplify is 2"),
         (lambda c: c, {"color": "rainbow"}, r"color is 'rainbow'; wanted none, input, correspondence"),
         (lambda c: c, {"refine": "on"}, r"refine is 'on'; wanted auto or off"),
-        (lambda c: c, {"cleanup": "some"}, r"cleanup is 'some'; wanted auto or off"),
+        (lambda c: c, {"cleanup": "some"}, r"cleanup is 'some'; wanted auto, drop_invalid or off"),
     ],
 )
 def test_refusals(

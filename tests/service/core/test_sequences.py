@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from service.core.sequences.sequence import (
     Limits,
     PointCloudSequence,
+    ReadOptions,
     SequenceError,
     evenly_spaced,
     inspect_sequence,
@@ -457,6 +458,39 @@ def test_fortran_order_is_checked_across_chunks() -> None:
     points[0, 3, 0] = points[1, 32_767, 2] = np.nan
     with pytest.raises(SequenceError, match="nan in frame 0, row 3, and 1 more"):
         inspect_sequence(npz(points=points))
+
+
+DROPPING = ReadOptions(drop_invalid=True)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_invalid_points_are_read_as_nan_where_they_are_to_be_left_out(order: Any) -> None:
+    points = np.array(POINTS, order=order)
+    points[0, 3], points[2, 7, 1], points[4, 8, 2], points[4, 9, 0] = np.nan, np.inf, -np.inf, 1e30
+    for upload in (npz(points=points), npz(points=points.reshape(-1, 3), lengths=[40] * 5)):
+        with pytest.raises(SequenceError, match=r"nan in frame 0, row 3, and 5 more; .*cleanup drop_invalid"):
+            read_sequence(upload)
+        assert inspect_sequence(upload, options=DROPPING).points == 40
+        read = np.stack(read_sequence(upload, options=DROPPING).points)
+        gone = np.zeros((5, 40), bool)
+        gone[[0, 2, 4, 4], [3, 7, 8, 9]] = True
+        np.testing.assert_array_equal(read[~gone], POINTS[~gone])
+        np.testing.assert_array_equal(np.isfinite(read).all(axis=2), ~gone)
+
+
+def test_frames_need_enough_valid_points() -> None:
+    points = POINTS.copy()
+    points[1, :9, 0] = points[3, :8] = points[4, 2:11, 2] = np.nan  # 31, 32 and 31 are left
+    for upload in (npz(points=points), frames_zip({f"{i}.npz": {"points": c} for i, c in enumerate(points)})):
+        with pytest.raises(SequenceError) as caught:
+            inspect_sequence(upload, options=DROPPING)
+        first, *others = caught.value.faults
+        assert first.message == "has too few valid points"
+        assert first.found.startswith("31 valid points of 40 in frame 1")
+        assert first.wanted == "at least 32 in every frame"
+        assert "1 more such frames" in first.found or others[0].found.endswith("in frame 4")
+    with pytest.raises(SequenceError, match="0 valid points of 40 in frame 0"):
+        inspect_sequence(npz(points=with_value(POINTS, (0,), np.nan)), options=DROPPING)
 
 
 def test_forged_shape_in_a_tiny_file_is_refused() -> None:
