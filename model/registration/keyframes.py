@@ -11,8 +11,10 @@ from model.registration.clouds import Cloud, nearest
 SPREAD = 6  # neighbors whose distance tells how far apart the points of a frame lie
 CLOSE = 1.03  # times the lowest energy: up to that two templates fit alike
 # A cut is a step this many times the longest of the steps around it, and longer than `LONGEST` in units of
-# the root mean square distance from the centroid; steps shorter than `NOISE` tell nothing.
+# the root mean square distance from the centroid; steps shorter than `NOISE` tell nothing, nor do those that
+# another draw of the points would make.
 CUT, AROUND, LONGEST, NOISE = 2.8, 2, 0.09, 0.03
+VARIED = 0.52  # standard deviation over mean of the distance to the nearest of points strewn over a surface
 
 
 def candidates(clouds: Sequence[Cloud], count: int) -> list[int]:
@@ -56,17 +58,23 @@ def jumps(clouds: Sequence[Cloud]) -> list[int]:
     a cut to somebody else in another pose is 3 times and more in most cases.
     """
     size = np.median([np.sqrt(((c.points - c.points.mean(0)) ** 2).sum(1).mean()) for c in clouds])
-    steps = [_step(a, b) / size for a, b in cancelable(pairwise(clouds))]  # [T - 1]
+    found = [_step(a, b) for a, b in cancelable(pairwise(clouds))]
+    steps = [step / size for step, _ in found]  # [T - 1]
     cuts = []
-    for t, step in enumerate(steps):
+    for t, (step, (_, noise)) in enumerate(zip(steps, found, strict=True)):
         around = steps[max(0, t - AROUND) : t] + steps[t + 1 : t + 1 + AROUND]
-        if len(around) > 1 and step > LONGEST and step > CUT * max(*around, NOISE):
+        if len(around) > 1 and step > LONGEST and step > CUT * max(*around, NOISE, noise / size):
             cuts.append(t + 1)
     return cuts
 
 
-def _step(a: Cloud, b: Cloud) -> float:
-    """Mean distance between the clouds, less what lies between two samples of one surface."""
+def _step(a: Cloud, b: Cloud) -> tuple[float, float]:
+    """Mean distance between the clouds, less what lies between two samples of one surface, and its noise.
+
+    The latter is the step of two samples whose distance is a standard deviation too large.
+    """
     distance = (nearest(b.tree, a.few)[0].mean() + nearest(a.tree, b.few)[0].mean()) / 2
     spacing = (a.spacing + b.spacing) / 2
-    return float(np.sqrt(max(distance**2 - spacing**2, 0.0)))
+    between, within = len(a.few) + len(b.few), len(a.points) + len(b.points)
+    deviation = VARIED * np.sqrt(1 / between + 1 / within)  # of the one over the other
+    return float(np.sqrt(max(distance**2 - spacing**2, 0.0))), float(spacing * np.sqrt(2 * deviation))

@@ -9,7 +9,7 @@ from model.registration.clouds import canonical, make_cloud
 from model.registration.correspondence import find_correspondence
 from model.registration.keyframes import jumps
 from model.registration.motions import take
-from tests.model.registration.solids import bend, exact, sequence, solid
+from tests.model.registration.solids import bend, draw, exact, sequence, solid
 
 
 @pytest.mark.parametrize("away", [0.0, 5.0], ids=["in place", "far away"])
@@ -46,6 +46,18 @@ def clouds_at(phases: Floats, count: int = 300) -> list[Floats]:
 )
 def test_only_cuts_are_cuts(phases: Floats, cuts: list[int]) -> None:
     assert jumps([make_cloud(canonical(cloud)) for cloud in clouds_at(phases)]) == cuts
+
+
+@pytest.mark.parametrize("count", [32, 64])
+def test_a_few_random_points_are_no_cut(count: int) -> None:
+    rng = np.random.default_rng(0)
+    rest, faces = solid()
+    for _ in range(20):
+        frames = [bend(rest, phase) for phase in np.linspace(0, 0.5, 12)]
+        clouds = [make_cloud(canonical(draw(frame, faces, count, rng))) for frame in frames]
+        assert jumps(clouds) == []
+        away = [*clouds[:6], *(make_cloud(cloud.points + [0, 1, 0]) for cloud in clouds[6:])]
+        assert jumps(away) == [6]
 
 
 def test_takes_lie_between_cuts() -> None:
