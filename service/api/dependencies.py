@@ -13,6 +13,7 @@ from service.api.lanes import Lane
 from service.api.rate_limit import count_request
 from service.api.subscriptions import Subscriptions
 from service.api.uploads import UploadStore
+from service.core.clock import Clock
 from service.core.jobs.record import OPEN_OWNER, Job
 from service.core.jobs.room import Memory
 from service.core.jobs.store import JobStore
@@ -37,6 +38,7 @@ class GatewayContext:
         self.redis = Redis.from_url(url, decode_responses=True, socket_connect_timeout=3, socket_timeout=5)
         self.jobs = JobStore(self.redis)
         self.memory = Memory(self.redis)
+        self.clock = Clock(self.redis)
         self.subscriptions = Subscriptions(url, self.jobs.events.channel)
         self.keys = KeyStore(self.redis)
         self.idempotency = Idempotency(self.redis)

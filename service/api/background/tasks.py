@@ -21,7 +21,6 @@ from service.api.background.retention import expire_jobs, expire_uploads
 from service.api.background.schedule import due
 from service.api.background.webhook_delivery import WebhookDelivery
 from service.api.dependencies import GatewayContext
-from service.core.clock import clock_fault
 from service.core.jobs.record import State
 
 log = logging.getLogger(__name__)
@@ -57,7 +56,7 @@ def _in_thread(task: Callable[[GatewayContext], None]) -> Callable[[GatewayConte
 
 def at_the_right_time(task: Callable[[GatewayContext], None], context: GatewayContext) -> None:
     """Run a task, unless the clock is wrong: it would delete files early, or take leases for lapsed."""
-    if clock_fault(context.redis) is None:
+    if context.clock.fault() is None:
         task(context)
 
 

@@ -11,7 +11,6 @@ from pydantic import BaseModel
 from redis.exceptions import RedisError
 
 from service.api.dependencies import ContextDep, GatewayContext
-from service.core.clock import clock_fault
 
 router = APIRouter(tags=["health"])
 CACHE_SECONDS = 0.2
@@ -67,7 +66,7 @@ def _check_all(context: GatewayContext) -> Ready:
 
 def _check_clock(context: GatewayContext) -> str:
     try:
-        return clock_fault(context.redis) or "ok"
+        return context.clock.fault() or "ok"
     except RedisError:
         return "unknown"
 

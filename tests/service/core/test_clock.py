@@ -1,12 +1,13 @@
 """A clock that differs from that of Redis."""
 
 import time
+from typing import cast
 
 import pytest
 from redis import Redis
 
 from service.core import clock
-from service.core.clock import clock_fault, require_clock
+from service.core.clock import Clock, clock_fault, require_clock
 from service.core.settings import Settings
 
 
@@ -38,3 +39,19 @@ def test_wrong_clock_is_named(
         assert told in fault
         with pytest.raises(SystemExit, match="set it, for example by NTP"):
             require_clock(settings)
+
+
+def test_one_reading_is_shared_until_the_clock_jumps(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Server:
+        def time(self) -> tuple[int, int]:
+            asked.append(1)
+            return int(time.time()), 0
+
+    ours = Clock(cast(Redis, Server()))
+    assert [ours.fault() for _ in range(9)] == [None] * 9
+    assert len(asked) == 1
+    for seconds in (3600, -3600):
+        monkeypatch.setattr(clock, "time", Shifted(seconds))
+        assert "set it, for example by NTP" in str(ours.fault())
