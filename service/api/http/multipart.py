@@ -55,6 +55,11 @@ class _Section(io.RawIOBase):
         self.start = -1  # set by the first write, once the preceding parts are complete
         self.size = self.position = 0
 
+    @property
+    def _rolled(self) -> bool:
+        """Whether it is on disk, by which UploadFile decides whether to write in a thread."""
+        return bool(getattr(self.whole, "_rolled", True))
+
     def write(self, data: Any) -> int:
         end = self.whole.seek(0, io.SEEK_END)
         if self.start < 0:
