@@ -1,8 +1,12 @@
 """Uploads that the gateway fetches itself, from a URL that the caller names."""
 
 import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import BinaryIO
 from urllib.parse import urljoin
+from weakref import WeakValueDictionary
 
 import httpx
 
@@ -15,12 +19,18 @@ from service.core.settings import Settings
 TIMEOUT_SECONDS = 120  # of a whole download
 STALL_SECONDS = 15
 MAX_REDIRECTS = 3  # each is checked like the first URL
-_downloads = asyncio.Semaphore(8)
+PLACES = 8  # downloads at a time
+WAIT_SECONDS = 20  # for one of them
+_places = asyncio.Semaphore(PLACES)
+_shares = WeakValueDictionary[str, asyncio.Semaphore]()  # of owners with downloads
 
 
-async def download(settings: Settings, url: str, file: BinaryIO) -> None:
-    """Write what the URL returns to `file`. Raises Problem `source_unavailable` or `too_large`."""
-    async with _downloads:
+async def download(settings: Settings, owner: str | None, url: str, file: BinaryIO) -> None:
+    """Write what the URL returns to `file`. Raises Problem `source_unavailable`, `too_large` or `busy`.
+
+    An `owner` gets half of the places at most, so that slow servers of one leave some to others.
+    """
+    async with _place(owner):
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 await _download(settings, url, file)
@@ -29,7 +39,35 @@ async def download(settings: Settings, url: str, file: BinaryIO) -> None:
         except RefusedAddress as error:
             raise _unavailable(str(error)) from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError, ValueError) as error:
-            raise _unavailable(str(error)[:200] or type(error).__name__) from None
+            raise _unavailable(_reason(error)) from None
+
+
+@asynccontextmanager
+async def _place(owner: str | None) -> AsyncIterator[None]:
+    async with AsyncExitStack() as held:
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                if owner is not None:
+                    await held.enter_async_context(_shares.setdefault(owner, asyncio.Semaphore(PLACES // 2)))
+                await held.enter_async_context(_places)
+        except TimeoutError:
+            detail = f"Too many files are being fetched, none was done within {WAIT_SECONDS} s: retry later"
+            raise Problem("busy", detail, headers={"Retry-After": str(WAIT_SECONDS)}) from None
+        yield
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, socket.gaierror):
+        return "its host name could not be resolved"
+    if isinstance(error, httpx.TimeoutException):
+        return f"the server was silent for {STALL_SECONDS} s"
+    if isinstance(error, httpx.ConnectError):
+        return "no connection to its host could be made"
+    if isinstance(error, httpx.ProtocolError | httpx.NetworkError):
+        return "the response broke off, or is not valid HTTP"
+    if isinstance(error, ValueError):  # of a redirect
+        return f"an address on the way {error}"
+    return str(error)[:200] or type(error).__name__
 
 
 async def _download(settings: Settings, url: str, file: BinaryIO) -> None:

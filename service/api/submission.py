@@ -15,6 +15,7 @@ from service.api.webhooks import host_of
 from service.core.addresses import is_public, literal
 from service.core.jobs.admission import Limits, ReservationLost, TooManyJobs
 from service.core.jobs.estimate import Estimate, estimate
+from service.core.jobs.options import Options
 from service.core.jobs.record import Input, Job, new_id
 from service.core.jobs.room import Quota
 from service.core.model_info import ModelInfo
@@ -40,15 +41,20 @@ def submit(context: GatewayContext, caller: Caller, body: Body, idempotency_key:
         return _accept(context, caller, body, requested.job_id, key)
 
 
-def repeated(context: GatewayContext, caller: Caller, body: Body, idempotency_key: str | None) -> Job | None:
-    """The job that an earlier request with this idempotency key created, before anything is fetched."""
-    if idempotency_key is None:
-        return None
-    key = context.idempotency.key(caller.id, idempotency_key)
-    existing = context.idempotency.find(key)
-    if existing is None:
-        return None
-    return _existing_job(context, key, existing, Reservation("", _fingerprint(body)))
+def before_fetching(
+    context: GatewayContext, caller: Caller, body: Body, idempotency_key: str | None
+) -> Job | None:
+    """The job that an earlier request with this idempotency key created, for which nothing is fetched.
+
+    Otherwise raises the Problem of a job that would not be accepted, whatever its file.
+    """
+    if idempotency_key is not None:
+        key = context.idempotency.key(caller.id, idempotency_key)
+        existing = context.idempotency.find(key)
+        if existing is not None:
+            return _existing_job(context, key, existing, Reservation("", _fingerprint(body)))
+    _require_acceptable(context, caller, body.options)
+    return None
 
 
 def _fingerprint(body: Body) -> str:
@@ -78,18 +84,14 @@ def _in_flight() -> Problem:
 
 def _accept(context: GatewayContext, caller: Caller, body: Body, job_id: str, reserved: str) -> Job:
     options, settings = body.options, context.settings
-    model = _model(context, options.model or settings.default_model)
-    _check_webhook(context, options.webhook_url)
-    try:
-        context.jobs.require_room(model.name, caller.id, _limits(context, caller))
-    except TooManyJobs as error:
-        _raise_too_many(context, error)
+    model = _require_acceptable(context, caller, options)
     if body.upload_id is not None:
         _fetch_upload(context, caller, body)
     with spool() as converted:
         with span("validate"):
             info, file = store_sequence(body.file, converted, context.limits, options.read_options)
         options.check_length(info.duration, info.frames)
+        options.check_colors(info.colors)
         cost = estimate(
             options,
             frames=info.frames,
@@ -122,6 +124,17 @@ def _accept(context: GatewayContext, caller: Caller, body: Body, job_id: str, re
     except (RedisError, OperationalError) as error:  # the job is recorded, so a background task enqueues it
         log.warning("job %s will be enqueued later: %s", job.id, error, extra={"job_id": job.id})
     return job
+
+
+def _require_acceptable(context: GatewayContext, caller: Caller, options: Options) -> ModelInfo:
+    """The model of a job, if it would be accepted whatever its file; otherwise raises Problem."""
+    model = _model(context, options.model or context.settings.default_model)
+    _check_webhook(context, options.webhook_url)
+    try:
+        context.jobs.require_room(model.name, caller.id, _limits(context, caller))
+    except TooManyJobs as error:
+        _raise_too_many(context, error)
+    return model
 
 
 def _record(context: GatewayContext, caller: Caller, job: Job, reserved: str) -> Job:

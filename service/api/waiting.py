@@ -12,7 +12,7 @@ from service.core.jobs.record import Job
 MAX_WAIT = 60  # seconds
 DESCRIPTION = "`wait=N`: respond when the job ends, or after N seconds (at most 60)."
 _RECHECK_SECONDS = 5.0  # in case a notification was lost
-_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", re.I | re.ASCII)
+_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,18})\"?\s*(?:$|[,;])", re.I | re.ASCII)
 
 
 async def wait_as_preferred(

@@ -20,7 +20,11 @@ def check_address(url: str) -> str:
     """
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
         raise ValueError("contains characters that are not allowed in a URL")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError("has an invalid host or port") from None
     if parts.scheme not in ("https", "http"):
         raise ValueError("must start with https://")
     if not parts.hostname:
@@ -29,7 +33,7 @@ def check_address(url: str) -> str:
         raise ValueError("has an invalid host")
     if parts.username is not None or parts.password is not None:
         raise ValueError("contains a user name or password: remove them")
-    if parts.port == 0:  # raises ValueError beyond 65535
+    if port == 0:
         raise ValueError("has port 0")
     return url
 

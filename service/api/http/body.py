@@ -16,18 +16,19 @@ from starlette.formparsers import MultiPartException
 from service.api.http.multipart import read_form
 from service.api.http.problems import Problem
 from service.core.addresses import check_address
-from service.core.jobs.option_faults import OptionsError, read_options
+from service.core.jobs.option_faults import OptionsError, read_options, shown
 from service.core.jobs.options import Options, parse_options
 from service.core.sequences.sequence import Fault, Limits, pack_frames
 from service.core.strict_json import read_json
 
+ELSEWHERE = ("upload_id", "source_url")  # in place of a file
 MAX_NAME = 200  # characters
 SPOOL_BYTES = 2**20  # larger uploads go to a temporary file
 RAW_TYPES = {"application/octet-stream", "application/zip", "application/x-npz"}
 MAX_JSON_BYTES = 2**16
 EXPECTED = (
     "multipart/form-data with a part named 'file', the raw file as application/octet-stream, "
-    "or application/json with an 'upload_id' or a 'source_url'"
+    "or an 'upload_id' or a 'source_url' as application/json or in a form"
 )
 
 
@@ -54,6 +55,9 @@ async def receive(request: Request, limits: Limits) -> AsyncIterator[Body]:
     """Receive the body, on disk beyond one MiB. The file is deleted when the context exits."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     query = list(request.query_params.multi_items())
+    if media_type != "application/json" and (named := [name for name, _ in query if name in ELSEWHERE]):
+        message = f"{named[0]} is in the query string: send it as JSON or in a form, instead of a file"
+        raise OptionsError([Fault(named[0], message, "a query parameter", "JSON or a form")])
     with spool() as file, spool() as files:
         if media_type == "multipart/form-data":
             try:
@@ -83,13 +87,19 @@ async def _from_form(
     files = [part for name, part in form.multi_items() if name == "file" and isinstance(part, UploadFile)]
     unexpected = [n for n, part in form.multi_items() if isinstance(part, UploadFile) and n != "file"]
     fields = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
-    urls = [value for name, value in fields if name == "source_url"]
-    if len(urls) == 1 and not files and not unexpected:
-        fields = [(name, value) for name, value in fields if name != "source_url"]
-        return Body(packed, parse_options(query + fields), source_url=_checked(urls[0]))
+    elsewhere = {name: value for name, value in fields if name in ELSEWHERE}
+    if elsewhere and not files and not unexpected:
+        others = [(name, value) for name, value in fields if name not in elsewhere]
+        if len(fields) - len(others) > 1:
+            raise _exclusive([name for name, _ in fields if name in elsewhere])
+        return _from_elsewhere(elsewhere, packed, parse_options(query + others))
     if unexpected or not files:
         found = f"file parts named {', '.join(map(repr, unexpected))}" if unexpected else "no file part"
+        if any(name == "file" for name, _ in fields):
+            found = "a part 'file' without a file name, as curl sends with -F file=@NAME"
         raise Problem("bad_request", f"The form has {found}: expected {EXPECTED}")
+    if elsewhere:
+        raise _exclusive(["file", *elsewhere])
     if len(files) == 1:
         # `received` contains only this file
         return Body(received, parse_options(query + fields), filename=files[0].filename)
@@ -119,18 +129,31 @@ def _from_json(values: Any, file: BinaryIO, query: list[tuple[str, str]]) -> Bod
         Fault(name, f"{name} is in the query string: with a JSON body, put options in the body", name, "")
         for name, _ in query
     ]
-    source_url = values.pop("source_url", None)
-    if source_url is not None and "upload_id" not in values:
-        options = read_options(Options, values, faults)
-        return Body(file, options, source_url=_checked(source_url))
-    upload_id = values.pop("upload_id", None)
-    if not isinstance(upload_id, str) or source_url is not None:
-        message = "upload_id is missing or not a string: expected the id returned by POST /uploads"
-        if source_url is not None:
-            message = "upload_id and source_url exclude each other: send one of them"
-        faults.append(Fault("upload_id", message, repr(upload_id)[:100], "a string"))
-        upload_id = ""
-    return Body(file, read_options(Options, values, faults), upload_id)
+    given = {name: values.pop(name, None) for name in ELSEWHERE}
+    elsewhere = {name: value for name, value in given.items() if value is not None}
+    if len(elsewhere) > 1:
+        raise _exclusive(list(elsewhere))
+    upload_id = elsewhere.get("upload_id")
+    if not elsewhere:
+        message = "upload_id is missing: send the id that POST /uploads returned, or a source_url"
+        faults.append(Fault("upload_id", message, "nothing", "a string"))
+    elif upload_id is not None and not isinstance(upload_id, str):
+        message = "upload_id is not a string: send the id that POST /uploads returned"
+        faults.append(Fault("upload_id", message, shown(upload_id), "a string"))
+    return _from_elsewhere(elsewhere, file, read_options(Options, values, faults))
+
+
+def _from_elsewhere(elsewhere: dict[str, Any], file: BinaryIO, options: Options) -> Body:
+    """A body that only says where the sequence is. Raises OptionsError."""
+    if "source_url" in elsewhere:
+        return Body(file, options, source_url=_checked(elsewhere["source_url"]))
+    return Body(file, options, elsewhere["upload_id"])
+
+
+def _exclusive(names: list[str]) -> OptionsError:
+    """The sequence is said to be in several places."""
+    message = f"{' and '.join(names)} exclude each other: send one of them"
+    return OptionsError([Fault(names[-1], message, f"{len(names)} sources", "one source")])
 
 
 def _checked(url: Any) -> str:
@@ -140,7 +163,7 @@ def _checked(url: Any) -> str:
             raise ValueError("is not a string of at most 2000 characters")
         return check_address(url)
     except ValueError as error:
-        fault = Fault("source_url", f"source_url {error}", repr(url)[:100], "a public https URL of a file")
+        fault = Fault("source_url", f"source_url {error}", shown(url), "a public https URL of a file")
         raise OptionsError([fault]) from None
 
 

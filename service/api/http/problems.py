@@ -16,7 +16,7 @@ from redis.exceptions import OutOfMemoryError, RedisError
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from service.core.jobs.option_faults import OptionsError
+from service.core.jobs.option_faults import OptionsError, validation_fault
 from service.core.jobs.stored import UnreadableRecord
 from service.core.sequences.sequence import Fault, SequenceError
 from service.core.trace import current_trace
@@ -68,6 +68,7 @@ CODES: dict[str, tuple[int, str]] = {
     "queue_unavailable": (503, "Job queue unavailable"),
     "storage_unavailable": (503, "Object store unavailable"),
 }
+MAX_TOLD = 5  # faults in a detail; `errors` has them all
 REF = "#/components/schemas/{model}"
 BY_STATUS = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
@@ -107,7 +108,7 @@ class Problem(Exception):  # noqa: N818  # the term of RFC 9457
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.status, title = CODES[code]
-        detail = detail or "; ".join(fault.message for fault in errors) or title
+        detail = detail or _told(errors) or title
         self.details = ProblemDetails(
             title=title,
             status=self.status,
@@ -118,6 +119,12 @@ class Problem(Exception):  # noqa: N818  # the term of RFC 9457
         )
         self.headers = dict(headers or {})
         super().__init__(detail)
+
+
+def _told(errors: Sequence[Fault]) -> str:
+    """The first faults in one line, for whoever reads the detail only."""
+    more = f"; and {len(errors) - MAX_TOLD} more" if len(errors) > MAX_TOLD else ""
+    return "; ".join(map(str, errors[:MAX_TOLD])) + more
 
 
 def responses(*codes: str) -> dict[int | str, dict[str, Any]]:
@@ -184,6 +191,8 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, handler)
 
     def from_http(error: HTTPException) -> Problem:
+        if isinstance(error.__cause__, Problem):  # raised while FastAPI was reading the body
+            return error.__cause__
         code = BY_STATUS.get(
             error.status_code, "bad_request" if error.status_code < 500 else "internal_error"
         )
@@ -197,10 +206,11 @@ def install(app: FastAPI) -> None:
         return problem_response(Problem("method_not_allowed", headers=allowed))
 
     def from_validation(error: RequestValidationError) -> Problem:
-        faults = [
-            Fault(".".join(str(part) for part in e["loc"][1:]), e["msg"], repr(e.get("input"))[:100], "")
-            for e in error.errors()
-        ]
+        faults = []
+        for found in error.errors():
+            place, *path = found["loc"]  # such as "query"
+            names = [str(part) for part in path if isinstance(part, str)]
+            faults.append(validation_fault(".".join(names) or str(place), found))
         return Problem("invalid_request", errors=faults)
 
     def from_faults(error: SequenceError | OptionsError) -> Problem:

@@ -9,7 +9,7 @@ from service.api.dependencies import CallerDep, ContextDep
 from service.api.http.body import receive
 from service.api.http.problems import REF, keyed_responses
 from service.api.source_urls import download
-from service.api.submission import repeated, submit
+from service.api.submission import before_fetching, submit
 from service.api.waiting import DESCRIPTION, wait_as_preferred
 from service.core.jobs.options import Options
 from service.core.jobs.views import JobView, view
@@ -118,9 +118,10 @@ async def reconstruct(
     async with receive(request, context.limits) as body:
         job = None
         if body.source_url is not None:
-            job = await context.submissions.run(repeated, context, caller, body, idempotency_key)
+            job = await context.submissions.run(before_fetching, context, caller, body, idempotency_key)
             if job is None:
-                await download(context.settings, body.source_url, body.file)
+                owner = caller.id if caller.open_jobs is not None else None  # of several
+                await download(context.settings, owner, body.source_url, body.file)
         if job is None:
             run = context.submissions.run
             if caller.open_jobs is not None:  # with keys

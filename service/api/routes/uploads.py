@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from service.api.dependencies import CallerDep, ContextDep
 from service.api.http.problems import Problem, keyed_responses
@@ -24,6 +24,8 @@ def _number(value: Any) -> Any:
 
 class NewUpload(BaseModel):
     """The file to be uploaded."""
+
+    model_config = ConfigDict(extra="forbid")
 
     bytes: Annotated[
         Annotated[int, Field(ge=1)] | None,
@@ -61,7 +63,7 @@ async def create_upload(context: ContextDep, caller: CallerDep, body: NewUpload 
     if size is not None and size > settings.max_upload_bytes:
         raise Problem("too_large", f"The upload exceeds {settings.max_upload_bytes / 2**20:.0f} MiB")
     if settings.upload_method == "put" and size is None:
-        message = "the size of the file is missing: send it as bytes"
+        message = 'bytes is missing: send the size of the file, as {"bytes": 1234}'
         raise Problem("invalid_request", errors=[Fault("bytes", message, "nothing", "a number of bytes")])
     put_bytes = size if settings.upload_method == "put" else None
     limit = None if caller.open_jobs is None else settings.open_uploads

@@ -1,5 +1,6 @@
-"""Reading options, and telling every fault of them."""
+"""Validation errors as faults for people: what was found, and what is wanted."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -8,6 +9,32 @@ from pydantic import BaseModel, ValidationError
 from service.core.sequences.errors import Fault
 
 Kind = TypeVar("Kind", bound=BaseModel)
+MAX_FOUND = 100  # characters
+
+# What is wanted, by the type of pydantic's error and with its context; other types say it in their message.
+_WANTED = {
+    "greater_than_equal": "at least {ge}",
+    "greater_than": "more than {gt}",
+    "less_than_equal": "at most {le}",
+    "less_than": "less than {lt}",
+    "string_too_short": "{min_length} or more characters",
+    "string_too_long": "at most {max_length} characters",
+    "string_pattern_mismatch": "text that matches {pattern}",
+    "too_short": "{min_length} or more values",
+    "json_invalid": "JSON",
+    "missing": "a value",
+} | {
+    error: wanted
+    for wanted, errors in {
+        "a whole number": ("int_type", "int_parsing", "int_parsing_size", "int_from_float"),
+        "a number": ("float_type", "float_parsing"),
+        "true or false": ("bool_type", "bool_parsing"),
+        "a string": ("string_type",),
+        "a list": ("tuple_type", "list_type"),
+        "an object": ("dict_type", "model_type", "model_attributes_type"),
+    }.items()
+    for error in errors
+}
 
 
 class OptionsError(Exception):
@@ -35,13 +62,33 @@ def read_options(kind: type[Kind], values: Mapping[str, Any], faults: Sequence[F
 
 def _fault(kind: type[BaseModel], error: Any) -> Fault:
     name = str(error["loc"][0]) if error["loc"] else "options"
-    found = repr(error["input"])[:100] if error["loc"] else ""
     if error["type"] == "extra_forbidden":
         known = ", ".join(kind.model_fields)
         return Fault(key=name, message=f"{name} is not an option", found=name, wanted=f"one of {known}")
-    message = str(error["msg"])
-    if error["type"] == "value_error":
-        own = message.removeprefix("Value error, ")
-        return Fault(key=name, message=f"{name} {own}" if error["loc"] else own, found=found, wanted="")
-    wanted = message.removeprefix("Input should be ")
-    return Fault(key=name, message=f"{name}: found {found}, wanted {wanted}", found=found, wanted=wanted)
+    if error["type"] == "value_error" and not error["loc"]:  # of all together
+        return Fault(key=name, message=_own(error), found="", wanted="")
+    return validation_fault(name, error)
+
+
+def validation_fault(key: str, error: Any) -> Fault:
+    """The fault of the value `key` for one of the errors of a pydantic ValidationError."""
+    kind, context = error["type"], error.get("ctx", {})
+    found = "nothing" if kind == "missing" else shown(error["input"])
+    if kind == "value_error":
+        return Fault(key=key, message=f"{key} {_own(error)}", found=found, wanted="")
+    if kind == "extra_forbidden":
+        return Fault(key=key, message=f"{key} is not known here", found=found, wanted="nothing")
+    own = str(error["msg"]).removeprefix("Input should be ")
+    wanted = _WANTED[kind].format(**context) if kind in _WANTED else own
+    return Fault(key=key, message=f"{key}: found {found}, wanted {wanted}", found=found, wanted=wanted)
+
+
+def _own(error: Any) -> str:
+    """The message of a validator of this project."""
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+def shown(value: Any) -> str:
+    """A value from outside, as JSON or as text in quotes."""
+    text = repr(value) if isinstance(value, str) else json.dumps(value, default=repr, ensure_ascii=False)
+    return text if len(text) <= MAX_FOUND else text[: MAX_FOUND - 1] + "…"

@@ -99,12 +99,12 @@ class ReconstructionOptions(BaseModel):
     ] = None
     duration: Annotated[
         float | None,
-        Field(gt=0, le=3600, title="Playing time", description="Seconds that a file of the result plays."),
+        Field(ge=0.01, le=3600, title="Playing time", description="Seconds that a file of the result plays."),
     ] = None
     playback_fps: Annotated[
         float | None,
         Field(
-            gt=0,
+            ge=0.01,
             le=1000,
             title="Playback rate",
             description="Input frames per second as the result plays; by default in real time, or 24 if the "
@@ -236,6 +236,18 @@ class ReconstructionOptions(BaseModel):
         if wanted < 2:
             message = f"fps: found 1 output frame in {seconds:g} s, wanted 2 or more"
             raise OptionsError([Fault(key, message, "1 output frame", "2 or more")])
+
+    def check_colors(self, colors: bool) -> None:
+        """Raise OptionsError if an option needs colors of the points, unless the input has them."""
+        needs = {"color": self.color is Color.INPUT, "texture": self.texture is not None}
+        message = "{} needs colors of the points, and the input has none: leave it out, or send colors"
+        faults = [
+            Fault(name, message.format(name), "no colors", "colors of all points")
+            for name, needed in needs.items()
+            if needed and not colors
+        ]
+        if faults:
+            raise OptionsError(faults)
 
 
 class Options(ReconstructionOptions):

@@ -48,6 +48,7 @@ def _read_frames(
     colors, normals = arrays.like("colors", points), arrays.like("normals", points)
     if points is None:
         return
+    reading.colored = len(lengths or []) if colors else 0
     rows = reading.read_points(points, reading.scan(lengths, points.dtype), lengths or [])  # [M, 3]
     color_rows, normal_rows = reading.read_rows(colors), reading.read_rows(normals)
     if rows is None or reading.store is None or lengths is None or reading.faults:

@@ -103,6 +103,7 @@ def _read_arrays(archive: Archive, index: int, reading: Reading) -> None:
     scan = reading.scan([rows], points.dtype, index)
     if loc and scale:
         _place(scan, loc, scale, reading)
+    reading.colored += colors is not None
     cloud = reading.read_points(points, scan, [rows])
     color_rows, normal_rows = reading.read_rows(colors), reading.read_rows(normals)
     if cloud is None or reading.store is None or reading.faults:

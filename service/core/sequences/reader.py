@@ -37,6 +37,7 @@ class SequenceInfo:
     total_points: int
     duration: float  # seconds, from the first frame to the last
     corresponding: bool | None  # None: not said
+    colors: bool  # of all points
     dtype: str
     bytes: int
 
@@ -81,6 +82,7 @@ class SequenceReader:
             total_points=sum(reading.lengths),
             duration=float(self.times[-1] - self.times[0]),
             corresponding=reading.corresponding if fewest == most else False,
+            colors=reading.colored == len(reading.lengths),
             dtype=reading.dtype.name,
             bytes=size,
         )

@@ -22,6 +22,7 @@ class Reading:
     store: FrameStore | None
     options: ReadOptions = DEFAULT_OPTIONS
     lengths: list[int] = field(default_factory=list)  # points in each frame
+    colored: int = 0  # frames with colors
     times: NDArray[np.float64] | None = None
     corresponding: bool | None = None
     dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.float16))  # widest stored type
@@ -74,6 +75,7 @@ class Reading:
         with np.errstate(invalid="ignore"):
             scan.feed_rows(frame.points, 0)
         self._record(scan.faults(key), [len(frame.points)], frame.points.dtype)
+        self.colored += frame.colors is not None
         if self.store and not self.faults:
             self.store.add(replace(frame, points=self._marked(frame.points)))
 

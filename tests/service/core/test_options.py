@@ -5,7 +5,7 @@ import pytest
 
 from service.core.jobs.formats import MAX_MORPH_FRAMES, Format
 from service.core.jobs.option_faults import OptionsError
-from service.core.jobs.options import Animation, Options, Quality, parse_options
+from service.core.jobs.options import Animation, Color, Options, Quality, parse_options
 
 
 def test_defaults() -> None:
@@ -27,18 +27,25 @@ def test_formats_can_be_repeated_or_comma_separated() -> None:
         ([("resolutoin", "64")], "resolutoin", "is not an option"),
         ([("formats", "fbx")], "formats", "glb"),
         ([("formats", "")], "formats", "glb"),
-        ([("frames", "1")], "frames", "greater than or equal to 2"),
-        ([("frames", "many")], "frames", "integer"),
+        ([("frames", "1")], "frames", "frames: found '1', wanted at least 2"),
+        ([("frames", "many")], "frames", "frames: found 'many', wanted a whole number"),
         ([("fps", "nan")], "fps", "finite number"),
+        ([("playback_fps", "1e-300")], "playback_fps", "at least 0.01"),
+        ([("duration", "1e-300")], "duration", "at least 0.01"),
         ([("threshold", "1")], "threshold", "less than 1"),
-        ([("simplify", "3")], "simplify", "greater than or equal to 4"),
+        ([("simplify", "3")], "simplify", "at least 4"),
         ([("color", "red")], "color", "correspondence"),
         ([("metadata", "{")], "metadata", "is not valid JSON"),
-        ([("metadata", "[1]")], "metadata", "dictionary"),
+        ([("metadata", "[1]")], "metadata", "metadata: found [1], wanted an object"),
         ([("metadata", '"' + "x" * 17_000 + '"')], "metadata", "16384"),
+        ([("metadata", "null")], "metadata", "metadata: found null, wanted an object"),
+        ([("name", "")], "name", "name: found '', wanted 1 or more characters"),
+        ([("model", "x" * 101)], "model", "…, wanted at most 100 characters"),
+        ([("compress", "maybe")], "compress", "compress: found 'maybe', wanted true or false"),
+        ([("webhook_url", "https://h:70000/")], "webhook_url", "webhook_url has an invalid host or port"),
         ([("frames", "5"), ("frames", "6")], "frames", "given twice"),
         ([("frames", "5"), ("fps", "6")], "options", "exclude each other"),
-        ([("expires_in", "1")], "expires_in", "greater than or equal to 60"),
+        ([("expires_in", "1")], "expires_in", "at least 60"),
     ],
 )
 def test_each_fault_names_its_field(fields: list[tuple[str, str]], key: str, words: str) -> None:
@@ -90,3 +97,21 @@ def test_names_and_limits_are_the_models() -> None:
 def test_options_need_no_numpy() -> None:
     code = "import sys; sys.modules['numpy'] = None; import service.core.jobs.views"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "keys"),
+    [
+        (Options(color=Color.INPUT), ["color"]),
+        (Options(color=Color.INPUT, texture=64), ["color", "texture"]),
+        (Options(color=Color.CORRESPONDENCE), []),
+    ],
+)
+def test_options_that_need_colors_are_refused_without_them(options: Options, keys: list[str]) -> None:
+    options.check_colors(True)
+    found: list[str] = []
+    try:
+        options.check_colors(False)
+    except OptionsError as refusal:
+        found = [fault.key for fault in refusal.faults]
+    assert found == keys
