@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from model.reconstruction.surface import GridLevels
 from model.registration import Options
 from model.registration.registering import QUICK
 
@@ -20,8 +21,10 @@ class Quality:
     # velocities accumulate over the evaluations of a trajectory, those of occupancy logits do not.
     flow_bfloat16: bool = False
     occupancy_bfloat16: bool = False
-    # How often the grid of a surface is halved that registration puts on the points.
-    coarser: int = 0
+    # The grid of a surface that registration puts on the points, if it is coarser than that of the config.
+    template_grid: GridLevels | None = None
+    # Orientations of few points whose mean is the surface (model.reconstruction.shapes).
+    turns: int = 3
     # How much effort registration makes.
     effort: Options = field(default_factory=Options)
 
@@ -35,8 +38,19 @@ QUALITIES: dict[str, Quality] = {
         near_input=True,
         flow_bfloat16=True,
         occupancy_bfloat16=True,
-        coarser=1,
-        effort=Options(keyframes=1, starts=2, stages=QUICK, sweeps=1, points=1000),
+        template_grid=GridLevels(24, 1),
+        turns=1,
+        effort=Options(
+            keyframes=1,
+            starts=2,
+            matches=False,
+            stages=QUICK,
+            sweeps=1,
+            from_neighbors=False,
+            points=1000,
+            nodes=100,
+            samples=1000,
+        ),
     ),
 }
 DEFAULT = "balanced"

@@ -14,7 +14,7 @@ from model.meshes.sampling import draw_surface_points
 from model.reconstruction.normalization import UnitBox
 from model.reconstruction.preparation import Prepared
 from model.reconstruction.settings import Settings
-from model.reconstruction.shapes import MATCHED, Shapes, misfit
+from model.reconstruction.shapes import Shapes, misfit
 from model.reconstruction.surface import extract_surface
 from model.registration import Tracking, track
 from model.registration.backends import NUMBA, Backend
@@ -64,7 +64,7 @@ def register(
         prepared.clouds,
         times,
         extract,
-        match=shapes.matching(prepared.clouds, min(MATCHED, effort.points)),
+        match=shapes.matching(prepared.clouds) if effort.matches else None,
         complete=not one_sided,
         progress=on_progress,
         options=effort,
@@ -88,7 +88,7 @@ def surface_of(
     box = UnitBox.around(points)
     inside = torch.from_numpy(box.normalize(points)).to(settings.device)
     vertices, faces = extract_surface(
-        shapes.occupancy(inside, settings.occupancy_dtype),
+        shapes.occupancy(inside, settings.occupancy_dtype, settings.quality.turns),
         settings.config,
         settings.device,
         grid=settings.template_grid(shapes.cells(len(points))),

@@ -56,11 +56,12 @@ class Settings:
         """
         if self.grid is not None:
             return self.grid
-        grid = GridLevels.from_config(self.config)
-        grid = grid._replace(upsampling_steps=max(0, grid.upsampling_steps - self.quality.coarser))
-        if cells is None or cells >= grid.resolution_0 << grid.upsampling_steps:
-            return grid
-        return GridLevels.from_resolution(cells)
+        grids = [GridLevels.from_config(self.config)]
+        if self.quality.template_grid is not None:
+            grids.append(self.quality.template_grid)
+        if cells is not None:
+            grids.append(GridLevels.from_resolution(cells))
+        return min(grids, key=lambda grid: grid.resolution)
 
     @property
     def occupancy_dtype(self) -> torch.dtype:

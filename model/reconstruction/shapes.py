@@ -27,16 +27,19 @@ class Shapes(Protocol):
 
     upright: ClassVar[bool]  # whether it knows things standing on their feet, with y up, and no others
 
-    def occupancy(self, points: Tensor, dtype: torch.dtype = torch.float32) -> Occupancy:
-        """Logits around points [N, 3] of the unit box; large products take factors of `dtype`."""
+    def occupancy(
+        self, points: Tensor, dtype: torch.dtype = torch.float32, turns: int = len(TURNS)
+    ) -> Occupancy:
+        """Logits around points [N, 3] of the unit box; large products take factors of `dtype`.
+
+        Of few points they may be the mean over up to `turns` orientations.
+        """
 
     def cells(self, points: int) -> int | None:
         """Grid cells per side that resolve what so many points tell; None for the config's grid."""
 
-    def matching(self, clouds: Sequence[Floats], most: int = MATCHED) -> Match | None:
-        """Matches between clouds [N_t, 3] for `track`, by at most `most` points of each; None if the network
-        has none.
-        """
+    def matching(self, clouds: Sequence[Floats]) -> Match | None:
+        """Matches between clouds [N_t, 3] for `track`; None if the network has none."""
 
 
 class FlowShapes:
@@ -47,13 +50,18 @@ class FlowShapes:
     def __init__(self, net: OccupancyFlow) -> None:
         self.net = net
 
-    def occupancy(self, points: Tensor, dtype: torch.dtype = torch.float32) -> Occupancy:
+    def occupancy(
+        self,
+        points: Tensor,
+        dtype: torch.dtype = torch.float32,
+        turns: int = len(TURNS),  # noqa: ARG002
+    ) -> Occupancy:
         return self.net.occupancy(None, self.net.encode_shape(points[None, None]), dtype)
 
     def cells(self, points: int) -> int | None:  # noqa: ARG002
         return None
 
-    def matching(self, clouds: Sequence[Floats], most: int = MATCHED) -> Match | None:  # noqa: ARG002
+    def matching(self, clouds: Sequence[Floats]) -> Match | None:  # noqa: ARG002
         return None
 
 
@@ -65,14 +73,19 @@ class LocalShapes:
     def __init__(self, net: LocalOccupancyFlow) -> None:
         self.net = net
 
-    def occupancy(self, points: Tensor, dtype: torch.dtype = torch.float32) -> Occupancy:  # noqa: ARG002
-        if len(points) > SPARSE:
+    def occupancy(
+        self,
+        points: Tensor,
+        dtype: torch.dtype = torch.float32,  # noqa: ARG002
+        turns: int = len(TURNS),
+    ) -> Occupancy:
+        if len(points) > SPARSE or turns == 1:
             return self.net.shape.precompute(points)
-        turns = torch.from_numpy(TURNS).to(points)
-        turned = [self.net.shape.precompute(points @ turn.T, seed) for seed, turn in enumerate(turns)]
+        tried = torch.from_numpy(TURNS[:turns]).to(points)
+        turned = [self.net.shape.precompute(points @ turn.T, seed) for seed, turn in enumerate(tried)]
 
         def mean(queries: Tensor) -> Tensor:
-            logits = [part(queries @ turn.T) for part, turn in zip(turned, turns, strict=True)]
+            logits = [part(queries @ turn.T) for part, turn in zip(turned, tried, strict=True)]
             return torch.stack(logits).mean(dim=0)
 
         return mean
@@ -80,11 +93,11 @@ class LocalShapes:
     def cells(self, points: int) -> int | None:
         return SPARSE_CELLS if points <= SPARSE else None
 
-    def matching(self, clouds: Sequence[Floats], most: int = MATCHED) -> Match:
+    def matching(self, clouds: Sequence[Floats]) -> Match:
         center = np.median([cloud.mean(axis=0) for cloud in clouds], axis=0)  # for float32
         device = next(self.net.parameters()).device
         rng = np.random.default_rng(0)
-        few = [cloud[rng.permutation(len(cloud))[:most]] - center for cloud in clouds]
+        few = [cloud[rng.permutation(len(cloud))[:MATCHED]] - center for cloud in clouds]
         moving = MovingClouds(
             self.net.flow, [torch.from_numpy(cloud).float().to(device) for cloud in few], range(len(few))
         )

@@ -22,6 +22,11 @@ class GridLevels(NamedTuple):
     resolution_0: int
     upsampling_steps: int
 
+    @property
+    def resolution(self) -> int:
+        """Cells per side in the end."""
+        return self.resolution_0 << self.upsampling_steps
+
     @classmethod
     def from_config(cls, config: Config) -> "GridLevels":
         return cls(config.generation.resolution_0, config.generation.upsampling_steps)

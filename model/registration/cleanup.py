@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from model.canceling import cancelable
@@ -17,7 +15,7 @@ from model.compiled import Floats, Ints
 from model.errors import InputError
 from model.registration.clouds import nearest
 from model.registration.floor import find_floor
-from model.registration.neighbors import Neighbors, neighbors
+from model.registration.neighbors import Neighbors, linked_sizes, neighbors
 
 LEAST_POINTS = 32  # of a frame
 NEIGHBORS = 10
@@ -128,7 +126,4 @@ def _outliers(frames: list[Floats]) -> list[NDArray[np.bool_]]:
 def _specks(near: Neighbors, link: float) -> NDArray[np.bool_]:
     """Points [N] in parts of less than `SPECK` of all; neighbours closer than `link` hang together."""
     count = len(near.index)
-    row, column = np.nonzero(near.distance < link)
-    graph = coo_matrix((np.ones(len(row)), (row, near.index[row, column])), shape=(count, count))
-    _, part = connected_components(graph, directed=False)
-    return np.asarray(np.bincount(part)[part] < max(SPECK * count, min(8, count // 4)))
+    return np.asarray(linked_sizes(near.index, near.distance, link) < max(SPECK * count, min(8, count // 4)))

@@ -1,6 +1,7 @@
 """Points that are the same particles in every frame: whether they are, and the paths behind their noise."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,7 @@ def find_correspondence(frames: list[Floats], valid: NDArray[np.bool_] | None = 
     some = [np.asarray(cloud, np.float64)[rows] for cloud in frames]
     seen = np.ones((len(frames), len(rows)), bool) if valid is None else valid[:, rows]
 
+    @cache
     def scatter_of(first: int, second: int) -> float:
         both = seen[first] & seen[second]
         return _scatter(some[first][both], some[second][both]) if both.sum() >= LEAST else np.nan

@@ -12,7 +12,7 @@ from model.compiled import Floats
 from model.errors import Canceled
 from model.registration.clouds import make_cloud
 from model.registration.correspondence import filter_paths
-from model.registration.interpolation import carry_along
+from model.registration.interpolation import Carrier
 from model.registration.keyframes import candidates, jumps
 from model.registration.pull import pull
 from model.registration.separating import looked_at, separate
@@ -46,12 +46,13 @@ def track_corresponding(
     if is_canceled is not None and is_canceled():
         raise Canceled("the registration was canceled")
     vertices = pull(np.asarray(vertices, np.float64), faces, clouds[key].points, REACH)
-    moved = carry_along(vertices, faces, paths, key)  # [T, V, 3]
+    carrier = Carrier(paths, key)
+    moved = carrier.carry(vertices, faces)  # [T, V, 3]
     some = looked_at(len(moved))
     apart = separate(vertices, faces, list(moved[some]), [clouds[t] for t in some])
     if apart is not None:
         vertices, faces = apart
-        moved = carry_along(vertices, faces, paths, key)
+        moved = carrier.carry(vertices, faces)
     cuts = jumps(clouds)
     placed = moved * size + center
     return Tracking(

@@ -21,29 +21,40 @@ CORE = 0.3  # node spacings within which a node's weight grows no more
 BLOCK = 64  # nodes whose distances are held at once
 
 
-def carry_along(vertices: Floats, faces: Ints, paths: Floats, frame: int) -> Floats:
-    """Vertices [V, 3] of a surface in one `frame`, carried along paths [T, N, 3] of its points: [T, V, 3].
+class Carrier:
+    """Paths [T, N, 3] of the points of one `frame`, that carry surfaces of it along.
 
     A point moves with its neighbours' affine map, regularised towards a rotation; neighbours are those that
     stay near in all frames. A vertex follows the points nearest along the surface, so an arm that touches
     the torso does not drag it.
     """
-    paths = np.asarray(paths, np.float64)
-    nodes = subset(paths[frame], NODES)
-    maps = _affine_maps(paths, nodes, frame)  # [T, n, 3, 3]
-    places = paths[:, nodes]  # [T, n, 3]
-    index, weight = _blend(np.asarray(vertices, np.float64), faces, places[frame])  # [V, K]
-    # x' = Σ w (A (x - p) + p') is linear in maps and places: one sparse matrix serves all frames.
-    offset = vertices[:, None] - places[frame][index]  # [V, K, 3]
-    values = weight[..., None] * np.concatenate([offset, np.ones((*index.shape, 1))], axis=2)  # [V, K, 4]
-    columns = 4 * index[..., None] + np.arange(4)
-    starts = np.arange(len(vertices) + 1) * values[0].size
-    blend = csr_matrix((values.ravel(), columns.ravel(), starts), shape=(len(vertices), 4 * len(nodes)))
-    carried = np.empty((len(paths), len(vertices), 3))
-    for number in cancelable(range(len(paths))):
-        rows = np.concatenate([maps[number].transpose(0, 2, 1), places[number][:, None]], axis=1)  # [n, 4, 3]
-        carried[number] = blend @ rows.reshape(-1, 3)
-    return carried
+
+    def __init__(self, paths: Floats, frame: int) -> None:
+        paths = np.asarray(paths, np.float64)
+        nodes = subset(paths[frame], NODES)
+        self._rest = paths[frame][nodes]  # [n, 3]
+        maps = _affine_maps(paths, nodes, frame).transpose(0, 1, 3, 2)
+        self._rows = np.concatenate([maps, paths[:, nodes, None]], axis=2)  # [T, n, 4, 3]
+
+    def carry(self, vertices: Floats, faces: Ints) -> Floats:
+        """Vertices [V, 3] of a surface in the frame, in all frames: [T, V, 3]."""
+        index, weight = _blend(np.asarray(vertices, np.float64), faces, self._rest)  # [V, K]
+        # x' = Σ w (A (x - p) + p') is linear in maps and places: one sparse matrix serves all frames.
+        offset = vertices[:, None] - self._rest[index]  # [V, K, 3]
+        values = weight[..., None] * np.concatenate([offset, np.ones((*index.shape, 1))], axis=2)  # [V, K, 4]
+        columns = 4 * index[..., None] + np.arange(4)
+        starts = np.arange(len(vertices) + 1) * values[0].size
+        size = len(vertices), 4 * len(self._rest)
+        blend = csr_matrix((values.ravel(), columns.ravel(), starts), shape=size)
+        carried = np.empty((len(self._rows), len(vertices), 3))
+        for number, rows in enumerate(cancelable(self._rows)):
+            carried[number] = blend @ rows.reshape(-1, 3)
+        return carried
+
+
+def carry_along(vertices: Floats, faces: Ints, paths: Floats, frame: int) -> Floats:
+    """Vertices [V, 3] of a surface in one `frame`, carried along paths [T, N, 3] of its points: [T, V, 3]."""
+    return Carrier(paths, frame).carry(vertices, faces)
 
 
 def _affine_maps(paths: Floats, nodes: Ints, frame: int) -> Floats:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from model.compiled import Floats, Ints
+from model.compiled import Floats, Ints, compiled
 from model.registration.clouds import nearest
 
 CANDIDATES = 32  # nearest of one frame, among which the nearest over all frames are looked for
@@ -38,7 +38,35 @@ class Neighbors:
 def neighbors(cloud: Floats, count: int) -> Neighbors:
     """The `count` nearest of each point of cloud [N, 3]."""
     distance, index = nearest(cKDTree(cloud), cloud, min(count, len(cloud) - 1) + 1)
-    return Neighbors(index[:, 1:], distance[:, 1:])
+    return Neighbors(np.ascontiguousarray(index[:, 1:]), np.ascontiguousarray(distance[:, 1:]))
+
+
+@compiled
+def linked_sizes(index: Ints, distance: Floats, link: float) -> Ints:
+    """Of how many rows the part of each row consists: [N]; neighbors [N, K] nearer than `link` hang together.
+
+    By disjoint sets, each with its first row as the root.
+    """
+    count, k = index.shape
+    root = np.arange(count)
+    for i in range(count):
+        for c in range(k):
+            if distance[i, c] < link:
+                a, b = i, index[i, c]
+                while root[a] != a:
+                    root[a] = root[root[a]]
+                    a = root[a]
+                while root[b] != b:
+                    root[b] = root[root[b]]
+                    b = root[b]
+                root[max(a, b)] = min(a, b)
+    sizes = np.zeros(count, np.int64)
+    for i in range(count):  # a root stands before the rows of its part
+        root[i] = root[root[i]]
+        sizes[root[i]] += 1
+    for i in range(count):
+        sizes[i] = sizes[root[i]]
+    return sizes
 
 
 def path_neighbors(paths: Floats, count: int, rows: Ints | None = None) -> Neighbors:

@@ -9,7 +9,7 @@ from model.canceling import cancelable
 from model.compiled import Floats
 from model.registration.clouds import nearest
 
-SAMPLE = 1000  # points of a frame that are looked at
+SAMPLE, FRAMES = 1000, 24  # points of a frame, and frames of a longer sequence, that are looked at
 STILL = 0.002  # of the size: rows that move less do not move
 # Distance to another sample of a surface over that within the sample: 1 on average where it stands still.
 SAME_SURFACE = 1.05
@@ -23,7 +23,8 @@ def is_still(frames: Sequence[Floats], corresponding: bool) -> bool:
         paths = np.stack([np.asarray(cloud, np.float64)[rows] for cloud in frames])  # [T, n, 3]
         moved = np.median(np.linalg.norm(paths - paths[0], axis=2), axis=1)  # [T]
         return bool(moved.max() < STILL * np.ptp(paths[0], axis=0).max())
-    clouds = [np.asarray(cloud, np.float64)[rng.permutation(len(cloud))[:SAMPLE]] for cloud in frames]
+    some = [frames[t] for t in np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int))]
+    clouds = [np.asarray(cloud, np.float64)[rng.permutation(len(cloud))[:SAMPLE]] for cloud in some]
     return bool(np.mean([_apart(clouds[0], cloud) for cloud in cancelable(clouds[1:])]) < SAME_SURFACE)
 
 

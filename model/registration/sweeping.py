@@ -33,8 +33,12 @@ def sweep(
     backwards: bool,
     report: Callable[[float], None],
     cuts: Sequence[int] = (),
+    from_neighbors: bool = True,
 ) -> list[Motion]:
-    """One pass over the frames, the motions better; nothing is smoothed over `cuts`, where takes begin."""
+    """One pass over the frames, the motions better; nothing is smoothed over `cuts`, where takes begin.
+
+    With `from_neighbors` each frame is also tried from the motion of the one before.
+    """
     level = learned(template.level, motions)
     result = list(motions)
     energies = [energy(level, c, m, complete) for c, m in cancelable(zip(clouds, result, strict=True))]
@@ -56,7 +60,7 @@ def sweep(
         near = [known[i] for i in order if begin <= i < end]
         # From a neighbor a limb that was lost or turned round is found again, frame by frame. What one camera
         # sees does not tell which of two motions is the right one.
-        starts = [known[t], *near[: int(complete)]]
+        starts = [known[t], *near[: int(complete and from_neighbors)]]
         if energies[t] > SUSPECT * usual:
             others = near if expected is None else [expected, *near]
             starts = [known[t], *others]

@@ -36,11 +36,13 @@ class Template:
         return self.level.graph.move(self.level.graph.skin, motion).points
 
 
-def make_template(vertices: Floats, faces: Ints, backend: Backend = NUMBA) -> Template:
-    """Put a graph and samples on a mesh of vertices [V, 3] and faces [F, 3]."""
-    order = subset(vertices, SAMPLES)
+def make_template(
+    vertices: Floats, faces: Ints, backend: Backend = NUMBA, nodes: int = NODES, samples: int = SAMPLES
+) -> Template:
+    """Put a graph of `nodes` and `samples` on a mesh of vertices [V, 3] and faces [F, 3]."""
+    order = subset(vertices, samples)
     cancellation_point()
-    graph = build_graph(vertices, faces, order[:NODES])
+    graph = build_graph(vertices, faces, order[:nodes])
     apart = np.linalg.norm(graph.rest[graph.edges[:, 0]] - graph.rest[graph.edges[:, 1]], axis=1).mean()
     level = Level(graph, graph.skin[order], np.ones(len(graph.edges)), YIELDING * apart, backend)
     return Template(vertices, faces, level, order, shares(vertices, vertices[order[:FEW]]))
@@ -70,7 +72,8 @@ def taken_apart(
     apart = separate(template.vertices, template.faces, moved, seen)
     if apart is None:
         return None
-    parts = make_template(*apart, template.level.backend)
+    old = template.level
+    parts = make_template(*apart, old.backend, len(old.graph.rest), len(template.samples))
     _, at = nearest(cKDTree(template.vertices), parts.level.graph.rest)
     return parts, [
         _carried(template.level.graph, at, motion, parts.level.graph.rest) for motion in cancelable(motions)

@@ -21,7 +21,7 @@ from model.registration.pull import pull
 from model.registration.registering import NEAR
 from model.registration.reporting import Report
 from model.registration.sweeping import sweep
-from model.registration.template import Template, make_template, refined, taken_apart
+from model.registration.template import NODES, SAMPLES, Template, make_template, refined, taken_apart
 
 Extract = Callable[[Floats], tuple[Floats, Ints]]
 REACH = 0.05  # how far from its points the surface of the network may be
@@ -37,9 +37,13 @@ class Options:
 
     keyframes: int = 2  # templates that are tried
     starts: int = STARTS  # guesses of the motion of a frame that are tried
+    matches: bool = True  # whether one of them may be where a network matches the frames
     stages: Sequence[Stage] = NEAR  # that a frame is fitted through, before the sweeps
     sweeps: int = 3  # passes over all frames after the tracking
+    from_neighbors: bool = True  # whether sweeps also try the motion of the frame before
     points: int = 2500  # of a frame that are registered; the keyframe's surface is taken from all of them
+    nodes: int = NODES  # of the deformation graph
+    samples: int = SAMPLES  # of the surface that are compared with the points
 
 
 @dataclass(frozen=True)
@@ -96,14 +100,14 @@ def track(
     scaled = [(c - center) / size for c in ordered]
     frames = [make_cloud(thinned(c, options.points)) for c in report.each(scaled, 0.0, spans[0])]
     cuts = jumps(frames)
-    match = _scaled(match, center, size) if match is not None else None
+    match = _scaled(match, center, size) if match is not None and options.matches else None
     keys = candidates(frames, options.keyframes)
     if len(keys) == 1:
         stride = 1
     making = report.parts(spans[0], spans[1], len(keys))
 
     def make(n: int) -> Template:
-        template = _template(scaled[keys[n]], extract, backend)
+        template = _template(scaled[keys[n]], extract, backend, options)
         making[n](1.0)
         return template
 
@@ -138,7 +142,7 @@ def track(
         motions = through(best, range(len(frames)), whole, lambda: np.inf).motions
     still = all(m is motions[0] for m in motions)
     for n, part in enumerate(report.parts(spans[3], spans[4], 0 if still else options.sweeps)):
-        motions = sweep(template, frames, motions, complete, n % 2 == 1, part, cuts)
+        motions = sweep(template, frames, motions, complete, n % 2 == 1, part, cuts, options.from_neighbors)
         if n + 1 < options.sweeps:
             template, motions = taken_apart(template, frames, motions) or (template, motions)
         template = refined(template, frames, motions, REACH)
@@ -168,11 +172,11 @@ def _spans(frames: int, stride: int, options: Options) -> list[float]:
     return [float(end) for end in np.cumsum(parts) / sum(parts)]
 
 
-def _template(points: Floats, extract: Extract, backend: Backend) -> Template:
+def _template(points: Floats, extract: Extract, backend: Backend, options: Options) -> Template:
     vertices, faces = extract(points)
     faces = np.ascontiguousarray(faces, dtype=np.int64)
     pulled = pull(np.asarray(vertices, np.float64), faces, points, REACH, nearest=backend.nearest)
-    return make_template(pulled, faces, backend)
+    return make_template(pulled, faces, backend, options.nodes, options.samples)
 
 
 def _scaled(match: Match, center: Floats, size: float) -> Match:

@@ -69,7 +69,7 @@ STAGES = {
     "extract": "model.reconstruction.registered.surface_of",
     "pull": "model.registration.tracking.pull",
     "pull (corresponding)": "model.registration.corresponding.pull",
-    "carry": "model.registration.corresponding.carry_along",
+    "carry": "model.registration.interpolation.Carrier.carry",
     "graph": "model.registration.tracking.make_template",
     "encode": "model.networks.moving_clouds.MovingClouds._encode",
     "match": "model.networks.moving_clouds.MovingClouds._match",

@@ -31,6 +31,8 @@ def test_few_points_are_seen_from_several_sides() -> None:
         seen.append(net.shape.precompute(points @ turn.T, seed)(queries @ turn.T))
     shapes = LocalShapes(net)
     torch.testing.assert_close(shapes.occupancy(points)(queries), (seen[0] + seen[1] + seen[2]) / 3)
+    torch.testing.assert_close(shapes.occupancy(points, turns=2)(queries), (seen[0] + seen[1]) / 2)
+    torch.testing.assert_close(shapes.occupancy(points, turns=1)(queries), seen[0])
     assert (seen[0] - seen[1]).abs().max() > 1e-5
     assert (shapes.cells(SPARSE), shapes.cells(SPARSE + 1)) == (SPARSE_CELLS, None)
 

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from model.compiled import Floats
 from model.errors import InputError
 from model.registration.cleanup import clean
+from model.registration.neighbors import linked_sizes, neighbors
 from tests.model.registration.solids import bend, draw, solid
 
 FRAMES = 6
@@ -69,6 +72,21 @@ def test_outliers_stay_where_cleanup_is_off_but_not_infinities() -> None:
     assert kept[1].all()
     assert not kept[2][4]
     assert report.to_dict() == {"not_finite": [0, 0, 1, 0, 0, 0]}
+
+
+def test_parts_are_those_of_the_reference() -> None:
+    rng = np.random.default_rng(0)
+    cloud = np.concatenate(
+        [rng.normal(place, 0.1, (count, 3)) for place, count in ((0, 200), (2, 60), (5, 9))]
+    )
+    near = neighbors(rng.permutation(cloud), 6)
+    for link in (0.0, 0.02, 0.05, 0.1, 10.0):
+        row, column = np.nonzero(near.distance < link)
+        edges = coo_matrix((np.ones(len(row)), (row, near.index[row, column])), shape=(269, 269))
+        part = connected_components(edges, directed=False)[1]
+        np.testing.assert_array_equal(
+            linked_sizes(near.index, near.distance, link), np.bincount(part)[part], str(link)
+        )
 
 
 def test_copies_of_a_point_say_it_once() -> None:

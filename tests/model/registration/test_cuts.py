@@ -56,7 +56,7 @@ def test_a_few_random_points_are_no_cut(count: int) -> None:
         frames = [bend(rest, phase) for phase in np.linspace(0, 0.5, 12)]
         clouds = [make_cloud(canonical(draw(frame, faces, count, rng))) for frame in frames]
         assert jumps(clouds) == []
-        away = [*clouds[:6], *(make_cloud(cloud.points + [0, 1, 0]) for cloud in clouds[6:])]
+        away = [*clouds[:6], *(make_cloud(cloud.points + np.array([0, 1, 0])) for cloud in clouds[6:])]
         assert jumps(away) == [6]
 
 
