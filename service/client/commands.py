@@ -91,11 +91,15 @@ def list_jobs(
     address: Address = ADDRESS,
     key: Key = None,
 ) -> None:
-    """List your jobs, newest first: id, time of creation (UTC), state, model, name of the input."""
+    """List your jobs, newest first: id, time of creation (UTC), state, verdict, model, name of the input."""
     with _client(address, key) as client:
         for _, job in zip(range(limit), client.jobs(state), strict=False):
+            created, verdict = (
+                f"{job.created_at:%Y-%m-%d %H:%M:%S}",
+                (job.result and job.result.verdict) or "-",
+            )
             name = f"  {job.input.name}" if job.input.name else ""
-            typer.echo(f"{job.id}  {job.created_at:%Y-%m-%d %H:%M:%S}  {job.state:<9}  {job.model}{name}")
+            typer.echo(f"{job.id}  {created}  {job.state:<9}  {verdict:<8}  {job.model}{name}")
 
 
 def cancel(job: JobId, address: Address = ADDRESS, key: Key = None) -> None:
@@ -110,7 +114,8 @@ def models(address: Address = ADDRESS, key: Key = None) -> None:
         for model in client.models():
             reads = f"{model['input']['min_frames']} to {model['input']['max_frames']} frames"
             mark = "*" if model["default"] else " "
-            typer.echo(f"{mark} {model['name']}  {model['task']}  {reads}  {model['workers']} workers")
+            workers = "1 worker" if model["workers"] == 1 else f"{model['workers']} workers"
+            typer.echo(f"{mark} {model['name']}  {model['task']}  {reads}  {workers}")
 
 
 def _follow(client: Client, job: JobView) -> JobView:
@@ -137,7 +142,7 @@ def _save(client: Client, job: JobView, targets: Mapping[Format, Path]) -> None:
         console.print(f"  {line}", soft_wrap=True)
     glb = [target for file_format, target in targets.items() if file_format is Format.GLB]
     where = f"open {glb[0]} in Blender or any glTF viewer, or " if glb else ""
-    console.print(f"{where}see the job at {client.address} (job {job.id[:8]})", soft_wrap=True)
+    console.print(f"{where}see {client.address}/?job={job.id}", soft_wrap=True)
 
 
 def _places(sources: Sequence[str]) -> dict[str, Any]:
@@ -169,6 +174,8 @@ def _client(address: str, key: str | None) -> Iterator[Client]:
         _exit(f"the job {error.job.state}", str(error), 1)
     except ServiceError as error:
         _exit("refused" if error.status else "error", str(error), 2)
+    except BrokenPipeError:  # as of `head`: whoever reads the output has enough
+        raise
     except (SequenceError, SourceError, OSError) as error:
         _exit("error", str(error), 2)
 

@@ -76,7 +76,7 @@ def test_sample_is_reconstructed_and_played(visit: Visit, gateway: Gateway, work
     assert str(job["result"]["mesh"]["vertices"]) in page.locator("#facts").inner_text().replace(",", "")
     assert f"Verdict: {job['result']['verdict']}" in page.locator("#verdict").inner_text()
     assert "rows correspond" in page.locator("#verdict").inner_text()
-    assert "of 17, 95 % of the points lie within" in label(page, "#fit svg", "aria-label")
+    assert "of 17, 95% of the points lie within" in label(page, "#fit svg", "aria-label")
     for file in job["result"]["files"]:
         with page.expect_download() as download:
             page.locator(f"#files a:has-text('{file['format'].upper()}')").click()
@@ -235,6 +235,40 @@ def test_pictures_of_samples_fit_their_frames(visit: Visit, gateway: Gateway) ->
         assert min(rows.min(), columns.min()) > 1, name
         assert max(rows.max(), columns.max()) < 110, name
         assert max(np.ptp(rows), np.ptp(columns)) > 80, name
+
+
+def test_motion_fits_a_narrow_view(visit: Visit, gateway: Gateway) -> None:
+    page = visit(gateway, viewport={"width": 390, "height": 844})
+    page.get_by_role("button", name="Walker").click()
+    page.wait_for_selector("#canvas:visible")
+    for key in ("Home", "End"):
+        shown = at(page, key)
+        is_point = shown[..., 0] - shown[..., 2] > 60  # [H, W], orange
+        columns = np.flatnonzero(is_point.any(axis=0))
+        assert columns.min() > 2, key
+        assert columns.max() < shown.shape[1] - 3, key
+
+
+def test_options_and_recent_jobs_are_told_in_full(
+    visit: Visit, gateway: Gateway, worker: Worker, done: dict[str, Any]
+) -> None:
+    page = visit(gateway)
+    page.get_by_text("More options").click()
+    page.wait_for_selector("#resolution[placeholder='128']")
+    assert not label(page, "#name", "placeholder")
+    pick(page, "Knees")
+    fields = page.evaluate("[...document.querySelectorAll('#more-options [name]')].map((it) => it.name)")
+    assert fields[:4] == ["frames", "fps", "duration", "playback_fps"]
+    recent = page.locator(f"#recent a[href='#job={done['id']}'] .what")
+    assert recent.inner_text() == f"local_oflow · glb, npz · {done['result']['verdict']}"
+    notes = page.evaluate(
+        """async () => {
+            const { decisionNotes } = await import("/page/result.js");
+            const notes = (count) => decisionNotes({ corresponding: true, removed: { stray: [0, count] } });
+            return [1, 2000].flatMap(notes);
+        }"""
+    )
+    assert notes[1::2] == ["1 point was removed", "2,000 points were removed"]
 
 
 def test_page_is_usable_by_keyboard(visit: Visit, gateway: Gateway, worker: Worker) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -139,11 +140,16 @@ def test_the_command_reconstructs(gateway: Gateway, worker: Worker, tmp_path: Pa
     assert made.returncode == 0, told
     assert text.split() == [str(out)]
     assert "from the mesh on average" in told
+    [job_id] = re.findall(rf"see {address(gateway).rstrip('/')}/\?job=([0-9a-f]{{32}})", told)
     assert out.read_bytes()[:4] == b"glTF"
     listed, _ = run(gateway, "list", "--limit", "1").communicate(timeout=30)
-    job_id = listed.split()[0]
+    row = listed.split()
+    assert (row[0], row[3:]) == (job_id, ["succeeded", row[4], "local_oflow", SAMPLE.name])
+    assert row[4] in ("good", "doubtful", "poor")
     shown, _ = run(gateway, "status", job_id).communicate(timeout=30)
     assert json.loads(shown)["state"] == "succeeded"
+    fit = json.loads(shown)["result"]["fit"]
+    assert all(distance == float(f"{distance:.6g}") for distance in fit["mean"] + fit["p95"])
     again, _ = run(gateway, "download", job_id, "-o", str(tmp_path)).communicate(timeout=30)
     assert Path(again.strip()).read_bytes() == out.read_bytes()
 

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from model import MeshSequence
 from service.core.jobs.options import ReconstructionOptions
 from service.core.jobs.record import (
@@ -133,6 +136,11 @@ def _result(
         files=files,
         thumbnail=picture,
         mesh=Mesh(vertices=vertices, faces=len(meshes.faces), frames=frames, watertight=meshes.watertight),
-        fit=Fit(mean=meshes.fit.mean.tolist(), p95=meshes.fit.p95.tolist()),
+        fit=Fit(mean=_rounded(meshes.fit.mean), p95=_rounded(meshes.fit.p95)),
         timings={stage: round(seconds, 4) for stage, seconds in timings.items()},
     )
+
+
+def _rounded(distances: NDArray[np.float64]) -> list[float]:
+    """Distances [T] with six digits: more take room in each record, and say nothing."""
+    return [float(f"{distance:.6g}") for distance in distances]

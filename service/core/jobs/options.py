@@ -240,9 +240,9 @@ class ReconstructionOptions(BaseModel):
     def check_colors(self, colors: bool) -> None:
         """Raise OptionsError if an option needs colors of the points, unless the input has them."""
         needs = {"color": self.color is Color.INPUT, "texture": self.texture is not None}
-        message = "{} needs colors of the points, and the input has none: leave it out, or send colors"
+        message = "{} needs colors of the points, and the input has none: send them, or leave the option out"
         faults = [
-            Fault(name, message.format(name), "no colors", "colors of all points")
+            Fault(name, message.format(name), "", "")
             for name, needed in needs.items()
             if needed and not colors
         ]

@@ -103,7 +103,7 @@ async function choose(selection, button = null) {
   if (chosen !== selection) return;
   sequence = read;
   if (read) {
-    $("chosen").append(` · ${sizeOf(read)}`);
+    $("chosen").append(` · ${sizeOf(read.frames.length, read.points)}`);
     askRate(read.rate);
   }
   review();
@@ -128,7 +128,7 @@ const timed = () => asPlayed(sequence, Object.fromEntries(fields()));
 // Tells what will be done with the sequence under the current options, and turns the preview upright.
 async function review(event) {
   const model = models.find(({ name }) => name === $("model").value);
-  for (const input of $("more-options").querySelectorAll("input"))
+  for (const input of $("more-options").querySelectorAll("input[type=number]"))
     if (model && input.name in model) input.placeholder = model[input.name];
   const { min_frames: least, max_frames: most, min_points: points } = model?.input ?? {};
   $("model-help").textContent = model ? `Takes ${least} to ${most} frames of at least ${points} points each.` : "";

@@ -23,8 +23,11 @@ export async function buildOptions(without) {
 
 // Asks for the frame rate, by the option of this name if any, together with the axis.
 export function askRate(name) {
-  for (const other of ["fps", "playback_fps"])
-    $(other === name ? "ask" : "more-options").append($(other).closest(".field"));
+  for (const [rate, before] of Object.entries({ fps: "frames", playback_fps: "duration" })) {
+    const field = $(rate).closest(".field");
+    if (rate === name) $("ask").append(field);
+    else $(before).closest(".field").after(field);
+  }
 }
 
 // Resolves references of a field, and drops null from optional ones.

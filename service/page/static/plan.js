@@ -4,8 +4,9 @@ import { duration } from "./dom.js";
 
 const count = (value) => value.toLocaleString("en");
 
-export const sizeOf = ({ frames, points }) =>
-  `${count(frames.length)} ${frames.length === 1 ? "frame" : "frames"} of ${[...new Set(points)].map(count).join(" to ")} points`;
+// `points`: of each frame, or the fewest and the most.
+export const sizeOf = (frames, points) =>
+  `${count(frames)} ${frames === 1 ? "frame" : "frames"} of ${[...new Set(points)].map(count).join(" to ")} points`;
 
 // Sentences {text, wrong} about a sequence and a model from `GET /models`; `wrong` ones stand in the way. `options`
 // are those of the form.

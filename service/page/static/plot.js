@@ -23,7 +23,7 @@ export function fitPlot({ mean, p95 }) {
   const worst = p95.indexOf(Math.max(...p95));
   const summary =
     `Distance from the input points to the mesh per frame: ${number(average)} on average. In the worst ` +
-    `frame, ${worst + 1} of ${mean.length}, 95 % of the points lie within ${number(p95[worst])}.`;
+    `frame, ${worst + 1} of ${mean.length}, 95% of the points lie within ${number(p95[worst])}.`;
   const now = element("line", { class: "now", x1: x(0), x2: x(0), y1: TOP, y2: HEIGHT - BOTTOM });
   const svg = element(
     "svg",
@@ -46,7 +46,7 @@ export function fitPlot({ mean, p95 }) {
       `Frame ${frame + 1}: `,
       element("span", { class: "mean" }, `mean ${number(mean[frame])}`),
       " ",
-      element("span", { class: "p95" }, `95 % within ${number(p95[frame])}`),
+      element("span", { class: "p95" }, `95% within ${number(p95[frame])}`),
     );
   };
   mark(0);

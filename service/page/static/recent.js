@@ -45,10 +45,15 @@ function item(job) {
       thumbnail(job),
       element("strong", {}, nameOf(job)),
       element("span", { class: "badge", "data-state": job.state }, job.state),
-      element("span", { class: "what" }, `${job.model} · ${job.options.formats.join(", ")}`),
+      element("span", { class: "what" }, `${job.model} · ${job.options.formats.join(", ")}`, ...judged(job)),
       time,
     ),
   );
+}
+
+// The verdict of a job that has one.
+function judged({ result }) {
+  return result?.verdict ? [" · ", element("span", { "data-verdict": result.verdict }, result.verdict)] : [];
 }
 
 // The picture of a job. With a key it is fetched by script, since an image cannot send the header.

@@ -3,6 +3,7 @@
 import { key, request } from "./api.js";
 import { $, bytes, element, problemBox, show } from "./dom.js";
 import { onTime, showMesh, showPoints } from "./player.js";
+import { sizeOf } from "./plan.js";
 import { fitPlot } from "./plot.js";
 import { asPlayed } from "./sequence.js";
 import { upOf } from "./up.js";
@@ -38,7 +39,7 @@ export async function showResult(job, input, signal) {
     Watertight: result.mesh.watertight ? "yes" : "no",
     Model: job.model,
     "Up axis": up === job.options.up ? up : `${up} (${result.decisions?.up ? "found out" : "assumed"})`,
-    Input: `${job.input.frames} frames of ${[job.input.points].flat().join(" to ")} points`,
+    Input: sizeOf(job.input.frames, [job.input.points].flat()),
   });
   list(
     "timings",
@@ -71,11 +72,11 @@ function showVerdict({ verdict, reasons = [], warnings = [], decisions }) {
   show($("verdict"), true);
 }
 
-function decisionNotes({ corresponding, removed }) {
+export function decisionNotes({ corresponding, removed }) {
   const count = Object.values(removed).flat().reduce((sum, points) => sum + points, 0);
   return [
     corresponding ? "rows correspond between frames" : "rows do not correspond: points were matched",
-    ...(count ? [`${count.toLocaleString("en")} points were removed`] : []),
+    ...(count ? [count === 1 ? "1 point was removed" : `${count.toLocaleString("en")} points were removed`] : []),
   ];
 }
 

@@ -76,7 +76,7 @@ export class View {
     this.#scene.add(this.#grid);
     Object.assign(this.#camera, { near: reach / 200, far: 20 * reach });
     // The height decides in a wide window, and the width in a narrow one or if there are two objects.
-    const wide = beside ? 1.5 * (size.x + 2 * shift) : reach;
+    const wide = beside ? 1.5 * (size.x + 2 * shift) : 1.3 * reach;
     this.#camera.position
       .set(beside ? 0 : 0.42, 0.26, 1.32)
       .multiplyScalar(Math.max((beside ? 1.35 : 1.18) * reach, wide / this.#camera.aspect));

@@ -41,7 +41,7 @@ def test_models_are_a_list(server: Server, tmp_path: Path) -> None:
     with Client(server.address) as client:
         assert client.models() == [MODEL]
     done = oflow("models", address=server.address, folder=tmp_path)
-    told = "* bodies  pointcloud completion  2 to 1000 frames  1 workers\n"
+    told = "* bodies  pointcloud completion  2 to 1000 frames  1 worker\n"
     assert (done.returncode, done.stdout) == (0, told)
 
 
