@@ -50,9 +50,9 @@ def register(
     def ask(_: float) -> None:
         cancellation_point()
 
-    def extract(points: Floats) -> tuple[Floats, Ints]:
+    def extract(points: Floats, noise: float | None = None) -> tuple[Floats, Ints]:
         turned = points @ orientation.rotation.T
-        vertices, faces = surface_of(turned, shapes, settings, ask)
+        vertices, faces = surface_of(turned, shapes, settings, ask, noise)
         return vertices @ orientation.rotation, faces
 
     if prepared.corresponding:
@@ -82,13 +82,25 @@ def particles(registered: Registered, times: NDArray[np.float64]) -> list[Floats
 
 
 def surface_of(
-    points: Floats, shapes: Shapes, settings: Settings, on_progress: Callable[[float], None]
+    points: Floats,
+    shapes: Shapes,
+    settings: Settings,
+    on_progress: Callable[[float], None],
+    noise: float | None = None,
 ) -> tuple[Floats, Ints]:
-    """The surface around points [N, 3], in their units: vertices [V, 3], faces [F, 3]."""
+    """The surface around points [N, 3], in their units: vertices [V, 3], faces [F, 3].
+
+    `noise` is the standard deviation of the points' coordinates, where it is known.
+    """
     box = UnitBox.around(points)
     inside = torch.from_numpy(box.normalize(points)).to(settings.device)
     vertices, faces = extract_surface(
-        shapes.occupancy(inside, settings.occupancy_dtype, settings.quality.turns),
+        shapes.occupancy(
+            inside,
+            settings.occupancy_dtype,
+            settings.quality.turns,
+            None if noise is None else noise / box.scale,
+        ),
         settings.config,
         settings.device,
         grid=settings.template_grid(shapes.cells(len(points))),

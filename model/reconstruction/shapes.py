@@ -13,6 +13,7 @@ from model.networks.local_occupancy_flow import LocalOccupancyFlow
 from model.networks.moving_clouds import MovingClouds
 from model.networks.occupancy_flow import OccupancyFlow
 from model.registration import Match
+from model.surface.kriging import through_points
 
 MATCHED = 2048  # points of a frame
 # Up to so many points the network's answer depends on how they are turned; the mean of a few is better, and
@@ -28,11 +29,16 @@ class Shapes(Protocol):
     upright: ClassVar[bool]  # whether it knows things standing on their feet, with y up, and no others
 
     def occupancy(
-        self, points: Tensor, dtype: torch.dtype = torch.float32, turns: int = len(TURNS)
+        self,
+        points: Tensor,
+        dtype: torch.dtype = torch.float32,
+        turns: int = len(TURNS),
+        noise: float | None = None,
     ) -> Occupancy:
         """Logits around points [N, 3] of the unit box; large products take factors of `dtype`.
 
-        Of few points they may be the mean over up to `turns` orientations.
+        Of few points they may be the mean over up to `turns` orientations, and agree with the points where
+        `noise`, the standard deviation of their coordinates, is known and small.
         """
 
     def cells(self, points: int) -> int | None:
@@ -55,6 +61,7 @@ class FlowShapes:
         points: Tensor,
         dtype: torch.dtype = torch.float32,
         turns: int = len(TURNS),  # noqa: ARG002
+        noise: float | None = None,  # noqa: ARG002
     ) -> Occupancy:
         return self.net.occupancy(None, self.net.encode_shape(points[None, None]), dtype)
 
@@ -78,8 +85,16 @@ class LocalShapes:
         points: Tensor,
         dtype: torch.dtype = torch.float32,  # noqa: ARG002
         turns: int = len(TURNS),
+        noise: float | None = None,
     ) -> Occupancy:
-        if len(points) > SPARSE or turns == 1:
+        if len(points) > SPARSE:
+            return self.net.shape.precompute(points)
+        seen = self._seen(points, turns)
+        return seen if noise is None else through_points(seen, points, noise)
+
+    def _seen(self, points: Tensor, turns: int) -> Occupancy:
+        """The mean of what the network says of the points in several orientations."""
+        if turns == 1:
             return self.net.shape.precompute(points)
         tried = torch.from_numpy(TURNS[:turns]).to(points)
         turned = [self.net.shape.precompute(points @ turn.T, seed) for seed, turn in enumerate(tried)]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 from model.canceling import cancelable
-from model.compiled import Floats
+from model.compiled import Floats, Ints
 from model.errors import Canceled
 from model.registration.clouds import make_cloud
 from model.registration.correspondence import filter_paths
@@ -16,9 +16,10 @@ from model.registration.interpolation import Carrier
 from model.registration.keyframes import candidates, jumps
 from model.registration.pull import pull
 from model.registration.separating import looked_at, separate
-from model.registration.tracking import REACH, SIZE, Extract, Tracking, confidence_of, residual
+from model.registration.tracking import REACH, SIZE, Tracking, confidence_of, residual
 
 TOGETHER = 2_000_000  # coordinates
+Extract = Callable[[Floats, float], tuple[Floats, Ints]]
 
 
 def track_corresponding(
@@ -30,10 +31,12 @@ def track_corresponding(
 ) -> Tracking:
     """Carry a surface along corresponding points [T, N, 3] at times [T], as `track` does along others.
 
+    `extract` is told the standard deviation that the points' coordinates had, too; the paths show it.
     `valid` [T, N] says which points to believe. The template is the surface of the frame whose points lie
     furthest apart, put on them, with what it joins there taken apart where another frame tears it.
     """
-    paths = filter_paths(points, valid).points  # [T, R, 3]
+    filtered = filter_paths(points, valid)
+    paths = filtered.points  # [T, R, 3]
     centers = paths.mean(axis=1)  # [T, 3]
     center = np.median(centers, axis=0)
     spread = ((paths - centers[:, None]) ** 2).sum(axis=2).mean(axis=1)  # [T], squared
@@ -41,7 +44,7 @@ def track_corresponding(
     paths = (paths - center) / size
     clouds = [make_cloud(cloud) for cloud in cancelable(paths)]
     (key,) = candidates(clouds, 1)
-    vertices, faces = extract(clouds[key].points)
+    vertices, faces = extract(clouds[key].points, filtered.noise / size)
     faces = np.ascontiguousarray(faces, np.int64)
     if is_canceled is not None and is_canceled():
         raise Canceled("the registration was canceled")

@@ -44,3 +44,12 @@ def test_many_points_are_seen_once() -> None:
     torch.testing.assert_close(
         LocalShapes(net).occupancy(points)(queries), net.shape.precompute(points)(queries)
     )
+
+
+def test_few_points_of_known_noise_lie_on_the_surface() -> None:
+    torch.manual_seed(0)
+    shapes = LocalShapes(LocalOccupancyFlow().eval())
+    few, many = torch.randn(SPARSE, 3), torch.randn(SPARSE + 1, 3)
+    guessed, fitted = shapes.occupancy(few)(few), shapes.occupancy(few, noise=0.0)(few)
+    assert fitted.abs().mean() < 0.5 * guessed.abs().mean()
+    assert torch.equal(shapes.occupancy(many)(few), shapes.occupancy(many, noise=0.0)(few))

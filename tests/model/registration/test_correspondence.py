@@ -130,15 +130,19 @@ def test_tracking_along_particles_needs_no_search() -> None:
     vertices, faces = solid()
     exact = np.stack([bend(vertices, phase) for phase in PHASES])
     asked: list[Floats] = []
+    noises: list[float] = []
 
-    def surface(points: Floats) -> tuple[Floats, Ints]:  # the true one, in the place and size of the points
+    def surface(points: Floats, noise: float) -> tuple[Floats, Ints]:
+        # The true one, in the place and size of the points.
         asked.append(points)
         key = int(np.argmin([_shape_apart(points, frame) for frame in noisy]))
         size = np.sqrt(points.var(axis=0).sum() / noisy[key].var(axis=0).sum())
+        noises.append(noise / size)
         return (exact[key] - noisy[key].mean(axis=0)) * size + points.mean(axis=0), faces
 
     result = track_corresponding(noisy, PHASES, surface)
     assert len(asked) == 1
+    assert noises == [pytest.approx(0.001, rel=0.2)]
     assert np.linalg.norm(result.vertices - exact, axis=2).mean() < 0.004
     assert result.residuals.max() < 0.02
     assert result.confidence.shape == exact.shape[:2]
@@ -159,7 +163,7 @@ def test_a_cut_is_not_bridged() -> None:
     leap[4:, :, 0] += 3
     sphere = trimesh.creation.icosphere(subdivisions=2)
 
-    def surface(points: Floats) -> tuple[Floats, Ints]:
+    def surface(points: Floats, _: float) -> tuple[Floats, Ints]:
         return np.asarray(sphere.vertices) * points.std() + points.mean(axis=0), np.asarray(
             sphere.faces, np.int64
         )

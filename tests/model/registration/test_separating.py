@@ -92,7 +92,7 @@ def test_corresponding_points_that_move_apart_make_two_things(joined: tuple[Floa
     # Where they touch they are a little larger, so that the template is taken there.
     paths = np.stack([(1.02 - 0.02 * t) * apart(points, t) for t in TIMES])[::-1]
 
-    def extract(cloud: Floats) -> tuple[Floats, Ints]:
+    def extract(cloud: Floats, _: float) -> tuple[Floats, Ints]:
         size = np.ptp(cloud, axis=0)[1] / np.ptp(points, axis=0)[1]
         return cloud.mean(0) + size * (vertices - points.mean(0)), faces
 
