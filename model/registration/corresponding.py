@@ -13,7 +13,7 @@ from model.errors import Canceled
 from model.registration.clouds import make_cloud
 from model.registration.correspondence import filter_paths
 from model.registration.interpolation import Carrier
-from model.registration.keyframes import candidates, jumps
+from model.registration.keyframes import jumps, single
 from model.registration.pull import pull
 from model.registration.separating import looked_at, separate
 from model.registration.tracking import REACH, SIZE, Tracking, confidence_of, residual
@@ -32,8 +32,9 @@ def track_corresponding(
     """Carry a surface along corresponding points [T, N, 3] at times [T], as `track` does along others.
 
     `extract` is told the standard deviation that the points' coordinates had, too; the paths show it.
-    `valid` [T, N] says which points to believe. The template is the surface of the frame whose points lie
-    furthest apart, put on them, with what it joins there taken apart where another frame tears it.
+    `valid` [T, N] says which points to believe. The template is the surface of the first frame, or of one
+    whose points lie clearly further apart, put on them, with what it joins there taken apart where another
+    frame tears it.
     """
     filtered = filter_paths(points, valid)
     paths = filtered.points  # [T, R, 3]
@@ -43,7 +44,7 @@ def track_corresponding(
     size = SIZE * float(np.median(np.sqrt(spread)))
     paths = (paths - center) / size
     clouds = [make_cloud(cloud) for cloud in cancelable(paths)]
-    (key,) = candidates(clouds, 1)
+    key = single(clouds)
     vertices, faces = extract(clouds[key].points, filtered.noise / size)
     faces = np.ascontiguousarray(faces, np.int64)
     if is_canceled is not None and is_canceled():

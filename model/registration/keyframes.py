@@ -6,9 +6,11 @@ from itertools import pairwise
 import numpy as np
 
 from model.canceling import cancelable
+from model.compiled import Floats
 from model.registration.clouds import Cloud, nearest
 
 SPREAD = 6  # neighbors whose distance tells how far apart the points of a frame lie
+FURTHER = 1.05  # times those of the first frame, from which points lie clearly further apart
 CLOSE = 1.03  # times the lowest energy: up to that two templates fit alike
 # A cut is a step this many times the longest of the steps around it, and longer than `LONGEST` in units of
 # the root mean square distance from the centroid; steps shorter than `NOISE` tell nothing, nor do those that
@@ -24,15 +26,30 @@ def candidates(clouds: Sequence[Cloud], count: int) -> list[int]:
     the first frame, for sequences begin at rest more often than at an extreme. Then frames that look least
     like those chosen.
     """
-    apart = [nearest(c.tree, c.points, SPREAD + 1)[0][:, 1:].mean() for c in cancelable(clouds)]
-    spread = int(np.argmax(np.asarray(apart) * np.sqrt([len(c.points) for c in clouds])))
-    chosen = list(dict.fromkeys([spread, 0]))[:count]
+    chosen = list(dict.fromkeys([int(np.argmax(_room(clouds))), 0]))[:count]
     while len(chosen) < min(count, len(clouds)):
         unlikeness = [min(unlike(c, clouds[k]) for k in chosen) for c in cancelable(clouds)]
         if max(unlikeness) < 1e-9:
             break
         chosen.append(int(np.argmax(unlikeness)))
     return chosen
+
+
+def single(clouds: Sequence[Cloud]) -> int:
+    """The frame for the template where only one is made, of points whose paths are known.
+
+    Where points lie clearly further apart than in the first frame, parts may touch in that one. Else it is
+    the first: its surface is what is carried to the other frames, so that no place of it is mistaken for
+    another one that lies near it there.
+    """
+    room = _room(clouds)
+    return int(np.argmax(room)) if room.max() > FURTHER * room[0] else 0
+
+
+def _room(clouds: Sequence[Cloud]) -> Floats:
+    """How far apart the points of each cloud lie: [T], the same for any number of points."""
+    apart = [nearest(c.tree, c.points, SPREAD + 1)[0][:, 1:].mean() for c in cancelable(clouds)]
+    return np.asarray(apart) * np.sqrt([len(c.points) for c in clouds])
 
 
 def preferred(keys: Sequence[int], energies: Sequence[float], close: float = CLOSE) -> int:

@@ -6,7 +6,7 @@ import pytest
 from model.compiled import Floats, Ints
 from model.registration import Options, track
 from model.registration.clouds import canonical, make_cloud
-from model.registration.keyframes import candidates, preferred
+from model.registration.keyframes import candidates, preferred, single
 from tests.model.registration.solids import exact, sequence
 
 
@@ -18,6 +18,15 @@ def test_the_frame_with_its_points_furthest_apart_and_the_first_are_tried() -> N
     assert candidates(frames, 2) == [3, 0]
     assert candidates(frames, 5) == [3, 0, *candidates(frames, 5)[2:]]
     assert len(set(candidates(frames, 9))) == 5
+
+
+@pytest.mark.parametrize(("larger", "frame"), [(1.02, 0), (1.3, 3)])
+def test_a_single_template_is_of_the_first_frame_unless_another_is_clearly_wider(
+    larger: float, frame: int
+) -> None:
+    points = np.random.default_rng(0).random((100, 3))
+    clouds = [make_cloud(points * (larger if number == 3 else 1)) for number in range(5)]
+    assert single(clouds) == frame
 
 
 def test_copies_of_one_frame_are_tried_once() -> None:
