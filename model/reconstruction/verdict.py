@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from model.canceling import cancelable
+from model.cells import nearest_in_cells, sort_into_cells
 from model.meshes.sampling import draw_surface_points
 from model.meshes.topology import connected_parts
 from model.registration.clouds import nearest
@@ -114,7 +115,7 @@ def measure(
         mesh = np.asarray(vertices[frame], np.float64)
         surface = particles.on(mesh)  # [4 P, 3]
         tree = cKDTree(cloud)
-        distance = nearest(cKDTree(surface), cloud)[0] / size
+        distance = nearest_in_cells(sort_into_cells(surface), cloud, 1, np.inf)[0][:, 0] / size
         spacing = float(np.mean(nearest(tree, cloud, 2)[0][:, 1])) / size
         fits.append(distance.mean())
         off.append(np.mean(distance > OFF_SURFACE))

@@ -1,7 +1,8 @@
 """Sparse Cholesky factorization of the normal equations of a graph, in blocks of the unknowns of two nodes.
 
-Nodes are eliminated in minimum-degree order (Tinney and Walker 1967), which leaves a tenth of the products
-of a banded solver. What depends on the graph only, the order and where each product goes, is found once.
+Of the nodes of about least degree (Tinney and Walker 1967) the one that adds the fewest entries is eliminated
+next, which leaves less than a tenth of the products of a banded solver. What depends on the graph only, the
+order and where each product goes, is found once.
 """
 
 from typing import Any, NamedTuple
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from model.compiled import Floats, Ints, compiled
 from model.registration.products import PADDED, SIZE, subtract_product
+
+SLACK = 3  # above the least degree, up to which a node may be the next one
 
 
 class Structure(NamedTuple):
@@ -24,37 +27,76 @@ class Structure(NamedTuple):
     lookup: Ints  # [M, M], the block of row i and column j ≤ i, or -1
 
 
+@compiled
 def elimination_order(linked: NDArray[np.bool_]) -> Ints:
     """An order of nodes with a symmetric structure [M, M] in which each leaves few new entries: [M]."""
+    count = len(linked)
     left = linked.copy()
-    np.fill_diagonal(left, False)
-    order = np.empty(len(left), np.int64)
-    degree = left.sum(axis=1)
-    for number in range(len(left)):
-        node = order[number] = int(degree.argmin())
-        near = np.flatnonzero(left[node])
-        left[np.ix_(near, near)] = True
-        left[near, near] = False
-        left[node] = left[:, node] = False
-        degree[near] = left[near].sum(axis=1)
-        degree[node] = len(left) + 1
+    degree = np.zeros(count, np.int64)
+    for i in range(count):
+        left[i, i] = False
+        for j in range(count):
+            degree[i] += left[i, j]
+    order = np.empty(count, np.int64)
+    near, others = np.empty(count, np.int64), np.empty(count, np.int64)
+    for number in range(count):
+        least, node, fewest, found = degree.min(), -1, 0, 0
+        for i in range(count):
+            if degree[i] > least + SLACK:
+                continue
+            size, fill = 0, 0
+            for j in range(count):
+                if left[i, j]:
+                    for k in range(size):
+                        fill += not left[others[k], j]
+                    others[size] = j
+                    size += 1
+            if node < 0 or fill < fewest:
+                node, fewest, found = i, fill, size
+                near[:size] = others[:size]
+        order[number] = node
+        for a in near[:found]:
+            for b in near[:found]:
+                if a != b and not left[a, b]:
+                    left[a, b] = True
+                    degree[a] += 1
+            left[a, node] = left[node, a] = False
+            degree[a] -= 1
+        degree[node] = count + SLACK + 1
     return order
 
 
+@compiled
 def structure(linked: NDArray[np.bool_]) -> Structure:
     """The factor of matrices with entries where `linked` [M, M] is true, nodes in elimination order."""
-    filled = linked | np.eye(len(linked), dtype=bool)
-    below: list[Ints] = []
-    for column in range(len(linked)):
-        rows = column + np.flatnonzero(filled[column:, column])
-        filled[np.ix_(rows, rows)] = True
-        below.append(rows)
-    lengths = [len(rows) for rows in below]
-    lookup = np.full(linked.shape, -1)
-    rows = np.concatenate(below)
-    lookup[rows, np.repeat(np.arange(len(linked)), lengths)] = np.arange(len(rows))
-    pairs = [lookup[np.ix_(r[1:], r[1:])][np.tril_indices(len(r) - 1)] for r in below]
-    return Structure(np.cumsum([0, *lengths]), rows, np.concatenate(pairs), lookup)
+    count = len(linked)
+    filled = linked.copy()
+    starts = np.zeros(count + 1, np.int64)
+    lookup = np.full((count, count), -1)
+    rows = np.empty(count * (count + 1) // 2, np.int64)
+    blocks, products = 0, 0
+    for column in range(count):
+        filled[column, column] = True
+        for row in range(column, count):
+            if filled[row, column]:
+                rows[blocks] = row
+                lookup[row, column] = blocks
+                blocks += 1
+        starts[column + 1] = blocks
+        below = rows[starts[column] + 1 : blocks]
+        products += len(below) * (len(below) + 1) // 2
+        for a in below:
+            for b in below:
+                filled[a, b] = True
+    targets = np.empty(products, np.int64)
+    product = 0
+    for column in range(count):
+        below = rows[starts[column] + 1 : starts[column + 1]]
+        for a in range(len(below)):
+            for b in range(a + 1):
+                targets[product] = lookup[below[a], below[b]]
+                product += 1
+    return Structure(starts, rows[:blocks].copy(), targets, lookup)
 
 
 @compiled

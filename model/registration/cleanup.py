@@ -16,6 +16,7 @@ from model.errors import InputError
 from model.registration.clouds import nearest
 from model.registration.floor import find_floor
 from model.registration.neighbors import Neighbors, linked_sizes, neighbors
+from model.registration.parallel import side_by_side
 
 LEAST_POINTS = 32  # of a frame
 NEIGHBORS = 10
@@ -105,9 +106,9 @@ def _outliers(frames: list[Floats]) -> list[NDArray[np.bool_]]:
     """Points [N_t] that lie apart from the rest of their frame and that neither frame beside it confirms."""
     trees = [cKDTree(cloud) for cloud in cancelable(frames)]
     middles = [np.median(cloud, axis=0) for cloud in frames]  # things may walk
+    beside = side_by_side(lambda cloud: neighbors(cloud, NEIGHBORS), frames)
     flags = []
-    for number, cloud in enumerate(cancelable(frames)):
-        near = neighbors(cloud, NEIGHBORS)
+    for number, (cloud, near) in enumerate(cancelable(zip(frames, beside, strict=True))):
         isolation, spacing = near.isolation(), float(np.median(near.mean))
         suspect = (isolation > SUSPECT) | _specks(near, LINK * spacing)  # [N_t]
         rows = np.flatnonzero(suspect)

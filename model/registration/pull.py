@@ -12,10 +12,11 @@ import numpy as np
 from scipy.sparse import coo_array, diags_array, eye_array
 from scipy.sparse.linalg import splu
 
-from model.canceling import cancelable
+from model.canceling import cancelable, cancellation_point
 from model.compiled import Floats, Ints
 from model.registration.backends import NUMBA
 from model.registration.graph import vertex_normals
+from model.registration.parallel import side_by_side
 
 GATHERED = 6.0  # points that one place averages over, at least
 BELIEF = 0.5  # weight of the surface as it is, in points
@@ -54,10 +55,12 @@ def offsets(
     normal are the same in every frame, however it turned, so they add up at rest; those that disagree with
     their surroundings count less. `smooth` is the `diffusion` of this mesh, where it is known already.
     """
-    found = [
-        _residuals(v, vertex_normals(v, faces), p, reach, nearest)
-        for v, p in cancelable(zip(moved, clouds, strict=True))
-    ]
+
+    def residuals(frame: tuple[Floats, Floats]) -> tuple[Ints, Floats]:
+        cancellation_point()
+        return _residuals(frame[0], vertex_normals(frame[0], faces), frame[1], reach, nearest)
+
+    found = side_by_side(residuals, list(zip(moved, clouds, strict=True)))
     at = np.concatenate([f[0] for f in found])
     residual = np.concatenate([f[1] for f in found])
     if not len(at):

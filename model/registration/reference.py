@@ -1,4 +1,4 @@
-"""The loops of `kernels` and `descent` in plain numpy: dense Jacobians, slow and easy to read; and transport.
+"""The loops of `kernels`, `descent` and `cholesky` in plain numpy, slow and easy to read; and transport.
 
 Tests compare what is used with it. Matrices are [6 M, 6 M] for M nodes, right sides [6 M].
 """
@@ -6,10 +6,11 @@ Tests compare what is used with it. Matrices are [6 M, 6 M] for M nodes, right s
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from model.compiled import Floats, Ints
-from model.registration.cholesky import Structure
+from model.registration.cholesky import SLACK, Structure
 from model.registration.clouds import nearest
 from model.registration.descent import AVERAGED, BACK, BACKWARDS, CONVERGED, DAMPING, POINT, Pull, Surface
 from model.registration.graph import Motion
@@ -152,3 +153,39 @@ def transport_targets(
     plan = left[:, None] * kernel * right
     mass = plan.sum(1)
     return plan @ target / mass[:, None], np.minimum(mass / source_masses, 1.0)
+
+
+def elimination_order(linked: NDArray[np.bool_]) -> Ints:
+    """An order of nodes with a symmetric structure [M, M] in which each leaves few new entries: [M]."""
+    left = linked.copy()
+    np.fill_diagonal(left, False)
+    alive = np.ones(len(left), bool)
+    order = np.empty(len(left), np.int64)
+    for number in range(len(left)):
+        degree = left.sum(axis=1)
+        few = np.flatnonzero(alive & (degree <= degree[alive].min() + SLACK))
+        beside = [np.flatnonzero(left[node]) for node in few]
+        fills = [len(near) * (len(near) - 1) - left[np.ix_(near, near)].sum() for near in beside]
+        best = int(np.argmin(fills))
+        node, near = few[best], beside[best]
+        left[np.ix_(near, near)] = True
+        left[near, near] = False
+        left[node] = left[:, node] = alive[node] = False
+        order[number] = node
+    return order
+
+
+def structure(linked: NDArray[np.bool_]) -> Structure:
+    """The factor of matrices with entries where `linked` [M, M] is true, nodes in elimination order."""
+    filled = linked | np.eye(len(linked), dtype=bool)
+    below: list[Ints] = []
+    for column in range(len(linked)):
+        rows = column + np.flatnonzero(filled[column:, column])
+        filled[np.ix_(rows, rows)] = True
+        below.append(rows)
+    lengths = [len(rows) for rows in below]
+    lookup = np.full(linked.shape, -1)
+    rows = np.concatenate(below)
+    lookup[rows, np.repeat(np.arange(len(linked)), lengths)] = np.arange(len(rows))
+    pairs = [lookup[np.ix_(r[1:], r[1:])][np.tril_indices(len(r) - 1)] for r in below]
+    return Structure(np.cumsum([0, *lengths]), rows, np.concatenate(pairs), lookup)

@@ -8,7 +8,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from model.canceling import cancelable
-from model.compiled import Floats, Ints
+from model.compiled import Floats, Ints, compiled
 from model.meshes.holes import fill_holes
 from model.meshes.topology import connected_parts
 from model.registration.clouds import Cloud, nearest
@@ -61,17 +61,31 @@ def _overstretched(
     vertices: Floats, faces: Ints, moved: Sequence[Floats], clouds: Sequence[Cloud]
 ) -> NDArray[np.bool_]:
     """Which faces [F] have, where no points are, an edge that is far longer than at rest."""
-    rest = _lengths(vertices, faces)  # [F, 3]
+    rest = lengths(vertices, faces)  # [F, 3]
     rest = np.maximum(rest, SHORT * np.median(rest))
     torn = np.zeros(len(faces), np.int64)
     for frame, cloud in cancelable(zip(moved, clouds, strict=True)):
-        far = np.flatnonzero((_lengths(frame, faces) > STRETCHED * rest).any(axis=1))
+        far = np.flatnonzero(any_longer(frame, faces, STRETCHED * rest))
         distance, _ = nearest(cloud.tree, frame[faces[far]].mean(axis=1))
         torn[far[distance > BARE * cloud.spacing]] += 1
     return torn >= OFTEN
 
 
-def _lengths(vertices: Floats, faces: Ints) -> Floats:
+@compiled
+def any_longer(vertices: Floats, faces: Ints, most: Floats) -> NDArray[np.bool_]:
+    """Which faces [F] have a side that is longer than `most` [F, 3] allows, in the order of `lengths`."""
+    longer = np.zeros(len(faces), np.bool_)
+    for f in range(len(faces)):
+        for k in range(3):
+            a, b = faces[f, k], faces[f, (k + 1) % 3]
+            square = 0.0
+            for x in range(3):
+                square += (vertices[a, x] - vertices[b, x]) ** 2
+            longer[f] |= np.sqrt(square) > most[f, k]
+    return longer
+
+
+def lengths(vertices: Floats, faces: Ints) -> Floats:
     """Lengths [F, 3] of the sides of faces."""
     corners = vertices[faces]
     return np.asarray(np.linalg.norm(corners - np.roll(corners, -1, axis=1), axis=2))

@@ -12,6 +12,7 @@ from model.registration.backends import NUMBA, Backend
 from model.registration.clouds import Cloud, nearest, shares, subset
 from model.registration.fitting import Level
 from model.registration.graph import Graph, Motion, build_graph, nearest_rotations, vertex_normals
+from model.registration.parallel import side_by_side
 from model.registration.pull import offsets
 from model.registration.separating import looked_at, separate
 
@@ -33,6 +34,7 @@ class Template:
 
     def move(self, motion: Motion) -> Floats:
         """The vertices [V, 3] under a motion."""
+        cancellation_point()
         return self.level.graph.move(self.level.graph.skin, motion).points
 
 
@@ -53,7 +55,7 @@ def refined(template: Template, clouds: Sequence[Cloud], motions: Sequence[Motio
 
     `reach` is how far off the surface points may be to count.
     """
-    moved, points = [template.move(m) for m in cancelable(motions)], [c.points for c in clouds]
+    moved, points = side_by_side(template.move, motions), [c.points for c in clouds]
     vertices = template.vertices + offsets(
         template.vertices, template.faces, moved, points, reach, nearest=template.level.backend.nearest
     )
@@ -68,7 +70,7 @@ def taken_apart(
 ) -> tuple[Template, list[Motion]] | None:
     """The template without what its motions tear, and the same motions of its nodes; None if it is whole."""
     some = looked_at(len(motions))
-    moved, seen = [template.move(motions[t]) for t in cancelable(some)], [clouds[t] for t in some]
+    moved, seen = side_by_side(template.move, [motions[t] for t in some]), [clouds[t] for t in some]
     apart = separate(template.vertices, template.faces, moved, seen)
     if apart is None:
         return None

@@ -57,6 +57,18 @@ def pulled(graph: Graph, motion: Motion, metric: Floats, force: Floats) -> Equat
     return equations
 
 
+def test_the_order_and_structure_of_a_factor_are_those_of_the_reference() -> None:
+    rng = np.random.default_rng(0)
+    for count, share in ((1, 0.0), (12, 0.2), (60, 0.05), (60, 0.5)):
+        linked = rng.random((count, count)) < share
+        linked |= linked.T
+        order = cholesky.elimination_order(linked)
+        np.testing.assert_array_equal(order, reference.elimination_order(linked))
+        ordered = np.ascontiguousarray(linked[np.ix_(order, order)])
+        for found, expected in zip(cholesky.structure(ordered), reference.structure(ordered), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
 def test_edges_agree_with_the_reference(graph: Graph, motion: Motion) -> None:
     stiffness = np.random.default_rng(1).random(len(graph.edges))
     equations = stiff(graph, motion, stiffness)

@@ -11,7 +11,7 @@ from model.meshes.topology import is_closed
 from model.registration import Options, track
 from model.registration.clouds import Cloud, make_cloud
 from model.registration.corresponding import track_corresponding
-from model.registration.separating import separate
+from model.registration.separating import any_longer, lengths, separate
 from tests.model.registration.solids import draw
 
 WAY = 1.2  # that the balls move apart
@@ -122,3 +122,14 @@ def test_unordered_points_that_move_apart_make_two_things(joined: tuple[Floats, 
     touching, away = result.vertices[0, :, 0] / 1.06, result.vertices[-1, :, 0]
     balls = np.abs(touching) > 0.2
     np.testing.assert_allclose((away - touching)[balls], WAY / 2 * np.sign(touching[balls]), atol=0.1)
+
+
+def test_the_faces_with_a_longer_side_are_those_of_the_reference() -> None:
+    sphere = trimesh.creation.icosphere(subdivisions=2)
+    vertices, faces = np.array(sphere.vertices, np.float64), np.array(sphere.faces, np.int64)
+    rng = np.random.default_rng(0)
+    moved = vertices + rng.normal(0, 0.1, vertices.shape)
+    most = 1.2 * lengths(vertices, faces)
+    found = any_longer(moved, faces, most)
+    np.testing.assert_array_equal(found, (lengths(moved, faces) > most).any(axis=1))
+    assert 0 < found.sum() < len(faces)
