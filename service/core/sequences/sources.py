@@ -75,18 +75,31 @@ def find_source(given: Sequence[str | Path]) -> Source:
             raise SourceError(f"{folders[0]} is a folder beside other sources; wanted one folder, or files")
         base = Path(os.path.commonpath([path.absolute().parent for path in paths]))
         files = tuple((path.absolute().relative_to(base).as_posix(), path) for path in paths)
-        return Source(base.name or "frames", files)
+        return Source(_text(base.name) or "frames", _texts(files))
     [path] = paths
     if path.suffix.lower() in BAGS or (path / "metadata.yaml").is_file():
-        return Source(path.stem, (), bag=path)
+        return Source(_text(path.stem), (), bag=path)
     if not path.is_dir():
-        return Source(path.name, ((path.name, path),), is_single=True)
+        return Source(_text(path.name), ((_text(path.name), path),), is_single=True)
     inside = sorted(file for file in path.rglob("*") if file.is_file())
     files = tuple((file.relative_to(path).as_posix(), file) for file in inside)
     files = tuple((name, file) for name, file in files if not is_litter(name))
     if not files:
         raise SourceError(f"{path} holds no files; wanted the frames of a sequence")
-    return Source(path.resolve().name, files)
+    return Source(_text(path.resolve().name), _texts(files))
+
+
+def _text(name: str) -> str:
+    """The name of a file as text: one that is not UTF-8, as of old cameras, is taken for Latin-1."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(name).decode("latin-1")
+    return name
+
+
+def _texts(files: tuple[tuple[str, Path], ...]) -> tuple[tuple[str, Path], ...]:
+    return tuple((_text(name), path) for name, path in files)
 
 
 def _matches(place: str) -> list[Path]:

@@ -20,6 +20,7 @@ UNTIMED_FPS = 24.0  # as `model.meshes.playback` plays sequences without times
 _DECIMAL = re.compile(r"\d{1,18}\.\d{1,9}", re.ASCII)
 # Seconds since 1970 have 10 digits; times are in another unit from these magnitudes on.
 _UNITS = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3))
+_NO_TIME = 10**20  # numbers from here on are neither times nor counts, but order frames all the same
 
 
 def times_of_names(names: Sequence[str], fps: float | None) -> NDArray[np.float64] | None:
@@ -40,6 +41,8 @@ def times_of_numbers(numbers: Sequence[int], fps: float | None) -> NDArray[np.fl
     With `fps`, or where numbers are missing, they count frames, `fps` of them a second. Their greatest common
     step counts as one, so that every fifth frame of a recording is as good as every frame.
     """
+    if numbers[-1] >= _NO_TIME:
+        return None
     if numbers[0] >= _UNITS[-1][0]:
         return seconds_since_first(list(numbers))
     step = math.gcd(*(number - numbers[0] for number in numbers)) or 1

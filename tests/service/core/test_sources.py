@@ -1,6 +1,8 @@
 """Files, folders, patterns and ROS bags, as commands and the client pack them."""
 
 import io
+import os
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +16,7 @@ from rosbags.typesys import Stores, get_typestore
 from service.core.sequences.bags import frame_of
 from service.core.sequences.sequence import PointCloudSequence, read_sequence
 from service.core.sequences.sources import SourceError, find_source
+from service.core.sequences.times import times_of_names
 from tests.service.core.readers.meshes import ply
 
 CLOUDS: Any = np.random.default_rng(0).normal(size=(3, 40, 3)).astype(np.float32)  # [T, N, 3]
@@ -42,6 +45,22 @@ def test_a_folder_a_pattern_and_files_are_the_same_sequence(scans: Path) -> None
         np.testing.assert_array_equal(np.stack(read(*places).points), CLOUDS)
         source = find_source(places)
         assert (source.name, source.stem, source.folder) == ("walk", "walk", scans.parent)
+
+
+def test_names_need_not_be_utf8(tmp_path: Path) -> None:
+    """Of old cameras, for example, in Latin-1."""
+    for number in (1, 2):
+        (tmp_path / os.fsdecode(b"Ger\xe4t%d.xyz" % number)).write_text("1 2 3\n" * 40)
+    source = find_source([tmp_path])
+    assert [name for name, _ in source.files] == ["Gerät1.xyz", "Gerät2.xyz"]
+    with source.open() as packed:
+        assert zipfile.ZipFile(packed).namelist() == ["Gerät1.xyz", "Gerät2.xyz"]
+    assert find_source([source.files[0][1]]).name == "Gerät1.xyz"
+
+
+@pytest.mark.parametrize("numbers", [("9" * 39 + "1", "9" * 39 + "2"), ("1", "2", "9" * 200)])
+def test_numbers_beyond_all_times_only_order_frames(numbers: tuple[str, ...]) -> None:
+    assert times_of_names([f"f{number}.xyz" for number in numbers], None) is None
 
 
 def test_one_file_is_sent_as_it_is(tmp_path: Path) -> None:

@@ -37,8 +37,9 @@ def read_intrinsics(source: Source) -> Intrinsics:
     optional `depth_scale` (stored units in one unit of length, 1000) and `depth_max`."""
     if source.size > _MAX_JSON_BYTES:
         raise too_large(source, f"{source.size:,} bytes", f"at most {_MAX_JSON_BYTES:,}")
+    text = read_whole(source)
     try:
-        values: Any = json.loads(read_whole(source))
+        values: Any = json.loads(text)
         if isinstance(inner := values.get("intrinsics", values.get("intrinsic")), dict):
             values = values | inner
         if "intrinsic_matrix" in values:  # column by column
@@ -50,8 +51,8 @@ def read_intrinsics(source: Source) -> Intrinsics:
         numbers["scale"] = float(values.get("depth_scale", 1000.0))
         if values.get("depth_max") is not None:
             numbers["most"] = float(values["depth_max"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        found = quoted(f"{type(error).__name__}: {error}")
+    except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError):
+        found = quoted(text.decode(errors="replace").strip()) if text.strip() else "an empty file"
         raise invalid(source, "are not the intrinsics of a camera", found, _WANTED) from None
     finite = all(np.isfinite(value) for name, value in numbers.items() if name != "most")
     if not finite or min(numbers["fx"], numbers["fy"], numbers["scale"], numbers.get("most", 1)) <= 0:
