@@ -49,5 +49,5 @@ def test_points_in_one_place_are_one_point() -> None:
 def test_any_number_of_queries_is_answered() -> None:
     corrected = through_points(ball, bumpy_ball(50), 0.001)
     places = torch.rand(5000, 3, generator=torch.Generator().manual_seed(1)) - 0.5
-    torch.testing.assert_close(corrected(places)[4090:4100], corrected(places[4090:4100]))
+    torch.testing.assert_close(corrected(places)[1020:1030], corrected(places[1020:1030]))
     assert corrected(places[:0]).shape == (0,)
