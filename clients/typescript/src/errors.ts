@@ -10,8 +10,7 @@ export class ServiceError extends Error {
   constructor(response: Response, problem?: Partial<Problem>) {
     const { host } = new URL(response.url);
     const faults = problem?.errors ?? [];
-    const listed = faults.map((fault) => (fault.key ? `${fault.key}: ${fault.message}` : fault.message));
-    super(listed.join("\n") || problem?.detail || problem?.title || `${host} answered ${response.status}`);
+    super(faults.map(told).join("\n") || problem?.detail || problem?.title || `${host} answered ${response.status}`);
     this.name = "ServiceError";
     this.status = response.status;
     this.code = problem?.code ?? "refused";
@@ -24,4 +23,12 @@ export function unwrap<T>(answer: { data?: T; error?: unknown; response: Respons
   if (answer.response.ok && answer.data !== undefined) return answer.data;
   const isProblem = typeof answer.error === "object" && answer.error !== null;
   throw new ServiceError(answer.response, isProblem ? (answer.error as Partial<Problem>) : undefined);
+}
+
+/** A fault with its key, what was found and what is wanted, unless the message already contains them. */
+function told({ key, message, found = "", wanted = "" }: NonNullable<Problem["errors"]>[number]): string {
+  const text = message.startsWith(key) ? message : `${key}: ${message}`;
+  const sides = Object.entries({ found, wanted }).filter(([, value]) => value && !message.includes(value));
+  const rest = sides.map(([side, value]) => `${side} ${value}`);
+  return rest.length ? `${text} (${rest.join("; ")})` : text;
 }
