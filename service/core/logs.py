@@ -51,5 +51,5 @@ def configure_logs(settings: Settings) -> None:
     handler.setFormatter(formatter)
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
-    for name in ("httpx", "httpcore"):  # they log webhook URLs, which may contain secrets
+    for name in ("httpx", "httpcore", "urllib3"):  # they log URLs: of webhooks, and presigned ones
         logging.getLogger(name).setLevel(logging.WARNING)
