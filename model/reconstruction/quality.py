@@ -25,6 +25,8 @@ class Quality:
     template_grid: GridLevels | None = None
     # Orientations of few points whose mean is the surface (model.reconstruction.shapes).
     turns: int = 3
+    # Whether it goes through few points as far as their noise lets them be known (model.surface.kriging).
+    through_points: bool = True
     # How much effort registration makes.
     effort: Options = field(default_factory=Options)
 
@@ -40,6 +42,7 @@ QUALITIES: dict[str, Quality] = {
         occupancy_bfloat16=True,
         template_grid=GridLevels(24, 1),
         turns=1,
+        through_points=False,
         effort=Options(
             keyframes=1,
             starts=2,

@@ -99,7 +99,7 @@ def surface_of(
             inside,
             settings.occupancy_dtype,
             settings.quality.turns,
-            None if noise is None else noise / box.scale,
+            noise / box.scale if noise is not None and settings.quality.through_points else None,
         ),
         settings.config,
         settings.device,
