@@ -82,12 +82,22 @@ def matched(
     return fit(template.level, cloud, now, [FAR._replace(rounds=6)], True, wanted)
 
 
-def energy(level: Level, cloud: Cloud, motion: Motion, complete: bool, prior: Prior | None = None) -> float:
-    """Mean squared distances, capped, of points to the surface and back, and the stiffness of the edges."""
+def energy(
+    level: Level,
+    cloud: Cloud,
+    motion: Motion,
+    complete: bool,
+    prior: Prior | None = None,
+    stiff: float = NEAR[-1].stiffness,
+) -> float:
+    """Mean squared distances, capped, of points to the surface and back, and what bent edges cost.
+
+    `stiff` is the weight of the latter.
+    """
     total = level.backend.misfit(level.loaded, cloud, motion, complete, CAP)
     residuals = level.graph.stretch(motion)
     stiffness = relative_stiffness(residuals, level.rigidity, level.yielding)
-    total += NEAR[-1].stiffness * (stiffness * ((residuals**2).sum(1) + level.yielding**2)).mean()
+    total += stiff * (stiffness * ((residuals**2).sum(1) + level.yielding**2)).mean()
     if prior is not None:
         total += prior.cost(motion)
     return float(total)

@@ -12,14 +12,15 @@ import numpy as np
 
 from model.canceling import cancelable
 from model.registration.clouds import Cloud
-from model.registration.fitting import Level, Prior, Stage, fit, sparseness
+from model.registration.fitting import Level, Prior, Stage, fit, sparseness, suited
 from model.registration.graph import Motion
 from model.registration.motions import between, take
 from model.registration.parallel import side_by_side
-from model.registration.registering import Start, energy, register
+from model.registration.registering import NEAR, Start, energy, register
 from model.registration.template import Template
 
 LAST = (Stage(0.6, 0.03, 0.1, 4),)
+STIFFER = 0.75  # power of the sparseness of a cloud by which a sweep is stiffer
 STEADY, SLACK = 0.02, 0.008  # weight of the acceleration, and how much of it passes for noise
 LEAST = 4  # frames of a part, unless it is half of all
 SUSPECT = 1.3  # energy over the median from which a frame is tried from other starts
@@ -56,6 +57,7 @@ def sweep(
         begin, end = take(t, len(known), cuts)
         expected = expect(known[begin:end], t - begin)
         prior = None if expected is None else _steady(expected, clouds[t])
+        through = stages(clouds[t])
         order = (t + 1, t - 1) if backwards else (t - 1, t + 1)  # the one that was just improved first
         near = [known[i] for i in order if begin <= i < end]
         # From a neighbor a limb that was lost or turned round is found again, frame by frame. What one camera
@@ -66,8 +68,9 @@ def sweep(
             starts = [known[t], *others]
             if others:
                 starts.append(register(template, clouds[t], [Start(others[0], True)], complete).motion)
-        tried = [fit(level, clouds[t], s, LAST, complete, prior=prior) for s in starts]
-        costs = [energy(level, clouds[t], m, complete, prior) for m in tried]
+        tried = [fit(level, clouds[t], s, through, complete, prior=prior) for s in starts]
+        stiff = weight_of_bends(clouds[t])
+        costs = [energy(level, clouds[t], m, complete, prior, stiff) for m in tried]
         return tried[int(np.argmin(costs))]
 
     backend = level.backend
@@ -75,6 +78,16 @@ def sweep(
     bounds = [len(clouds) * n // count for n in range(count + 1)]
     side_by_side(improve, [range(*ends) for ends in pairwise(bounds)], backend.threads)
     return result
+
+
+def stages(cloud: Cloud) -> list[Stage]:
+    """Those of a sweep, stiffer where points are few: between them a surface slides where it likes."""
+    return [stage._replace(stiffness=stage.stiffness * sparseness(cloud) ** STIFFER) for stage in LAST]
+
+
+def weight_of_bends(cloud: Cloud) -> float:
+    """What bent edges weigh where the motions found are compared: in proportion to `stages`."""
+    return NEAR[-1].stiffness / LAST[-1].stiffness * suited(stages(cloud)[-1], cloud).stiffness
 
 
 def _steady(expected: Motion, cloud: Cloud) -> Prior:

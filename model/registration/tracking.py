@@ -22,6 +22,7 @@ from model.registration.registering import NEAR
 from model.registration.reporting import Report
 from model.registration.sweeping import sweep
 from model.registration.template import NODES, SAMPLES, Template, make_template, refined, taken_apart
+from model.registration.turning import turn_parts
 
 Extract = Callable[[Floats], tuple[Floats, Ints]]
 REACH = 0.05  # how far from its points the surface of the network may be
@@ -40,7 +41,7 @@ class Options:
     matches: bool = True  # whether one of them may be where a network matches the frames
     stages: Sequence[Stage] = NEAR  # that a frame is fitted through, before the sweeps
     sweeps: int = 3  # passes over all frames after the tracking
-    from_neighbors: bool = True  # whether sweeps also try the motion of the frame before
+    from_neighbors: bool = True  # whether frames are also tried from others, and parts that were lost turned
     points: int = 2500  # of a frame that are registered; the keyframe's surface is taken from all of them
     nodes: int = NODES  # of the deformation graph
     samples: int = SAMPLES  # of the surface that are compared with the points
@@ -141,6 +142,8 @@ def track(
         (whole,) = report.parts(spans[2], spans[3], 1)
         motions = through(best, range(len(frames)), whole, lambda: np.inf).motions
     still = all(m is motions[0] for m in motions)
+    if complete and not still and options.from_neighbors:
+        motions = turn_parts(template, frames, motions, cuts)
     for n, part in enumerate(report.parts(spans[3], spans[4], 0 if still else options.sweeps)):
         motions = sweep(template, frames, motions, complete, n % 2 == 1, part, cuts, options.from_neighbors)
         if n + 1 < options.sweeps:

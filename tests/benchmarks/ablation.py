@@ -40,6 +40,8 @@ SWITCHED_OFF: dict[str, tuple[Any, str, Any]] = {
     "no joint sweeps": (registered, "track", without_sweeps),
     "sweeps not smooth in time": (sweeping, "STEADY", 0.0),
     "template not refined": (tracking, "refined", lambda template, *_: template),
+    "parts not turned": (tracking, "turn_parts", lambda _template, _clouds, motions, _cuts: motions),
+    "sweeps not stiffer for few points": (sweeping, "STIFFER", 0.0),
     "parts not taken apart": (tracking, "taken_apart", lambda *_: None),
 }  # fmt: skip
 

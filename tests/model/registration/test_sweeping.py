@@ -8,7 +8,7 @@ from model.registration.clouds import Cloud, make_cloud
 from model.registration.fitting import Prior, fit
 from model.registration.graph import Motion
 from model.registration.registering import energy
-from model.registration.sweeping import LAST, SLACK, STEADY, SUSPECT, sweep
+from model.registration.sweeping import LAST, SLACK, STEADY, SUSPECT, stages, sweep, weight_of_bends
 from model.registration.template import Template, make_template
 from tests.model.registration.solids import bend, draw, solid
 
@@ -55,6 +55,14 @@ def test_small_steps_are_smoothed(template: Template) -> None:
     assert prior.cost(here) == 0.0
     count = len(here.positions)
     assert prior.cost(near) == pytest.approx(2.0 * count * (SLACK / 10) ** 2, rel=0.01)
+
+
+def test_few_points_leave_a_surface_stiffer(template: Template) -> None:
+    rng = np.random.default_rng(3)
+    few, many = (make_cloud(draw(template.vertices, template.faces, n, rng)) for n in (100, 6000))
+    assert stages(many) == list(LAST)
+    assert stages(few)[0].stiffness > 1.5 * LAST[0].stiffness
+    assert weight_of_bends(few) > 8 * weight_of_bends(many)
 
 
 def test_what_was_turned_round_is_found_again_from_the_frame_before(

@@ -1,0 +1,81 @@
+"""A head that looks aside in one frame, and a sequence in which nothing is lost."""
+
+import numpy as np
+import pytest
+
+from model.compiled import Floats, Ints
+from model.registration import tracking
+from model.registration.clouds import Cloud, make_cloud
+from model.registration.fitting import fit
+from model.registration.graph import Motion
+from model.registration.registering import NEAR
+from model.registration.template import Template, make_template
+from model.registration.turning import turn_parts
+from tests.model.registration.solids import draw, exact, solid
+
+FRAMES, ASIDE = 6, 3  # frames, and the one in which the head has turned
+ABOUT_Z = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+
+
+@pytest.fixture(scope="module")
+def truth() -> tuple[Floats, Ints]:
+    """A trunk and a head above it that touches nothing: vertices [T, V, 3] and faces."""
+    one, faces = solid(3)
+    trunk, head = one - [0.0, 0.0, 0.3], 0.6 * one
+    head[:, 1:] *= 1.5 + 2.0 * head[:, :1]  # thick at one end, so that no turn takes it to itself
+    vertices = np.tile(np.concatenate([trunk, head]), (FRAMES, 1, 1))
+    vertices[ASIDE, len(trunk) :] = head @ ABOUT_Z.T
+    return vertices, np.concatenate([faces, faces + len(trunk)])
+
+
+@pytest.fixture(scope="module")
+def points(truth: tuple[Floats, Ints]) -> list[Floats]:
+    rng = np.random.default_rng(4)
+    return [draw(vertices, truth[1], 900, rng) for vertices in truth[0]]
+
+
+@pytest.fixture(scope="module")
+def clouds(points: list[Floats]) -> list[Cloud]:
+    return [make_cloud(cloud) for cloud in points]
+
+
+@pytest.fixture(scope="module")
+def template(truth: tuple[Floats, Ints]) -> Template:
+    return make_template(truth[0][0], truth[1])
+
+
+@pytest.fixture(scope="module")
+def lost(template: Template, clouds: list[Cloud]) -> list[Motion]:
+    """Every frame fitted from rest, the head in vain where it has turned."""
+    still = template.level.graph.still()
+    return [fit(template.level, cloud, still, NEAR, True) for cloud in clouds]
+
+
+def errors(template: Template, motions: list[Motion], truth: Floats) -> list[float]:
+    moved = [template.move(m) for m in motions]
+    return [float(np.linalg.norm(m - t, axis=1).mean()) for m, t in zip(moved, truth, strict=True)]
+
+
+def test_a_part_that_turned_far_is_found(
+    template: Template, clouds: list[Cloud], lost: list[Motion], truth: tuple[Floats, Ints]
+) -> None:
+    found = turn_parts(template, clouds, lost)
+    assert errors(template, lost, truth[0])[ASIDE] > 0.1
+    assert max(errors(template, found, truth[0])) < 0.02
+    others = [t for t in range(FRAMES) if t != ASIDE]
+    assert all(found[t] is lost[t] for t in others)
+
+
+def test_frames_that_fit_alike_are_left_alone(
+    template: Template, clouds: list[Cloud], lost: list[Motion]
+) -> None:
+    same = [lost[0]] * 4
+    assert all(m is lost[0] for m in turn_parts(template, clouds[:1] * 4, same))
+
+
+def test_a_turn_is_found_in_tracking(points: list[Floats], truth: tuple[Floats, Ints]) -> None:
+    vertices, faces = truth
+    found = tracking.track(points, None, exact(points, vertices, faces))
+    off = np.linalg.norm(found.vertices - vertices, axis=2).mean(axis=1)
+    assert found.keyframe != ASIDE
+    assert off.max() < 0.02
