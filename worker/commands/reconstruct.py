@@ -24,6 +24,7 @@ from worker.pipeline import reconstruct_sequence, write_meshes
 from worker.tasks.registry import task_name
 
 console = Console(soft_wrap=True)
+WIDEST = 200  # columns of a table in a file or a pipe
 
 
 def reconstruct_source(
@@ -89,16 +90,17 @@ def _print_report(meshes: MeshSequence, files: Iterable[Path], load_seconds: flo
 
 def print_models() -> None:
     """A table of the configs: what each is for, and whether it has a checkpoint here."""
-    table = Table(Column("name", no_wrap=True), "for", "checkpoint")
+    table = Table(Column("name", no_wrap=True), "for", Column("checkpoint", overflow="fold"))
     for name in config_names():
         if name.startswith("training/"):
             continue  # recipes: what they make is loaded by another config
         config = load_config(name)
         table.add_row(name, task_name(config), _where(config))
-    console.print(table)
-    console.print(
-        "Those to fetch are fetched and kept when first used. Where there is none, give --checkpoint."
-    )
+    own = Console(soft_wrap=True)
+    if not own.is_terminal:  # in a file or a pipe a model is one line, however long its names
+        own.width = WIDEST
+    own.print(table)
+    own.print("Those to fetch are fetched and kept when first used. Where there is none, give --checkpoint.")
 
 
 def _where(config: Config) -> str:

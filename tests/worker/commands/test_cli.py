@@ -87,7 +87,8 @@ def test_refusals_are_one_message_and_an_exit_code(tmp_path: Path) -> None:
 
 
 def _model_rows() -> dict[str, str]:
-    done = invoke("models")
+    narrow = {"COLUMNS": "40"}  # of a file or a pipe: names stay whole
+    done = CliRunner().invoke(app, ["models"], env=narrow, catch_exceptions=False)
     assert done.exit_code == 0
     return {line.split("│")[1].strip(): line for line in done.stdout.splitlines() if "│" in line}
 
