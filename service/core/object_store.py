@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from io import SEEK_CUR
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import boto3
 from boto3.s3.transfer import TransferConfig
-from botocore.awsrequest import AWSRequest
 from botocore.config import Config
-from botocore.exceptions import ClientError, HTTPClientError
-from botocore.httpsession import URLLib3Session
+from botocore.exceptions import ClientError
 
 from service.core.jobs.options import RETENTION_LIMIT
 from service.core.settings import Settings
@@ -26,7 +24,6 @@ log = logging.getLogger(__name__)
 UPLOAD_DAYS = 2  # maximum lifetime of an upload in whole days, plus one
 EXPIRES = "expires-at"  # metadata of an object
 PART_BYTES = 5 * 2**20  # the smallest part size S3 accepts
-PUT_SECONDS = 600  # validity of a presigned PUT, for clocks that differ
 PART_SECONDS = 30.0  # without an answer while a part is on its way, over a slow line
 # Without threads only one part is in memory at a time, however large the file.
 TRANSFER = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, use_threads=False)
@@ -49,8 +46,6 @@ class ObjectStore:
         self.retention_seconds = settings.retention_seconds
         self.download_seconds = settings.download_seconds
         self.client = _client(settings, settings.s3_endpoint_url, timeout, attempts)
-        # Its connections, with the same proxies, certificates and timeouts.
-        self._http: URLLib3Session = cast(Any, self.client)._endpoint.http_session
         self._sender = _client(settings, settings.s3_endpoint_url, max(timeout, PART_SECONDS), attempts)
         public = settings.s3_public_endpoint_url
         # The signature covers the host, so presigned URLs must be signed for the public endpoint.
@@ -101,27 +96,11 @@ class ObjectStore:
         if expires_at is not None:
             extra["Metadata"] = {EXPIRES: expires_at.isoformat()}
         head = file.read(PART_BYTES)
-        if len(head) < PART_BYTES:
-            self._put_small(key, head, extra)
+        if len(head) < PART_BYTES:  # for small files put_object is a third cheaper than boto3's transfers
+            self.client.put_object(Bucket=self.bucket, Key=key, Body=head, **extra)
             return
         file.seek(-len(head), SEEK_CUR)
         self._sender.upload_fileobj(file, self.bucket, key, ExtraArgs=extra, Config=TRANSFER)
-
-    def _put_small(self, key: str, content: bytes, extra: Any) -> None:
-        """Store a file by a presigned request, which takes a third of the processor time of put_object.
-
-        What it does not achieve is left to put_object, which tries again and knows all errors.
-        """
-        target = {"Bucket": self.bucket, "Key": key, **extra}
-        url = self.client.generate_presigned_url("put_object", Params=target, ExpiresIn=PUT_SECONDS)
-        headers = {"Content-Type": extra["ContentType"]}
-        headers |= {f"x-amz-meta-{name}": value for name, value in extra.get("Metadata", {}).items()}
-        try:
-            answer = self._http.send(AWSRequest("PUT", url, headers, content).prepare())
-        except HTTPClientError:
-            answer = None
-        if answer is None or answer.status_code != 200:
-            self.client.put_object(Body=content, **target)
 
     def get(self, key: str, file: BinaryIO) -> str:
         """Download an object into `file` and return its SHA-256."""

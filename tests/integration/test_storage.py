@@ -2,12 +2,10 @@
 
 import hashlib
 import io
-from datetime import UTC, datetime
-from unittest.mock import Mock
 
 import httpx
 import pytest
-from botocore.exceptions import ClientError, ConnectionClosedError
+from botocore.exceptions import ClientError
 
 from service.core.object_store import PART_BYTES, ObjectStore
 from service.core.settings import Settings
@@ -80,31 +78,3 @@ def test_presigned_urls_use_the_public_endpoint(settings: Settings) -> None:
         .presign("jobs/t/mine", "m", 60)
         .startswith("https://files.example/oflow/jobs/t/mine?")
     )
-
-
-def test_a_small_file_takes_one_presigned_request(
-    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    key, until = "jobs/t/ä +%&?", datetime.now(UTC)
-    with monkeypatch.context() as patched:
-        patched.setattr(store.client, "put_object", None)
-        store.put(key, io.BytesIO(b"small"), "model/gltf-binary", until)
-    found = store.client.head_object(Bucket=store.bucket, Key=key)
-    assert (found["ContentType"], found["ContentLength"]) == ("model/gltf-binary", 5)
-    assert datetime.fromisoformat(found["Metadata"]["expires-at"]) == until
-
-
-def test_what_a_presigned_request_does_not_achieve_is_tried_again(
-    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def closed(_: object) -> None:
-        raise ConnectionClosedError(endpoint_url="")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(store._http, "send", closed)
-        patched.setattr(store.client, "put_object", put := Mock())
-        store.put("jobs/t/again", io.BytesIO(b"small"), "application/x-npz")
-    put.assert_called_once()
-    store.bucket = "missing"
-    with pytest.raises(ClientError, match="NoSuchBucket"):
-        store.put("jobs/t/again", io.BytesIO(b"small"), "application/x-npz")
