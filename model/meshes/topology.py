@@ -16,12 +16,13 @@ def is_closed(faces: NDArray[np.integer]) -> bool:
     return bool((np.diff(forward) > 0).all() and np.array_equal(forward, backward))
 
 
-def connected_parts(faces: NDArray[np.integer], count: int) -> NDArray[np.integer]:
+def connected_parts(linked: NDArray[np.integer], count: int) -> NDArray[np.integer]:
     """The number of the part that each of `count` vertices belongs to: [V].
 
-    Vertices of a face of faces [F, 3] are in one part; a vertex without a face is a part of its own.
+    Vertices of a row of `linked`, faces [F, 3] or edges [E, 2], are in one part; a vertex that is in none
+    is a part of its own.
     """
-    ends = (faces[:, [0, 1]].ravel(), faces[:, [1, 2]].ravel())
-    links = coo_array((np.ones(2 * len(faces)), ends), shape=(count, count))
+    ends = (linked[:, :-1].ravel(), linked[:, 1:].ravel())
+    links = coo_array((np.ones(len(ends[0])), ends), shape=(count, count))
     part: NDArray[np.integer] = connected_components(links, directed=False)[1]
     return part

@@ -48,10 +48,10 @@ def prepare(clouds: list[Floats], corresponding: bool | None, remove: bool = Tru
     Of more than `MOST_POINTS` points in a frame a random selection of the finite ones is used, the same rows
     of all frames where they may correspond. Raises InputError for frames that hold too little.
     """
-    missing = np.array([(~np.isfinite(cloud).all(axis=1)).sum() for cloud in cancelable(clouds)])  # [T]
-    clouds = _thinned(clouds, corresponding)
+    finite = [np.asarray(np.isfinite(cloud).all(axis=1)) for cloud in cancelable(clouds)]
+    clouds = _thinned(clouds, finite, corresponding)
     kept, report = clean(clouds, remove)
-    report = replace(report, not_finite=missing)
+    report = replace(report, not_finite=np.array([(~mask).sum() for mask in finite]))  # of all points
     same = len({len(cloud) for cloud in clouds}) == 1
     filled = [np.where(mask[:, None], cloud, 0) for cloud, mask in zip(clouds, kept, strict=True)]
     found = find_correspondence(filled, np.stack(kept)) if same else Correspondence(False, 1.0)
@@ -125,12 +125,13 @@ def _check_depth(clouds: list[Floats]) -> None:
     )
 
 
-def _thinned(clouds: list[Floats], corresponding: bool | None) -> list[Floats]:
+def _thinned(
+    clouds: list[Floats], finite: list[NDArray[np.bool_]], corresponding: bool | None
+) -> list[Floats]:
     most = max(map(len, clouds))
     if most <= MOST_POINTS:
         return clouds
     order = np.random.default_rng(0).permutation(most)  # the same rows of frames of one size
-    finite = [np.asarray(np.isfinite(cloud).all(axis=1)) for cloud in cancelable(clouds)]
     if not all(mask.all() for mask in finite):
         if _may_correspond(clouds, finite, corresponding):  # rows that most frames have
             order = order[np.argsort(-np.sum(finite, axis=0)[order], kind="stable")]

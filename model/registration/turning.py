@@ -7,11 +7,10 @@ things from all around.
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from model.canceling import cancelable
 from model.compiled import Floats, Ints
+from model.meshes.topology import connected_parts
 from model.registration.clouds import Cloud, nearest
 from model.registration.fitting import Level
 from model.registration.graph import Motion, nearest_rotations
@@ -66,8 +65,7 @@ def rigid_parts(level: Level, motions: Sequence[Motion]) -> list[Ints]:
     graph = level.graph
     bent = np.stack([np.linalg.norm(graph.stretch(m), axis=1) for m in cancelable(motions)])  # [T, E]
     stiff = graph.edges[np.quantile(bent, STEADY, axis=0) < level.yielding]
-    links = coo_array((np.ones(len(stiff)), tuple(stiff.T)), shape=(len(graph.rest),) * 2)
-    part = connected_components(links, directed=False)[1]  # [M]
+    part = connected_parts(stiff, len(graph.rest))  # [M]
     sizes = np.bincount(part)
     return [np.flatnonzero(part == p) for p in np.flatnonzero(sizes >= SMALLEST * len(part))]
 

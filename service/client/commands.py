@@ -94,10 +94,8 @@ def list_jobs(
     """List your jobs, newest first: id, time of creation (UTC), state, verdict, model, name of the input."""
     with _client(address, key) as client:
         for _, job in zip(range(limit), client.jobs(state), strict=False):
-            created, verdict = (
-                f"{job.created_at:%Y-%m-%d %H:%M:%S}",
-                (job.result and job.result.verdict) or "-",
-            )
+            created = f"{job.created_at:%Y-%m-%d %H:%M:%S}"
+            verdict = (job.result and job.result.verdict) or "-"
             name = f"  {job.input.name}" if job.input.name else ""
             typer.echo(f"{job.id}  {created}  {job.state:<9}  {verdict:<8}  {job.model}{name}")
 
