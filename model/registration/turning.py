@@ -4,7 +4,8 @@ What transport and distances start from is at most some 45° off; here parts are
 things from all around.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,12 +22,24 @@ from model.registration.template import Template
 STEADY = 0.75  # share of the frames in which an edge within a part keeps its length and direction
 SMALLEST = 0.04  # share of the nodes that a part has at least
 LOOKED_AT = 120  # samples of a part
-ROUNDS = 8  # of an iterative closest point search
+ROUNDS, KEPT, FURTHER = 8, 2, 24  # of iterative closest points: at first, and of the best so many
+ALONE = 4  # of the largest parts are turned alone as well
 TRIMMED = 0.8  # share of a part that lies on the cloud: what is inside of joints does not
 BETTER = 0.95  # of the mean distance as it lies, from which a part is turned
-LOST = 1.25  # energy over the median from which a frame may have lost a part
+LOST = 1.15  # energy over the usual one from which a frame may have lost a part
+SUSPECT = 1.05  # the same next to a frame that has
+AROUND = 3  # frames before and after, the median of whose energies is the usual one
 CLEARLY = 0.9  # times the energy as it lies, under which it is believed
-FRAMES = 8  # one in so many is looked at, of those the ones that fit worst
+
+
+class Laid(NamedTuple):
+    """A part that is turned and shifted, its mean distance to the cloud there, and the one as it lay."""
+
+    nodes: Ints
+    turn: Floats  # [3, 3]
+    shift: Floats  # [3]
+    distance: float
+    usual: float
 
 
 def turn_parts(
@@ -38,25 +51,33 @@ def turn_parts(
     """
     level, result = template.level, list(motions)
     energies = np.array([energy(level, c, m, True) for c, m in cancelable(zip(clouds, motions, strict=True))])
-    worst = np.argsort(-energies)[: -(-len(clouds) // FRAMES)]
-    enough = LOST * float(np.median(energies))
-    lost = [int(t) for t in worst if energies[t] > enough]
+    usual = np.array([np.median(energies[max(0, t - AROUND) : t + AROUND + 1]) for t in range(len(clouds))])
+    lost = sorted(np.flatnonzero(energies > LOST * usual), key=lambda t: -energies[t] / usual[t])
     parts = rigid_parts(level, motions) if lost else []
 
-    def starts(t: int) -> Iterator[Start]:
+    def starts(t: int) -> Iterator[Motion]:
         begin, end = take(t, len(clouds), cuts)
         for i in (t, t - 1, t + 1):
-            start = turned(level, parts, clouds[t], motions[i]) if begin <= i < end else None
-            if start is not None:
-                yield Start(start, False)
+            if begin <= i < end:
+                anew = (laid_anew(level, part, clouds[t], result[i]) for part in parts)
+                found = [laid for laid in anew if laid is not None]
+                better = [laid for laid in found if laid.distance < BETTER * laid.usual]
+                if better:
+                    yield with_parts(result[i], better)
+                if i == t:
+                    largest = sorted(found, key=lambda laid: -len(laid.nodes))[:ALONE]
+                    yield from (with_parts(result[i], [laid]) for laid in largest)
 
-    for t in cancelable(lost):
+    for t in cancelable(lost):  # which grows as frames are found
         for start in starts(t):
-            found = register(template, clouds[t], [start], True)
+            found = register(template, clouds[t], [Start(start, False)], True)
             if found.energy < CLEARLY * energies[t]:
                 result[t], energies[t] = found
-            if energies[t] < enough:
-                break
+                # What leads up to there, and back from it, is half lost itself.
+                near = (i for i in (t - 1, t + 1) if 0 <= i < len(clouds) and i not in lost)
+                lost += [i for i in near if energies[i] > SUSPECT * usual[i]]
+                if energies[t] < LOST * usual[t]:
+                    break
     return result
 
 
@@ -70,34 +91,36 @@ def rigid_parts(level: Level, motions: Sequence[Motion]) -> list[Ints]:
     return [np.flatnonzero(part == p) for p in np.flatnonzero(sizes >= SMALLEST * len(part))]
 
 
-def turned(level: Level, parts: Sequence[Ints], cloud: Cloud, motion: Motion) -> Motion | None:
-    """The motion with those parts turned that lie better on the cloud then; None if none does."""
-    rotations, positions = motion.rotations.copy(), motion.positions.copy()
-    for nodes in cancelable(parts):
-        within = np.flatnonzero(np.isin(level.skin.nodes[:, 0], nodes))[:LOOKED_AT]
-        rest = level.skin.points[within]
-        if len(rest) < 8:
-            continue
-        turn, shift = _rigid(level.graph.rest[nodes], motion.positions[nodes])
-        placed = rest @ turn.T + shift
-        center = placed.mean(axis=0)
-        axes = np.linalg.svd(placed - center, full_matrices=False)[2]
-        usual, _ = _laid(placed, cloud)
-        found = [_laid((placed - center) @ by.T + center, cloud) for by in _turns(axes)]
-        least, onto = min(found, key=lambda f: f[0])
-        if least < BETTER * usual:
-            by, shift = _rigid(placed, onto)
-            rotations[nodes] = by @ rotations[nodes]
-            positions[nodes] = positions[nodes] @ by.T + shift
-    if (positions == motion.positions).all():
+def laid_anew(level: Level, nodes: Ints, cloud: Cloud, motion: Motion) -> Laid | None:
+    """The best way to lay a part, its nodes given, on a cloud from all around; None if it is too small."""
+    within = np.flatnonzero(np.isin(level.skin.nodes[:, 0], nodes))[:LOOKED_AT]
+    rest = level.skin.points[within]
+    if len(rest) < 8:
         return None
+    turn, shift = _rigid(level.graph.rest[nodes], motion.positions[nodes])
+    placed = rest @ turn.T + shift
+    center = placed.mean(axis=0)
+    axes = np.linalg.svd(placed - center, full_matrices=False)[2]
+    usual, _ = _laid(placed, cloud, ROUNDS + FURTHER)
+    found = [_laid((placed - center) @ by.T + center, cloud, ROUNDS) for by in _turns(axes)]
+    closest = sorted(found, key=lambda f: f[0])[:KEPT]
+    least, onto = min((_laid(points, cloud, FURTHER) for _, points in closest), key=lambda f: f[0])
+    return Laid(nodes, *_rigid(placed, onto), least, usual)
+
+
+def with_parts(motion: Motion, parts: Iterable[Laid]) -> Motion:
+    """The motion with parts laid elsewhere."""
+    rotations, positions = motion.rotations.copy(), motion.positions.copy()
+    for laid in parts:
+        rotations[laid.nodes] = laid.turn @ rotations[laid.nodes]
+        positions[laid.nodes] = positions[laid.nodes] @ laid.turn.T + laid.shift
     return Motion(rotations, positions)
 
 
-def _laid(points: Floats, cloud: Cloud) -> tuple[float, Floats]:
+def _laid(points: Floats, cloud: Cloud, rounds: int) -> tuple[float, Floats]:
     """The mean distance, but of the furthest, of points [N, 3] moved onto a cloud as one; where."""
     kept = int(TRIMMED * len(points))
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         distance, index = nearest(cloud.tree, points)
         near = np.argpartition(distance, kept - 1)[:kept]
         turn, shift = _rigid(points[near], cloud.points[index[near]])

@@ -1,4 +1,4 @@
-"""A head that looks aside in one frame, and a sequence in which nothing is lost."""
+"""A head that looks aside in one frame, or back over three, and a sequence in which nothing is lost."""
 
 import numpy as np
 import pytest
@@ -79,3 +79,18 @@ def test_a_turn_is_found_in_tracking(points: list[Floats], truth: tuple[Floats, 
     off = np.linalg.norm(found.vertices - vertices, axis=2).mean(axis=1)
     assert found.keyframe != ASIDE
     assert off.max() < 0.02
+
+
+def test_a_turn_through_several_frames_is_found(template: Template, truth: tuple[Floats, Ints]) -> None:
+    head = slice(len(truth[0][0]) // 2, None)
+    vertices = np.tile(truth[0][0], (11, 1, 1))
+    turns = {4: 80, 5: 170, 6: 80}
+    for t, angle in turns.items():
+        c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+        vertices[t, head] @= np.array([[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]])
+    rng = np.random.default_rng(5)
+    clouds = [make_cloud(draw(frame, truth[1], 900, rng)) for frame in vertices]
+    still = template.level.graph.still()
+    lost = [fit(template.level, cloud, still, NEAR, True) for cloud in clouds]
+    assert min(errors(template, lost, vertices)[t] for t in turns) > 0.1
+    assert max(errors(template, turn_parts(template, clouds, lost), vertices)) < 0.02
