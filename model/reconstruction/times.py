@@ -5,14 +5,30 @@ from numpy.typing import ArrayLike, NDArray
 
 from model.errors import InputError
 
+LATEST = 1e30  # beyond which differences may be no numbers
+CLOSEST = 1e-12  # of the duration: closer times are one, as far as their digits tell
+
 
 def check_times(times: ArrayLike | None, count: int) -> NDArray[np.float64]:
     """Validated times [T] of `count` frames; evenly spaced over one second by default. Raises InputError."""
     if times is None:
         return np.linspace(0, 1, count)
-    stamps = np.asarray(times, dtype=np.float64)
-    if stamps.shape != (count,) or not np.isfinite(stamps).all() or (np.diff(stamps) <= 0).any():
-        raise InputError(f"times are {_short(stamps)}; wanted {count} finite, increasing numbers")
+    wanted = f"wanted {count} finite, increasing numbers"
+    try:
+        stamps = np.asarray(times, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"times are no numbers; {wanted}") from None
+    if stamps.shape != (count,):
+        raise InputError(f"times are an array {list(stamps.shape)}; {wanted}")
+    if not (np.abs(stamps) <= LATEST).all():
+        raise InputError(f"times are {_short(stamps)}; {wanted}, none beyond {LATEST:.0e}")
+    close = np.flatnonzero(np.diff(stamps) <= CLOSEST * (stamps[-1] - stamps[0]))
+    if close.size:
+        before, after = stamps[close[0] : close[0] + 2]
+        raise InputError(
+            f"frame {close[0] + 1} is at {after:g} s, after one at {before:g} s; {wanted}, at least "
+            f"{CLOSEST:.0e} of the duration apart"
+        )
     return stamps
 
 

@@ -5,7 +5,6 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 
 from model.canceling import cancelable
 from model.compiled import Floats, Ints
@@ -16,6 +15,7 @@ from model.registration.interpolation import Carrier
 from model.registration.keyframes import jumps, single
 from model.registration.pull import pull
 from model.registration.separating import looked_at, separate
+from model.registration.splines import interpolate
 from model.registration.tracking import REACH, SIZE, Tracking, confidence_of, residual
 
 TOGETHER = 2_000_000  # coordinates
@@ -71,7 +71,7 @@ def track_corresponding(
 
 
 def _between(vertices: Floats, times: Floats, cuts: list[int]) -> Callable[[Floats], Floats]:
-    """Times [W] → vertices [W, V, 3] on natural cubic splines through the frames of each take."""
+    """Times [W] → vertices [W, V, 3] smooth through the frames of each take."""
 
     def at(wanted: Floats) -> Floats:
         known = np.searchsorted(times, wanted).clip(max=len(times) - 1)
@@ -91,8 +91,7 @@ def _between(vertices: Floats, times: Floats, cuts: list[int]) -> Callable[[Floa
             elif inside.any():
                 held = np.clip(wanted[inside], times[begin], times[end - 1])
                 for part in cancelable(np.array_split(np.arange(vertices.shape[1]), _parts(take))):
-                    spline = CubicSpline(times[begin:end], take[:, part], bc_type="natural")
-                    result[np.ix_(inside, part)] = spline(held)
+                    result[np.ix_(inside, part)] = interpolate(times[begin:end], take[:, part], held)
         return result
 
     return at

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 from model.compiled import Floats
 from model.registration.graph import Motion, nearest_rotations
+from model.registration.splines import interpolate
 
 PERSISTENCE = 0.8  # share of the last step that the next one is expected to repeat
 
@@ -36,8 +36,8 @@ def resample(
 ) -> list[Motion]:
     """Motions at the times `wanted` [W], smooth from frame to frame at `times` [T] but for those in `breaks`.
 
-    Positions and the entries of rotations follow natural cubic splines, the latter projected back to
-    rotations. Times outside the sequence take the motion at its end.
+    Positions and the rows of rotations are interpolated, the latter projected back to rotations. Times
+    outside the sequence take the motion at its end.
     """
     result: list[Motion] = []
     for t in np.clip(wanted, times[0], times[-1]):
@@ -54,8 +54,8 @@ def resample(
             max(begin, frame - 2), min(end, frame + 4)
         )  # a local window: cost linear in what is asked
         x = times[near.start : near.stop]
-        positions = CubicSpline(x, np.stack([motions[i].positions for i in near]), bc_type="natural")(t)
-        rotations = CubicSpline(x, np.stack([motions[i].rotations for i in near]), bc_type="natural")(t)
+        positions = interpolate(x, np.stack([motions[i].positions for i in near]), t)
+        rotations = interpolate(x, np.stack([motions[i].rotations for i in near]), t)
         result.append(
             Motion(np.ascontiguousarray(nearest_rotations(rotations)), np.ascontiguousarray(positions))
         )

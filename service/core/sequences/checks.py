@@ -13,6 +13,7 @@ from service.core.sequences.errors import Fault
 MIN_FRAMES = 2
 MIN_POINTS = 32
 LARGEST = 1e18  # maximum magnitude of any number, so that squared coordinates fit in float32
+CLOSEST = 1e-12  # of the duration: closer times are one, as far as their digits tell
 MIN_STEPS = 100  # minimum extent of the first frame in units of its floating-point spacing
 _VALID = f"finite numbers of magnitude up to {LARGEST:g}"
 _VALID_OR_DROPPED = f"{_VALID}, or the option cleanup drop_invalid, which leaves such points out"
@@ -170,9 +171,10 @@ def time_faults(times: NDArray[np.float64], frames: int) -> list[Fault]:
     if invalid.size:
         found = f"{times[invalid[0]]:g} at frame {invalid[0]}"
         return [Fault("times", "contains an invalid value", found, _VALID)]
-    falling = np.flatnonzero(np.diff(times) <= 0)
-    if falling.size:
-        index = int(falling[0])
+    close = np.flatnonzero(np.diff(times) <= CLOSEST * (times[-1:] - times[:1]))
+    if close.size:
+        index = int(close[0])
         found = f"{times[index + 1]:g} after {times[index]:g} at frame {index + 1}"
-        return [Fault("times", "is not strictly increasing", found, "strictly increasing times")]
+        wanted = f"increasing times, at least {CLOSEST:g} of the duration apart"
+        return [Fault("times", "is not strictly increasing", found, wanted)]
     return []

@@ -240,6 +240,12 @@ REFUSALS = {
         "is not strictly increasing",
         "1 after 1 at frame 2",
     ),
+    "times too close for a motion between them": (
+        npz(points=POINTS, times=[0, 1e-20, 1, 2, 3.0]),
+        "times",
+        "is not strictly increasing",
+        "1e-20 after 0 at frame 1",
+    ),
     "times infinite": (
         npz(points=POINTS, times=[0, 1, 2, 3, np.inf]),
         "times",
