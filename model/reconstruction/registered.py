@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from model.canceling import cancellation_point
 from model.compiled import Floats, Ints
 from model.devices import single_threaded
+from model.errors import EmptySurfaceError
 from model.meshes.sampling import draw_surface_points
 from model.reconstruction.normalization import UnitBox
 from model.reconstruction.preparation import Prepared
@@ -18,6 +20,7 @@ from model.reconstruction.shapes import Shapes, misfit
 from model.reconstruction.surface import extract_surface
 from model.registration import Tracking, track
 from model.registration.backends import NUMBA, Backend
+from model.registration.clouds import nearest
 from model.registration.corresponding import track_corresponding
 from model.registration.coverage import is_one_sided
 from model.registration.orientation import Orientation, as_given, orient
@@ -25,6 +28,7 @@ from model.surface.simplification import simplify
 
 FEW = 256  # points that tell which way is up
 PARTICLES = 300  # as many as the published networks were trained on
+MISSED = 0.6  # of their spacing: a surface that lies further from points does not pass through them
 
 
 @dataclass(frozen=True)
@@ -94,23 +98,49 @@ def surface_of(
     """
     box = UnitBox.around(points)
     inside = torch.from_numpy(box.normalize(points)).to(settings.device)
-    vertices, faces = extract_surface(
-        shapes.occupancy(
-            inside,
-            settings.occupancy_dtype,
-            settings.quality.turns,
-            noise / box.scale if noise is not None and settings.quality.through_points else None,
-        ),
-        settings.config,
-        settings.device,
-        grid=settings.template_grid(shapes.cells(len(points))),
-        threshold=settings.threshold,
-        near=inside.cpu() if settings.quality.near_input else None,
-        on_progress=on_progress,
-    )
+
+    def extract(noise: float | None) -> tuple[Floats, Ints]:
+        return extract_surface(
+            shapes.occupancy(inside, settings.occupancy_dtype, settings.quality.turns, noise),
+            settings.config,
+            settings.device,
+            grid=settings.template_grid(shapes.cells(len(points))),
+            threshold=settings.threshold,
+            near=inside.cpu() if settings.quality.near_input else None,
+            on_progress=on_progress,
+        )
+
+    if noise is not None and settings.quality.through_points:
+        vertices, faces = through_points(inside.double().cpu().numpy(), extract, noise / box.scale)
+    else:
+        vertices, faces = extract(None)
     if settings.faces is not None:
         vertices, faces = simplify(vertices, faces, settings.faces)
     return box.denormalize(vertices), faces
+
+
+def through_points(
+    points: Floats, extract: Callable[[float | None], tuple[Floats, Ints]], noise: float
+) -> tuple[Floats, Ints]:
+    """The surface that is put on points [N, 3], unless that has taken it away from them.
+
+    Where the network is unsure of the inside, what is corrected at the points may empty it. Then the surface
+    is the network's own, if that is nearer.
+    """
+    try:
+        corrected = extract(noise)
+    except EmptySurfaceError:
+        return extract(None)
+    tree = cKDTree(points)
+    missed = _distance(points, corrected)
+    if missed < MISSED * nearest(tree, points, 2)[0][:, 1].mean():
+        return corrected
+    plain = extract(None)
+    return corrected if missed < _distance(points, plain) else plain
+
+
+def _distance(points: Floats, surface: tuple[Floats, Ints]) -> float:
+    return float(nearest(cKDTree(surface[0]), points)[0].mean())
 
 
 def _orientation(prepared: Prepared, shapes: Shapes, settings: Settings, up: str) -> Orientation:
