@@ -42,7 +42,7 @@ def find(
         if registered.orientation.up != "y" or not registered.orientation.certain:
             decisions["up"] = registered.orientation.up
         warnings += _warnings(registered, decisions["one_sided"])
-    if is_still(prepared.clouds, prepared.corresponding):
+    if is_still(prepared.clouds, prepared.valid if prepared.corresponding else None):
         warnings.append("nothing moves: all frames show one pose")
     same = confidence is not None and confidence.shape[1] == vertices.shape[1]  # not of another surface
     return Findings(
@@ -63,7 +63,8 @@ def require_useful(findings: Findings, name: str) -> None:
     raise PoorFitError(
         f"{name} found no surface that fits: the points lie {fit:.0%} of the size off it on average, "
         f"{off:.0%} of them far off. Try another model, `up` for a model of upright things, "
-        "`corresponding` false if rows are not the same particles, or more points in each frame"
+        "`corresponding` false if rows are not the same particles, more points in each frame, a higher "
+        "`simplify` if it is low, or things that are far apart one by one"
     )
 
 

@@ -11,7 +11,7 @@ from model.canceling import cancelable
 from model.compiled import Floats
 from model.errors import InputError
 from model.registration.cleanup import LEAST_POINTS, CleanupReport, clean
-from model.registration.correspondence import Correspondence, find_correspondence
+from model.registration.correspondence import Correspondence, find_correspondence, often_seen
 
 MIN_FRAMES, MAX_FRAMES = 2, 1000
 LARGEST, SMALLEST = 1e30, 1e-30  # coordinates of which squares and float32 are still numbers
@@ -75,7 +75,13 @@ def prepare(clouds: list[Floats], corresponding: bool | None, remove: bool = Tru
         )
     _check_depth([cloud[mask] for cloud, mask in zip(clouds, kept, strict=True)])
     rows_correspond = found.holds if corresponding is None else bool(corresponding)
-    if rows_correspond:
+    paths = int(often_seen(np.stack(kept)).sum()) if rows_correspond else 0
+    if corresponding and paths < LEAST_POINTS:
+        raise InputError(
+            f"corresponding is true, but only {paths} rows have valid points in more than half of the "
+            f"frames; wanted at least {LEAST_POINTS}, or corresponding false"
+        )
+    if paths >= LEAST_POINTS:
         return Prepared(filled, np.stack(kept), True, found, report, warnings)
     # In an order that depends on nothing but the points.
     cleaned = [np.unique(cloud[mask], axis=0) for cloud, mask in cancelable(zip(clouds, kept, strict=True))]
@@ -115,13 +121,16 @@ def _numbers(cloud: ArrayLike, number: int) -> Floats:
 
 def _check_depth(clouds: list[Floats]) -> None:
     """Raise InputError where clouds [N_t, 3] are flat in all frames, so that no surface encloses anything."""
+    thickest = 0.0
     for cloud in cancelable(clouds):
         widths = np.linalg.svd(cloud - cloud.mean(axis=0), compute_uv=False)
-        if widths[2] > FLAT * widths[0]:
+        thickest = max(thickest, widths[2] / widths[0])
+        if thickest > FLAT:
             return
     raise InputError(
-        "the points of every frame lie in one plane or on a line, which no surface encloses; wanted points "
-        "from all around a thing, or what a camera sees of it, with their depth"
+        "the points of every frame lie in one plane or on a line, which no surface encloses: they are at "
+        f"most {thickest:.2g} times as thick as wide, wanted {FLAT} or more. Send points from all around a "
+        "thing, or what a camera sees of it, with their depth, and things that are far apart one by one"
     )
 
 

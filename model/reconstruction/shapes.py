@@ -109,19 +109,20 @@ class LocalShapes:
         return SPARSE_CELLS if points <= SPARSE else None
 
     def matching(self, clouds: Sequence[Floats]) -> Match:
-        center = np.median([cloud.mean(axis=0) for cloud in clouds], axis=0)  # for float32
+        center = np.median([cloud.mean(axis=0) for cloud in clouds], axis=0)
+        size = float(np.median([np.ptp(cloud, axis=0).max() for cloud in clouds]))
         device = next(self.net.parameters()).device
         rng = np.random.default_rng(0)
-        few = [cloud[rng.permutation(len(cloud))[:MATCHED]] - center for cloud in clouds]
-        moving = MovingClouds(
-            self.net.flow, [torch.from_numpy(cloud).float().to(device) for cloud in few], range(len(few))
-        )
+
+        def tensor(points: Floats) -> Tensor:  # float32 holds neither far places nor squares of tiny lengths
+            return torch.from_numpy((points - center) / size).float().to(device)
+
+        few = [tensor(cloud[rng.permutation(len(cloud))[:MATCHED]]) for cloud in clouds]
+        moving = MovingClouds(self.net.flow, few, range(len(few)))
 
         def match(start: int, end: int, queries: Floats) -> tuple[Floats, Floats]:
-            step, error = moving.displacement(
-                start, end, torch.from_numpy(queries - center).float().to(device)
-            )
-            return queries + step.double().cpu().numpy(), error.double().cpu().numpy()
+            step, error = moving.displacement(start, end, tensor(queries))
+            return queries + size * step.double().cpu().numpy(), size * error.double().cpu().numpy()
 
         return match
 

@@ -90,7 +90,7 @@ def judge(measures: Measures) -> Verdict:
     if beyond:
         word = "poor" if any(not values[limit.measure] <= limit.poor for limit in beyond) else "doubtful"
     reasons = [
-        limit.reason.format(value=values[limit.measure], factor=np.exp(values[limit.measure]))
+        limit.reason.format(value=values[limit.measure], factor=np.exp(min(values[limit.measure], 99)))
         for limit in beyond
     ]
     return Verdict(word, reasons)
@@ -123,8 +123,8 @@ def measure(
         spacings.append(spacing)
         lengths.append(_edge_lengths(mesh, faces))
         volumes.append(_volume(mesh, faces))
-    rest = np.maximum(_edge_lengths(np.asarray(vertices[keyframe], np.float64), faces), 1e-12)
-    stretches = np.abs(np.log(np.maximum(np.stack(lengths), 1e-12) / rest))  # [P, E]
+    rest = np.maximum(_edge_lengths(np.asarray(vertices[keyframe], np.float64), faces), 1e-12 * size)
+    stretches = np.abs(np.log(np.maximum(np.stack(lengths), 1e-12 * size) / rest))  # [P, E]
     ratios = np.maximum(volumes, 1e-12 * size**3) / max(_volume(vertices[keyframe], faces), 1e-12 * size**3)
     return Measures(
         fit=float(np.mean(fits)),
@@ -149,7 +149,7 @@ def _coarseness(vertices: NDArray[np.float64], faces: NDArray[np.integer]) -> fl
     low, high = np.full((part.max() + 1, 3), np.inf), np.full((part.max() + 1, 3), -np.inf)
     np.minimum.at(low, part, vertices)
     np.maximum.at(high, part, vertices)
-    return float(_edge_lengths(vertices, faces).mean() / max((high - low).max(), 1e-12))
+    return float(_edge_lengths(vertices, faces).mean() / max((high - low).max(), np.finfo(np.float64).tiny))
 
 
 def _volume(vertices: NDArray[np.floating], faces: NDArray[np.integer]) -> float:

@@ -18,6 +18,7 @@ SCATTERED = 0.05  # beyond it rows do not correspond; clouds sorted alike, as sc
 MOST_SAMPLES = 2000  # the side of the largest matrix that is decomposed
 OUTLYING = 3.0  # isolation of a path
 MOST_MISSING = 0.5  # of its frames, or a row is dropped
+DISTANT = 10.0  # times as far apart as neighbors: rows picked at random count as no further
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,14 @@ def _scatter(before: Floats, after: Floats) -> float:
     near = neighbors(before, max(3, min(8, len(before) // 16)))
     was = np.median(near.distance)
     now = np.median(np.linalg.norm(after[near.index] - after[:, None], axis=2))
-    chance = np.median(np.linalg.norm(np.roll(after, len(after) // 2, axis=0) - after, axis=1))
-    return float((now - was) / max(chance - was, 1e-12))
+    apart, chance = (
+        np.median(np.linalg.norm(np.roll(side, len(side) // 2, axis=0) - side, axis=1))
+        for side in (before, after)
+    )
+    if was > 0 < apart:  # of things far apart rows may be shuffled within each; what grows is no such
+        chance = min(chance, DISTANT * was * max(1, chance / apart))
+    # Where all lies closer than neighbors did, neighbors have stayed close.
+    return float((now - was) / (chance - was)) if chance > was else 0.0
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,11 @@ class Paths:
     points: Floats
     rows: Ints
     noise: float
+
+
+def often_seen(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which rows have a path: those that are `valid` [T, N] in most frames. [N]."""
+    return np.asarray(valid.mean(axis=0) > MOST_MISSING)
 
 
 def filter_paths(points: Floats, valid: NDArray[np.bool_] | None = None) -> Paths:
@@ -92,7 +104,7 @@ def filter_paths(points: Floats, valid: NDArray[np.bool_] | None = None) -> Path
     points = np.array(points, np.float64)
     rows = np.arange(points.shape[1])
     if valid is not None and not valid.all():
-        rows = np.flatnonzero(valid.mean(axis=0) > MOST_MISSING)
+        rows = np.flatnonzero(often_seen(valid))
         points = _filled(points[:, rows], valid[:, rows])
     if len(rows) < 4:
         return Paths(points, rows, 0.0)

@@ -3,29 +3,46 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from model.canceling import cancelable
 from model.compiled import Floats
 from model.registration.clouds import nearest
+from model.registration.correspondence import often_seen
+from model.registration.keyframes import VARIED
 
 SAMPLE, FRAMES = 1000, 24  # points of a frame, and frames of a longer sequence, that are looked at
-STILL = 0.002  # of the size: rows that move less do not move
-# Distance to another sample of a surface over that within the sample: 1 on average where it stands still.
-SAME_SURFACE = 1.05
+# Of the size: half of the rows of a thing that stands still move less than the first in any frame, which is
+# noise, and nearly all rows less than the second. Else a part of it moves.
+STILL, PARTS, NEARLY_ALL = 0.002, 0.005, 0.99
+# Distance to another sample of a surface over that within the sample: 1 on average where it stands still. One
+# frame in which a part has moved is beyond what sampling explains: by so many standard deviations.
+SAME_SURFACE, CLEAR = 1.05, 6.0
 
 
-def is_still(frames: Sequence[Floats], corresponding: bool) -> bool:
-    """Whether all clouds [N_t, 3] show one pose, as far as their sampling tells."""
+def is_still(frames: Sequence[Floats], valid: NDArray[np.bool_] | None = None) -> bool:
+    """Whether all clouds [N_t, 3] show one pose, as far as their sampling tells.
+
+    Of rows that correspond, `valid` [T, N] says which points to believe.
+    """
     rng = np.random.default_rng(0)
-    if corresponding:
-        rows = rng.permutation(len(frames[0]))[:SAMPLE]
-        paths = np.stack([np.asarray(cloud, np.float64)[rows] for cloud in frames])  # [T, n, 3]
-        moved = np.median(np.linalg.norm(paths - paths[0], axis=2), axis=1)  # [T]
-        return bool(moved.max() < STILL * np.ptp(paths[0], axis=0).max())
+    if valid is not None:
+        rows = rng.permutation(np.flatnonzero(often_seen(valid)))[:SAMPLE]
+        paths, seen = np.stack([np.asarray(cloud, np.float64)[rows] for cloud in frames]), valid[:, rows]
+        first = paths[seen.argmax(axis=0), np.arange(len(rows))]  # [n, 3], where each was first seen
+        moved = [
+            np.quantile(np.linalg.norm(cloud - first, axis=1)[mask], (0.5, NEARLY_ALL))
+            for cloud, mask in zip(paths, seen, strict=True)
+            if mask.any()
+        ]
+        size = np.ptp(first, axis=0).max()
+        return bool((np.max(moved, axis=0) < (STILL * size, PARTS * size)).all())
     some = [frames[t] for t in np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int))]
     clouds = [np.asarray(cloud, np.float64)[rng.permutation(len(cloud))[:SAMPLE]] for cloud in some]
-    return bool(np.mean([_apart(clouds[0], cloud) for cloud in cancelable(clouds[1:])]) < SAME_SURFACE)
+    apart = [_apart(clouds[0], cloud) for cloud in cancelable(clouds[1:])]
+    deviation = VARIED / np.sqrt(min(map(len, clouds)))
+    return bool(np.mean(apart) < SAME_SURFACE and max(apart) < 1 + CLEAR * deviation)
 
 
 def _apart(first: Floats, second: Floats) -> float:

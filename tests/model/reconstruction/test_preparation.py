@@ -32,6 +32,12 @@ def test_points_in_a_plane_or_on_a_line_are_refused(
         prepare([flatten(cloud) for cloud in clouds()], corresponding)
 
 
+def test_things_too_far_apart_are_told_so() -> None:
+    apart = [np.concatenate([cloud, cloud + np.array([0, 100, 0])]) for cloud in clouds()]
+    with pytest.raises(InputError, match=r"at most 0\.00\d+ times as thick as wide.*far apart one by one"):
+        prepare(apart, None)
+
+
 def test_one_flat_frame_is_no_reason_to_refuse() -> None:
     first, *others = clouds()
     assert len(prepare([first * [1, 1, 0], *others], None).clouds) == 4
@@ -57,6 +63,20 @@ def test_rows_missing_in_a_frame_do_not_hide_correspondence() -> None:
     prepared = prepare(points, None)
     assert prepared.corresponding
     assert prepared.valid.sum(axis=1).tolist() == [642, 642, 142, 642]
+
+
+def test_rows_seen_in_few_frames_have_no_paths() -> None:
+    """Each half of the rows is seen in half of the frames: neither is seen in most of them."""
+    rest, _ = solid(3)
+    points = [bend(rest, t / 6) for t in range(4)]  # [642, 3]
+    for t, cloud in enumerate(points):
+        cloud[:321] = cloud[:321] if t < 2 else np.nan
+        cloud[321:] = cloud[321:] if t >= 2 else np.nan
+    prepared = prepare(points, None)
+    assert not prepared.corresponding
+    assert [len(cloud) for cloud in prepared.clouds] == [321] * 4
+    with pytest.raises(InputError, match="only 0 rows have valid points in more than half of the frames"):
+        prepare(points, True)
 
 
 def test_of_many_points_those_that_are_finite_are_used(monkeypatch: pytest.MonkeyPatch) -> None:

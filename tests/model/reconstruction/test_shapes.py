@@ -14,11 +14,12 @@ def test_targets_of_matches_and_their_errors_are_in_the_units_of_the_clouds() ->
     clouds = [rng.normal(size=(200, 3)) for _ in range(2)]
     queries = clouds[0][:50]
     goals, error = shapes.matching(clouds)(0, 1, queries)
-    larger, larger_error = shapes.matching([10 * c for c in clouds])(0, 1, 10 * queries)
     assert goals.shape == (50, 3)
     assert error.min() > 0
-    np.testing.assert_allclose(larger, 10 * goals, atol=1e-3)
-    np.testing.assert_allclose(larger_error, 10 * error, rtol=1e-3)
+    for unit in (10, 1e-25, 1e25):
+        found, its_error = shapes.matching([unit * c for c in clouds])(0, 1, unit * queries)
+        np.testing.assert_allclose(found / unit, goals, atol=1e-4)
+        np.testing.assert_allclose(its_error / unit, error, rtol=1e-3)
 
 
 def test_few_points_are_seen_from_several_sides() -> None:

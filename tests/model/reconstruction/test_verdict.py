@@ -33,6 +33,13 @@ def test_the_truth_is_good() -> None:
     assert measures.volume < 0.05
 
 
+@pytest.mark.parametrize("unit", [1e-20, 1e20])
+def test_the_unit_does_not_matter(unit: float) -> None:
+    clouds, vertices, faces = seen()
+    there = measure([unit * cloud for cloud in clouds], unit * vertices, faces).to_dict()
+    assert there == pytest.approx(measure(clouds, vertices, faces).to_dict())
+
+
 def test_a_surface_beside_the_points_is_poor() -> None:
     clouds, vertices, faces = seen()
     verdict = judge(measure(clouds, vertices + np.array([0, 0.4, 0]), faces))

@@ -43,6 +43,18 @@ def test_rows_of_clouds_sampled_anew_are_not(order: str) -> None:
     assert found.scatter > 0.08
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e-20, 1e20])
+def test_things_far_apart_are_told_by_the_rows_within_them(unit: float) -> None:
+    """Rows of each thing stay its own, as in files of several scans, but are drawn anew."""
+    rng = np.random.default_rng(0)
+    vertices, faces = solid()
+    things = np.arange(4)[:, None, None] * [0.0, 20.0, 0.0]
+    apart = [np.concatenate([draw(bend(vertices, p), faces, 150, rng) + t for t in things]) for p in PHASES]
+    assert not find_correspondence([unit * cloud for cloud in apart]).holds
+    particles = [np.concatenate([cloud + t for t in things]) for cloud in paths(150, 0.002)[0]]
+    assert find_correspondence([unit * cloud for cloud in particles]).holds
+
+
 def test_frames_of_different_size_do_not_correspond() -> None:
     cloud = paths(100)[0]
     assert not find_correspondence([cloud[0], cloud[1, :-1]]).holds
@@ -118,11 +130,31 @@ def _ellipsoid(radii: list[float], shift: float) -> tuple[Floats, Ints]:
 def test_a_sequence_of_one_pose_is_still() -> None:
     rng = np.random.default_rng(0)
     vertices, faces = solid()
-    assert is_still([draw(vertices, faces, 600, rng) for _ in range(8)], corresponding=False)
-    assert is_still([draw(vertices, faces, 300, np.random.default_rng(1))] * 5, corresponding=True)
-    moving = [draw(bend(vertices, phase / 5), faces, 600, rng) for phase in PHASES]
-    assert not is_still(moving, corresponding=False)
-    assert not is_still(list(paths(300)[0]), corresponding=True)
+    drawn = [draw(vertices, faces, 600, rng) for _ in range(8)]
+    assert is_still(drawn)
+    same = draw(vertices, faces, 300, rng) + rng.normal(0, 0.0005, (5, 300, 3))
+    assert is_still(list(same), np.ones((5, 300), bool))
+    assert not is_still([draw(bend(vertices, phase / 5), faces, 600, rng) for phase in PHASES])
+    assert not is_still(list(paths(300)[0]), np.ones((9, 300), bool))
+
+
+def test_a_part_that_moves_in_one_frame_is_seen() -> None:
+    rng = np.random.default_rng(0)
+    vertices, faces = solid()
+    raised = vertices + 0.15 * (vertices[:, :1] > 0.35) * [0.0, 1.0, 0.0]  # a twentieth of the surface
+    drawn = [draw(raised if t == 4 else vertices, faces, 600, rng) for t in range(8)]
+    assert not is_still(drawn)
+    same = np.stack([raised if t == 4 else vertices for t in range(8)])
+    assert not is_still(list(same), np.ones(same.shape[:2], bool))
+
+
+def test_rows_that_are_not_seen_do_not_stand_still() -> None:
+    points = paths(300)[1]
+    valid = np.ones(points.shape[:2], bool)
+    valid[:, :200] = valid[2, 200:] = False
+    points[~valid] = 0
+    assert not is_still(list(points), valid)
+    assert is_still([points[0]] * 9, valid)
 
 
 def test_tracking_along_particles_needs_no_search() -> None:
