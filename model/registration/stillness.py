@@ -16,6 +16,7 @@ SAMPLE, FRAMES = 1000, 24  # points of a frame, and frames of a longer sequence,
 # Of the size: half of the rows of a thing that stands still move less than the first in any frame, which is
 # noise, and nearly all rows less than the second. Else a part of it moves.
 STILL, PARTS, NEARLY_ALL = 0.002, 0.005, 0.99
+LEAST = 200  # random points: of fewer the parts are not seen to move
 # Distance to another sample of a surface over that within the sample: 1 on average where it stands still. One
 # frame in which a part has moved is beyond what sampling explains: by so many standard deviations.
 SAME_SURFACE, CLEAR = 1.05, 6.0
@@ -41,8 +42,9 @@ def is_still(frames: Sequence[Floats], valid: NDArray[np.bool_] | None = None) -
     some = [frames[t] for t in np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int))]
     clouds = [np.asarray(cloud, np.float64)[rng.permutation(len(cloud))[:SAMPLE]] for cloud in some]
     apart = [_apart(clouds[0], cloud) for cloud in cancelable(clouds[1:])]
-    deviation = VARIED / np.sqrt(min(map(len, clouds)))
-    return bool(np.mean(apart) < SAME_SURFACE and max(apart) < 1 + CLEAR * deviation)
+    least = min(map(len, clouds))
+    clear = 1 + CLEAR * VARIED / np.sqrt(least)
+    return bool(least >= LEAST and np.mean(apart) < SAME_SURFACE and max(apart) < clear)
 
 
 def _apart(first: Floats, second: Floats) -> float:
