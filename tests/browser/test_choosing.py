@@ -205,6 +205,43 @@ def test_model_says_what_it_will_do(visit: Visit, gateway: Gateway, any_model: s
     plan.get_by_text(f"{any_model} needs at least 2 frames").wait_for()
 
 
+@pytest.mark.parametrize("suffix", ["npz", "npy", "xyz", "csv", "ply", "PLY", "bin", "array"])
+def test_points_without_coordinates_are_left_out(reader: Page, suffix: str) -> None:
+    points = POINTS.copy()
+    points[0, :20] = points[1, 5, 1] = np.nan
+    points[2, 7, 2] = -np.inf
+    if suffix == "array":
+        files = {"all.npz": clouds.npz(points=points)}
+    else:
+        files = {f"{t:08d}.{suffix}": FRAMES[suffix](frame) for t, frame in enumerate(points)}
+    kept = [frame[np.isfinite(frame).all(axis=1)] for frame in points]
+    for frame, wanted in zip(read(reader, files), kept, strict=True):
+        np.testing.assert_allclose(frame, (2 if suffix == "npz" else 1) * wanted, atol=2e-6)
+
+
+def test_points_without_coordinates_are_told(visit: Visit, gateway: Gateway, any_model: str) -> None:
+    page = ready(visit, gateway)
+    page.get_by_text("More options").click()
+    page.get_by_label("Model", exact=True).select_option(any_model)
+    plan = page.locator("#plan")
+    points = POINTS.copy()
+    points[0, :10] = np.nan
+    page.set_input_files("#file", upload("holes.npz", clouds.npz(points=points)))
+    line = plan.locator("li.wrong")
+    line.get_by_text("There are 10 points without coordinates. Choose drop_invalid as Cleanup").wait_for()
+    page.wait_for_selector("#canvas:visible")
+    assert "3 frames of 50 points" in page.locator("#chosen").inner_text()
+    page.get_by_label("Cleanup").select_option("drop_invalid")
+    plan.get_by_text("10 points without coordinates will be left out.").wait_for()
+    assert line.count() == 0
+    points[1, :30] = np.nan
+    page.set_input_files("#file", upload("fewer.npz", clouds.npz(points=points)))
+    line.get_by_text("at least 32 points in every frame, and one has 20 with coordinates").wait_for()
+    points[:] = np.inf
+    page.set_input_files("#file", upload("none.npz", clouds.npz(points=points)))
+    page.get_by_text("No preview available for these files").wait_for()
+
+
 def test_preview_is_upright(visit: Visit, gateway: Gateway) -> None:
     page = ready(visit, gateway)
     pick(page, "Scan")

@@ -33,12 +33,15 @@ function rows({ shape, values }) {
   return Float64Array.from({ length: 3 * count }, (_, i) => values[width * Math.floor(i / 3) + (i % 3)]);
 }
 
+const WITHOUT = /^[+-]?(nan|inf(inity)?)$/i; // as C and numpy write what is no coordinate
+const isNumber = (word) => WITHOUT.test(word) || (word && Number.isFinite(Number(word)));
+
 // The first three numbers of every line that begins with three numbers; `#` starts a comment.
 function readText(bytes, lines = /^(.*)$/gm) {
   const points = [];
   for (const [, line] of new TextDecoder().decode(bytes).matchAll(lines)) {
-    const numbers = line.split("#")[0].trim().split(/[\s,;]+/).slice(0, 3).map(Number);
-    if (numbers.length === 3 && numbers.every(Number.isFinite)) points.push(...numbers);
+    const words = line.split("#")[0].trim().split(/[\s,;]+/).slice(0, 3);
+    if (words.length === 3 && words.every(isNumber)) points.push(...words.map(Number)); // Number("inf") is NaN
   }
   return Float64Array.from(points);
 }

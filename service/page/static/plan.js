@@ -11,7 +11,7 @@ export const sizeOf = (frames, points) =>
 // Sentences {text, wrong} about a sequence and a model from `GET /models`; `wrong` ones stand in the way. `options`
 // are those of the form.
 export function planFor(sequence, { name, input }, options) {
-  const { frames, points, times, rate } = sequence;
+  const { frames, points, valid, invalid, times, rate } = sequence;
   const lines = [];
   const say = (text, wrong = false) => lines.push({ text, wrong });
   if (frames.length < input.min_frames)
@@ -19,7 +19,12 @@ export function planFor(sequence, { name, input }, options) {
   if (frames.length > input.max_frames) say(`${name} takes at most ${count(input.max_frames)} frames.`, true);
   if (points[0] < input.min_points)
     say(`${name} needs at least ${input.min_points} points in every frame, and one has ${points[0]}.`, true);
+  else if (valid[0] < input.min_points)
+    say(`${name} needs at least ${input.min_points} points in every frame, and one has ${valid[0]} with coordinates.`, true);
   if (lines.length) return lines;
+  const hollow = `${count(invalid)} ${invalid === 1 ? "point" : "points"} without coordinates`;
+  if (invalid && options.cleanup === "drop_invalid") say(`${hollow} will be left out.`);
+  else if (invalid) say(`There are ${hollow}. Choose drop_invalid as Cleanup to leave them out.`, true);
   const known = { true: true, false: false }[options.corresponding] ?? sequence.corresponding;
   if (points[0] < points[1]) say("Frames differ in size, so points are matched from frame to frame.");
   else if (known) say("Row j is the same particle in every frame: the mesh follows these paths.");

@@ -9,11 +9,13 @@ import { unzip } from "./zip.js";
 export const MAX_BYTES = 128e6;
 const UNTIMED_FPS = 24; // of input whose times are unknown, as in the files of a result
 const MAX_POINTS = 20_000; // per frame; of larger frames every second, third, … point is shown
+const LARGEST = 1e18; // coordinate that the service takes
 
 // Returns {frames: [Float32Array], times: [seconds since the first frame], rate, origin: [3], points: [fewest, most]
-// of a frame, corresponding}, or null. Coordinates are relative to `origin`, so that float32 is precise enough. `rate`
-// is the option that tells how fast the frames follow each other: null if the files do. `corresponding` is true, false
-// or null for unknown.
+// of a frame, valid: [fewest, most] of these with coordinates, invalid: how many are without, corresponding}, or null.
+// Points without coordinates are not in the frames. Coordinates are relative to `origin`, so that float32 is precise
+// enough. `rate` is the option that tells how fast the frames follow each other: null if the files do.
+// `corresponding` is true, false or null for unknown.
 export async function readSequence(files) {
   try {
     if (files.reduce((sum, { size }) => sum + size, 0) > MAX_BYTES) return null;
@@ -93,26 +95,36 @@ function ofArrays(entries) {
 
 function relative(frames, times, corresponding, rate = "playback_fps") {
   if (!frames.length || frames.some((frame) => !frame?.length)) return null;
+  const seen = frames.map(withCoordinates);
+  const first = seen.find((frame) => frame.length);
+  if (!first) return null;
   const origin = [0, 1, 2].map((axis) => {
     let [low, high] = [Infinity, -Infinity];
-    for (let i = axis; i < frames[0].length; i += 3)
-      [low, high] = [Math.min(low, frames[0][i]), Math.max(high, frames[0][i])];
+    for (let i = axis; i < first.length; i += 3) [low, high] = [Math.min(low, first[i]), Math.max(high, first[i])];
     return (low + high) / 2;
   });
-  const counts = frames.map((frame) => frame.length / 3);
-  const points = [Math.min(...counts), Math.max(...counts)];
-  const stride = Math.ceil(points[1] / MAX_POINTS);
-  const sampled = frames.map((frame) => {
+  const [counts, left] = [frames, seen].map((some) => some.map((frame) => frame.length / 3));
+  const [points, valid] = [counts, left].map((some) => [Math.min(...some), Math.max(...some)]);
+  const invalid = counts.reduce((sum, count, t) => sum + count - left[t], 0);
+  const stride = Math.ceil(valid[1] / MAX_POINTS);
+  const sampled = seen.map((frame) => {
     const kept = new Float32Array(3 * Math.ceil(frame.length / 3 / stride));
     for (let i = 0; i < kept.length; i += 1)
       kept[i] = frame[3 * stride * Math.floor(i / 3) + (i % 3)] - origin[i % 3];
     return kept;
   });
-  if (!sampled.every((frame) => frame.every(Number.isFinite))) return null;
   const timed = times?.values.length === frames.length;
   const stamps = timed
     ? Array.from(times.values, (t) => t - times.values[0])
     : frames.map((_, t) => t / UNTIMED_FPS);
   if (points[0] < points[1]) corresponding = false;
-  return { frames: sampled, times: stamps, rate: timed ? null : rate, origin, points, corresponding };
+  return { frames: sampled, times: stamps, rate: timed ? null : rate, origin, points, valid, invalid, corresponding };
+}
+
+// A frame [3 N] without the points that have no coordinates, as cameras write them where they saw nothing.
+function withCoordinates(frame) {
+  const isValid = (i) => [0, 1, 2].every((axis) => Math.abs(frame[i + axis]) <= LARGEST); // false for NaN
+  const kept = [];
+  for (let i = 0; i < frame.length; i += 3) if (isValid(i)) kept.push(frame[i], frame[i + 1], frame[i + 2]);
+  return kept.length < frame.length ? Float64Array.from(kept) : frame;
 }
