@@ -52,7 +52,7 @@ def turn_parts(
     level, result = template.level, list(motions)
     energies = np.array([energy(level, c, m, True) for c, m in cancelable(zip(clouds, motions, strict=True))])
     usual = np.array([np.median(energies[max(0, t - AROUND) : t + AROUND + 1]) for t in range(len(clouds))])
-    lost = sorted(np.flatnonzero(energies > LOST * usual), key=lambda t: -energies[t] / usual[t])
+    lost = sorted(np.flatnonzero(energies > LOST * usual).tolist(), key=lambda t: -energies[t] / usual[t])
     parts = rigid_parts(level, motions) if lost else []
 
     def starts(t: int) -> Iterator[Motion]:
