@@ -11,20 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.compiled import Floats, Ints, compiled
-from model.registration.products import PADDED, SIZE, subtract_product
+from model.registration.products import PADDED, SIZE, divide, subtract_product, subtract_scaled
 
 SLACK = 3  # above the least degree, up to which a node may be the next one
 
 
 class Structure(NamedTuple):
-    """Blocks of the lower half of the factor, column after column, each column from its diagonal down."""
+    """Blocks of the factor, the upper half, row after row, each row from its diagonal on."""
 
-    starts: Ints  # [M + 1], the first block of each column
-    rows: Ints  # [B]
-    targets: (
-        Ints  # [P], blocks that the products of each column's blocks are subtracted from, pair after pair
-    )
-    lookup: Ints  # [M, M], the block of row i and column j ≤ i, or -1
+    starts: Ints  # [M + 1], the first block of each row
+    columns: Ints  # [B]
+    targets: Ints  # [P], blocks that the products of each row's blocks are subtracted from, pair after pair
+    lookup: Ints  # [M, M], the block of row i and column j ≥ i, or -1
 
 
 @compiled
@@ -73,112 +71,101 @@ def structure(linked: NDArray[np.bool_]) -> Structure:
     filled = linked.copy()
     starts = np.zeros(count + 1, np.int64)
     lookup = np.full((count, count), -1)
-    rows = np.empty(count * (count + 1) // 2, np.int64)
+    columns = np.empty(count * (count + 1) // 2, np.int64)
     blocks, products = 0, 0
-    for column in range(count):
-        filled[column, column] = True
-        for row in range(column, count):
+    for row in range(count):
+        filled[row, row] = True
+        for column in range(row, count):
             if filled[row, column]:
-                rows[blocks] = row
+                columns[blocks] = column
                 lookup[row, column] = blocks
                 blocks += 1
-        starts[column + 1] = blocks
-        below = rows[starts[column] + 1 : blocks]
-        products += len(below) * (len(below) + 1) // 2
-        for a in below:
-            for b in below:
+        starts[row + 1] = blocks
+        beside = columns[starts[row] + 1 : blocks]
+        products += len(beside) * (len(beside) + 1) // 2
+        for a in beside:
+            for b in beside:
                 filled[a, b] = True
     targets = np.empty(products, np.int64)
     product = 0
-    for column in range(count):
-        below = rows[starts[column] + 1 : starts[column + 1]]
-        for a in range(len(below)):
+    for row in range(count):
+        beside = columns[starts[row] + 1 : starts[row + 1]]
+        for a in range(len(beside)):
             for b in range(a + 1):
-                targets[product] = lookup[below[a], below[b]]
+                targets[product] = lookup[beside[b], beside[a]]
                 product += 1
-    return Structure(starts, rows[:blocks].copy(), targets, lookup)
+    return Structure(starts, columns[:blocks].copy(), targets, lookup)
 
 
 @compiled
-def factorize(blocks: Floats, starts: Ints, targets: Ints) -> bool:
-    """Replace the blocks [B, 6, 8] of a matrix by its factor; False where it is not positive definite."""
+def eliminate(blocks: NDArray[Any], starts: Ints, targets: Ints) -> bool:
+    """Replace the blocks [B, 6, 8] of a matrix by U, its factor UᵀU; False where it is not positive definite.
+
+    Column 6 of the diagonal blocks, the right side b, becomes U⁻ᵀb. On the diagonal of U stand the inverses
+    of its entries.
+    """
     zero = blocks[0, 0, 0] * 0
-    most = 0
-    for column in range(len(starts) - 1):
-        most = max(most, starts[column + 1] - starts[column])
-    panel = np.zeros((most, SIZE, PADDED), blocks.dtype)  # the blocks of a column, transposed
-    inverse = np.zeros(SIZE, blocks.dtype)
     target = 0
-    for column in range(len(starts) - 1):
-        first, end = starts[column], starts[column + 1]
+    for row in range(len(starts) - 1):
+        first, end = starts[row], starts[row + 1]
         corner = blocks[first]
         for u in range(SIZE):
-            for v in range(u + 1):
-                value = corner[u, v]
-                for k in range(v):
-                    value -= corner[u, k] * corner[v, k]
-                if v < u:
-                    corner[u, v] = value * inverse[v]
-                elif value > zero:
-                    corner[u, u] = np.sqrt(value)
-                    inverse[u] = 1 / corner[u, u]
-                else:
-                    return False
+            if not corner[u, u] > zero:
+                return False
+            inverse = 1 / np.sqrt(corner[u, u])
+            for k in range(u + 1, SIZE + 1):
+                corner[u, k] *= inverse
+            for v in range(u + 1, SIZE):
+                for k in range(v, SIZE + 1):
+                    corner[v, k] -= corner[u, v] * corner[u, k]
+            corner[u, u] = inverse
         for b in range(first + 1, end):
-            block, transposed = blocks[b], panel[b - first - 1]
-            for v in range(SIZE):
-                for u in range(SIZE):
-                    value = block[u, v]
-                    for k in range(v):
-                        value -= block[u, k] * corner[v, k]
-                    block[u, v] = value * inverse[v]
-                    transposed[v, u] = block[u, v]
-        for b in range(first + 1, end):
-            for c in range(b - first):
-                subtract_product(blocks, targets[target + c], blocks, b, panel, c)
-            target += b - first
+            # Its column 6 becomes that of the corner. So the products for a diagonal block take the share of
+            # the unknowns of this row from its right side; in column 6 of other blocks nothing of use stands.
+            divide(blocks, b, blocks, first)
+            for c in range(first + 1, b + 1):
+                subtract_product(blocks, targets[target], blocks, c, blocks, b)
+                target += 1
     return True
 
 
 @compiled
-def substitute(blocks: Floats, starts: Ints, rows: Ints, right: Floats) -> None:
-    """Replace the right side [M, 6] by the solution, given the factor."""
-    for column in range(len(starts) - 1):
-        corner, x = blocks[starts[column]], right[column]
-        for u in range(SIZE):
-            for k in range(u):
-                x[u] -= corner[u, k] * x[k]
-            x[u] /= corner[u, u]
-        for b in range(starts[column] + 1, starts[column + 1]):
-            for u in range(SIZE):
-                for k in range(SIZE):
-                    right[rows[b], u] -= blocks[b, u, k] * x[k]
-    for column in range(len(starts) - 2, -1, -1):
-        corner, x = blocks[starts[column]], right[column]
-        for b in range(starts[column] + 1, starts[column + 1]):
-            for u in range(SIZE):
-                for k in range(SIZE):
-                    x[k] -= blocks[b, u, k] * right[rows[b], u]
+def substitute(blocks: NDArray[Any], starts: Ints, columns: Ints) -> Floats:
+    """The solution [M, 6] of what `eliminate` has left."""
+    count = len(starts) - 1
+    x = np.zeros((count, SIZE, PADDED), blocks.dtype)  # the unknowns of each node in its first row
+    sums = np.empty((1, SIZE, PADDED), blocks.dtype)
+    for row in range(count - 1, -1, -1):
+        sums[:] = 0
+        for b in range(starts[row] + 1, starts[row + 1]):
+            subtract_scaled(sums, 0, blocks, b, x, columns[b])
+        corner, own = blocks[starts[row]], x[row, 0]
         for u in range(SIZE - 1, -1, -1):
+            value = corner[u, SIZE]
+            for k in range(SIZE):
+                value += sums[0, u, k]
             for k in range(u + 1, SIZE):
-                x[u] -= corner[k, u] * x[k]
-            x[u] /= corner[u, u]
+                value -= corner[u, k] * own[k]
+            own[u] = value * corner[u, u]
+    return x[:, 0, :SIZE].astype(np.float64)
 
 
 @compiled
-def solve(blocks: Floats, of: Structure, right: Floats) -> Floats:
-    """x [M, 6] of a matrix in blocks [B, 6, 8], of which the lower half counts, and a right side [M, 6].
+def solve(blocks: NDArray[Any], of: Structure, right: Floats) -> Floats:
+    """x [M, 6] of a matrix in blocks [B, 6, 8], of which the upper half counts, and a right side [M, 6].
 
     Single precision halves the time; where that is not enough the matrix is factorized in double. Raises
     LinAlgError where it is not positive definite.
     """
+    diagonal = of.starts[:-1]
     factor: NDArray[Any] = blocks.astype(np.float32)
-    if factorize(factor, of.starts, of.targets):
-        x: NDArray[Any] = right.astype(np.float32)
-        substitute(factor, of.starts, of.rows, x)
-        return np.asarray(x, np.float64)
-    exact, solution = blocks.copy(), right.copy()
-    if not factorize(exact, of.starts, of.targets):
+    for n in range(len(right)):
+        factor[diagonal[n], :, SIZE] = right[n]
+    if eliminate(factor, of.starts, of.targets):
+        return substitute(factor, of.starts, of.columns)
+    exact: NDArray[Any] = blocks.astype(np.float64)
+    for n in range(len(right)):
+        exact[diagonal[n], :, SIZE] = right[n]
+    if not eliminate(exact, of.starts, of.targets):
         raise np.linalg.LinAlgError("the normal equations are not positive definite")
-    substitute(exact, of.starts, of.rows, solution)
-    return solution
+    return substitute(exact, of.starts, of.columns)

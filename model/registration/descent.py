@@ -74,7 +74,7 @@ def descend(
     count = len(surface.points) if pull.reach > 0 else len(pull.goals)
     rest, edges, lookup = surface.rest, surface.edges, surface.structure.lookup
     nodes, weights = surface.nodes[:count], surface.weights[:count]
-    blocks = np.empty((len(surface.structure.rows), SIZE, PADDED))
+    blocks = np.empty((len(surface.structure.columns), SIZE, PADDED), np.float32)
     metric, force = np.empty((count, 3, 3)), np.empty((count, 3))
     right = np.empty((len(rest), SIZE))
     for _ in range(pull.rounds):

@@ -1,6 +1,9 @@
 """Compiled loops: farthest points, blended motions, normal equations; `reference` has plain twins."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from model.compiled import Floats, Ints, compiled
 from model.registration.products import PADDED, SIZE, add_product
@@ -158,7 +161,7 @@ def pull_samples(
 
 @compiled
 def add_samples(
-    blocks: Floats,
+    blocks: NDArray[Any],
     right: Floats,
     lookup: Ints,
     nodes: Ints,
@@ -174,20 +177,20 @@ def add_samples(
     minus the gradient [M, 6].
     """
     k = nodes.shape[1]
-    transposed = np.zeros((k, SIZE, PADDED))  # of the Jacobian [3, 6] of each node
-    products = np.zeros((k, SIZE, PADDED))  # of metric and Jacobian, three rows
+    jacobians = np.zeros((k, SIZE, PADDED), blocks.dtype)  # [3, 6] of each node, in three rows
+    products = np.zeros((k, SIZE, PADDED), blocks.dtype)  # of metric and Jacobian
     for s in range(len(nodes)):
         m = metric[s]
         if m[0, 0] + m[1, 1] + m[2, 2] <= 0.0:
             continue
         f0, f1, f2 = force[s, 0], force[s, 1], force[s, 2]
         for c in range(k):
-            i, w, jacobian, product = nodes[s, c], weights[s, c], transposed[c], products[c]
+            i, w, jacobian, product = nodes[s, c], weights[s, c], jacobians[c], products[c]
             a0, a1, a2 = w * arms[s, c, 0], w * arms[s, c, 1], w * arms[s, c, 2]
-            jacobian[0, 1], jacobian[0, 2], jacobian[1, 2] = -a2, a1, -a0
-            jacobian[1, 0], jacobian[2, 0], jacobian[2, 1] = a2, -a1, a0
+            jacobian[1, 0], jacobian[2, 0], jacobian[2, 1] = -a2, a1, -a0
+            jacobian[0, 1], jacobian[0, 2], jacobian[1, 2] = a2, -a1, a0
             for x in range(3):
-                jacobian[3 + x, x] = w
+                jacobian[x, 3 + x] = w
                 product[x, 0] = m[x, 2] * a1 - m[x, 1] * a2
                 product[x, 1] = m[x, 0] * a2 - m[x, 2] * a0
                 product[x, 2] = m[x, 1] * a0 - m[x, 0] * a1
@@ -201,13 +204,13 @@ def add_samples(
         for c in range(k):
             for d in range(k):
                 i, j = nodes[s, c], nodes[s, d]
-                if j <= i:
-                    add_product(blocks, lookup[i, j], transposed, c, products, d)
+                if i <= j:
+                    add_product(blocks, lookup[i, j], jacobians, c, products, d)
 
 
 @compiled
 def add_edges(
-    blocks: Floats,
+    blocks: NDArray[Any],
     right: Floats,
     lookup: Ints,
     edges: Ints,
@@ -232,7 +235,7 @@ def add_edges(
         cross[1, 0], cross[2, 0], cross[2, 1] = arm[2], -arm[1], arm[0]
         square = arm[0] ** 2 + arm[1] ** 2 + arm[2] ** 2
         own, other = blocks[lookup[i, i]], blocks[lookup[j, j]]
-        pair = blocks[lookup[max(i, j), min(i, j)]]
+        pair = blocks[lookup[min(i, j), max(i, j)]]
         for x in range(3):
             pull = stiff * residuals[e, x]
             right[i, 3 + x] -= pull
@@ -246,7 +249,7 @@ def add_edges(
                 own[x, y] -= stiff * arm[x] * arm[y]
                 own[x, 3 + y] += stiff * cross[x, y]
                 own[3 + y, x] += stiff * cross[x, y]
-                if i > j:
+                if i < j:
                     pair[x, 3 + y] -= stiff * cross[x, y]
                 else:
                     pair[3 + y, x] -= stiff * cross[x, y]

@@ -80,13 +80,13 @@ def edges(
 
 
 def dense(blocks: Floats, of: Structure) -> Floats:
-    """The symmetric matrix whose lower half is stored in blocks."""
+    """The symmetric matrix whose upper half is stored in blocks."""
     count = len(of.starts) - 1
     rows, columns = np.nonzero(of.lookup >= 0)
     table = np.zeros((count, SIZE, count, SIZE))
     table[rows, :, columns] = blocks[of.lookup[rows, columns], :, :SIZE]
-    lower = np.tril(table.reshape(SIZE * count, SIZE * count))
-    return np.asarray(lower + np.tril(lower, -1).T)
+    upper = np.triu(table.reshape(SIZE * count, SIZE * count))
+    return np.asarray(upper + np.triu(upper, 1).T)
 
 
 def descend(surface: Surface, points: Floats, pull: Pull, motion: Motion) -> Motion:
@@ -178,14 +178,14 @@ def elimination_order(linked: NDArray[np.bool_]) -> Ints:
 def structure(linked: NDArray[np.bool_]) -> Structure:
     """The factor of matrices with entries where `linked` [M, M] is true, nodes in elimination order."""
     filled = linked | np.eye(len(linked), dtype=bool)
-    below: list[Ints] = []
-    for column in range(len(linked)):
-        rows = column + np.flatnonzero(filled[column:, column])
-        filled[np.ix_(rows, rows)] = True
-        below.append(rows)
-    lengths = [len(rows) for rows in below]
+    beside: list[Ints] = []
+    for row in range(len(linked)):
+        columns = row + np.flatnonzero(filled[row, row:])
+        filled[np.ix_(columns, columns)] = True
+        beside.append(columns)
+    lengths = [len(columns) for columns in beside]
     lookup = np.full(linked.shape, -1)
-    rows = np.concatenate(below)
-    lookup[rows, np.repeat(np.arange(len(linked)), lengths)] = np.arange(len(rows))
-    pairs = [lookup[np.ix_(r[1:], r[1:])][np.tril_indices(len(r) - 1)] for r in below]
-    return Structure(np.cumsum([0, *lengths]), rows, np.concatenate(pairs), lookup)
+    columns = np.concatenate(beside)
+    lookup[np.repeat(np.arange(len(linked)), lengths), columns] = np.arange(len(columns))
+    pairs = [lookup[np.ix_(c[1:], c[1:])].T[np.tril_indices(len(c) - 1)] for c in beside]
+    return Structure(np.cumsum([0, *lengths]), columns, np.concatenate(pairs), lookup)

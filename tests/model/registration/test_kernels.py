@@ -43,7 +43,7 @@ class Equations(NamedTuple):
 
 def stiff(graph: Graph, motion: Motion, stiffness: Floats) -> Equations:
     """Equations of the edges alone."""
-    equations = Equations(np.zeros((len(graph.structure.rows), 6, 8)), np.zeros((len(graph.rest), 6)))
+    equations = Equations(np.zeros((len(graph.structure.columns), 6, 8)), np.zeros((len(graph.rest), 6)))
     residuals, lookup = graph.stretch(motion), graph.structure.lookup
     kernels.add_edges(*equations, lookup, graph.edges, graph.rest, motion.rotations, residuals, stiffness)
     return equations
@@ -132,10 +132,10 @@ def test_the_equations_are_solved(graph: Graph, motion: Motion) -> None:
 
 
 def test_equations_that_single_precision_cannot_solve(graph: Graph) -> None:
-    blocks = np.zeros((len(graph.structure.rows), 6, 8))
+    blocks = np.zeros((len(graph.structure.columns), 6, 8))
     corners, unknowns = graph.structure.starts[:-1, None], np.arange(6)
     blocks[corners, unknowns, unknowns] = 1.0
-    blocks[0, :6, :6] = np.tril(np.ones((6, 6))) + 1e-9 * np.eye(6)
+    blocks[0, :6, :6] = np.triu(np.ones((6, 6))) + 1e-9 * np.eye(6)
     right = np.ones((len(graph.rest), 6))
     expected = np.linalg.solve(reference.dense(blocks, graph.structure), right.ravel())
     np.testing.assert_allclose(cholesky.solve(blocks, graph.structure, right).ravel(), expected, rtol=1e-6)
