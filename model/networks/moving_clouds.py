@@ -9,6 +9,7 @@ The velocity field is local in time: between two frames it depends on these fram
 
 from collections.abc import Sequence
 from functools import lru_cache
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -22,9 +23,9 @@ CACHED = 32  # frames, and pairs of frames: features take megabytes each
 class MovingClouds:
     """Clouds [N_i, 3] of at least `MIN_POINTS` points, in any unit, at increasing `times`.
 
-    Frames are encoded and pairs of frames matched when used; the last few are kept. Coarse levels
-    consist of the first points, so points are shuffled here, with a fixed seed. Raises ValueError for fewer
-    than two clouds, or a different number of times.
+    Frames are encoded and pairs of frames matched when used; the last few are kept. Threads may share it.
+    Coarse levels consist of the first points, so points are shuffled here, with a fixed seed. Raises
+    ValueError for fewer than two clouds, or a different number of times.
     """
 
     def __init__(self, net: LocalVelocity, clouds: Sequence[Tensor], times: Sequence[float]) -> None:
@@ -38,8 +39,13 @@ class MovingClouds:
             cloud[torch.randperm(len(cloud), generator=generator).to(cloud.device)].float()
             for cloud in clouds
         ]
-        self.frame = lru_cache(CACHED)(self._encode)
+        self._encoded = lru_cache(CACHED)(self._encode)
+        self._encoding = [Lock() for _ in clouds]  # so that threads do not encode a frame twice
         self.motion = lru_cache(CACHED)(self._match)
+
+    def frame(self, number: int) -> EncodedFrame:
+        with self._encoding[number]:
+            return self._encoded(number)
 
     def displacement(self, start: int, end: int, points: Tensor) -> tuple[Tensor, Tensor]:
         """Displacement [Q, 3] of points [Q, 3] on the surface in frame `start` to frame `end`, and its

@@ -11,6 +11,7 @@ from model.canceling import cancelable
 from model.compiled import Floats
 from model.errors import InputError
 from model.registration.cleanup import LEAST_POINTS, CleanupReport, clean
+from model.registration.clouds import distinct
 from model.registration.correspondence import Correspondence, find_correspondence, often_seen
 
 MIN_FRAMES, MAX_FRAMES = 2, 1000
@@ -84,7 +85,8 @@ def prepare(clouds: list[Floats], corresponding: bool | None, remove: bool = Tru
     if paths >= LEAST_POINTS:
         return Prepared(filled, np.stack(kept), True, found, report, warnings)
     # In an order that depends on nothing but the points.
-    cleaned = [np.unique(cloud[mask], axis=0) for cloud, mask in cancelable(zip(clouds, kept, strict=True))]
+    whole = [cloud[mask] for cloud, mask in zip(clouds, kept, strict=True)]
+    cleaned = [cloud[distinct(cloud)] for cloud in cancelable(whole)]
     return Prepared(cleaned, np.ones((0, 0), bool), False, found, report, warnings)
 
 

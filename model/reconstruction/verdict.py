@@ -8,17 +8,15 @@ the measures into a word and reasons. The limits were set on drawn things whose 
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
-from model.canceling import cancelable
 from model.cells import nearest_in_cells, sort_into_cells
-from model.meshes.sampling import draw_surface_points
+from model.meshes.sampling import SurfacePoints, draw_surface_points
 from model.meshes.topology import connected_parts
-from model.registration.clouds import nearest
+from model.registration.parallel import side_by_side
 
 Word = Literal["good", "doubtful", "poor"]
 
@@ -108,21 +106,13 @@ def measure(
     rng = np.random.default_rng(0)
     picked = np.unique(np.linspace(0, len(clouds) - 1, FRAMES).round().astype(int))
     particles = draw_surface_points(vertices[keyframe], faces, 4 * POINTS, rng)
-    fits, off, unseen, spacings, lengths, volumes = [], [], [], [], [], []
-    for frame in cancelable(picked):
-        cloud = np.asarray(clouds[frame], np.float64)
-        cloud = cloud[rng.permutation(len(cloud))[:POINTS]]
-        mesh = np.asarray(vertices[frame], np.float64)
-        surface = particles.on(mesh)  # [4 P, 3]
-        tree = cKDTree(cloud)
-        distance = nearest_in_cells(sort_into_cells(surface), cloud, 1, np.inf)[0][:, 0] / size
-        spacing = float(np.mean(nearest(tree, cloud, 2)[0][:, 1])) / size
-        fits.append(distance.mean())
-        off.append(np.mean(distance > OFF_SURFACE))
-        unseen.append(np.mean(nearest(tree, surface)[0] / size > max(UNSEEN * spacing, OFF_SURFACE)))
-        spacings.append(spacing)
-        lengths.append(_edge_lengths(mesh, faces))
-        volumes.append(_volume(mesh, faces))
+    some = [np.asarray(clouds[frame], np.float64) for frame in picked]
+    some = [cloud[rng.permutation(len(cloud))[:POINTS]] for cloud in some]
+    meshes = [np.asarray(vertices[frame], np.float64) for frame in picked]
+    found = side_by_side(
+        lambda pair: _measure_frame(*pair, faces, particles, size), list(zip(some, meshes, strict=True))
+    )
+    fits, off, unseen, spacings, lengths, volumes = zip(*found, strict=True)
     rest = np.maximum(_edge_lengths(np.asarray(vertices[keyframe], np.float64), faces), 1e-12 * size)
     stretches = np.abs(np.log(np.maximum(np.stack(lengths), 1e-12 * size) / rest))  # [P, E]
     ratios = np.maximum(volumes, 1e-12 * size**3) / max(_volume(vertices[keyframe], faces), 1e-12 * size**3)
@@ -136,6 +126,36 @@ def measure(
         volume=float(np.abs(np.log(ratios)).max()),
         confidence=1.0 if confidence is None else float(np.mean(confidence)),
         coarseness=_coarseness(np.asarray(vertices[keyframe], np.float64), faces),
+    )
+
+
+class _Frame(NamedTuple):
+    fit: float
+    off_surface: float
+    unseen: float
+    spacing: float
+    lengths: NDArray[np.float64]  # [3 F]
+    volume: float
+
+
+def _measure_frame(
+    cloud: NDArray[np.float64],
+    vertices: NDArray[np.float64],
+    faces: NDArray[np.integer],
+    particles: SurfacePoints,
+    size: float,
+) -> _Frame:
+    surface, cells = particles.on(vertices), sort_into_cells(cloud)  # [4 P, 3]
+    distance = nearest_in_cells(sort_into_cells(surface), cloud, 1, np.inf)[0] / size
+    spacing = float(nearest_in_cells(cells, cloud, 2, np.inf)[0][:, 1].mean()) / size
+    far = size * max(UNSEEN * spacing, OFF_SURFACE)
+    return _Frame(
+        fit=float(distance.mean()),
+        off_surface=float((distance > OFF_SURFACE).mean()),
+        unseen=float(np.isinf(nearest_in_cells(cells, surface, 1, far)[0]).mean()),
+        spacing=spacing,
+        lengths=_edge_lengths(vertices, faces),
+        volume=_volume(vertices, faces),
     )
 
 

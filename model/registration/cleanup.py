@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from model.canceling import cancelable
 from model.compiled import Floats, Ints
 from model.errors import InputError
-from model.registration.clouds import nearest
+from model.registration.clouds import distinct, nearest
 from model.registration.floor import find_floor
 from model.registration.neighbors import Neighbors, linked_sizes, neighbors
 from model.registration.parallel import side_by_side
@@ -86,7 +86,7 @@ def clean(frames: Sequence[Floats], remove: bool = True) -> tuple[list[NDArray[n
 def _drop_duplicates(cloud: Floats, mask: NDArray[np.bool_]) -> int:
     """Take points that are copies of earlier ones out of the mask [N] of a cloud [N, 3]: how many."""
     rows = np.flatnonzero(mask)
-    first = rows[np.unique(cloud[rows], axis=0, return_index=True)[1]]
+    first = rows[distinct(cloud[rows])]
     mask[rows] = False
     mask[first] = True
     return len(rows) - len(first)

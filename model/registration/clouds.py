@@ -31,6 +31,15 @@ def canonical(points: Floats) -> Floats:
     return np.ascontiguousarray(exact[np.argsort(((exact - exact.mean(0)) ** 2).sum(1), kind="stable")])
 
 
+def distinct(points: Floats) -> Ints:
+    """Rows of points [N, 3] that are no copies of earlier ones, the points in lexicographic order: [M]."""
+    order = np.lexsort(points.T[::-1])  # stable
+    ordered = points[order]
+    new = np.ones(len(points), bool)
+    new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    return np.asarray(order[new])
+
+
 def thinned(points: Floats, most: int) -> Floats:
     """At most `most` of the points [N, 3], drawn with a fixed seed, in their order."""
     if len(points) <= most:

@@ -7,6 +7,7 @@ from scipy.spatial import ConvexHull, QhullError
 
 from model.canceling import cancelable
 from model.compiled import Floats
+from model.registration.parallel import side_by_side
 
 FRAMES = 3
 POINTS = 500
@@ -23,13 +24,18 @@ def is_one_sided(clouds: Sequence[Floats]) -> bool:
     """Whether some direction shows nearly all points of clouds [N_t, 3], in most frames looked at."""
     rng = np.random.default_rng(0)
     picked = np.unique(np.linspace(0, len(clouds) - 1, FRAMES).round().astype(int))
-    shares = []
-    for frame in cancelable(picked):
-        cloud = np.asarray(clouds[frame], np.float64)
-        cloud = cloud[rng.permutation(len(cloud))[:POINTS]]
-        few = FEWER * (1 - len(cloud) / POINTS)
-        shares.append(max(visible_share(cloud, direction) for direction in _directions()) - few)
+    some = [np.asarray(clouds[frame], np.float64) for frame in picked]
+    some = [cloud[rng.permutation(len(cloud))[:POINTS]] for cloud in some]
+    shares = side_by_side(_largest_share, some[:2])
+    if len(some) > 2 and (shares[0] > ONE_SIDED) != (shares[1] > ONE_SIDED):  # two that agree decide
+        shares.append(_largest_share(some[2]))
     return bool(np.median(shares) > ONE_SIDED)
+
+
+def _largest_share(cloud: Floats) -> float:
+    """The share of the points [N, 3] that some eye sees, less what it is more where there are few."""
+    few = FEWER * (1 - len(cloud) / POINTS)
+    return max(visible_share(cloud, direction) for direction in cancelable(_directions())) - few
 
 
 def visible_share(cloud: Floats, direction: Floats) -> float:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import dijkstra
+from scipy.sparse import coo_array, csr_array
 from scipy.spatial.distance import cdist
 
 from model.compiled import Floats, Ints
 from model.meshes import normals
 from model.registration import kernels
 from model.registration.cholesky import Structure, elimination_order, structure
+from model.registration.geodesics import nearest_sources
 
 BLENDED = 4  # nodes that carry a point
 NEIGHBORS = 8  # nodes that a node is held to
@@ -74,10 +74,13 @@ class Graph:
 
 def nearest_rotations(matrices: Floats) -> Floats:
     """The rotations nearest to matrices [..., 3, 3]."""
-    u, _, v = np.linalg.svd(matrices)
-    u[..., -1] *= np.sign(np.linalg.det(u @ v))[..., None]
-    result: Floats = u @ v
-    return result
+    flat = np.ascontiguousarray(matrices).reshape(-1, 3, 3)
+    result, found = kernels.polar_rotations(flat)
+    if not found.all():
+        u, _, v = np.linalg.svd(flat[~found])
+        u[..., -1] *= np.sign(np.linalg.det(u @ v))[..., None]
+        result[~found] = u @ v
+    return np.asarray(result.reshape(matrices.shape))
 
 
 def vertex_normals(vertices: Floats, faces: Ints) -> Floats:
@@ -89,9 +92,9 @@ def vertex_normals(vertices: Floats, faces: Ints) -> Floats:
 def build_graph(vertices: Floats, faces: Ints, chosen: Ints) -> Graph:
     """A graph on a mesh of vertices [V, 3] and faces [F, 3] whose nodes are the vertices `chosen` [M]."""
     nodes = len(chosen)
-    distance = surface_distances(vertices, faces, chosen)  # [M, V]
-    skin_nodes, weights = blend_weights(distance)
-    pairs = node_edges(distance[:, chosen])
+    distance, nearest = nearest_nodes(vertices, faces, chosen)  # [V, K] each
+    skin_nodes, weights = blend_weights(distance, nearest)
+    pairs = node_edges(nearest[chosen])
     linked = np.zeros((nodes, nodes), dtype=bool)
     linked[pairs[:, 0], pairs[:, 1]] = True
     for column in skin_nodes.T:  # nodes that carry a point together
@@ -108,23 +111,38 @@ def build_graph(vertices: Floats, faces: Ints, chosen: Ints) -> Graph:
     )
 
 
-def surface_distances(vertices: Floats, faces: Ints, sources: Ints) -> Floats:
-    """Distances [M, V] along the edges of the mesh; what is not joined, or far, is `APART` or more away."""
+def nearest_nodes(vertices: Floats, faces: Ints, chosen: Ints) -> tuple[Floats, Ints]:
+    """Distances along the edges of a mesh, and numbers, of the nodes nearest to each vertex: [V, K] each.
+
+    The nodes are the vertices `chosen` [M]. Where few are near, others that are not joined, or far, count as
+    `APART` more than in a straight line.
+    """
+    links = edge_lengths(vertices, faces)
+    spacing = np.sqrt(_area(vertices, faces) / len(chosen))
+    wanted = min(max(BLENDED, NEIGHBORS) + 1, len(chosen))
+    distance, nearest = nearest_sources(
+        links.indptr.astype(np.int64), links.indices.astype(np.int64), links.data, chosen, wanted, 4 * spacing
+    )
+    needed = np.full(len(vertices), min(BLENDED + 1, wanted))
+    needed[chosen] = wanted
+    few = np.flatnonzero(np.isfinite(distance).sum(axis=1) < needed)
+    every = APART + cdist(vertices[few], vertices[chosen])  # [F, M]
+    row, place = np.nonzero(np.isfinite(distance[few]))
+    every[row, nearest[few[row], place]] = distance[few[row], place]
+    nearest[few] = np.argsort(every, axis=1, kind="stable")[:, :wanted]
+    distance[few] = np.take_along_axis(every, nearest[few], axis=1)
+    return distance, nearest
+
+
+def edge_lengths(vertices: Floats, faces: Ints) -> csr_array:
+    """Lengths [V, V] of the edges of a mesh, both directions."""
     ends = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     length = np.linalg.norm(vertices[ends[:, 0]] - vertices[ends[:, 1]], axis=1)
     shape = (len(vertices), len(vertices))
     links = coo_array((length, (ends[:, 0], ends[:, 1])), shape=shape).tocsr()
     count = np.maximum(coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=shape).tocsr().data, 1)
     links.data /= count
-    spacing = np.sqrt(_area(vertices, faces) / len(sources))
-    result: Floats = dijkstra(links, directed=False, indices=sources, limit=4 * spacing)
-    # Where enough nodes are near, it does not matter how far the others are.
-    far = np.isinf(result)
-    scarce = far.sum(axis=0) >= len(sources) - BLENDED
-    scarce[sources] = True
-    few = np.flatnonzero(scarce)
-    result[:, few] = np.where(far[:, few], APART + cdist(vertices[sources], vertices[few]), result[:, few])
-    return result
+    return links.maximum(links.T).tocsr()
 
 
 def _area(vertices: Floats, faces: Ints) -> float:
@@ -132,23 +150,17 @@ def _area(vertices: Floats, faces: Ints) -> float:
     return float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum()) / 2
 
 
-def blend_weights(distance: Floats) -> tuple[Ints, Floats]:
-    """Nodes and weights [V, K] from distances [M, V]; the weight falls to zero at the first node left out."""
-    k = min(BLENDED, len(distance))
-    reach = min(k, len(distance) - 1)
-    nearest = np.argpartition(distance, reach, axis=0)[: reach + 1]
-    near = np.take_along_axis(distance, nearest, 0)
-    sort = np.argsort(near, axis=0, kind="stable")
-    nearest, near = np.take_along_axis(nearest, sort, 0), np.take_along_axis(near, sort, 0)
-    weights = (1 - near[:k] / (near[-1] + 1e-9)) ** 2 + 1e-6
-    return np.ascontiguousarray(nearest[:k].T), np.ascontiguousarray((weights / weights.sum(0)).T)
+def blend_weights(distance: Floats, nearest: Ints) -> tuple[Ints, Floats]:
+    """Nodes and weights [V, K] from those of `nearest_nodes`; a weight is zero at the first node left out."""
+    k = min(BLENDED, distance.shape[1])
+    reach = distance[:, [min(k, distance.shape[1] - 1)]]  # [V, 1]
+    weights = (1 - distance[:, :k] / (reach + 1e-9)) ** 2 + 1e-6
+    return np.ascontiguousarray(nearest[:, :k]), weights / weights.sum(axis=1, keepdims=True)
 
 
-def node_edges(distance: Floats) -> Ints:
-    """Pairs [E, 2], both directions, of every node and its nearest ones by distances [M, M]."""
-    m = len(distance)
-    apart = distance + np.where(np.eye(m, dtype=bool), np.inf, 0.0)
-    nearest = np.argsort(apart, axis=1, kind="stable")[:, : min(NEIGHBORS, m - 1)]
-    i, j = np.repeat(np.arange(m), nearest.shape[1]), nearest.ravel()
+def node_edges(nearest: Ints) -> Ints:
+    """Pairs [E, 2], both directions, of every node and those nearest to it [M, K], itself the first."""
+    others = nearest[:, 1 : NEIGHBORS + 1]
+    i, j = np.repeat(np.arange(len(others)), others.shape[1]), others.ravel()
     both = np.concatenate([np.stack([i, j], 1), np.stack([j, i], 1)])
     return np.unique(both, axis=0)

@@ -8,6 +8,7 @@ import numpy as np
 from model.canceling import cancelable
 from model.compiled import Floats
 from model.registration.clouds import Cloud, nearest
+from model.registration.parallel import side_by_side
 
 SPREAD = 6  # neighbors whose distance tells how far apart the points of a frame lie
 FURTHER = 1.05  # times those of the first frame, from which points lie clearly further apart
@@ -48,7 +49,7 @@ def single(clouds: Sequence[Cloud]) -> int:
 
 def _room(clouds: Sequence[Cloud]) -> Floats:
     """How far apart the points of each cloud lie: [T], the same for any number of points."""
-    apart = [nearest(c.tree, c.points, SPREAD + 1)[0][:, 1:].mean() for c in cancelable(clouds)]
+    apart = side_by_side(lambda c: nearest(c.tree, c.points, SPREAD + 1)[0][:, 1:].mean(), clouds)
     return np.asarray(apart) * np.sqrt([len(c.points) for c in clouds])
 
 
@@ -75,7 +76,7 @@ def jumps(clouds: Sequence[Cloud]) -> list[int]:
     a cut to somebody else in another pose is 3 times and more in most cases.
     """
     size = np.median([np.sqrt(((c.points - c.points.mean(0)) ** 2).sum(1).mean()) for c in clouds])
-    found = [_step(a, b) for a, b in cancelable(pairwise(clouds))]
+    found = side_by_side(lambda pair: _step(*pair), list(pairwise(clouds)))
     steps = [step / size for step, _ in found]  # [T - 1]
     cuts = []
     for t, (step, (_, noise)) in enumerate(zip(steps, found, strict=True)):

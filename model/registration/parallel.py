@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TypeVar
 
+from model.canceling import cancellation_point
+
 ROOM = 10 * 2**20  # bytes that a thread takes to start: its stack and what Python needs
 T = TypeVar("T")
 R = TypeVar("R")
@@ -14,14 +16,19 @@ R = TypeVar("R")
 def side_by_side(function: Callable[[T], R], items: Sequence[T], threads: int | None = None) -> list[R]:
     """Results for each item, in their order. An exception of the first that fails is raised.
 
-    At most `threads` run, by default one a core.
+    At most `threads` run, by default one a core. Before each item is a cancellation point.
     """
+
+    def run(item: T) -> R:
+        cancellation_point()
+        return function(item)
+
     workers = min(len(items), threads or os.cpu_count() or 1)
     if workers < 2:
-        return [function(item) for item in items]
+        return [run(item) for item in items]
     contexts = [copy_context() for _ in items]  # cancellation points work on the threads, too
     with thread_pool(workers) as pool:
-        return list(pool.map(lambda context, item: context.run(function, item), contexts, items))
+        return list(pool.map(lambda context, item: context.run(run, item), contexts, items))
 
 
 def thread_pool(workers: int) -> ThreadPoolExecutor:

@@ -1,4 +1,4 @@
-"""The loops of `kernels`, `descent` and `cholesky` in plain numpy, slow and easy to read; and transport.
+"""The compiled loops of registration in plain numpy, slow and easy to read.
 
 Tests compare what is used with it. Matrices are [6 M, 6 M] for M nodes, right sides [6 M].
 """
@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 
 from model.compiled import Floats, Ints
 from model.registration.cholesky import SLACK, Structure
 from model.registration.clouds import nearest
 from model.registration.descent import AVERAGED, BACK, BACKWARDS, CONVERGED, DAMPING, POINT, Pull, Surface
-from model.registration.graph import Motion
+from model.registration.graph import APART, Motion, edge_lengths
 from model.registration.products import SIZE
 
 
@@ -153,6 +155,20 @@ def transport_targets(
     plan = left[:, None] * kernel * right
     mass = plan.sum(1)
     return plan @ target / mass[:, None], np.minimum(mass / source_masses, 1.0)
+
+
+def nearest_nodes(
+    vertices: Floats, faces: Ints, chosen: Ints, count: int, limit: float
+) -> tuple[Floats, Ints]:
+    """Distances and numbers [V, count] of the nodes nearest to each vertex, by shortest paths from each node.
+
+    Those more than `limit` away count as `APART` more than in a straight line.
+    """
+    links = edge_lengths(vertices, faces)
+    along = dijkstra(links, indices=chosen, limit=limit).T  # [V, M]
+    every = np.where(np.isinf(along), APART + cdist(vertices, vertices[chosen]), along)
+    nearest = np.argsort(every, axis=1, kind="stable")[:, :count]
+    return np.take_along_axis(every, nearest, axis=1), nearest
 
 
 def elimination_order(linked: NDArray[np.bool_]) -> Ints:

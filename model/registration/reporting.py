@@ -1,12 +1,14 @@
 """Progress of work in several parts, which may run side by side, and the question whether to go on."""
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable
 from threading import Lock
 from typing import TypeVar
 
 from model.errors import Canceled
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Report:
@@ -30,11 +32,16 @@ class Report:
             if self._progress is not None:
                 self._progress(self._reached)
 
-    def each(self, items: Sequence[T], begin: float, end: float) -> Iterator[T]:
-        """The items, with a report before each, of as much of the work between two fractions as was done."""
-        for number, item in enumerate(items):
-            self(begin + (end - begin) * number / len(items))
-            yield item
+    def each(self, function: Callable[[T], R], begin: float, end: float, count: int) -> Callable[[T], R]:
+        """The function, with a report after each of `count` calls: the work between two fractions."""
+        done = itertools.count(1)
+
+        def call(item: T) -> R:
+            result = function(item)
+            self(begin + (end - begin) * next(done) / count)
+            return result
+
+        return call
 
     def parts(self, begin: float, end: float, count: int) -> list[Callable[[float], None]]:
         """A report for each of `count` equal parts of the work between two fractions of the whole."""

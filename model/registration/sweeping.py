@@ -42,7 +42,10 @@ def sweep(
     """
     level = learned(template.level, motions)
     result = list(motions)
-    energies = [energy(level, c, m, complete) for c, m in cancelable(zip(clouds, result, strict=True))]
+    backend = level.backend
+    energies = side_by_side(
+        lambda t: energy(level, clouds[t], result[t], complete), range(len(clouds)), backend.threads
+    )
     usual = float(np.median(energies))
     done: list[int] = []
 
@@ -73,7 +76,6 @@ def sweep(
         costs = [energy(level, clouds[t], m, complete, prior, stiff) for m in tried]
         return tried[int(np.argmin(costs))]
 
-    backend = level.backend
     count = max(2, min(backend.parts, len(clouds) // LEAST))
     bounds = [len(clouds) * n // count for n in range(count + 1)]
     side_by_side(improve, [range(*ends) for ends in pairwise(bounds)], backend.threads)

@@ -3,7 +3,6 @@
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from threading import Lock
 
 import numpy as np
 
@@ -78,7 +77,8 @@ def track(
         times: [T], increasing; 0, 1, … by default.
         extract: the surface of one cloud, points [N, 3] → vertices [V, 3], faces [F, 3]; called on threads.
         match: (i, j, queries [Q, 3]) → where what is there in frame i is in frame j [Q, 3], and how far off
-            that is expected to be [Q]. Where it helps it is believed, so it need not be good.
+            that is expected to be [Q]. Where it helps it is believed, so it need not be good. Called on
+            threads.
         complete: whether the points of a frame cover the whole surface, not only what one camera sees.
         progress: called with the completed fraction, by one thread at a time.
         is_canceled: asked after every frame.
@@ -99,7 +99,11 @@ def track(
     center = np.median([c.mean(0) for c in ordered], axis=0)
     size = SIZE * float(np.median([np.sqrt(((c - c.mean(0)) ** 2).sum(1).mean()) for c in ordered]))
     scaled = [(c - center) / size for c in ordered]
-    frames = [make_cloud(thinned(c, options.points)) for c in report.each(scaled, 0.0, spans[0])]
+
+    def prepared(points: Floats) -> Cloud:
+        return make_cloud(thinned(points, options.points))
+
+    frames = side_by_side(report.each(prepared, 0.0, spans[0], len(scaled)), scaled)
     cuts = jumps(frames)
     match = _scaled(match, center, size) if match is not None and options.matches else None
     keys = candidates(frames, options.keyframes)
@@ -149,21 +153,21 @@ def track(
         if n + 1 < options.sweeps:
             template, motions = taken_apart(template, frames, motions) or (template, motions)
         template = refined(template, frames, motions, REACH)
-    moved = [template.move(m) for m in report.each(motions, spans[4], spans[5])]
-    residuals = np.array([residual(m, c, backend) for m, c in cancelable(zip(moved, frames, strict=True))])
-    confidence = np.stack(
-        [confidence_of(m, c, backend) for m, c in cancelable(zip(moved, frames, strict=True))]
-    )
+
+    def measured(t: int) -> tuple[Floats, float, Floats]:
+        vertices = template.move(motions[t])
+        return vertices, residual(vertices, frames[t], backend), confidence_of(vertices, frames[t], backend)
+
+    found = side_by_side(report.each(measured, spans[4], spans[5], len(frames)), range(len(frames)))
+    moved, residuals, confidence = (np.stack(of_frames) for of_frames in zip(*found, strict=True))
 
     def at(wanted: Floats) -> Floats:
         between = resample(motions, instants, np.asarray(wanted, dtype=float), cuts)
-        vertices: Floats = np.stack([template.move(m) for m in cancelable(between)]) * size + center
+        vertices: Floats = np.stack(side_by_side(template.move, between)) * size + center
         return vertices
 
     report(1.0)
-    return Tracking(
-        np.stack(moved) * size + center, template.faces, key, residuals * size, confidence, cuts, at
-    )
+    return Tracking(moved * size + center, template.faces, key, residuals * size, confidence, cuts, at)
 
 
 def _spans(frames: int, stride: int, options: Options) -> list[float]:
@@ -183,12 +187,10 @@ def _template(points: Floats, extract: Extract, backend: Backend, options: Optio
 
 
 def _scaled(match: Match, center: Floats, size: float) -> Match:
-    """A match in the caller's units as one in ours, asked by one thread at a time."""
-    lock = Lock()
+    """A match in the caller's units as one in ours."""
 
     def scaled(i: int, j: int, queries: Floats) -> tuple[Floats, Floats]:
-        with lock:
-            goals, error = match(i, j, queries * size + center)
+        goals, error = match(i, j, queries * size + center)
         return (np.asarray(goals, np.float64) - center) / size, np.asarray(error, np.float64) / size
 
     return scaled

@@ -16,6 +16,7 @@ from model.registration.clouds import Cloud, nearest
 from model.registration.fitting import Level
 from model.registration.graph import Motion, nearest_rotations
 from model.registration.motions import take
+from model.registration.parallel import side_by_side
 from model.registration.registering import Start, energy, register
 from model.registration.template import Template
 
@@ -50,7 +51,10 @@ def turn_parts(
     The clouds cover the whole surface; no neighbor is asked over `cuts`, where takes begin.
     """
     level, result = template.level, list(motions)
-    energies = np.array([energy(level, c, m, True) for c, m in cancelable(zip(clouds, motions, strict=True))])
+    frames = range(len(clouds))
+    energies = np.array(
+        side_by_side(lambda t: energy(level, clouds[t], motions[t], True), frames, level.backend.threads)
+    )
     usual = np.array([np.median(energies[max(0, t - AROUND) : t + AROUND + 1]) for t in range(len(clouds))])
     lost = sorted(np.flatnonzero(energies > LOST * usual).tolist(), key=lambda t: -energies[t] / usual[t])
     parts = rigid_parts(level, motions) if lost else []

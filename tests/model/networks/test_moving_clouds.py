@@ -1,6 +1,9 @@
 """A velocity field made of clouds at several times."""
 
 import math
+import time
+from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -8,7 +11,7 @@ from torch import Tensor
 
 from model.flow.ode import advect
 from model.flow.runge_kutta import FixedSteps
-from model.networks.local_velocity import Found, LocalVelocity, Motion
+from model.networks.local_velocity import EncodedFrame, Found, LocalVelocity, Motion
 from model.networks.moving_clouds import MovingClouds
 
 TIMES = [0.0, 0.25, 0.5, 0.75, 1.0]
@@ -40,8 +43,8 @@ def test_particles_are_carried_along_a_known_motion() -> None:
     asked = torch.tensor([0.5, 1.0])
     # Between two frames particles go about straight: a step of the solver for each is enough.
     paths = advect(moving.velocity, points, asked, FixedSteps("rk4", steps=20)).positions
-    for path, time in zip(paths, asked, strict=True):
-        torch.testing.assert_close(path, points @ _turn(RATE * float(time)), atol=0.01, rtol=0)
+    for path, moment in zip(paths, asked, strict=True):
+        torch.testing.assert_close(path, points @ _turn(RATE * float(moment)), atol=0.01, rtol=0)
 
 
 def test_displacements_are_those_of_the_network_in_any_order_of_points() -> None:
@@ -55,8 +58,23 @@ def test_displacements_are_those_of_the_network_in_any_order_of_points() -> None
     assert bool((error > 0).all())
     again, _ = moving.displacement(1, 2, frames[1][:10].flip(0))
     torch.testing.assert_close(again.flip(0), step, atol=1e-5, rtol=1e-4)
-    assert moving.frame.cache_info().misses == 2
     assert moving.motion.cache_info().misses == 1
+
+
+def test_threads_encode_a_frame_once() -> None:
+    net, encoded = LocalVelocity().eval(), []
+    moving = MovingClouds(net, clouds(), TIMES)
+
+    def encode(cloud: Tensor) -> EncodedFrame:
+        encoded.append(cloud)
+        time.sleep(0.02)
+        return LocalVelocity.encode(net, cloud)
+
+    with patch.object(net, "encode", encode), ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(moving.frame, [1, 2, 1, 2]))
+    assert len(encoded) == 2
+    assert found[0] is found[2]
+    assert found[1] is found[3]
 
 
 def test_the_field_of_times_outside_is_that_of_the_nearest_frames() -> None:

@@ -12,7 +12,7 @@ from model.registration import cholesky, kernels, reference
 from model.registration.clouds import nearest
 from model.registration.descent import Pull, descend
 from model.registration.fitting import Level
-from model.registration.graph import Graph, Motion, Moved, build_graph
+from model.registration.graph import Graph, Motion, Moved, build_graph, nearest_nodes, nearest_rotations
 from tests.model.registration.solids import solid
 
 
@@ -165,7 +165,7 @@ def test_descends_as_the_reference(graph: Graph, motion: Motion, moved: Moved, k
     few, away = 40 if kind == "goals" else 0, 0.0 if kind == "goals" else 0.3
     goals, weights = points[: 2 * few : 2], rng.uniform(0.01, 0.03, few)
     expected, hold = motion.positions, 0.1 if kind == "points and what is expected" else 0.0
-    pull = Pull(0.3, 0.02, away, 3, kind != "points of one side", goals, weights, expected, hold, 0.1)
+    pull = Pull(0.3, 0.02, away, 5, kind != "points of one side", goals, weights, expected, hold, 0.1)
     found = descend(surface, points, sort_into_cells(points), pull, *graph.still())
     wanted = reference.descend(surface, points, pull, graph.still())
     np.testing.assert_allclose(found[1], wanted.positions, atol=2e-5)
@@ -178,6 +178,22 @@ def test_rotations_are_turned(motion: Motion) -> None:
     vectors[0] = 0.0
     expected = reference.rotation_matrices(vectors) @ motion.rotations
     np.testing.assert_allclose(kernels.turned(motion.rotations, vectors), expected, atol=1e-12)
+
+
+def test_the_nearest_rotations_are_those_of_singular_values() -> None:
+    rng = np.random.default_rng(11)
+    matrices = rng.normal(size=(400, 3, 3))
+    matrices[100:200] *= [1.0, 1.0, 0.01]
+    matrices[200:210] = 0.0
+    matrices[210:220, 2] = 0.0
+    matrices[220:230] *= 1e-9
+    u, _, v = np.linalg.svd(matrices)
+    u[..., -1] *= np.sign(np.linalg.det(u @ v))[:, None]
+    np.testing.assert_allclose(nearest_rotations(matrices), u @ v, atol=1e-9)
+    np.testing.assert_allclose(nearest_rotations(matrices[0]), (u @ v)[0], atol=1e-12)
+    found = kernels.polar_rotations(matrices)[1]
+    assert 0.4 < found.mean() < 0.6
+    assert not (found & (np.linalg.det(matrices) <= 0)).any()
 
 
 @pytest.mark.parametrize("reach", [np.inf, 0.3])
@@ -193,6 +209,26 @@ def test_cells_find_what_a_tree_finds(count: int, reach: float) -> None:
     np.testing.assert_allclose(distance[near], expected[near], atol=1e-12)
     np.testing.assert_array_equal(found[near], index[near])
     assert np.isinf(distance[~near]).all()
+
+
+@pytest.mark.parametrize("nodes", [3, 25])
+def test_the_nodes_next_to_a_vertex_are_those_of_the_reference(nodes: int) -> None:
+    """On a surface of two parts, of which the smaller one has few nodes, and one vertex on no face."""
+    vertices, faces = solid(2)
+    small, few = solid(1)
+    vertices = np.concatenate([vertices, 0.4 * small + [3.0, 0.0, 0.0], [[0.0, 4.0, 0.0]]])
+    vertices = vertices * (1 + np.random.default_rng(12).uniform(0, 0.01, vertices.shape))  # no two alike
+    faces = np.concatenate([faces, few + faces.max() + 1])
+    chosen = kernels.farthest_points(vertices, nodes, 0)
+    distance, nearest = nearest_nodes(vertices, faces, chosen)
+    first, second, third = vertices[faces.T]
+    area = np.linalg.norm(np.cross(second - first, third - first), axis=1).sum() / 2
+    limit = 4 * np.sqrt(area / nodes)
+    expected = reference.nearest_nodes(vertices, faces, chosen, distance.shape[1], limit)
+    np.testing.assert_array_equal(nearest[:, :5], expected[1][:, :5])
+    np.testing.assert_allclose(distance[:, :5], expected[0][:, :5])
+    np.testing.assert_array_equal(nearest[chosen], expected[1][chosen])
+    np.testing.assert_allclose(distance[chosen], expected[0][chosen])
 
 
 def test_farthest_points_are_far_apart() -> None:

@@ -10,18 +10,18 @@ from model.registration.tracking import Options, _spans
 def test_parts_and_items_share_the_way() -> None:
     told: list[float] = []
     report = Report(told.append, None)
-    assert list(report.each("abcd", 0.0, 0.4)) == list("abcd")
+    assert list(map(report.each(str.upper, 0.0, 0.4, 4), "abcd")) == list("ABCD")
     first, second = report.parts(0.4, 1.0, 2)
     first(0.5)
     second(1.0)
     first(0.0)  # asks only
     first(1.0)
-    assert told == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.55, 0.85, 0.85, 1.0])
+    assert told == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.55, 0.85, 0.85, 1.0])
 
 
 def test_items_end_where_the_work_is_canceled() -> None:
     answers = iter((False, False, True))
-    items = Report(None, lambda: next(answers)).each([1, 2, 3, 4], 0.0, 1.0)
+    items = map(Report(None, lambda: next(answers)).each(abs, 0.0, 1.0, 4), [1, 2, 3, 4])
     assert [next(items), next(items)] == [1, 2]
     with pytest.raises(Canceled):
         next(items)
