@@ -17,20 +17,21 @@ SETTLED = 1e-20  # squared Frobenius norm of a step
 def farthest_points(points: Floats, count: int, first: int) -> Ints:
     """Indices [count] of points [N, 3], each the farthest from those before it; `first` is the first one."""
     chosen = np.empty(count, np.int64)
+    x, y, z = points[:, 0].copy(), points[:, 1].copy(), points[:, 2].copy()
     distance = np.full(len(points), np.inf)
+    bits = distance.view(np.int64)  # in the same order, and their maximum takes vector instructions
     current = first
     for c in range(count):
         chosen[c] = current
-        farthest, best = current, -1.0
+        a, b, d = x[current], y[current], z[current]
         for i in range(len(points)):
-            d = 0.0
-            for x in range(3):
-                d += (points[i, x] - points[current, x]) ** 2
-            if d < distance[i]:
-                distance[i] = d
-            if distance[i] > best:
-                best, farthest = distance[i], i
-        current = farthest
+            distance[i] = min(distance[i], (x[i] - a) ** 2 + (y[i] - b) ** 2 + (z[i] - d) ** 2)
+        most = np.int64(0)
+        for i in range(len(points)):
+            most = max(most, bits[i])
+        current = 0
+        while bits[current] != most:
+            current += 1
     return chosen
 
 

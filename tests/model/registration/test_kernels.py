@@ -237,3 +237,9 @@ def test_farthest_points_are_far_apart() -> None:
     gaps = np.linalg.norm(points[chosen][:, None] - points[chosen][None], axis=2)[np.triu_indices(10, 1)]
     assert chosen[0] == 7
     assert gaps.min() > 0.4
+    expected = [7]
+    for _ in range(9):
+        to_chosen = np.linalg.norm(points[:, None] - points[expected], axis=2).min(axis=1)
+        expected.append(int(to_chosen.argmax()))
+    np.testing.assert_array_equal(chosen, expected)
+    np.testing.assert_array_equal(np.sort(kernels.farthest_points(points, 500, 3)), np.arange(500))
