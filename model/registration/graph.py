@@ -72,17 +72,6 @@ class Graph:
         return result
 
 
-def nearest_rotations(matrices: Floats) -> Floats:
-    """The rotations nearest to matrices [..., 3, 3]."""
-    flat = np.ascontiguousarray(matrices).reshape(-1, 3, 3)
-    result, found = kernels.polar_rotations(flat)
-    if not found.all():
-        u, _, v = np.linalg.svd(flat[~found])
-        u[..., -1] *= np.sign(np.linalg.det(u @ v))[..., None]
-        result[~found] = u @ v
-    return np.asarray(result.reshape(matrices.shape))
-
-
 def vertex_normals(vertices: Floats, faces: Ints) -> Floats:
     """Unit normals [V, 3] of one mesh."""
     result: Floats = normals.vertex_normals(vertices[None].astype(np.float32), faces)[0].astype(np.float64)

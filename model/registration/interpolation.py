@@ -8,8 +8,8 @@ from scipy.spatial import cKDTree
 from model.canceling import cancelable
 from model.compiled import Floats, Ints
 from model.registration.clouds import nearest, subset
-from model.registration.graph import nearest_rotations
 from model.registration.neighbors import path_neighbors
+from model.registration.rotations import nearest_rotations
 
 NODES = 800  # paths that carry the surface; of more, an even selection
 PATCH = 16  # neighbours whose motion a node takes its turn and stretch from

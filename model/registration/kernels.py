@@ -8,10 +8,6 @@ from numpy.typing import NDArray
 from model.compiled import Floats, Ints, compiled
 from model.registration.products import PADDED, SIZE, add_product
 
-STEPS = 20  # of an iteration that doubles the digits that are right
-SINGULAR = 1e-6  # determinant over the cube of the Frobenius norm, under which a matrix is too near to one
-SETTLED = 1e-20  # squared Frobenius norm of a step
-
 
 @compiled
 def farthest_points(points: Floats, count: int, first: int) -> Ints:
@@ -96,44 +92,6 @@ def turned(rotations: Floats, vectors: Floats) -> Floats:
             result[n, 1, k] = b + s * f + c * (z * e - x * g)
             result[n, 2, k] = d + s * g + c * (x * f - y * e)
     return result
-
-
-@compiled
-def polar_rotations(matrices: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    """The rotations nearest to matrices [N, 3, 3], and which of them were found [N]: not near singular ones.
-
-    By Newton's iteration for the polar factor, A ← (g A + A⁻ᵀ / g) / 2, with Higham's scale g, "Computing the
-    polar decomposition, with applications" (1986).
-    """
-    found = np.zeros(len(matrices), np.bool_)
-    result = np.empty_like(matrices)
-    inverse = np.empty((3, 3))  # and transposed
-    for n in range(len(matrices)):
-        a = result[n]
-        a[:] = matrices[n]
-        for step in range(STEPS):
-            square = 0.0
-            for x in range(3):
-                y, z = (x + 1) % 3, (x + 2) % 3
-                for u in range(3):
-                    v, w = (u + 1) % 3, (u + 2) % 3
-                    inverse[x, u] = a[y, v] * a[z, w] - a[y, w] * a[z, v]
-                    square += a[x, u] ** 2
-            volume = a[0, 0] * inverse[0, 0] + a[0, 1] * inverse[0, 1] + a[0, 2] * inverse[0, 2]
-            if step == 0 and not volume > SINGULAR * square**1.5:
-                break
-            inverse /= volume
-            scale = np.sqrt(np.sqrt((inverse**2).sum() / square))
-            change = 0.0
-            for x in range(3):
-                for u in range(3):
-                    value = 0.5 * (scale * a[x, u] + inverse[x, u] / scale)
-                    change += (value - a[x, u]) ** 2
-                    a[x, u] = value
-            if change < SETTLED:
-                found[n] = True
-                break
-    return result, found
 
 
 @compiled

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from model.compiled import Floats
-from model.registration.graph import Motion, nearest_rotations
+from model.registration.graph import Motion
+from model.registration.rotations import nearest_rotations
 from model.registration.splines import interpolate
 
 PERSISTENCE = 0.8  # share of the last step that the next one is expected to repeat

@@ -11,9 +11,10 @@ from model.compiled import Floats, Ints
 from model.registration.backends import NUMBA, Backend
 from model.registration.clouds import Cloud, nearest, shares, subset
 from model.registration.fitting import Level
-from model.registration.graph import Graph, Motion, build_graph, nearest_rotations, vertex_normals
+from model.registration.graph import Graph, Motion, build_graph, vertex_normals
 from model.registration.parallel import side_by_side
 from model.registration.pull import offsets
+from model.registration.rotations import nearest_rotations
 from model.registration.separating import looked_at, separate
 
 NODES = 200

@@ -14,10 +14,11 @@ from model.compiled import Floats, Ints
 from model.meshes.topology import connected_parts
 from model.registration.clouds import Cloud, nearest
 from model.registration.fitting import Level
-from model.registration.graph import Motion, nearest_rotations
+from model.registration.graph import Motion
 from model.registration.motions import take
 from model.registration.parallel import side_by_side
 from model.registration.registering import Start, energy, register
+from model.registration.rotations import nearest_rotations
 from model.registration.template import Template
 
 STEADY = 0.75  # share of the frames in which an edge within a part keeps its length and direction

@@ -12,7 +12,8 @@ from model.registration import cholesky, kernels, reference
 from model.registration.clouds import nearest
 from model.registration.descent import Pull, descend
 from model.registration.fitting import Level
-from model.registration.graph import Graph, Motion, Moved, build_graph, nearest_nodes, nearest_rotations
+from model.registration.graph import Graph, Motion, Moved, build_graph, nearest_nodes
+from model.registration.rotations import nearest_rotations, polar_rotations
 from tests.model.registration.solids import solid
 
 
@@ -191,7 +192,7 @@ def test_the_nearest_rotations_are_those_of_singular_values() -> None:
     u[..., -1] *= np.sign(np.linalg.det(u @ v))[:, None]
     np.testing.assert_allclose(nearest_rotations(matrices), u @ v, atol=1e-9)
     np.testing.assert_allclose(nearest_rotations(matrices[0]), (u @ v)[0], atol=1e-12)
-    found = kernels.polar_rotations(matrices)[1]
+    found = polar_rotations(matrices)[1]
     assert 0.4 < found.mean() < 0.6
     assert not (found & (np.linalg.det(matrices) <= 0)).any()
 
