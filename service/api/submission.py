@@ -25,7 +25,7 @@ from service.core.trace import current_trace, span
 
 log = logging.getLogger(__name__)
 BUSY_SECONDS = "10"  # Retry-After for a full queue
-STORED_SECONDS = "60"  # Retry-After for too many records
+FULL_SECONDS = "60"  # Retry-After for a full Redis
 
 
 def submit(context: GatewayContext, caller: Caller, body: Body, idempotency_key: str | None) -> Job:
@@ -133,7 +133,7 @@ def _require_acceptable(context: GatewayContext, caller: Caller, options: Option
     try:
         context.jobs.require_room(model.name, caller.id, _limits(context, caller))
     except TooManyJobs as error:
-        _raise_too_many(context, error)
+        _raise_too_many(context, caller, error)
     return model
 
 
@@ -143,7 +143,7 @@ def _record(context: GatewayContext, caller: Caller, job: Job, reserved: str) ->
     except (TooManyJobs, ReservationLost) as error:  # a concurrent request took the last slot or the key
         context.store.delete(job.input_key)
         if isinstance(error, TooManyJobs):
-            _raise_too_many(context, error)
+            _raise_too_many(context, caller, error)
         raise _in_flight() from None
 
 
@@ -156,17 +156,18 @@ def _limits(context: GatewayContext, caller: Caller) -> Limits:
     return Limits(settings.max_queued, caller.open_jobs, seconds, None if unlimited else quota)
 
 
-def _raise_too_many(context: GatewayContext, error: TooManyJobs) -> NoReturn:
+def _raise_too_many(context: GatewayContext, caller: Caller, error: TooManyJobs) -> NoReturn:
     retry = {"Retry-After": BUSY_SECONDS}
     if error.where == "queue":
         raise Problem("queue_full", f"{error.limit} jobs are already waiting: retry later", headers=retry)
     if error.where in ("records", "bytes"):
         if context.memory.share() < 1:
             detail = "Redis is nearly full and takes no further jobs of this key: retry later"
-            raise Problem("records_full", detail, headers={"Retry-After": STORED_SECONDS})
+            raise Problem("records_full", detail, headers={"Retry-After": FULL_SECONDS})
         unit = "" if error.where == "records" else "bytes of "
         detail = f"The key has {error.limit} {unit}job records, its maximum: delete jobs or retry later"
-        raise Problem("too_many_records", detail, headers={"Retry-After": STORED_SECONDS})
+        after = str(context.jobs.room.wait(caller.id))
+        raise Problem("too_many_records", detail, headers={"Retry-After": after})
     if error.where == "seconds":
         limit = context.settings.open_seconds
         detail = f"The key's open jobs are estimated to take {limit} s, its maximum: wait for one to end"

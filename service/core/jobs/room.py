@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil
 from typing import cast
 
 from redis import Redis
@@ -85,6 +86,17 @@ class Room:
                 total, kept = total - size, kept - 1
         self.redis.incrby(self.stored(owner), total - counted)
         return True
+
+    def wait(self, owner: str) -> int:
+        """Seconds, at least one, until `make` counts anew and finds a record that has expired.
+
+        Of very many records the oldest are asked.
+        """
+        recount = self.redis.ttl(f"{self.prefix}:recount:{owner}")
+        names = cast(list[str], self.redis.zrange(self.index(owner), 0, BATCH - 1))
+        scores = self.redis.zmscore(f"{self.prefix}:expiry", names) if names else []
+        first = min((score or 0.0 for score in scores), default=0.0)  # none: its files have been deleted
+        return max(1, recount, ceil(first - time.time()))
 
     def _sizes(self, owner: str) -> Iterator[tuple[str, int]]:
         """Id and bytes of each record, the oldest first; drops those that are gone from the index."""
