@@ -55,17 +55,31 @@ class Idempotency:
     @contextmanager
     def held(self, key: str) -> Iterator[None]:
         """Keep a reserved key while its request is processed; release it if the request fails."""
-        self._held.add(key)
+        self.hold(key)
         try:
             yield
         except RedisError:
             raise  # the job may have been recorded and own the key by now; otherwise the key lapses
         except BaseException:
-            with suppress(RedisError):
-                self.redis.delete(key)
+            self.release(key)
             raise
         finally:
-            self._held.discard(key)
+            self.let_go(key)
+
+    def hold(self, key: str) -> None:
+        """Renew a reserved key until `let_go`."""
+        self._held.add(key)
+
+    def let_go(self, key: str) -> bool:
+        """Renew a key no longer, so that it lapses. Returns whether it was held."""
+        was_held = key in self._held
+        self._held.discard(key)
+        return was_held
+
+    def release(self, key: str) -> None:
+        """Free a reserved key for other requests."""
+        with suppress(RedisError):
+            self.redis.delete(key)
 
     def renew(self) -> None:
         """Extend the leases of all held keys; called every second or two."""

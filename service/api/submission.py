@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
@@ -28,33 +28,53 @@ BUSY_SECONDS = "10"  # Retry-After for a full queue
 FULL_SECONDS = "60"  # Retry-After for a full Redis
 
 
+class Claim(NamedTuple):
+    """The id of a job to create, and the Redis key of the idempotency key reserved for it, "" without one."""
+
+    job_id: str
+    key: str
+
+
 def submit(context: GatewayContext, caller: Caller, body: Body, idempotency_key: str | None) -> Job:
     """Create a job, or return the one that an earlier request with this idempotency key created."""
+    claimed = _claim(context, caller, body, idempotency_key)
+    return claimed if isinstance(claimed, Job) else accept(context, caller, body, claimed)
+
+
+def claim_to_fetch(
+    context: GatewayContext, caller: Caller, body: Body, idempotency_key: str | None
+) -> Job | Claim:
+    """The job that an earlier request with this idempotency key created, for which nothing is fetched.
+
+    Otherwise a claim to create it, which is held, so that concurrent requests with the key fetch nothing
+    either. Raises the Problem of a job that would not be accepted, whatever its file.
+    """
+    idempotency = context.idempotency
+    if idempotency_key is None or idempotency.find(idempotency.key(caller.id, idempotency_key)) is None:
+        _require_acceptable(context, caller, body.options)
+    claimed = _claim(context, caller, body, idempotency_key)
+    if isinstance(claimed, Claim) and claimed.key:
+        idempotency.hold(claimed.key)
+    return claimed
+
+
+def accept(context: GatewayContext, caller: Caller, body: Body, claim: Claim) -> Job:
+    """Create the job of a claim."""
+    if not claim.key:
+        return _accept(context, caller, body, claim.job_id, "")
+    with context.idempotency.held(claim.key):
+        return _accept(context, caller, body, claim.job_id, claim.key)
+
+
+def _claim(context: GatewayContext, caller: Caller, body: Body, idempotency_key: str | None) -> Job | Claim:
     if idempotency_key is None:
-        return _accept(context, caller, body, new_id(), "")
+        return Claim(new_id(), "")
     key = context.idempotency.key(caller.id, idempotency_key)
     requested = Reservation(new_id(), _fingerprint(body))
     existing = context.idempotency.reserve(key, requested)
     if existing is not None:
         return _existing_job(context, key, existing, requested)
-    with context.idempotency.held(key):
-        return _accept(context, caller, body, requested.job_id, key)
-
-
-def before_fetching(
-    context: GatewayContext, caller: Caller, body: Body, idempotency_key: str | None
-) -> Job | None:
-    """The job that an earlier request with this idempotency key created, for which nothing is fetched.
-
-    Otherwise raises the Problem of a job that would not be accepted, whatever its file.
-    """
-    if idempotency_key is not None:
-        key = context.idempotency.key(caller.id, idempotency_key)
-        existing = context.idempotency.find(key)
-        if existing is not None:
-            return _existing_job(context, key, existing, Reservation("", _fingerprint(body)))
-    _require_acceptable(context, caller, body.options)
-    return None
+    return Claim(requested.job_id, key)
 
 
 def _fingerprint(body: Body) -> str:

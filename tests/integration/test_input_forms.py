@@ -4,8 +4,10 @@ import http.server
 import io
 import json
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
@@ -271,7 +273,7 @@ def site() -> Iterator[str]:
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            content = npz(points=CLOUDS)
+            content = npz(points=CLOUDS) if self.path != "/bad" else b"nothing"
             if self.path.startswith("/to/"):
                 self.send_response(302)
                 self.send_header("Location", self.path[3:] if self.path != "/to/loop" else "/to/loop")
@@ -279,7 +281,9 @@ def site() -> Iterator[str]:
                 return
             once = self.path.startswith("/once/") and self.path not in fetched
             fetched.add(self.path)
-            self.send_response(200 if once or self.path == "/walk.npz" else 404)
+            if once:
+                time.sleep(0.3)  # others ask meanwhile
+            self.send_response(200 if once or self.path in ("/walk.npz", "/bad") else 404)
             self.send_header("Content-Length", str(len(content) if self.path != "/large" else 10**12))
             self.end_headers()
             self.wfile.write(content)
@@ -315,6 +319,30 @@ def test_a_repeated_request_fetches_nothing(gateway: Gateway, any_model: str, si
     assert first.json()["id"] == again.json()["id"]
     changed = gateway.client.post("/reconstruct", json=body | {"name": "other"}, headers=headers)
     assert changed.json()["code"] == "idempotency_key_reused"
+
+
+def test_concurrent_requests_fetch_once(gateway: Gateway, any_model: str, site: str) -> None:
+    body = {"source_url": f"{site}/once/{uuid4()}", "model": any_model}
+    headers = {"Idempotency-Key": str(uuid4())}
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(
+            pool.map(lambda _: gateway.client.post("/reconstruct", json=body, headers=headers), range(12))
+        )
+    created = {answer.json()["id"] for answer in answers if answer.status_code == 202}
+    assert len(created) == 1
+    others = {(a.status_code, a.json()["code"]) for a in answers if a.status_code != 202}
+    assert others == {(409, "idempotency_in_flight")}
+    assert gateway.client.post("/reconstruct", json=body, headers=headers).json()["id"] in created
+
+
+@pytest.mark.parametrize("path", ["missing", "bad"])
+def test_a_failed_fetch_frees_its_key(gateway: Gateway, any_model: str, site: str, path: str) -> None:
+    body = {"source_url": f"{site}/{path}", "model": any_model}
+    headers = {"Idempotency-Key": str(uuid4())}
+    refused = [gateway.client.post("/reconstruct", json=body, headers=headers) for _ in range(2)]
+    assert {answer.json()["code"] for answer in refused} == {
+        "source_unavailable" if path == "missing" else "unsupported_media"
+    }
 
 
 @pytest.mark.parametrize(

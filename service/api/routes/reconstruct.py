@@ -1,17 +1,19 @@
 """`POST /reconstruct`: submit a sequence for reconstruction."""
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
 
-from service.api.dependencies import CallerDep, ContextDep
-from service.api.http.body import receive
+from service.api.dependencies import Caller, CallerDep, ContextDep, GatewayContext
+from service.api.http.body import Body, receive
 from service.api.http.problems import REF, keyed_responses
 from service.api.source_urls import download
-from service.api.submission import before_fetching, submit
+from service.api.submission import accept, claim_to_fetch, submit
 from service.api.waiting import DESCRIPTION, wait_as_preferred
 from service.core.jobs.options import Options
+from service.core.jobs.record import Job
 from service.core.jobs.views import JobView, view
 
 router = APIRouter(tags=["jobs"])
@@ -116,17 +118,13 @@ async def reconstruct(
     The response is immediate, unless `Prefer: wait` asks for the end: the job runs on a worker and can be
     followed at `Location`."""
     async with receive(request, context.limits) as body:
-        job = None
-        if body.source_url is not None:
-            job = await context.submissions.run(before_fetching, context, caller, body, idempotency_key)
-            if job is None:
-                owner = caller.id if caller.open_jobs is not None else None  # of several
-                await download(context.settings, owner, body.source_url, body.file)
-        if job is None:
-            run = context.submissions.run
-            if caller.open_jobs is not None:  # with keys
-                run = partial(context.submissions.run_for, caller.id)
+        run = context.submissions.run
+        if caller.open_jobs is not None:  # with keys
+            run = partial(context.submissions.run_for, caller.id)
+        if body.source_url is None:
             job = await run(submit, context, caller, body, idempotency_key)
+        else:
+            job = await _fetched(context, caller, body, body.source_url, idempotency_key, run)
     if waited := await wait_as_preferred(context, job, prefer, response):
         job = waited
     response.headers["Location"] = f"/jobs/{job.id}"
@@ -135,3 +133,25 @@ async def reconstruct(
     else:
         response.status_code = 200
     return view(job, context.settings.public_url)
+
+
+async def _fetched(
+    context: GatewayContext,
+    caller: Caller,
+    body: Body,
+    url: str,
+    idempotency_key: str | None,
+    run: Callable[..., Awaitable[Job]],
+) -> Job:
+    """The job of a file that the gateway fetches, once for each idempotency key."""
+    claimed = await context.submissions.run(claim_to_fetch, context, caller, body, idempotency_key)
+    if isinstance(claimed, Job):
+        return claimed
+    try:
+        owner = caller.id if caller.open_jobs is not None else None  # of several
+        await download(context.settings, owner, url, body.file)
+        return await run(accept, context, caller, body, claimed)
+    except BaseException:
+        if context.idempotency.let_go(claimed.key):
+            await context.record_calls.run(context.idempotency.release, claimed.key)
+        raise
