@@ -5,7 +5,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from model.cells import Cells, nearest_in_cells, sort_into_cells
-from model.compiled import Floats, Ints
+from model.compiled import Flags, Floats, Ints
 from model.registration import kernels
 from model.registration.clouds import Cloud
 from model.registration.descent import Pull, Surface, descend
@@ -31,10 +31,10 @@ class Backend(Protocol):
         Raises LinAlgError where the normal equations are not positive definite.
         """
 
-    def misfit(self, surface: Any, cloud: Cloud, motion: Motion, complete: bool, cap: float) -> float:
+    def misfit(self, surface: Any, cloud: Cloud, motion: Motion, seen: Flags, cap: float) -> float:
         """Mean square of the distances, each at most `cap`, from points to the nearest sample.
 
-        With `complete` half of that from the samples to the points is added.
+        Half of that from the samples that are `seen` [S] to the points is added.
         """
 
     def nearest(self, points: Floats, queries: Floats, count: int, reach: float) -> tuple[Floats, Ints]:
@@ -65,11 +65,11 @@ class NumbaBackend:
     def descend(self, surface: Surface, cloud: Cloud, pull: Pull, motion: Motion) -> Motion:
         return Motion(*descend(surface, cloud.points, cloud.cells, pull, *motion))
 
-    def misfit(self, surface: Surface, cloud: Cloud, motion: Motion, complete: bool, cap: float) -> float:
+    def misfit(self, surface: Surface, cloud: Cloud, motion: Motion, seen: Flags, cap: float) -> float:
         skin = surface.nodes, surface.weights, surface.points, surface.normals
         points = kernels.blend(*skin, surface.rest, *motion)[0]
         total = _capped(sort_into_cells(points), cloud.points, cap)
-        return total + 0.5 * _capped(cloud.cells, points, cap) if complete else total
+        return total + 0.5 * _capped(cloud.cells, points[seen], cap) if seen.any() else total
 
     def nearest(self, points: Floats, queries: Floats, count: int, reach: float) -> tuple[Floats, Ints]:
         distance, index = nearest_in_cells(sort_into_cells(points), queries, count, reach)

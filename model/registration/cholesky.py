@@ -130,8 +130,17 @@ def eliminate(blocks: NDArray[Any], starts: Ints, targets: Ints) -> bool:
 
 
 @compiled
-def substitute(blocks: NDArray[Any], starts: Ints, columns: Ints) -> Floats:
-    """The solution [M, 6] of what `eliminate` has left."""
+def factorize(blocks: NDArray[Any], of: Structure, right: Floats) -> bool:
+    """Replace a matrix and its right side [M, 6] by what `substitute` takes; False as `eliminate`."""
+    for n in range(len(right)):
+        blocks[of.starts[n], :, SIZE] = right[n]
+    return eliminate(blocks, of.starts, of.targets)
+
+
+@compiled
+def substitute(blocks: NDArray[Any], of: Structure) -> Floats:
+    """The solution [M, 6] of what `factorize` has left."""
+    starts, columns = of.starts, of.columns
     count = len(starts) - 1
     x = np.zeros((count, SIZE, PADDED), blocks.dtype)  # the unknowns of each node in its first row
     sums = np.empty((1, SIZE, PADDED), blocks.dtype)
@@ -151,21 +160,11 @@ def substitute(blocks: NDArray[Any], starts: Ints, columns: Ints) -> Floats:
 
 
 @compiled
-def solve(blocks: NDArray[Any], of: Structure, right: Floats) -> Floats:
+def solve(blocks: Floats, of: Structure, right: Floats) -> Floats:
     """x [M, 6] of a matrix in blocks [B, 6, 8], of which the upper half counts, and a right side [M, 6].
 
-    Single precision halves the time; where that is not enough the matrix is factorized in double. Raises
-    LinAlgError where it is not positive definite.
+    The blocks are overwritten. Raises LinAlgError where the matrix is not positive definite.
     """
-    diagonal = of.starts[:-1]
-    factor: NDArray[Any] = blocks.astype(np.float32)
-    for n in range(len(right)):
-        factor[diagonal[n], :, SIZE] = right[n]
-    if eliminate(factor, of.starts, of.targets):
-        return substitute(factor, of.starts, of.columns)
-    exact: NDArray[Any] = blocks.astype(np.float64)
-    for n in range(len(right)):
-        exact[diagonal[n], :, SIZE] = right[n]
-    if not eliminate(exact, of.starts, of.targets):
+    if not factorize(blocks, of, right):
         raise np.linalg.LinAlgError("the normal equations are not positive definite")
-    return substitute(exact, of.starts, of.columns)
+    return substitute(blocks, of)

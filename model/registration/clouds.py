@@ -20,6 +20,7 @@ class Cloud:
     spacing: float  # mean distance to the nearest other point
     few: Floats  # [C, 3], points that stand for all
     masses: Floats  # [C], the share of the points that each stands for
+    camera: Floats  # [3], unit vector to the camera that saw the points; 0 where it is not known
 
 
 def canonical(points: Floats) -> Floats:
@@ -53,7 +54,13 @@ def make_cloud(points: Floats, few: int = 400) -> Cloud:
     chosen = farthest_points(points, min(few, len(points)), len(points) - 1)
     spacing = float(nearest(tree, points, 2)[0][:, 1].mean())
     return Cloud(
-        points, tree, sort_into_cells(points), spacing, points[chosen], shares(points, points[chosen])
+        points,
+        tree,
+        sort_into_cells(points),
+        spacing,
+        points[chosen],
+        shares(points, points[chosen]),
+        np.zeros(3),
     )
 
 

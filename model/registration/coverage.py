@@ -7,6 +7,7 @@ from scipy.spatial import ConvexHull, QhullError
 
 from model.canceling import cancelable
 from model.compiled import Floats
+from model.meshes.directions import spread
 from model.registration.parallel import side_by_side
 
 FRAMES = 3
@@ -35,7 +36,7 @@ def is_one_sided(clouds: Sequence[Floats]) -> bool:
 def _largest_share(cloud: Floats) -> float:
     """The share of the points [N, 3] that some eye sees, less what it is more where there are few."""
     few = FEWER * (1 - len(cloud) / POINTS)
-    return max(visible_share(cloud, direction) for direction in cancelable(_directions())) - few
+    return max(visible_share(cloud, direction) for direction in cancelable(spread(DIRECTIONS))) - few
 
 
 def visible_share(cloud: Floats, direction: Floats) -> float:
@@ -53,11 +54,3 @@ def visible_share(cloud: Floats, direction: Floats) -> float:
     except QhullError:  # flat, seen edge-on
         return 0.0
     return (len(hull.vertices) - 1) / len(cloud)
-
-
-def _directions() -> Floats:
-    """Directions [D, 3] spread evenly, on a spiral from pole to pole."""
-    step = np.arange(DIRECTIONS) + 0.5
-    height, angle = 1 - 2 * step / DIRECTIONS, np.pi * (1 + np.sqrt(5)) * step
-    wide = np.sqrt(1 - height**2)
-    return np.stack([wide * np.cos(angle), wide * np.sin(angle), height], axis=1)

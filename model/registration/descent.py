@@ -1,12 +1,13 @@
 """Gauss-Newton steps as one compiled loop; `reference.descend` is its plain twin."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.cells import Cells, nearest_in_cells, sort_into_cells
-from model.compiled import Floats, Ints, compiled
-from model.registration.cholesky import Structure, solve
+from model.compiled import Flags, Floats, Ints, compiled
+from model.registration.cholesky import Structure, factorize, solve, substitute
 from model.registration.kernels import (
     add_edges,
     add_samples,
@@ -47,7 +48,7 @@ class Pull(NamedTuple):
     scale: float
     reach: float
     rounds: int
-    back: bool  # whether the surface looks for the points, too
+    seen: Flags  # [S], samples of the surface that look for the points, too
     goals: Floats  # [C, 3], where the first samples should be
     weights: Floats  # [C]
     expected: Floats  # [M, 3], positions that nodes are held near
@@ -72,28 +73,32 @@ def descend(
     """The motion of the nodes after up to `pull.rounds` steps towards points [N, 3], sorted into `cells`."""
     # Without points to look for, only the samples with goals matter.
     count = len(surface.points) if pull.reach > 0 else len(pull.goals)
-    rest, edges, lookup = surface.rest, surface.edges, surface.structure.lookup
     nodes, weights = surface.nodes[:count], surface.weights[:count]
     blocks = np.empty((len(surface.structure.columns), SIZE, PADDED), np.float32)
     metric, force = np.empty((count, 3, 3)), np.empty((count, 3))
-    right = np.empty((len(rest), SIZE))
+    right = np.empty((len(surface.rest), SIZE))
     for _ in range(pull.rounds):
         moved, normals, arms = blend(
-            nodes, weights, surface.points[:count], surface.normals[:count], rest, rotations, positions
+            nodes,
+            weights,
+            surface.points[:count],
+            surface.normals[:count],
+            surface.rest,
+            rotations,
+            positions,
         )
-        blocks[:], right[:], metric[:], force[:] = 0.0, 0.0, 0.0, 0.0
-        residuals = stretch(edges, rest, rotations, positions)
-        stiffness = relative_stiffness(residuals, surface.rigidity, surface.yielding)
-        stiffness *= pull.stiffness / len(edges)
-        add_edges(blocks, right, lookup, edges, rest, rotations, residuals, stiffness)
+        metric[:], force[:] = 0.0, 0.0
         if pull.reach > 0:
             distance, found = nearest_in_cells(sort_into_cells(moved), points, 1, pull.reach)
             pull_to_points(
                 metric, force, moved, normals, points, found[:, 0].copy(), distance[:, 0].copy(), pull.reach,
                 pull.scale, POINT,
             )  # fmt: skip
-            if pull.back:
+            if pull.seen.any():
                 distance, found = nearest_in_cells(cells, moved[:BACK], AVERAGED, pull.reach)
+                for s in range(len(distance)):
+                    if not pull.seen[s]:
+                        distance[s] = np.inf
                 pull_samples(
                     metric, force, moved, normals, points, found, distance, pull.reach, pull.scale, BACKWARDS
                 )
@@ -101,22 +106,49 @@ def descend(
             for x in range(3):
                 force[s, x] += pull.weights[s] * (moved[s, x] - pull.goals[s, x])
                 metric[s, x, x] += pull.weights[s]
-        add_samples(blocks, right, lookup, nodes, weights, arms, metric, force)
-        for n in range(len(rest)):
-            corner = blocks[lookup[n, n]]
-            for x in range(SIZE):
-                corner[x, x] += DAMPING
-            if pull.hold > 0:
-                off = 0.0
-                for x in range(3):
-                    off += (positions[n, x] - pull.expected[n, x]) ** 2
-                hold = pull.hold / (1.0 + off / pull.slack**2)
-                for x in range(3):
-                    corner[3 + x, 3 + x] += hold
-                    right[n, 3 + x] -= hold * (positions[n, x] - pull.expected[n, x])
-        step = solve(blocks, surface.structure, right)
+        assemble(blocks, right, surface, pull, rotations, positions, arms, metric, force)
+        if factorize(blocks, surface.structure, right):
+            step = substitute(blocks, surface.structure)
+        else:  # nodes that few samples hold, which single precision cannot tell from none
+            exact = np.empty(blocks.shape)
+            assemble(exact, right, surface, pull, rotations, positions, arms, metric, force)
+            step = solve(exact, surface.structure, right)
         rotations = turned(rotations, step[:, :3].copy())
         positions = positions + step[:, 3:]
         if np.abs(step[:, 3:]).max() < CONVERGED * pull.reach:
             break
     return rotations, positions
+
+
+@compiled
+def assemble(
+    blocks: NDArray[Any],
+    right: Floats,
+    surface: Surface,
+    pull: Pull,
+    rotations: Floats,
+    positions: Floats,
+    arms: Floats,
+    metric: Floats,
+    force: Floats,
+) -> None:
+    """Fill in the normal equations, in the precision of their blocks [B, 6, 8]."""
+    count, rest, edges, lookup = len(force), surface.rest, surface.edges, surface.structure.lookup
+    blocks[:], right[:] = 0.0, 0.0
+    residuals = stretch(edges, rest, rotations, positions)
+    stiffness = relative_stiffness(residuals, surface.rigidity, surface.yielding)
+    stiffness *= pull.stiffness / len(edges)
+    add_edges(blocks, right, lookup, edges, rest, rotations, residuals, stiffness)
+    add_samples(blocks, right, lookup, surface.nodes[:count], surface.weights[:count], arms, metric, force)
+    for n in range(len(rest)):
+        corner = blocks[lookup[n, n]]
+        for x in range(SIZE):
+            corner[x, x] += DAMPING
+        if pull.hold > 0:
+            off = 0.0
+            for x in range(3):
+                off += (positions[n, x] - pull.expected[n, x]) ** 2
+            hold = pull.hold / (1.0 + off / pull.slack**2)
+            for x in range(3):
+                corner[3 + x, 3 + x] += hold
+                right[n, 3 + x] -= hold * (positions[n, x] - pull.expected[n, x])

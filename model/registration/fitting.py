@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from model.canceling import cancelable
-from model.compiled import Floats
+from model.compiled import Flags, Floats
 from model.registration.backends import NUMBA, Backend
 from model.registration.clouds import Cloud
 from model.registration.descent import Pull, Surface
 from model.registration.graph import Graph, Motion, Skin
+from model.registration.visibility import visible
 
 POINTS, SPACING = 2000, 0.012  # of the clouds that the stages are meant for
 
@@ -67,6 +68,13 @@ class Level:
             self.yielding, graph.structure,
         )  # fmt: skip
 
+    def seen(self, cloud: Cloud, motion: Motion, complete: bool) -> Flags:
+        """Which samples [S] must have points of a cloud near them."""
+        if complete:
+            return np.ones(len(self.skin.points), dtype=bool)
+        moved = self.graph.move(self.skin, motion)
+        return visible(moved.points, moved.normals, cloud.camera)
+
     @cached_property
     def loaded(self) -> Any:
         """The surface as the backend takes it."""
@@ -88,8 +96,9 @@ def fit(
     """
     held = Prior(motion, 0.0, 1.0) if prior is None else prior
     for stage in cancelable(suited(stage, cloud) for stage in stages):
+        seen = level.seen(cloud, motion, complete)
         pull = Pull(
-            float(stage.stiffness), stage.scale, stage.reach, stage.rounds, complete, *goals,
+            float(stage.stiffness), stage.scale, stage.reach, stage.rounds, seen, *goals,
             held.motion.positions, held.weight, held.slack,
         )  # fmt: skip
         motion = level.backend.descend(level.loaded, cloud, pull, motion)

@@ -113,11 +113,11 @@ def descend(surface: Surface, points: Floats, pull: Pull, motion: Motion) -> Mot
             gap, normal = moved[chosen] - points, normals[chosen]
             plane = (distance < pull.reach) / np.maximum(1, np.abs((gap * normal).sum(1)) / pull.scale)
             found.append((chosen, gap, normal, plane / len(points), POINT * plane / len(points)))
-        if pull.reach and pull.back:
+        if pull.reach and pull.seen.any():
             distance, chosen = nearest(cKDTree(points), moved[:BACK], AVERAGED)
             gap, normal = moved[:BACK] - points[chosen].mean(1), normals[:BACK]
             plane = (distance[:, 0] < pull.reach) / np.maximum(1, np.abs((gap * normal).sum(1)) / pull.scale)
-            plane *= BACKWARDS / len(gap)
+            plane *= pull.seen[:BACK] * BACKWARDS / len(gap)
             found.append((np.arange(len(gap)), gap, normal, plane, np.zeros(len(gap))))
         found.append((np.arange(few), moved[:few] - pull.goals, normals[:few], np.zeros(few), pull.weights))
         metric, force = pulls(len(moved), *(np.concatenate(parts) for parts in zip(*found, strict=True)))

@@ -94,7 +94,7 @@ def energy(
 
     `stiff` is the weight of the latter.
     """
-    total = level.backend.misfit(level.loaded, cloud, motion, complete, CAP)
+    total = level.backend.misfit(level.loaded, cloud, motion, level.seen(cloud, motion, complete), CAP)
     residuals = level.graph.stretch(motion)
     stiffness = relative_stiffness(residuals, level.rigidity, level.yielding)
     total += stiff * (stiffness * ((residuals**2).sum(1) + level.yielding**2)).mean()

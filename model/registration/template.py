@@ -38,6 +38,12 @@ class Template:
         cancellation_point()
         return self.level.graph.move(self.level.graph.skin, motion).points
 
+    def faced(self, cloud: Cloud) -> Floats:
+        """The mean normal [3] of the surface at rest where the points of its own frame are."""
+        _, near = nearest(cKDTree(self.vertices), cloud.points)
+        mean: Floats = self.level.graph.skin.normals[near].mean(axis=0)
+        return mean
+
 
 def make_template(
     vertices: Floats, faces: Ints, backend: Backend = NUMBA, nodes: int = NODES, samples: int = SAMPLES

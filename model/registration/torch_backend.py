@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.compiled import Floats, Ints
+from model.compiled import Flags, Floats, Ints
 from model.registration.batches import Batches
 from model.registration.clouds import Cloud
 from model.registration.descent import Pull, Surface
@@ -31,7 +31,7 @@ class Frame(NamedTuple):
     @property
     def kind(self) -> tuple[object, ...]:
         """What frames of one batch have in common."""
-        return id(self.surface), self.pull.reach > 0, self.pull.back, self.pull.rounds, self.cap
+        return id(self.surface), self.pull.reach > 0, bool(self.pull.seen.any()), self.pull.rounds, self.cap
 
 
 class TorchBackend:
@@ -52,11 +52,9 @@ class TorchBackend:
     def descend(self, surface: SurfaceTensors, cloud: Cloud, pull: Pull, motion: Motion) -> Motion:
         return self._descend(Frame(surface, cloud, pull, motion))
 
-    def misfit(
-        self, surface: SurfaceTensors, cloud: Cloud, motion: Motion, complete: bool, cap: float
-    ) -> float:
+    def misfit(self, surface: SurfaceTensors, cloud: Cloud, motion: Motion, seen: Flags, cap: float) -> float:
         nothing = np.zeros((0, 3))
-        pull = Pull(0.0, 1.0, cap, 0, complete, nothing, nothing[:, 0], motion.positions, 0.0, 1.0)
+        pull = Pull(0.0, 1.0, cap, 0, seen, nothing, nothing[:, 0], motion.positions, 0.0, 1.0)
         return self._misfit(Frame(surface, cloud, pull, motion, cap))
 
     def nearest(self, points: Floats, queries: Floats, count: int, reach: float) -> tuple[Floats, Ints]:
@@ -124,8 +122,13 @@ class TorchBackend:
             hold=hold,
             slack=slack,
             rounds=pulls[0].rounds,
-            back=pulls[0].back,
+            seen=self._seen(pulls),
         )
+
+    def _seen(self, pulls: Sequence[Pull]) -> Tensor | None:
+        if not pulls[0].seen.any():
+            return None
+        return torch.from_numpy(np.stack([p.seen for p in pulls])).to(self.device)
 
     def descend_all(self, frames: list[Frame]) -> list[Motion]:
         """As `descend` for frames of one kind."""

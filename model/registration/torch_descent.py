@@ -58,7 +58,7 @@ class Targets(NamedTuple):
     hold: Tensor
     slack: Tensor
     rounds: int
-    back: bool
+    seen: Tensor | None  # [B, S], None where none is
 
 
 def nearest(points: Tensor, queries: Tensor, count: int = 1) -> tuple[Tensor, Tensor]:
@@ -106,12 +106,12 @@ def pulls(targets: Targets, moved: Tensor, normals: Tensor, searching: bool) -> 
         each = weight * (normal[..., :, None] * normal[..., None, :] + POINT * eye)  # [B, N, 3, 3]
         metric.view(-1, 9).index_add_(0, found, each.view(-1, 9))
         force.view(-1, 3).index_add_(0, found, (each @ gap[..., None]).view(-1, 3))
-        if targets.back:
+        if targets.seen is not None:
             few, normal = moved[:, :BACK], normals[:, :BACK]
             distance, chosen = nearest(targets.points, few, AVERAGED)
             frame = torch.arange(batch, device=moved.device)[:, None, None]
             gap = few - targets.points[frame, chosen].mean(2)
-            weight = BACKWARDS / few.shape[1] * weigh(distance[..., 0], gap, normal)
+            weight = BACKWARDS / few.shape[1] * targets.seen[:, :BACK] * weigh(distance[..., 0], gap, normal)
             each = weight[..., None, None] * normal[..., :, None] * normal[..., None, :]
             metric[:, :BACK] += each.flatten(2)
             force[:, :BACK] += (each @ gap[..., None])[..., 0]
@@ -163,12 +163,13 @@ def descend(
 def misfit(
     surface: SurfaceTensors, targets: Targets, rotations: Tensor, positions: Tensor, cap: float
 ) -> Tensor:
-    """Mean squares [B] of capped distances, as `Backend.misfit`; with `targets.back` both ways."""
+    """Mean squares [B] of capped distances, as `Backend.misfit`."""
     dtype = surface.offsets.dtype
     moved, _, _ = blend(surface, rotations.to(dtype), positions.to(dtype), len(surface.offsets))
     there = nearest(moved, targets.points)[0][..., 0].clamp(max=cap).double() ** 2  # [B, N]
     real = torch.arange(there.shape[1], device=there.device) < targets.counts[:, None]
     total = (there * real).sum(1) / targets.counts
-    if targets.back:
-        total += 0.5 * (nearest(targets.points, moved)[0][..., 0].clamp(max=cap).double() ** 2).mean(1)
+    if targets.seen is not None:
+        back = nearest(targets.points, moved)[0][..., 0].clamp(max=cap).double() ** 2  # [B, S]
+        total += 0.5 * (back * targets.seen).sum(1) / targets.seen.sum(1).clamp(min=1)
     return total

@@ -22,6 +22,7 @@ from model.registration.reporting import Report
 from model.registration.sweeping import sweep
 from model.registration.template import NODES, SAMPLES, Template, make_template, refined, taken_apart
 from model.registration.turning import turn_parts
+from model.registration.visibility import towards_camera
 
 Extract = Callable[[Floats], tuple[Floats, Ints]]
 REACH = 0.05  # how far from its points the surface of the network may be
@@ -117,6 +118,8 @@ def track(
         return template
 
     templates = side_by_side(make, range(len(keys)))
+    if not complete:
+        frames = towards_camera(frames, {k: t.faced(frames[k]) for k, t in zip(keys, templates, strict=True)})
     reports = report.parts(spans[1], spans[2], len(keys))
     least = np.full(len(keys), np.inf)  # mean energies of the templates that were followed to the end
 

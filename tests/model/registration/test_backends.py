@@ -28,7 +28,7 @@ GPU = pytest.param(
     ],
 )
 on_devices = pytest.mark.parametrize("device", ["cpu", GPU])
-KINDS = ("goals", "points", "points of one side", "points and what is expected")
+KINDS = ("goals", "points", "points of one side", "points of a view", "points and what is expected")
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +52,15 @@ def motion(template: Template) -> Motion:
     return Motion(turns, rest + rng.normal(0, 0.005, rest.shape))
 
 
-def pull_of(kind: str, cloud: Cloud, motion: Motion) -> Pull:
+def pull_of(kind: str, cloud: Cloud, motion: Motion, count: int) -> Pull:
     few = 40 if kind == "goals" else 0
     goals, weights = cloud.points[:few], np.full(few, 0.02)
     reach, hold = 0.0 if few else 0.2, 0.01 if kind == "points and what is expected" else 0.0
     expected = motion.positions
-    return Pull(1.0, 0.02, reach, 4, kind != "points of one side", goals, weights, expected, hold, 0.1)
+    seen = np.full(count, kind != "points of one side")
+    if kind == "points of a view":
+        seen &= np.random.default_rng(2).random(count) < 0.5
+    return Pull(1.0, 0.02, reach, 4, seen, goals, weights, expected, hold, 0.1)
 
 
 @on_devices
@@ -69,7 +72,7 @@ def test_a_batch_of_frames_descends_as_each_by_numba(
 ) -> None:  # fmt: skip
     """Numba solves in single precision. Lengths are of a solid about 1 long."""
     surface, backend = template.level.surface, TorchBackend(device, dtype)
-    pulls = [pull_of(kind, cloud, motion) for cloud in clouds]
+    pulls = [pull_of(kind, cloud, motion, len(surface.points)) for cloud in clouds]
     wanted = [NUMBA.descend(surface, c, p, motion) for c, p in zip(clouds, pulls, strict=True)]
     loaded = backend.load(surface)
     found = backend.descend_all([Frame(loaded, c, p, motion) for c, p in zip(clouds, pulls, strict=True)])
@@ -80,14 +83,15 @@ def test_a_batch_of_frames_descends_as_each_by_numba(
 
 
 @on_devices
-@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_misfits_agree(
-    template: Template, clouds: list[Cloud], motion: Motion, complete: bool, device: str
+    template: Template, clouds: list[Cloud], motion: Motion, share: float, device: str
 ) -> None:
     surface, backend = template.level.surface, TorchBackend(device)
+    seen = np.random.default_rng(2).random(len(surface.points)) < share
     loaded = backend.load(surface)
-    found = [backend.misfit(loaded, cloud, motion, complete, 0.05) for cloud in clouds]
-    wanted = [NUMBA.misfit(surface, cloud, motion, complete, 0.05) for cloud in clouds]
+    found = [backend.misfit(loaded, cloud, motion, seen, 0.05) for cloud in clouds]
+    wanted = [NUMBA.misfit(surface, cloud, motion, seen, 0.05) for cloud in clouds]
     np.testing.assert_allclose(found, wanted, rtol=1e-4)
 
 

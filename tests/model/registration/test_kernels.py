@@ -1,6 +1,6 @@
 """Compiled normal equations against the plain ones."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -121,15 +121,18 @@ def test_samples_are_pulled_as_in_the_reference(moved: Moved) -> None:
     np.testing.assert_allclose(force, expected[1], atol=1e-15)
 
 
-def test_the_equations_are_solved(graph: Graph, motion: Motion) -> None:
-    """By blocks as by a dense factorization, to single precision."""
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-5), (np.float64, 1e-12)])
+def test_the_equations_are_solved(graph: Graph, motion: Motion, dtype: type, tolerance: float) -> None:
+    """By blocks as by a dense factorization."""
     equations = stiff(graph, motion, np.ones(len(graph.edges)))
     corners, unknowns = graph.structure.starts[:-1, None], np.arange(6)
     equations.blocks[corners, unknowns, unknowns] += 1.0
     right = np.random.default_rng(7).normal(size=equations.right.shape)
     expected = np.linalg.solve(reference.dense(equations.blocks, graph.structure), right.ravel())
-    found = cholesky.solve(equations.blocks, graph.structure, right)
-    np.testing.assert_allclose(found.ravel(), expected, atol=1e-5)
+    blocks: Any = equations.blocks.astype(dtype)
+    assert cholesky.factorize(blocks, graph.structure, right)
+    found = cholesky.substitute(blocks, graph.structure)
+    np.testing.assert_allclose(found.ravel(), expected, atol=tolerance)
 
 
 def test_equations_that_single_precision_cannot_solve(graph: Graph) -> None:
@@ -139,7 +142,9 @@ def test_equations_that_single_precision_cannot_solve(graph: Graph) -> None:
     blocks[0, :6, :6] = np.triu(np.ones((6, 6))) + 1e-9 * np.eye(6)
     right = np.ones((len(graph.rest), 6))
     expected = np.linalg.solve(reference.dense(blocks, graph.structure), right.ravel())
-    np.testing.assert_allclose(cholesky.solve(blocks, graph.structure, right).ravel(), expected, rtol=1e-6)
+    assert not cholesky.factorize(blocks.astype(np.float32), graph.structure, right)
+    found = cholesky.solve(blocks.copy(), graph.structure, right)
+    np.testing.assert_allclose(found.ravel(), expected, rtol=1e-6)
     with pytest.raises(np.linalg.LinAlgError, match="not positive definite"):
         cholesky.solve(-blocks, graph.structure, right)
 
@@ -157,7 +162,10 @@ def test_the_gradient_is_that_of_the_energy(graph: Graph, motion: Motion) -> Non
     assert (energy(1e-5) - energy(-1e-5)) / 2e-5 == pytest.approx(slope, rel=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["goals", "points", "points of one side", "points and what is expected"])
+KINDS = ["goals", "points", "points of one side", "points of a view", "points and what is expected"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_descends_as_the_reference(graph: Graph, motion: Motion, moved: Moved, kind: str) -> None:
     rng = np.random.default_rng(10)
     skin = graph.skin[np.arange(0, len(graph.skin.points), 2)]
@@ -166,12 +174,25 @@ def test_descends_as_the_reference(graph: Graph, motion: Motion, moved: Moved, k
     few, away = 40 if kind == "goals" else 0, 0.0 if kind == "goals" else 0.3
     goals, weights = points[: 2 * few : 2], rng.uniform(0.01, 0.03, few)
     expected, hold = motion.positions, 0.1 if kind == "points and what is expected" else 0.0
-    pull = Pull(0.3, 0.02, away, 5, kind != "points of one side", goals, weights, expected, hold, 0.1)
+    seen = np.full(len(skin.points), kind != "points of one side")
+    if kind == "points of a view":
+        seen &= rng.random(len(seen)) < 0.5
+    pull = Pull(0.3, 0.02, away, 5, seen, goals, weights, expected, hold, 0.1)
     found = descend(surface, points, sort_into_cells(points), pull, *graph.still())
     wanted = reference.descend(surface, points, pull, graph.still())
     np.testing.assert_allclose(found[1], wanted.positions, atol=2e-5)
     np.testing.assert_allclose(found[0], wanted.rotations, atol=2e-4)
     assert np.abs(found[1] - graph.rest).max() > 0.05
+
+
+def test_nodes_that_hardly_anything_holds(graph: Graph, motion: Motion, moved: Moved) -> None:
+    """Single precision does not tell them from free ones: the equations are assembled again in double."""
+    surface = Level(graph, graph.skin[np.arange(12)], np.ones(len(graph.edges)), 0.05).surface
+    points, nothing, seen = moved.points[:12].copy(), np.zeros((0, 3)), np.ones(12, dtype=bool)
+    pull = Pull(1e-6, 0.02, 0.5, 1, seen, nothing, nothing[:, 0], motion.positions, 0.0, 0.1)
+    found = descend(surface, points, sort_into_cells(points), pull, *graph.still())
+    wanted = reference.descend(surface, points, pull, graph.still())
+    np.testing.assert_allclose(found[1], wanted.positions, atol=1e-3)
 
 
 def test_rotations_are_turned(motion: Motion) -> None:
