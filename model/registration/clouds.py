@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from model.cells import Cells, sort_into_cells
+from model.cells import Cells, nearest_in_cells, sort_into_cells
 from model.compiled import Floats, Ints
 from model.registration.kernels import farthest_points
 
@@ -15,12 +15,16 @@ class Cloud:
     """The points of one frame."""
 
     points: Floats  # [N, 3]
-    tree: cKDTree
     cells: Cells
     spacing: float  # mean distance to the nearest other point
     few: Floats  # [C, 3], points that stand for all
     masses: Floats  # [C], the share of the points that each stands for
     camera: Floats  # [3], unit vector to the camera that saw the points; 0 where it is not known
+
+    def nearest(self, queries: Floats, count: int = 1) -> tuple[Floats, Ints]:
+        """As `nearest`: distances and indices of the nearest points, [Q] each, [Q, count] of several."""
+        distance, index = nearest_in_cells(self.cells, np.ascontiguousarray(queries), count, np.inf)
+        return (distance[:, 0], index[:, 0]) if count == 1 else (distance, index)
 
 
 def canonical(points: Floats) -> Floats:
@@ -50,18 +54,10 @@ def thinned(points: Floats, most: int) -> Floats:
 
 def make_cloud(points: Floats, few: int = 400) -> Cloud:
     """Prepare points [N, 3] in canonical order."""
-    tree = cKDTree(points)
+    cells = sort_into_cells(points)
     chosen = farthest_points(points, min(few, len(points)), len(points) - 1)
-    spacing = float(nearest(tree, points, 2)[0][:, 1].mean())
-    return Cloud(
-        points,
-        tree,
-        sort_into_cells(points),
-        spacing,
-        points[chosen],
-        shares(points, points[chosen]),
-        np.zeros(3),
-    )
+    spacing = float(nearest_in_cells(cells, points, 2, np.inf)[0][:, 1].mean())
+    return Cloud(points, cells, spacing, points[chosen], shares(points, points[chosen]), np.zeros(3))
 
 
 def nearest(tree: cKDTree, points: Floats, count: int = 1) -> tuple[Floats, Ints]:
@@ -72,7 +68,8 @@ def nearest(tree: cKDTree, points: Floats, count: int = 1) -> tuple[Floats, Ints
 
 def shares(points: Floats, chosen: Floats) -> Floats:
     """The share [C] of `points` whose nearest one in `chosen` [C, 3] each is."""
-    return np.bincount(nearest(cKDTree(chosen), points)[1], minlength=len(chosen)) / len(points)
+    owners = nearest_in_cells(sort_into_cells(chosen), points, 1, np.inf)[1][:, 0]
+    return np.bincount(owners, minlength=len(chosen)) / len(points)
 
 
 def subset(points: Floats, count: int) -> Ints:

@@ -145,7 +145,9 @@ def _noise_of_steps(points: Floats, near: Neighbors) -> float:
     for start in starts:
         before, after = points[start][group], points[start + 1][group]  # [R, K + 1, 3]
         before, after = (side - side.mean(axis=1, keepdims=True) for side in (before, after))
-        affine = np.linalg.pinv(before, rcond=1e-3) @ after  # [R, 3, 3]
+        # Least squares, without directions in which the neighborhood is flat: of squares, 1e-3 is 1e-6.
+        turned = before.transpose(0, 2, 1)
+        affine = np.linalg.pinv(turned @ before, rcond=1e-6, hermitian=True) @ (turned @ after)  # [R, 3, 3]
         left.append(after - before @ affine)
     freedom = (group.shape[1] - 4) / group.shape[1]
     return float(np.median(np.abs(np.stack(left))) / 0.6745 / np.sqrt(2 * max(freedom, 0.1)))

@@ -13,7 +13,7 @@ from model.registration.clouds import make_cloud
 from model.registration.correspondence import filter_paths
 from model.registration.interpolation import Carrier
 from model.registration.keyframes import jumps, single
-from model.registration.parallel import side_by_side
+from model.registration.parallel import beside, side_by_side
 from model.registration.pull import pull
 from model.registration.separating import looked_at, separate
 from model.registration.splines import interpolate
@@ -46,19 +46,19 @@ def track_corresponding(
     paths = (paths - center) / size
     clouds = side_by_side(make_cloud, paths)
     key = single(clouds)
-    vertices, faces = extract(clouds[key].points, filtered.noise / size)
-    faces = np.ascontiguousarray(faces, np.int64)
-    if is_canceled is not None and is_canceled():
-        raise Canceled("the registration was canceled")
-    vertices = pull(np.asarray(vertices, np.float64), faces, clouds[key].points, REACH)
-    carrier = Carrier(paths, key)
+    with beside(lambda: (Carrier(paths, key), jumps(clouds))) as prepared:
+        vertices, faces = extract(clouds[key].points, filtered.noise / size)
+        faces = np.ascontiguousarray(faces, np.int64)
+        if is_canceled is not None and is_canceled():
+            raise Canceled("the registration was canceled")
+        vertices = pull(np.asarray(vertices, np.float64), faces, clouds[key].points, REACH)
+        carrier, cuts = prepared()
     moved = carrier.carry(vertices, faces)  # [T, V, 3]
     some = looked_at(len(moved))
     apart = separate(vertices, faces, list(moved[some]), [clouds[t] for t in some])
     if apart is not None:
         vertices, faces = apart
         moved = carrier.carry(vertices, faces)
-    cuts = jumps(clouds)
     placed = moved * size + center
     return Tracking(
         vertices=placed,

@@ -6,11 +6,11 @@ from itertools import islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from model.canceling import cancelable
+from model.cells import nearest_in_cells, sort_into_cells
 from model.compiled import Floats
-from model.registration.clouds import Cloud, nearest
+from model.registration.clouds import Cloud
 from model.registration.fitting import Stage, fit
 from model.registration.graph import Motion
 from model.registration.motions import extrapolate
@@ -115,10 +115,10 @@ def stands_still(template: Template, clouds: Sequence[Cloud], motion: Motion, ke
     factor of (1 - p / N) / (1 + p / N) in the mean square.
     """
     moved = template.level.graph.move(template.level.skin, motion)
-    tree = cKDTree(moved.points)
+    cells = sort_into_cells(moved.points)
     across = []
     for cloud in cancelable(clouds):
-        found = nearest(tree, cloud.points)[1]
+        found = nearest_in_cells(cells, cloud.points, 1, np.inf)[1][:, 0]
         across.append(np.mean(((cloud.points - moved.points[found]) * moved.normals[found]).sum(1) ** 2))
     fitted = 1 / GATHERED + FREEDOM / len(clouds[key].points)
     return bool(max(across) <= STILL * across[key] * (1 + fitted) / max(1 - fitted, 0.1))

@@ -3,11 +3,11 @@
 import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import dijkstra
-from scipy.spatial import cKDTree
 
 from model.canceling import cancelable
+from model.cells import nearest_in_cells, sort_into_cells
 from model.compiled import Floats, Ints
-from model.registration.clouds import nearest, subset
+from model.registration.clouds import subset
 from model.registration.neighbors import path_neighbors
 from model.registration.rotations import nearest_rotations
 
@@ -78,9 +78,9 @@ def _affine_maps(paths: Floats, nodes: Ints, frame: int) -> Floats:
 def _blend(vertices: Floats, faces: Ints, nodes: Floats) -> tuple[Ints, Floats]:
     """The nodes that carry each vertex, and their weights: [V, K] each."""
     count = min(BLENDED, len(nodes) - 1) + 1
-    tree = cKDTree(nodes)
-    straight, spaced = nearest(tree, vertices, count)  # [V, K + 1]
-    spacing = float(np.median(nearest(tree, nodes, 2)[0][:, 1]))
+    cells = sort_into_cells(nodes)
+    straight, spaced = nearest_in_cells(cells, vertices, count, np.inf)  # [V, K + 1]
+    spacing = float(np.median(nearest_in_cells(cells, nodes, 2, np.inf)[0][:, 1]))
     graph = _surface_graph(vertices, faces, nodes)
     reach = REACH * spacing
     # Pairs of vertex and node; beyond reach on the surface the straight distance stands in, as further away.
@@ -107,7 +107,7 @@ def _surface_graph(vertices: Floats, faces: Ints, nodes: Floats) -> csr_matrix:
     sides = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     start, end = np.divmod(np.unique(sides.min(axis=1) * len(vertices) + sides.max(axis=1)), len(vertices))
     length = np.linalg.norm(vertices[start] - vertices[end], axis=1)
-    near, entry = nearest(cKDTree(vertices), nodes, ENTRIES)  # [n, 3]
+    near, entry = nearest_in_cells(sort_into_cells(vertices), nodes, ENTRIES, np.inf)  # [n, 3]
     node = len(vertices) + np.repeat(np.arange(len(nodes)), ENTRIES)
     size = len(vertices) + len(nodes)
     values = np.concatenate([length, length, near.ravel()]) + 1e-12  # a length of 0 would be no edge

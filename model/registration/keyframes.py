@@ -7,7 +7,7 @@ import numpy as np
 
 from model.canceling import cancelable
 from model.compiled import Floats
-from model.registration.clouds import Cloud, nearest
+from model.registration.clouds import Cloud
 from model.registration.parallel import side_by_side
 
 SPREAD = 6  # neighbors whose distance tells how far apart the points of a frame lie
@@ -49,7 +49,7 @@ def single(clouds: Sequence[Cloud]) -> int:
 
 def _room(clouds: Sequence[Cloud]) -> Floats:
     """How far apart the points of each cloud lie: [T], the same for any number of points."""
-    apart = side_by_side(lambda c: nearest(c.tree, c.points, SPREAD + 1)[0][:, 1:].mean(), clouds)
+    apart = side_by_side(lambda c: c.nearest(c.points, SPREAD + 1)[0][:, 1:].mean(), clouds)
     return np.asarray(apart) * np.sqrt([len(c.points) for c in clouds])
 
 
@@ -64,8 +64,8 @@ def preferred(keys: Sequence[int], energies: Sequence[float], close: float = CLO
 def unlike(a: Cloud, b: Cloud) -> float:
     """Mean distance of a few points to the other cloud, both ways, after their centroids are put together."""
     shift = b.points.mean(0) - a.points.mean(0)
-    there = nearest(b.tree, a.few + shift)[0].mean()
-    back = nearest(a.tree, b.few - shift)[0].mean()
+    there = b.nearest(a.few + shift)[0].mean()
+    back = a.nearest(b.few - shift)[0].mean()
     return float(there + back) / 2
 
 
@@ -91,7 +91,7 @@ def _step(a: Cloud, b: Cloud) -> tuple[float, float]:
 
     The latter is the step of two samples whose distance is a standard deviation too large.
     """
-    distance = (nearest(b.tree, a.few)[0].mean() + nearest(a.tree, b.few)[0].mean()) / 2
+    distance = (b.nearest(a.few)[0].mean() + a.nearest(b.few)[0].mean()) / 2
     spacing = (a.spacing + b.spacing) / 2
     between, within = len(a.few) + len(b.few), len(a.points) + len(b.points)
     deviation = VARIED * np.sqrt(1 / between + 1 / within)  # of the one over the other

@@ -1,8 +1,9 @@
 """Work side by side on threads: the loops are compiled and release the interpreter lock."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import copy_context
 from typing import TypeVar
 
@@ -29,6 +30,13 @@ def side_by_side(function: Callable[[T], R], items: Sequence[T], threads: int | 
     contexts = [copy_context() for _ in items]  # cancellation points work on the threads, too
     with thread_pool(workers) as pool:
         return list(pool.map(lambda context, item: context.run(run, item), contexts, items))
+
+
+@contextmanager
+def beside(function: Callable[[], R]) -> Iterator[Callable[[], R]]:
+    """Run a function on a thread while the block runs; within, call what is yielded for its result."""
+    with thread_pool(1) as pool:
+        yield pool.submit(copy_context().run, function).result
 
 
 def thread_pool(workers: int) -> ThreadPoolExecutor:

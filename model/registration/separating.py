@@ -11,7 +11,7 @@ from model.canceling import cancelable
 from model.compiled import Floats, Ints, compiled
 from model.meshes.holes import fill_holes
 from model.meshes.topology import connected_parts
-from model.registration.clouds import Cloud, nearest
+from model.registration.clouds import Cloud
 
 STRETCHED = 2.0  # times its length at rest, from which an edge bridges two parts: skin stretches less
 OFTEN = 3  # frames in which it must be that long, for a few may have failed
@@ -66,7 +66,7 @@ def _overstretched(
     torn = np.zeros(len(faces), np.int64)
     for frame, cloud in cancelable(zip(moved, clouds, strict=True)):
         far = np.flatnonzero(any_longer(frame, faces, STRETCHED * rest))
-        distance, _ = nearest(cloud.tree, frame[faces[far]].mean(axis=1))
+        distance, _ = cloud.nearest(frame[faces[far]].mean(axis=1))
         torn[far[distance > BARE * cloud.spacing]] += 1
     return torn >= OFTEN
 

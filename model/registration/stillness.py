@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
-from model.canceling import cancelable
+from model.cells import nearest_in_cells, sort_into_cells
 from model.compiled import Floats
-from model.registration.clouds import nearest
 from model.registration.correspondence import often_seen
 from model.registration.keyframes import VARIED
+from model.registration.parallel import side_by_side
 
 SAMPLE, FRAMES = 1000, 24  # points of a frame, and frames of a longer sequence, that are looked at
 # Of the size: half of the rows of a thing that stands still move less than the first in any frame, which is
@@ -41,7 +40,7 @@ def is_still(frames: Sequence[Floats], valid: NDArray[np.bool_] | None = None) -
         return bool((np.max(moved, axis=0) < (STILL * size, PARTS * size)).all())
     some = [frames[t] for t in np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int))]
     clouds = [np.asarray(cloud, np.float64)[rng.permutation(len(cloud))[:SAMPLE]] for cloud in some]
-    apart = [_apart(clouds[0], cloud) for cloud in cancelable(clouds[1:])]
+    apart = side_by_side(lambda cloud: _apart(clouds[0], cloud), clouds[1:])
     least = min(map(len, clouds))
     clear = 1 + CLEAR * VARIED / np.sqrt(least)
     return bool(least >= LEAST and np.mean(apart) < SAME_SURFACE and max(apart) < clear)
@@ -49,7 +48,7 @@ def is_still(frames: Sequence[Floats], valid: NDArray[np.bool_] | None = None) -
 
 def _apart(first: Floats, second: Floats) -> float:
     """Distance between nearest points of two samples over that within them."""
-    trees = cKDTree(first), cKDTree(second)
-    within = nearest(trees[0], first, 2)[0][:, 1].mean() + nearest(trees[1], second, 2)[0][:, 1].mean()
-    across = nearest(trees[1], first)[0].mean() + nearest(trees[0], second)[0].mean()
-    return float(across / max(within, np.finfo(np.float64).tiny))
+    a, b = sort_into_cells(first), sort_into_cells(second)
+    within = [nearest_in_cells(own, own.points, 2, np.inf)[0][:, 1].mean() for own in (a, b)]
+    across = [nearest_in_cells(there, here.points, 1, np.inf)[0].mean() for here, there in ((a, b), (b, a))]
+    return float(sum(across) / max(sum(within), np.finfo(np.float64).tiny))

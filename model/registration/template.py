@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from model.canceling import cancelable, cancellation_point
+from model.cells import nearest_in_cells, sort_into_cells
 from model.compiled import Floats, Ints
 from model.registration.backends import NUMBA, Backend
-from model.registration.clouds import Cloud, nearest, shares, subset
+from model.registration.clouds import Cloud, shares, subset
 from model.registration.fitting import Level
 from model.registration.graph import Graph, Motion, build_graph, vertex_normals
 from model.registration.parallel import side_by_side
@@ -83,10 +83,9 @@ def taken_apart(
         return None
     old = template.level
     parts = make_template(*apart, old.backend, len(old.graph.rest), len(template.samples))
-    _, at = nearest(cKDTree(template.vertices), parts.level.graph.rest)
-    return parts, [
-        _carried(template.level.graph, at, motion, parts.level.graph.rest) for motion in cancelable(motions)
-    ]
+    rest = parts.level.graph.rest
+    at = nearest_in_cells(sort_into_cells(template.vertices), rest, 1, np.inf)[1][:, 0]
+    return parts, [_carried(template.level.graph, at, motion, rest) for motion in cancelable(motions)]
 
 
 def _carried(graph: Graph, at: Ints, motion: Motion, rest: Floats) -> Motion:

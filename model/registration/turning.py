@@ -12,7 +12,7 @@ import numpy as np
 from model.canceling import cancelable
 from model.compiled import Floats, Ints
 from model.meshes.topology import connected_parts
-from model.registration.clouds import Cloud, nearest
+from model.registration.clouds import Cloud
 from model.registration.fitting import Level
 from model.registration.graph import Motion
 from model.registration.motions import take
@@ -126,11 +126,11 @@ def _laid(points: Floats, cloud: Cloud, rounds: int) -> tuple[float, Floats]:
     """The mean distance, but of the furthest, of points [N, 3] moved onto a cloud as one; where."""
     kept = int(TRIMMED * len(points))
     for _ in range(rounds):
-        distance, index = nearest(cloud.tree, points)
+        distance, index = cloud.nearest(points)
         near = np.argpartition(distance, kept - 1)[:kept]
         turn, shift = _rigid(points[near], cloud.points[index[near]])
         points = points @ turn.T + shift
-    distance, _ = nearest(cloud.tree, points)
+    distance, _ = cloud.nearest(points)
     return float(np.sort(distance)[:kept].mean()), points
 
 

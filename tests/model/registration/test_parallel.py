@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from model.registration.parallel import side_by_side
+from model.registration.parallel import beside, side_by_side
 
 
 def test_results_are_in_order_and_items_meet() -> None:
@@ -21,3 +21,17 @@ def test_results_are_in_order_and_items_meet() -> None:
 def test_errors_are_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         side_by_side(lambda item: 1 // item, [1, 0, 2])
+
+
+def test_work_goes_on_beside_a_block() -> None:
+    barrier = threading.Barrier(2, timeout=10)
+
+    def meet() -> str:
+        barrier.wait()
+        return "met"
+
+    with beside(meet) as result:
+        barrier.wait()
+        assert result() == "met"
+    with pytest.raises(ZeroDivisionError), beside(lambda: 1 // 0) as result:
+        result()
