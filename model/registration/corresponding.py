@@ -13,7 +13,7 @@ from model.registration.clouds import make_cloud
 from model.registration.correspondence import filter_paths
 from model.registration.interpolation import Carrier
 from model.registration.keyframes import jumps, single
-from model.registration.parallel import beside, side_by_side
+from model.registration.parallel import beside
 from model.registration.pull import pull
 from model.registration.separating import looked_at, separate
 from model.registration.splines import interpolate
@@ -44,7 +44,7 @@ def track_corresponding(
     spread = ((paths - centers[:, None]) ** 2).sum(axis=2).mean(axis=1)  # [T], squared
     size = SIZE * float(np.median(np.sqrt(spread)))
     paths = (paths - center) / size
-    clouds = side_by_side(make_cloud, paths)
+    clouds = [make_cloud(cloud) for cloud in cancelable(paths)]
     key = single(clouds)
     with beside(lambda: (Carrier(paths, key), jumps(clouds))) as prepared:
         vertices, faces = extract(clouds[key].points, filtered.noise / size)

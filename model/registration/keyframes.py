@@ -76,7 +76,7 @@ def jumps(clouds: Sequence[Cloud]) -> list[int]:
     a cut to somebody else in another pose is 3 times and more in most cases.
     """
     size = np.median([np.sqrt(((c.points - c.points.mean(0)) ** 2).sum(1).mean()) for c in clouds])
-    found = side_by_side(lambda pair: _step(*pair), list(pairwise(clouds)))
+    found = [_step(a, b) for a, b in cancelable(pairwise(clouds))]
     steps = [step / size for step, _ in found]  # [T - 1]
     cuts = []
     for t, (step, (_, noise)) in enumerate(zip(steps, found, strict=True)):

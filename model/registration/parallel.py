@@ -20,16 +20,29 @@ def side_by_side(function: Callable[[T], R], items: Sequence[T], threads: int | 
     At most `threads` run, by default one a core. Before each item is a cancellation point.
     """
 
-    def run(item: T) -> R:
-        cancellation_point()
-        return function(item)
-
     workers = min(len(items), threads or os.cpu_count() or 1)
+    results: dict[int, R] = {}
+    errors: dict[int, BaseException] = {}
+    numbers = iter(range(len(items)))  # threads may share it
+
+    def work() -> None:
+        for number in numbers:
+            try:
+                cancellation_point()
+                results[number] = function(items[number])
+            except BaseException as error:
+                errors[number] = error
+                list(numbers)  # nothing more is begun
+
     if workers < 2:
-        return [run(item) for item in items]
-    contexts = [copy_context() for _ in items]  # cancellation points work on the threads, too
-    with thread_pool(workers) as pool:
-        return list(pool.map(lambda context, item: context.run(run, item), contexts, items))
+        work()
+    else:
+        with thread_pool(workers) as pool:
+            for _ in range(workers):  # cancellation points work on the threads, too
+                pool.submit(copy_context().run, work)
+    if errors:
+        raise errors[min(errors)]
+    return [results[number] for number in range(len(items))]
 
 
 @contextmanager

@@ -33,5 +33,5 @@ def test_work_goes_on_beside_a_block() -> None:
     with beside(meet) as result:
         barrier.wait()
         assert result() == "met"
-    with pytest.raises(ZeroDivisionError), beside(lambda: 1 // 0) as result:
-        result()
+    with pytest.raises(ZeroDivisionError), beside(lambda: 1 // 0) as quotient:
+        quotient()
