@@ -2,12 +2,12 @@
 
 import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix
-from scipy.sparse.csgraph import dijkstra
 
 from model.canceling import cancelable
 from model.cells import nearest_in_cells, sort_into_cells
 from model.compiled import Floats, Ints
 from model.registration.clouds import subset
+from model.registration.geodesics import nearest_sources
 from model.registration.neighbors import path_neighbors
 from model.registration.rotations import nearest_rotations
 
@@ -18,7 +18,6 @@ ENTRIES = 3  # vertices through which a point reaches the surface
 REACH = 4.0  # node spacings along the surface; beyond it straight distances count, as further away
 STIFF = 0.1  # weight of the rotation in a patch's affine map: decides where the points leave it open
 CORE = 0.3  # node spacings within which a node's weight grows no more
-BLOCK = 64  # nodes whose distances are held at once
 
 
 class Carrier:
@@ -83,18 +82,15 @@ def _blend(vertices: Floats, faces: Ints, nodes: Floats) -> tuple[Ints, Floats]:
     spacing = float(np.median(nearest_in_cells(cells, nodes, 2, np.inf)[0][:, 1]))
     graph = _surface_graph(vertices, faces, nodes)
     reach = REACH * spacing
-    # Pairs of vertex and node; beyond reach on the surface the straight distance stands in, as further away.
-    pairs = [(np.repeat(np.arange(len(vertices)), count), spaced.ravel(), straight.ravel() + reach)]
-    for start in cancelable(range(0, len(nodes), BLOCK)):
-        block = np.arange(start, min(start + BLOCK, len(nodes)))
-        along = dijkstra(graph, indices=len(vertices) + block, limit=reach)[:, : len(vertices)]  # [B, V]
-        row, vertex = np.nonzero(np.isfinite(along))
-        pairs.append((vertex, block[row], along[row, vertex]))
-    vertex, node, length = map(np.concatenate, zip(*pairs, strict=True))  # [P] each
-    order = np.lexsort((length, vertex))
-    first = np.searchsorted(vertex[order], np.arange(len(vertices)))
-    best = order[first[:, None] + np.arange(count)]  # [V, K + 1]
-    distance, index = length[best], node[best]
+    along, surfaced = nearest_sources(
+        graph.indptr.astype(np.int64), graph.indices.astype(np.int64), graph.data,
+        len(vertices) + np.arange(len(nodes)), count, reach,
+    )  # fmt: skip
+    # Beyond reach on the surface the straight distance stands in, as further away.
+    lengths = np.concatenate([straight + reach, along[: len(vertices)]], axis=1)  # [V, 2 (K + 1)]
+    places = np.concatenate([spaced, surfaced[: len(vertices)]], axis=1)
+    order = np.argsort(lengths, axis=1, kind="stable")[:, :count]
+    distance, index = (np.take_along_axis(of, order, axis=1) for of in (lengths, places))  # [V, K + 1]
     weight = (1 - distance[:, :-1] / (distance[:, -1:] + 1e-30)) ** 2 + 1e-9
     weight /= distance[:, :-1] ** 2 + (CORE * spacing) ** 2
     index = index[:, :-1]

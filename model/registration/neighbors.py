@@ -5,10 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from model.cells import nearest_in_cells, sort_into_cells
 from model.compiled import Floats, Ints, compiled
 from model.registration.clouds import nearest
 
 CANDIDATES = 32  # nearest of one frame, among which the nearest over all frames are looked for
+FEW = 1000  # points
 FRAMES = 24  # of a longer sequence that are looked at
 SAME_PLACE = 0.25  # of the median distance to the neighbours: closer than that counts as this
 
@@ -37,7 +39,12 @@ class Neighbors:
 
 def neighbors(cloud: Floats, count: int) -> Neighbors:
     """The `count` nearest of each point of cloud [N, 3]."""
-    distance, index = nearest(cKDTree(cloud), cloud, min(count, len(cloud) - 1) + 1)
+    count = min(count, len(cloud) - 1) + 1
+    # A tree bears stray points far away, which widen cells. Few points are soon looked through even then.
+    if len(cloud) > FEW:
+        distance, index = nearest(cKDTree(cloud), cloud, count)
+    else:
+        distance, index = nearest_in_cells(sort_into_cells(cloud), cloud, count, np.inf)
     return Neighbors(np.ascontiguousarray(index[:, 1:]), np.ascontiguousarray(distance[:, 1:]))
 
 
