@@ -40,7 +40,7 @@ class Template:
 
     def faced(self, cloud: Cloud) -> Floats:
         """The mean normal [3] of the surface at rest where the points of its own frame are."""
-        _, near = nearest(cKDTree(self.vertices), cloud.points)
+        near = nearest_in_cells(sort_into_cells(self.vertices), cloud.points, 1, np.inf)[1][:, 0]
         mean: Floats = self.level.graph.skin.normals[near].mean(axis=0)
         return mean
 

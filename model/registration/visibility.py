@@ -12,7 +12,7 @@ import numpy as np
 from model.canceling import cancelable
 from model.compiled import Flags, Floats, Ints, compiled
 from model.meshes.directions import spread
-from model.registration.clouds import Cloud, nearest, thinned
+from model.registration.clouds import Cloud, thinned
 
 DIRECTIONS = 300  # that are tried
 POINTS = 1500  # of a cloud that are looked at
@@ -44,7 +44,7 @@ def towards_camera(clouds: Sequence[Cloud], faced: dict[int, Floats]) -> list[Cl
 def _costs(cloud: Cloud, directions: Floats) -> Floats:
     """How unlikely a cloud is to be seen from directions [D, 3]: [D]."""
     points = thinned(cloud.points, POINTS)
-    around = cloud.points[nearest(cloud.tree, points, min(NEIGHBORS, len(cloud.points)))[1]]
+    around = cloud.points[cloud.nearest(points, min(NEIGHBORS, len(cloud.points)))[1]]
     offset = around - around.mean(axis=1, keepdims=True)
     normals = np.linalg.eigh(offset.transpose(0, 2, 1) @ offset)[1][:, :, 0]  # [N, 3]
     pixel = cloud.spacing * np.sqrt(len(cloud.points) / len(points))
