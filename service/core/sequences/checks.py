@@ -133,7 +133,8 @@ class PointScan:
         corners = self.loc + self.scale * np.stack([self._low, self._high])  # [2, 3]
         world_step = float(np.finfo(np.float64).eps) * np.abs(corners).max()
         if side * self.scale < 1 / LARGEST:
-            found, wanted = f"a longest side of {side * self.scale:g}", "points at different positions"
+            found = f"a longest side of {side * self.scale:g}"
+            wanted = f"points at different positions, at least {1 / LARGEST:g} apart"
             return [Fault(key, "has a first frame without extent", found, wanted)]
         if side < MIN_STEPS * step or side * self.scale < MIN_STEPS * world_step:
             found = f"a longest side of {side * self.scale:g} at {np.abs(corners).max():g} from the origin"
