@@ -9,6 +9,10 @@ from torch import Tensor
 
 from model.registration.products import SIZE
 
+RIDGE = (
+    1e-5  # of the largest entry, for the diagonal of a matrix that rounding has left not positive definite
+)
+
 
 def cross_matrices(vectors: Tensor) -> Tensor:
     """[v]× [..., 3, 3] of vectors [..., 3]: [v]× w = v × w."""
@@ -62,12 +66,16 @@ class Equations:
     def solve(self, diagonal: Tensor) -> Tensor:
         """x [B, M, 6], with `diagonal` [B, M, 6] added to the matrix.
 
-        In double precision where single is not enough. Raises LinAlgError where the matrix is not positive
-        definite.
+        In double precision where single is not enough, and with a ridge where the matrix itself is not: only
+        rounding says how a part moves that no point is near. Raises LinAlgError where it is not positive
+        definite even so.
         """
-        for dtype in (self.matrix.dtype, torch.float64):
+        failed = torch.zeros(len(self.matrix), dtype=torch.int32, device=self.matrix.device)
+        for dtype, ridge in ((self.matrix.dtype, 0.0), (torch.float64, 0.0), (torch.float64, RIDGE)):
             matrix = self.dense().to(dtype)
-            matrix.diagonal(dim1=1, dim2=2).add_(diagonal.flatten(1))
+            corners = matrix.diagonal(dim1=1, dim2=2)  # [B, 6 M]
+            largest = corners.amax(1, keepdim=True)  # [B, 1]
+            corners.add_(diagonal.flatten(1)).add_(ridge * largest * (failed > 0)[:, None])
             factor, failed = torch.linalg.cholesky_ex(matrix)
             if not failed.any():
                 right = self.right.flatten(1)[..., None].to(dtype)

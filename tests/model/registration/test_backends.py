@@ -135,6 +135,7 @@ def test_equations_that_single_precision_cannot_solve(device: str) -> None:
     equations.right += 1.0
     little = torch.full((1, 1, 6), 1e-9, device=device, dtype=torch.float64)
     assert equations.solve(little).sum().item() == pytest.approx(1.0, rel=1e-6)
+    assert equations.solve(-little).sum().item() == pytest.approx(1.0, rel=1e-5)  # as rounding leaves it
     equations.matrix *= -1.0
     with pytest.raises(np.linalg.LinAlgError, match="not positive definite"):
         equations.solve(little)
