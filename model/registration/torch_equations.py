@@ -9,9 +9,7 @@ from torch import Tensor
 
 from model.registration.products import SIZE
 
-RIDGE = (
-    1e-5  # of the largest entry, for the diagonal of a matrix that rounding has left not positive definite
-)
+RIDGE = 1e-5  # of the largest entry: what the diagonal of a matrix gets that is not positive definite
 
 
 def cross_matrices(vectors: Tensor) -> Tensor:
