@@ -1,5 +1,6 @@
 """Sequences of any kind through a model of bodies: what comes out, and what is said about it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from model import Reconstructor
 from model.errors import Canceled, InputError, PoorFitError
 from model.meshes.sequence import MeshSequence
+from tests.model.registration.solids import sequence
 
 Array = NDArray[Any]
 
@@ -153,8 +155,45 @@ def test_progress_never_falls(rec: Reconstructor, cloud: Array) -> None:
     assert (told[0], told[-1]) == (0, 1)
 
 
-def test_a_model_of_any_thing_in_any_orientation(cloud: Array, plain: MeshSequence) -> None:
-    local = Reconstructor.from_config("local_oflow")
+@pytest.fixture(scope="module")
+def local() -> Reconstructor:
+    return Reconstructor.from_config("local_oflow")
+
+
+@pytest.fixture(scope="module")
+def drawn() -> list[Array]:
+    return sequence(4, 300, last=0.5)[0]
+
+
+@pytest.fixture(scope="module")
+def tracked(local: Reconstructor, drawn: list[Array]) -> MeshSequence:
+    return local(drawn, resolution=32, quality="draft")
+
+
+HOLES = np.full((40, 3), np.nan)
+SAME: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
+    "in millimetres, far away": (lambda c: 1000 * c + 1e6, lambda v: (v - 1e6) / 1000),
+    "in a tiny unit": (lambda c: 1e-25 * c, lambda v: 1e25 * v),
+    "in another order": (lambda c: np.random.default_rng(len(c)).permutation(c), lambda v: v),
+    "twice": (lambda c: np.concatenate([c, c]), lambda v: v),
+    "among points without coordinates": (lambda c: np.concatenate([HOLES, c, HOLES]), lambda v: v),
+    "as lists": (lambda c: c.tolist(), lambda v: v),
+}
+
+
+@pytest.mark.parametrize("how", SAME)
+def test_the_same_points_have_the_same_surface(
+    local: Reconstructor, drawn: list[Array], tracked: MeshSequence, how: str
+) -> None:
+    change, back = SAME[how]
+    meshes = local([change(cloud) for cloud in drawn], resolution=32, quality="draft")
+    np.testing.assert_array_equal(meshes.faces, tracked.faces)
+    np.testing.assert_allclose(back(meshes.vertices), tracked.vertices, rtol=0, atol=1e-7)
+
+
+def test_a_model_of_any_thing_in_any_orientation(
+    cloud: Array, plain: MeshSequence, local: Reconstructor
+) -> None:
     turn = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
     meshes = local(cloud @ turn, resolution=64)
     assert meshes.findings is not None
