@@ -23,6 +23,7 @@ Word = Literal["good", "doubtful", "poor"]
 FRAMES = 8  # looked at, of a longer sequence
 POINTS = 2000  # of a frame, and as many of its surface
 OFF_SURFACE = 0.03  # of the size: a point further from the surface is not explained by it
+SINGLE = 2.5  # times the distance to the nearest point, the most to the fourth one: else points are copies
 UNSEEN = 4.0  # distances between points: a piece of surface further from all of them was not measured
 
 
@@ -147,7 +148,8 @@ def _measure_frame(
 ) -> _Frame:
     surface, cells = particles.on(vertices), sort_into_cells(cloud)  # [4 P, 3]
     distance = nearest_in_cells(sort_into_cells(surface), cloud, 1, np.inf)[0] / size
-    spacing = float(nearest_in_cells(cells, cloud, 2, np.inf)[0][:, 1].mean()) / size
+    near = nearest_in_cells(cells, cloud, 5, np.inf)[0].mean(axis=0)  # [5]
+    spacing = float(max(near[1], near[4] / SINGLE)) / size
     far = size * max(UNSEEN * spacing, OFF_SURFACE)
     return _Frame(
         fit=float(distance.mean()),

@@ -40,6 +40,16 @@ def test_the_unit_does_not_matter(unit: float) -> None:
     assert there == pytest.approx(measure(clouds, vertices, faces).to_dict())
 
 
+@pytest.mark.parametrize("count", [32, 300])
+def test_points_that_are_almost_copies_are_one(count: int) -> None:
+    clouds, vertices, faces = seen(count)
+    rng = np.random.default_rng(1)
+    doubled = [np.concatenate([cloud, cloud + rng.normal(0, 1e-9, cloud.shape)]) for cloud in clouds]
+    verdict, wanted = (judge(measure(some, vertices, faces)) for some in (doubled, clouds))
+    assert verdict.word == wanted.word
+    assert len(verdict.reasons) == len(wanted.reasons)
+
+
 def test_a_surface_beside_the_points_is_poor() -> None:
     clouds, vertices, faces = seen()
     verdict = judge(measure(clouds, vertices + np.array([0, 0.4, 0]), faces))
