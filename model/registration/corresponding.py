@@ -43,7 +43,7 @@ def track_corresponding(
     center = np.median(centers, axis=0)
     spread = ((paths - centers[:, None]) ** 2).sum(axis=2).mean(axis=1)  # [T], squared
     size = SIZE * float(np.median(np.sqrt(spread)))
-    paths = (paths - center) / size
+    paths = np.ascontiguousarray((paths - center) / size)
     clouds = [make_cloud(cloud) for cloud in cancelable(paths)]
     key = single(clouds)
     with beside(lambda: (Carrier(paths, key), jumps(clouds))) as prepared:
