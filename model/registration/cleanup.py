@@ -5,6 +5,7 @@ Every part that holds a share of the points is kept, so several objects stay sev
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,7 +105,7 @@ def _drop(kept: list[NDArray[np.bool_]], flags: list[NDArray[np.bool_]], most: f
 
 def _outliers(frames: list[Floats]) -> list[NDArray[np.bool_]]:
     """Points [N_t] that lie apart from the rest of their frame and that neither frame beside it confirms."""
-    trees = [cKDTree(cloud) for cloud in cancelable(frames)]
+    tree = cache(lambda number: cKDTree(frames[number]))  # for frames next to suspected points
     middles = [np.median(cloud, axis=0) for cloud in frames]  # things may walk
     beside = side_by_side(lambda cloud: neighbors(cloud, NEIGHBORS), frames)
     flags = []
@@ -115,7 +116,7 @@ def _outliers(frames: list[Floats]) -> list[NDArray[np.bool_]]:
         for other in (number - 1, number + 1):
             if rows.size and 0 <= other < len(frames):
                 # The second nearest: an outlier of the other frame that happens to be near confirms nothing.
-                distance, _ = nearest(trees[other], cloud[rows] + middles[other] - middles[number], 2)
+                distance, _ = nearest(tree(other), cloud[rows] + middles[other] - middles[number], 2)
                 rows = rows[distance[:, 1] > SUPPORT * spacing]
         wild = (isolation > WILD) | _specks(near, FAR_LINK * spacing)
         wild[rows] = True
