@@ -21,7 +21,9 @@ from model.registration.registering import Start, energy, register
 from model.registration.rotations import nearest_rotations
 from model.registration.template import Template
 
-STEADY = 0.75  # share of the frames in which an edge within a part keeps its length and direction
+# Shares of the frames in which an edge within a part keeps its length and direction; the smaller one is for a
+# part that is lost in most of them.
+STEADY = (0.75, 0.25)
 SMALLEST = 0.04  # share of the nodes that a part has at least
 LOOKED_AT = 120  # samples of a part
 ROUNDS, KEPT, FURTHER = 8, 2, 24  # of iterative closest points: at first, and of the best so many
@@ -29,9 +31,8 @@ ALONE = 4  # of the largest parts are turned alone as well
 TRIMMED = 0.8  # share of a part that lies on the cloud: what is inside of joints does not
 BETTER = 0.95  # of the mean distance as it lies, from which a part is turned
 LOST = 1.15  # energy over the usual one from which a frame may have lost a part
-SUSPECT = 1.05  # the same next to a frame that has
 AROUND = 3  # frames before and after, the median of whose energies is the usual one
-CLEARLY = 0.9  # times the energy as it lies, under which it is believed
+CLEARLY = 0.95  # times the energy as it lies, under which it is believed
 
 
 class Laid(NamedTuple):
@@ -58,12 +59,13 @@ def turn_parts(
     )
     usual = np.array([np.median(energies[max(0, t - AROUND) : t + AROUND + 1]) for t in range(len(clouds))])
     lost = sorted(np.flatnonzero(energies > LOST * usual).tolist(), key=lambda t: -energies[t] / usual[t])
-    parts = rigid_parts(level, motions) if lost else []
+    groups = rigid_parts(level, motions) if lost else []
 
-    def starts(t: int) -> Iterator[Motion]:
-        begin, end = take(t, len(clouds), cuts)
-        for i in (t, t - 1, t + 1):
-            if begin <= i < end:
+    def starts(t: int, sources: Sequence[int]) -> Iterator[Motion]:
+        for i in sources:
+            if i != t:
+                yield result[i]
+            for parts in groups:
                 anew = (laid_anew(level, part, clouds[t], result[i]) for part in parts)
                 found = [laid for laid in anew if laid is not None]
                 better = [laid for laid in found if laid.distance < BETTER * laid.usual]
@@ -73,27 +75,33 @@ def turn_parts(
                     largest = sorted(found, key=lambda laid: -len(laid.nodes))[:ALONE]
                     yield from (with_parts(result[i], [laid]) for laid in largest)
 
-    for t in cancelable(lost):  # which grows as frames are found
-        for start in starts(t):
+    def beside(t: int) -> list[int]:
+        begin, end = take(t, len(clouds), cuts)
+        return [i for i in (t - 1, t + 1) if begin <= i < end]
+
+    waiting = [(t, [t, *beside(t)]) for t in lost]
+    for t, sources in cancelable(waiting):  # which grows as frames are found
+        for start in starts(t, sources):
             found = register(template, clouds[t], [Start(start, False)], True)
             if found.energy < CLEARLY * energies[t]:
                 result[t], energies[t] = found
-                # What leads up to there, and back from it, is half lost itself.
-                near = (i for i in (t - 1, t + 1) if 0 <= i < len(clouds) and i not in lost)
-                lost += [i for i in near if energies[i] > SUSPECT * usual[i]]
-                if energies[t] < LOST * usual[t]:
-                    break
+                # Where the way there or back takes several frames, these may be lost too, if less clearly.
+                waiting += [(i, [t, i]) for i in beside(t) if i != sources[0]]
+                break
     return result
 
 
-def rigid_parts(level: Level, motions: Sequence[Motion]) -> list[Ints]:
-    """The nodes of each part that moves as one in most frames, but small ones."""
+def rigid_parts(level: Level, motions: Sequence[Motion]) -> list[list[Ints]]:
+    """The nodes of each part that moves as one in most frames, or in some, but small ones."""
     graph = level.graph
     bent = np.stack([np.linalg.norm(graph.stretch(m), axis=1) for m in cancelable(motions)])  # [T, E]
-    stiff = graph.edges[np.quantile(bent, STEADY, axis=0) < level.yielding]
-    part = connected_parts(stiff, len(graph.rest))  # [M]
-    sizes = np.bincount(part)
-    return [np.flatnonzero(part == p) for p in np.flatnonzero(sizes >= SMALLEST * len(part))]
+    groups = []
+    for share in STEADY:
+        stiff = graph.edges[np.quantile(bent, share, axis=0) < level.yielding]
+        part = connected_parts(stiff, len(graph.rest))  # [M]
+        sizes = np.bincount(part)
+        groups.append([np.flatnonzero(part == p) for p in np.flatnonzero(sizes >= SMALLEST * len(part))])
+    return groups
 
 
 def laid_anew(level: Level, nodes: Ints, cloud: Cloud, motion: Motion) -> Laid | None:

@@ -81,10 +81,13 @@ def test_a_turn_is_found_in_tracking(points: list[Floats], truth: tuple[Floats, 
     assert off.max() < 0.02
 
 
-def test_a_turn_through_several_frames_is_found(template: Template, truth: tuple[Floats, Ints]) -> None:
+@pytest.mark.parametrize("turns", [{4: 80, 5: 170, 6: 80}, {4: 90, **dict.fromkeys(range(5, 11), 180)}])
+def test_a_turn_through_several_frames_is_found(
+    template: Template, truth: tuple[Floats, Ints], turns: dict[int, int]
+) -> None:
+    """Back again, and to the end of the sequence, where what is lost in most frames does not stand out."""
     head = slice(len(truth[0][0]) // 2, None)
     vertices = np.tile(truth[0][0], (11, 1, 1))
-    turns = {4: 80, 5: 170, 6: 80}
     for t, angle in turns.items():
         c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
         vertices[t, head] @= np.array([[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]])
