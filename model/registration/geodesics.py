@@ -20,13 +20,11 @@ def nearest_sources(
     distance = np.full((vertices, count), np.inf)
     index = np.full((vertices, count), -1)
     known = np.zeros(vertices, np.int64)
-    shortest = np.full((vertices, len(sources)), np.inf)  # so far
     room = len(sources) + count * len(ends)
     keys, at, of = np.empty(room), np.empty(room, np.int64), np.empty(room, np.int64)  # a binary heap
     size = len(sources)
     for n in range(size):
         keys[n], at[n], of[n] = 0.0, sources[n], n
-        shortest[sources[n], n] = 0.0
     while size > 0:
         far, v, n = keys[0], at[0], of[0]
         size -= 1
@@ -40,14 +38,13 @@ def nearest_sources(
             keys[hole], at[hole], of[hole] = keys[child], at[child], of[child]
             hole = child
         keys[hole], at[hole], of[hole] = last, at[size], of[size]
-        if known[v] == count or far > shortest[v, n]:
+        if known[v] == count or _is_among(index[v], known[v], n):
             continue
         distance[v, known[v]], index[v, known[v]] = far, n
         known[v] += 1
         for e in range(starts[v], starts[v + 1]):
             w, key = ends[e], far + lengths[e]
-            if key <= limit and known[w] < count and key < shortest[w, n]:
-                shortest[w, n] = key
+            if key <= limit and known[w] < count and not _is_among(index[w], known[w], n):
                 hole = size
                 size += 1
                 while hole > 0 and keys[(hole - 1) // 2] > key:
@@ -56,3 +53,12 @@ def nearest_sources(
                     hole = parent
                 keys[hole], at[hole], of[hole] = key, w, n
     return distance, index
+
+
+@compiled
+def _is_among(numbers: Ints, count: int, number: int) -> bool:
+    """Whether a number is one of the first `count`."""
+    for k in range(count):  # noqa: SIM110 (compiled functions have no generators)
+        if numbers[k] == number:
+            return True
+    return False
