@@ -119,7 +119,8 @@ def track(
 
     templates = side_by_side(make, range(len(keys)))
     if not complete:
-        frames = towards_camera(frames, {k: t.faced(frames[k]) for k, t in zip(keys, templates, strict=True)})
+        faced = {k: t.faced(frames[k]) for k, t in zip(keys, templates, strict=True)}
+        frames = towards_camera(frames, faced, cuts)
     reports = report.parts(spans[1], spans[2], len(keys))
     least = np.full(len(keys), np.inf)  # mean energies of the templates that were followed to the end
 

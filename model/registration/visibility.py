@@ -6,13 +6,14 @@ hide others; that it was not on the other side the normals of a template tell.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
-from model.canceling import cancelable
 from model.compiled import Flags, Floats, Ints, compiled
 from model.meshes.directions import spread
 from model.registration.clouds import Cloud, thinned
+from model.registration.parallel import side_by_side
 
 DIRECTIONS = 300  # that are tried
 POINTS = 1500  # of a cloud that are looked at
@@ -24,21 +25,32 @@ FACING = 0.3  # cosine of the angle to the camera from which a sample is surely 
 NEIGHBORS = 12  # that tell the normal at a point
 FRONTAL = 0.1  # weight of how far normals are turned to the camera
 SLOW = 0.3  # weight of the way that the camera moves from frame to frame
+CLEARLY = 0.15  # cost by which all directions on the other side are worse where a camera is believed
 
 
-def towards_camera(clouds: Sequence[Cloud], faced: dict[int, Floats]) -> list[Cloud]:
+def towards_camera(
+    clouds: Sequence[Cloud], faced: dict[int, Floats], cuts: Sequence[int] = ()
+) -> list[Cloud]:
     """The clouds with unit vectors to the camera that saw them.
 
-    `faced` has the mean normal [3] of a surface at the points of some frames, at least one.
+    `faced` has the mean normal [3] of a surface at the points of some frames, at least one. Takes begin at
+    `cuts`, where the camera may have gone to the other side: one without such a frame stays without a camera,
+    and so do frames beyond a step after which it may as well be on the one side as on the other.
     """
-    directions = spread(DIRECTIONS)
-    costs = np.stack([_costs(cloud, directions) for cloud in cancelable(clouds)])  # [T, D]
-    for t, normal in faced.items():
-        costs[t] -= directions @ normal
-    return [
-        replace(cloud, camera=directions[d])
-        for cloud, d in zip(clouds, _smoothest(costs, SLOW * (1 - directions @ directions.T)), strict=True)
-    ]
+    directions, result = spread(DIRECTIONS), list(clouds)
+    steps = SLOW * (1 - directions @ directions.T)  # [D, D]
+    for begin, end in pairwise([0, *cuts, len(clouds)]):
+        known = [t for t in faced if begin <= t < end]
+        if not known:
+            continue
+        costs = np.stack(side_by_side(lambda cloud: _costs(cloud, directions), clouds[begin:end]))  # [T, D]
+        for t in known:
+            costs[t - begin] -= directions @ faced[t]
+        for t, through in enumerate(_through(costs, steps), begin):
+            camera = directions[through.argmin()]
+            if through[directions @ camera < 0].min() > through.min() + CLEARLY:
+                result[t] = replace(clouds[t], camera=camera)
+    return result
 
 
 def _costs(cloud: Cloud, directions: Floats) -> Floats:
@@ -53,17 +65,13 @@ def _costs(cloud: Cloud, directions: Floats) -> Floats:
     return costs
 
 
-def _smoothest(costs: Floats, steps: Floats) -> list[int]:
-    """The way through T choices of one of D that costs least: costs [T, D], of steps [D, D]."""
-    total, origins = costs[0], []
-    for cost in costs[1:]:
-        through = total[:, None] + steps
-        origins.append(through.argmin(axis=0))
-        total = through.min(axis=0) + cost
-    chosen = [int(total.argmin())]
-    for origin in reversed(origins):
-        chosen.append(int(origin[chosen[-1]]))
-    return chosen[::-1]
+def _through(costs: Floats, steps: Floats) -> Floats:
+    """What the best way costs that takes a choice in a frame: [T, D], of costs [T, D] and of steps [D, D]."""
+    there, back = costs.copy(), costs.copy()
+    for t in range(1, len(costs)):
+        there[t] += (there[t - 1][:, None] + steps).min(axis=0)
+        back[-1 - t] += (back[-t][:, None] + steps).min(axis=0)
+    return there + back - costs
 
 
 @compiled

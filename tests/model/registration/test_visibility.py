@@ -53,6 +53,28 @@ def test_the_camera_is_found_in_every_frame() -> None:
     assert all(np.linalg.norm(cloud.camera) > 0.999 for cloud in found + behind)
 
 
+def test_a_take_without_a_template_has_no_camera() -> None:
+    """After a cut the camera may be on the other side, and a depth image looks alike from both."""
+    points, normals = two_balls(3)
+    clouds = [make_cloud(seen_by(side * eye(0), points, normals)[::4]) for side in (1, 1, -1, -1)]
+    found = towards_camera(clouds, {1: 0.6 * eye(0)}, [2])
+    assert min(cloud.camera @ eye(0) for cloud in found[:2]) > 0.9
+    assert not any(cloud.camera.any() for cloud in found[2:])
+    both = towards_camera(clouds, {1: 0.6 * eye(0), 2: -0.6 * eye(0)}, [2])
+    assert max(cloud.camera @ eye(0) for cloud in both[2:]) < -0.9
+
+
+def test_a_camera_that_leaps_is_not_believed() -> None:
+    """A quarter turn aside either way costs the same, and what is seen there is the same from its back."""
+    points, normals = two_balls(3)
+    aside = np.cross(eye(0), [0.0, 1.0, 0.0])
+    aside /= np.linalg.norm(aside)
+    clouds = [make_cloud(seen_by(camera, points, normals)[::4]) for camera in (eye(0), eye(0), aside, aside)]
+    found = towards_camera(clouds, {0: 0.6 * eye(0)})
+    assert min(cloud.camera @ eye(0) for cloud in found[:2]) > 0.9
+    assert not any(cloud.camera.any() for cloud in found[2:])
+
+
 def test_what_is_before_hides_what_is_behind() -> None:
     points, normals = two_balls()
     large = np.arange(len(points)) < len(points) // 2
