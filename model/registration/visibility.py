@@ -25,7 +25,7 @@ FACING = 0.3  # cosine of the angle to the camera from which a sample is surely 
 NEIGHBORS = 12  # that tell the normal at a point
 FRONTAL = 0.1  # weight of how far normals are turned to the camera
 SLOW = 0.3  # weight of the way that the camera moves from frame to frame
-CLEARLY = 0.15  # cost by which all directions on the other side are worse where a camera is believed
+CLEARLY = 0.25  # cost by which all directions on the other side are worse where a camera is believed
 
 
 def towards_camera(
