@@ -65,12 +65,12 @@ def pull_of(kind: str, cloud: Cloud, motion: Motion, count: int) -> Pull:
 
 @on_devices
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 2e-6), (torch.float32, 2e-4)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 4e-6), (torch.float32, 2e-4)])
 def test_a_batch_of_frames_descends_as_each_by_numba(
     template: Template, clouds: list[Cloud], motion: Motion, kind: str, dtype: torch.dtype, tolerance: float,
     device: str,
 ) -> None:  # fmt: skip
-    """Numba solves in single precision. Lengths are of a solid about 1 long."""
+    """Numba adds up and solves in single precision. Lengths are of a solid about 1 long."""
     surface, backend = template.level.surface, TorchBackend(device, dtype)
     pulls = [pull_of(kind, cloud, motion, len(surface.points)) for cloud in clouds]
     wanted = [NUMBA.descend(surface, c, p, motion) for c, p in zip(clouds, pulls, strict=True)]
