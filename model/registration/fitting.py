@@ -96,7 +96,7 @@ def fit(
     """
     held = Prior(motion, 0.0, 1.0) if prior is None else prior
     for stage in cancelable(suited(stage, cloud) for stage in stages):
-        seen = level.seen(cloud, motion, complete)
+        seen = level.seen(cloud, motion, complete or not stage.reach)  # without a reach none looks for points
         pull = Pull(
             float(stage.stiffness), stage.scale, stage.reach, stage.rounds, seen, *goals,
             held.motion.positions, held.weight, held.slack,

@@ -4,7 +4,7 @@ Loops over rows of eight entries are compiled to poor code: nothing tells the co
 overlap. Here a row is one vector, and LLVM does the rest on every processor.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -12,6 +12,7 @@ from numba import types
 from numba.extending import intrinsic
 
 SIZE, PADDED = 6, 8  # unknowns of a node; rows of a block are padded to whole vector registers
+FUSED = ["contract"]  # a product and a sum become one instruction
 
 
 class Rows:
@@ -46,14 +47,18 @@ class Rows:
     def store(self, row: Any, block: Any, u: int) -> None:
         self._builder.store(row, self._vector(block, u), align=4)
 
+    def add(self, operation: str, total: Any, block: Any, u: int, others: Sequence[Any]) -> Any:
+        """A row, plus or minus `others`, rows v times entries (v, u) of a block."""
+        for v, other in enumerate(others):
+            part = self._builder.fmul(self.everywhere(self.entry(block, v, u)), other, flags=FUSED)
+            total = getattr(self._builder, operation)(total, part, flags=FUSED)
+        return total
+
     def _at(self, block: Any, u: int, v: int) -> Any:
         return self._builder.gep(block, [ir.Constant(ir.IntType(64), PADDED * u + v)])
 
     def _vector(self, block: Any, u: int) -> Any:
         return self._builder.bitcast(self._at(block, u, 0), self._row.as_pointer())
-
-
-FUSED = ["contract"]  # a product and a sum become one instruction
 
 
 def _product(inner: int, operation: str) -> Any:
@@ -68,11 +73,7 @@ def _product(inner: int, operation: str) -> Any:
             goal, factors, known = rows.block(0), rows.block(2), rows.block(4)
             others = [rows.load(known, v) for v in range(inner)]
             for u in range(SIZE):
-                total = rows.load(goal, u)
-                for v in range(inner):
-                    part = builder.fmul(rows.everywhere(rows.entry(factors, v, u)), others[v], flags=FUSED)
-                    total = getattr(builder, operation)(total, part, flags=FUSED)
-                rows.store(total, goal, u)
+                rows.store(rows.add(operation, rows.load(goal, u), factors, u, others), goal, u)
             return context.get_dummy_value()
 
         return types.void(blocks, types.intp, left, types.intp, right, types.intp), generate
@@ -97,10 +98,7 @@ def _divide(_: Any, blocks: Any, _i: Any, corners: Any, _j: Any) -> tuple[Any, C
         lane = ir.Constant(ir.IntType(32), SIZE)
         found: list[Any] = []
         for u in range(SIZE):
-            total = rows.load(block, u)
-            for v, row in enumerate(found):
-                part = builder.fmul(rows.everywhere(rows.entry(corner, v, u)), row, flags=FUSED)
-                total = builder.fsub(total, part, flags=FUSED)
+            total = rows.add("fsub", rows.load(block, u), corner, u, found)
             total = builder.fmul(total, rows.everywhere(rows.entry(corner, u, u)))
             found.append(total)
             rows.store(builder.insert_element(total, rows.entry(corner, u, SIZE), lane), block, u)

@@ -10,6 +10,7 @@ from model.registration.clouds import Cloud
 from model.registration.descent import relative_stiffness
 from model.registration.fitting import Goals, Level, Prior, Stage, fit
 from model.registration.graph import Motion
+from model.registration.parallel import side_by_side
 from model.registration.template import Template
 
 BLURS = (0.06, 0.04, 0.03, 0.03)  # of the transport plan, round after round
@@ -101,6 +102,15 @@ def energy(
     if prior is not None:
         total += prior.cost(motion)
     return float(total)
+
+
+def energies_of(
+    level: Level, clouds: Sequence[Cloud], motions: Sequence[Motion], complete: bool
+) -> list[float]:
+    """The energy of each frame, without a prior."""
+    return side_by_side(
+        lambda t: energy(level, clouds[t], motions[t], complete), range(len(clouds)), level.backend.threads
+    )
 
 
 def _transport(

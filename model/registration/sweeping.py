@@ -16,7 +16,7 @@ from model.registration.fitting import Level, Prior, Stage, fit, sparseness, sui
 from model.registration.graph import Motion
 from model.registration.motions import between, take
 from model.registration.parallel import side_by_side
-from model.registration.registering import NEAR, Start, energy, register
+from model.registration.registering import NEAR, Start, energies_of, energy, register
 from model.registration.template import Template
 
 LAST = (Stage(0.6, 0.03, 0.1, 4),)
@@ -43,9 +43,7 @@ def sweep(
     level = learned(template.level, motions)
     result = list(motions)
     backend = level.backend
-    energies = side_by_side(
-        lambda t: energy(level, clouds[t], result[t], complete), range(len(clouds)), backend.threads
-    )
+    energies = energies_of(level, clouds, motions, complete)
     usual = float(np.median(energies))
     done: list[int] = []
 

@@ -16,8 +16,7 @@ from model.registration.clouds import Cloud
 from model.registration.fitting import Level
 from model.registration.graph import Motion
 from model.registration.motions import take
-from model.registration.parallel import side_by_side
-from model.registration.registering import Start, energy, register
+from model.registration.registering import Start, energies_of, register
 from model.registration.rotations import nearest_rotations
 from model.registration.template import Template
 
@@ -53,10 +52,7 @@ def turn_parts(
     The clouds cover the whole surface; no neighbor is asked over `cuts`, where takes begin.
     """
     level, result = template.level, list(motions)
-    frames = range(len(clouds))
-    energies = np.array(
-        side_by_side(lambda t: energy(level, clouds[t], motions[t], True), frames, level.backend.threads)
-    )
+    energies = np.array(energies_of(level, clouds, motions, True))
     usual = np.array([np.median(energies[max(0, t - AROUND) : t + AROUND + 1]) for t in range(len(clouds))])
     lost = sorted(np.flatnonzero(energies > LOST * usual).tolist(), key=lambda t: -energies[t] / usual[t])
     groups = rigid_parts(level, motions) if lost else []
