@@ -27,8 +27,9 @@ from model.registration.visibility import towards_camera
 Extract = Callable[[Floats], tuple[Floats, Ints]]
 REACH = 0.05  # how far from its points the surface of the network may be
 TRIED = 16  # frames or more of a long sequence, evenly chosen, tell which template to follow through all
-# Work in units of a frame in a sweep, as measured: to prepare a cloud, to make a template, to follow a frame.
-CLOUD, TEMPLATE, FOLLOW = 1, 20, 3
+# Work in units of a frame in a sweep, as measured: to prepare a cloud, to make a template, to follow a frame,
+# to look for lost parts in a frame (a tenth where none is lost, several where many are).
+CLOUD, TEMPLATE, FOLLOW, TURN = 1, 20, 3, 0.5
 SIZE = 3.5  # of the root mean square distance from the centroid; lengths in this package are in units of it
 
 
@@ -151,8 +152,9 @@ def track(
         motions = through(best, range(len(frames)), whole, lambda: np.inf).motions
     still = all(m is motions[0] for m in motions)
     if complete and not still and options.from_neighbors:
-        motions = turn_parts(template, frames, motions, cuts)
-    for n, part in enumerate(report.parts(spans[3], spans[4], 0 if still else options.sweeps)):
+        (turning,) = report.parts(spans[3], spans[4], 1)
+        motions = turn_parts(template, frames, motions, turning, cuts)
+    for n, part in enumerate(report.parts(spans[4], spans[5], 0 if still else options.sweeps)):
         motions = sweep(template, frames, motions, complete, n % 2 == 1, part, cuts, options.from_neighbors)
         if n + 1 < options.sweeps:
             template, motions = taken_apart(template, frames, motions) or (template, motions)
@@ -162,7 +164,7 @@ def track(
         vertices = template.move(motions[t])
         return vertices, residual(vertices, frames[t], backend), confidence_of(vertices, frames[t], backend)
 
-    found = side_by_side(report.each(measured, spans[4], spans[5], len(frames)), range(len(frames)))
+    found = side_by_side(report.each(measured, spans[5], spans[6], len(frames)), range(len(frames)))
     moved, residuals, confidence = (np.stack(of_frames) for of_frames in zip(*found, strict=True))
 
     def at(wanted: Floats) -> Floats:
@@ -178,8 +180,8 @@ def _spans(frames: int, stride: int, options: Options) -> list[float]:
     """The fractions of the work at which it goes on to the next part, see `track`; the last is 1."""
     tried = FOLLOW * options.keyframes * -(-frames // stride)
     whole = FOLLOW * frames if stride > 1 else 0
-    swept = options.sweeps * frames
-    parts = [CLOUD * frames, TEMPLATE * options.keyframes, tried, whole, swept, frames]
+    turned, swept = TURN * frames, options.sweeps * frames
+    parts = [CLOUD * frames, TEMPLATE * options.keyframes, tried, whole, turned, swept, frames]
     return [float(end) for end in np.cumsum(parts) / sum(parts)]
 
 

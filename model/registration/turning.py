@@ -4,7 +4,7 @@ What transport and distances start from is at most some 45° off; here parts are
 things from all around.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,11 +45,16 @@ class Laid(NamedTuple):
 
 
 def turn_parts(
-    template: Template, clouds: Sequence[Cloud], motions: Sequence[Motion], cuts: Sequence[int] = ()
+    template: Template,
+    clouds: Sequence[Cloud],
+    motions: Sequence[Motion],
+    report: Callable[[float], None],
+    cuts: Sequence[int] = (),
 ) -> list[Motion]:
     """The motions with parts turned in frames that fit badly, where that makes them fit better.
 
-    The clouds cover the whole surface; no neighbor is asked over `cuts`, where takes begin.
+    The clouds cover the whole surface; no neighbor is asked over `cuts`, where takes begin. The fraction that
+    is reported falls back where frames are added.
     """
     level, result = template.level, list(motions)
     energies = np.array(energies_of(level, clouds, motions, True))
@@ -62,7 +67,7 @@ def turn_parts(
             if i != t:
                 yield result[i]
             for parts in groups:
-                anew = (laid_anew(level, part, clouds[t], result[i]) for part in parts)
+                anew = (laid_anew(level, part, clouds[t], result[i]) for part in cancelable(parts))
                 found = [laid for laid in anew if laid is not None]
                 better = [laid for laid in found if laid.distance < BETTER * laid.usual]
                 if better:
@@ -76,7 +81,8 @@ def turn_parts(
         return [i for i in (t - 1, t + 1) if begin <= i < end]
 
     waiting = [(t, [t, *beside(t)]) for t in lost]
-    for t, sources in cancelable(waiting):  # which grows as frames are found
+    for done, (t, sources) in enumerate(cancelable(waiting)):  # which grows as frames are found
+        report(done / len(waiting))
         for start in starts(t, sources):
             found = register(template, clouds[t], [Start(start, False)], True)
             if found.energy < CLEARLY * energies[t]:

@@ -40,7 +40,7 @@ SWITCHED_OFF: dict[str, tuple[Any, str, Any]] = {
     "no joint sweeps": (registered, "track", without_sweeps),
     "sweeps not smooth in time": (sweeping, "STEADY", 0.0),
     "template not refined": (tracking, "refined", lambda template, *_: template),
-    "parts not turned": (tracking, "turn_parts", lambda _template, _clouds, motions, _cuts: motions),
+    "parts not turned": (tracking, "turn_parts", lambda _template, _clouds, motions, *_: motions),
     "sweeps not stiffer for few points": (sweeping, "STIFFER", 0.0),
     "camera of one-sided clouds not looked for": (tracking, "towards_camera", lambda clouds, _faced: clouds),
     "parts not taken apart": (tracking, "taken_apart", lambda *_: None),

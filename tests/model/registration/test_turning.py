@@ -1,16 +1,19 @@
 """A head that looks aside in one frame, or back over three, and a sequence in which nothing is lost."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from model.canceling import canceled_by
 from model.compiled import Floats, Ints
-from model.registration import tracking
+from model.registration import tracking, turning
 from model.registration.clouds import Cloud, make_cloud
 from model.registration.fitting import fit
 from model.registration.graph import Motion
 from model.registration.registering import NEAR
 from model.registration.template import Template, make_template
-from model.registration.turning import turn_parts
+from model.registration.turning import Laid, laid_anew, turn_parts
 from tests.model.registration.solids import draw, exact, solid
 
 FRAMES, ASIDE = 6, 3  # frames, and the one in which the head has turned
@@ -51,6 +54,10 @@ def lost(template: Template, clouds: list[Cloud]) -> list[Motion]:
     return [fit(template.level, cloud, still, NEAR, True) for cloud in clouds]
 
 
+def ignored(fraction: float) -> None:
+    pass
+
+
 def errors(template: Template, motions: list[Motion], truth: Floats) -> list[float]:
     moved = [template.move(m) for m in motions]
     return [float(np.linalg.norm(m - t, axis=1).mean()) for m, t in zip(moved, truth, strict=True)]
@@ -59,7 +66,7 @@ def errors(template: Template, motions: list[Motion], truth: Floats) -> list[flo
 def test_a_part_that_turned_far_is_found(
     template: Template, clouds: list[Cloud], lost: list[Motion], truth: tuple[Floats, Ints]
 ) -> None:
-    found = turn_parts(template, clouds, lost)
+    found = turn_parts(template, clouds, lost, ignored)
     assert errors(template, lost, truth[0])[ASIDE] > 0.1
     assert max(errors(template, found, truth[0])) < 0.02
     others = [t for t in range(FRAMES) if t != ASIDE]
@@ -70,7 +77,26 @@ def test_frames_that_fit_alike_are_left_alone(
     template: Template, clouds: list[Cloud], lost: list[Motion]
 ) -> None:
     same = [lost[0]] * 4
-    assert all(m is lost[0] for m in turn_parts(template, clouds[:1] * 4, same))
+    assert all(m is lost[0] for m in turn_parts(template, clouds[:1] * 4, same, ignored))
+
+
+def test_looking_for_lost_parts_can_be_canceled_at_each_part(
+    template: Template, clouds: list[Cloud], lost: list[Motion], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [0]
+    seen: list[int] = []
+
+    def ask() -> None:
+        asked[0] += 1
+
+    def noted(*arguments: Any) -> Laid | None:
+        seen.append(asked[0])
+        return laid_anew(*arguments)
+
+    monkeypatch.setattr(turning, "laid_anew", noted)
+    with canceled_by(ask):
+        turn_parts(template, clouds, lost, ignored)
+    assert len(seen) == len(set(seen)) > 1
 
 
 def test_a_turn_is_found_in_tracking(points: list[Floats], truth: tuple[Floats, Ints]) -> None:
@@ -96,4 +122,8 @@ def test_a_turn_through_several_frames_is_found(
     still = template.level.graph.still()
     lost = [fit(template.level, cloud, still, NEAR, True) for cloud in clouds]
     assert min(errors(template, lost, vertices)[t] for t in turns) > 0.1
-    assert max(errors(template, turn_parts(template, clouds, lost), vertices)) < 0.02
+    told: list[float] = []
+    assert max(errors(template, turn_parts(template, clouds, lost, told.append), vertices)) < 0.02
+    assert len(told) >= len(turns)
+    assert all(0 <= fraction < 1 for fraction in told)
+    assert max(told) > 0.8
