@@ -30,6 +30,7 @@ ALONE = 4  # of the largest parts are turned alone as well
 TRIMMED = 0.8  # share of a part that lies on the cloud: what is inside of joints does not
 BETTER = 0.95  # of the mean distance as it lies, from which a part is turned
 LOST = 1.15  # energy over the usual one from which a frame may have lost a part
+ABRUPT = 4.0  # times the usual step between energies of frames from which one is a leap
 AROUND = 3  # frames before and after, the median of whose energies is the usual one
 CLEARLY = 0.95  # times the energy as it lies, under which it is believed
 
@@ -58,8 +59,7 @@ def turn_parts(
     """
     level, result = template.level, list(motions)
     energies = np.array(energies_of(level, clouds, motions, True))
-    usual = np.array([np.median(energies[max(0, t - AROUND) : t + AROUND + 1]) for t in range(len(clouds))])
-    lost = sorted(np.flatnonzero(energies > LOST * usual).tolist(), key=lambda t: -energies[t] / usual[t])
+    lost = lost_frames(energies)
     groups = rigid_parts(level, motions) if lost else []
 
     def starts(t: int, sources: Sequence[int]) -> Iterator[Motion]:
@@ -91,6 +91,22 @@ def turn_parts(
                 waiting += [(i, [t, i]) for i in beside(t) if i != sources[0]]
                 break
     return result
+
+
+def lost_frames(energies: Floats) -> list[int]:
+    """The frames whose energies [T] stand out from those around them, the clearest first.
+
+    Also the one beyond a step that is much larger than other steps: a part that is lost from there to the end
+    stands out from half of the frames around it only.
+    """
+    frames = range(len(energies))
+    usual = np.array([np.median(energies[max(0, t - AROUND) : t + AROUND + 1]) for t in frames])
+    steps = np.diff(np.log(np.maximum(energies, np.finfo(float).tiny)))
+    typical = np.median(np.abs(steps)) if len(steps) else 0.0
+    for t in np.flatnonzero(np.abs(steps) > max(np.log(LOST), ABRUPT * typical)):
+        higher, lower = (t + 1, t) if steps[t] > 0 else (t, t + 1)
+        usual[higher] = min(usual[higher], energies[lower])
+    return sorted(np.flatnonzero(energies > LOST * usual).tolist(), key=lambda t: -energies[t] / usual[t])
 
 
 def rigid_parts(level: Level, motions: Sequence[Motion]) -> list[list[Ints]]:
