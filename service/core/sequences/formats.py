@@ -34,4 +34,6 @@ FRAME_READERS: Mapping[str, FrameReader] = {
 FRAME_SUFFIXES = (*FRAME_READERS, ".npz", ".png")
 # Files that belong to frames of a format and are not read.
 COMPANIONS = ((".obj", (".mtl", ".png", ".jpg", ".jpeg", ".tga", ".bmp", ".json")), (".ply", (".json",)))
+# What an RGB-D recording holds: depth, colors, lists of files, the camera's path, a video.
+RECORDED = frozenset((".png", ".jpg", ".jpeg", ".json", ".txt", ".csv", ".log", ".yaml", ".yml", ".mp4", ""))
 WANTED = f"files of one format, one per frame: {', '.join(FRAME_SUFFIXES)}"

@@ -14,7 +14,7 @@ from service.core.sequences.formats import FRAME_READERS
 from service.core.sequences.listing import Listing
 from service.core.sequences.named_arrays import FRAME_KEYS, NamedArrays
 from service.core.sequences.names import suffix_of
-from service.core.sequences.readers.depth import read_depth, read_intrinsics
+from service.core.sequences.readers.depth import MAX_POINTS, read_depth, read_intrinsics
 from service.core.sequences.readers.frame import Frame, FrameReader
 from service.core.sequences.reading import Reading
 from service.core.sequences.surfaces import SurfaceSampler
@@ -31,7 +31,7 @@ def read_frames(archive: Archive, budget: Budget, reading: Reading) -> None:
     if listing.faults:
         return
     reading.check_limit(reading.limits.max_frames, len(listing.frames), "file", "frames")
-    read = _reader(archive, listing)
+    read = _reader(archive, listing, reading.limits.max_points // max(len(listing.frames), 1))
     sampler = SurfaceSampler(reading.options.sample)
     for index, name in enumerate(listing.frames):
         if len(reading.faults) >= MAX_FAULTS:
@@ -52,11 +52,14 @@ def read_frames(archive: Archive, budget: Budget, reading: Reading) -> None:
         reading.times = times_of_names(listing.frames, reading.options.fps)
 
 
-def _reader(archive: Archive, listing: Listing) -> FrameReader | None:
-    """How frames of this format are read; None for those that are archives themselves."""
+def _reader(archive: Archive, listing: Listing, most: int) -> FrameReader | None:
+    """How frames of this format are read; None for those that are archives themselves.
+
+    Of depth images, the points are chosen so that those of all frames are within the limit: `most` of each.
+    """
     if listing.suffix == ".png":
         camera = read_intrinsics(archive.open(listing.intrinsics))
-        return partial(read_depth, camera=camera)
+        return partial(read_depth, camera=camera, most=min(MAX_POINTS, most))
     return FRAME_READERS.get(listing.suffix)
 
 

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from service.core.sequences.errors import Fault, quoted
-from service.core.sequences.formats import COMPANIONS, FRAME_SUFFIXES, WANTED
+from service.core.sequences.formats import COMPANIONS, FRAME_SUFFIXES, RECORDED, WANTED
 from service.core.sequences.names import is_litter, kinds_of, natural_order, suffix_of
+from service.core.sequences.readers.depth import CAMERA_WANTED
 
 
 class Listing:
@@ -22,6 +23,7 @@ class Listing:
         for suffix, companions in COMPANIONS:
             if any(suffix_of(name) == suffix for name in files):
                 files = [name for name in files if suffix_of(name) not in companions]
+        files = _depth_of_recording(files) or files
         beside = [name for name in files if suffix_of(name) == ".json"]
         self.frames = sorted((name for name in files if name not in beside), key=natural_order)
         suffixes = {suffix_of(name) for name in self.frames}
@@ -51,11 +53,21 @@ class Listing:
             found = f"{len(beside)} JSON files" + (
                 f": {', '.join(map(quoted, beside[:3]))}" if beside else ""
             )
-            self._fault(
-                "has depth images without their camera", found, "one JSON file with fx, fy, cx and cy"
-            )
+            self._fault("has depth images without their camera", found, f"one JSON file with {CAMERA_WANTED}")
         else:
             [self.intrinsics] = beside
 
     def _fault(self, message: str, found: str, wanted: str) -> None:
         self.faults.append(Fault("file", message, found, wanted))
+
+
+def _depth_of_recording(files: list[str]) -> list[str]:
+    """The depth images and JSON files of an RGB-D recording, as TUM, Open3D and phone apps lay it out.
+
+    None where nothing lies in a folder `depth`, or where there are files of other kinds.
+    """
+    images = [name for name in files if suffix_of(name) == ".png"]
+    depth = [name for name in images if PurePosixPath(name).parent.name.lower() == "depth"]
+    if not depth or not {suffix_of(name) for name in files} <= RECORDED:
+        return []
+    return depth + [name for name in files if suffix_of(name) == ".json"]

@@ -1,6 +1,6 @@
 // Reads depth images: PNG with one channel of 16 bits, and the intrinsics of the camera in a JSON file.
 
-// {fx, fy, cx, cy, scale, most} of the three layouts that docs/formats.md names. Throws without a focal length.
+// {fx, fy, cx, cy, scale, most, size} of the layouts that docs/formats.md names. Throws without a focal length.
 export function readIntrinsics(bytes) {
   const outer = JSON.parse(new TextDecoder().decode(bytes));
   const values = { ...outer, ...(outer.intrinsics ?? outer.intrinsic) };
@@ -10,21 +10,24 @@ export function readIntrinsics(bytes) {
     ? [byColumn[0], byColumn[4], byColumn[6], byColumn[7]]
     : byRow
       ? [byRow[0], byRow[4], byRow[2], byRow[5]]
-      : [values.fx, values.fy, values.cx, values.cy];
-  const camera = { fx, fy, cx, cy, scale: values.depth_scale ?? 1000, most: values.depth_max ?? Infinity };
+      : [values.fx, values.fy, values.ppx ?? values.cx, values.ppy ?? values.cy];
+  const scale = values.depth_scale ?? 1000;
+  const camera = { fx, fy, cx, cy, scale: scale < 1 ? 1 / scale : scale, most: values.depth_max ?? Infinity };
   if (!Object.values(camera).every((value) => value > -Infinity) || !(fx > 0)) throw new TypeError("no intrinsics");
-  return camera;
+  return { ...camera, size: values.width && values.height ? [values.width, values.height] : null };
 }
 
 // Coordinates [3 N] of the pixels that have a depth, x to the right, y up, seen along -z.
-export async function readDepth(bytes, { fx, fy, cx, cy, scale, most }) {
-  const { width, depths } = await pixels(bytes);
+export async function readDepth(bytes, { fx, fy, cx, cy, scale, most, size }) {
+  const { width, height, depths } = await pixels(bytes);
+  const [across, down] = size ? [width / size[0], height / size[1]] : [1, 1]; // of smaller copies of its images
+  const [middle, center] = [(cx + 0.5) * across - 0.5, (cy + 0.5) * down - 0.5];
   const points = [];
   depths.forEach((stored, at) => {
     const away = stored / scale;
-    if (!stored || away > most) return;
+    if (!stored || stored === 65535 || away > most) return;
     const [row, column] = [Math.floor(at / width), at % width];
-    points.push(((column - cx) * away) / fx, (-(row - cy) * away) / fy, -away);
+    points.push(((column - middle) * away) / (fx * across), (-(row - center) * away) / (fy * down), -away);
   });
   return Float64Array.from(points);
 }
@@ -44,7 +47,8 @@ async function pixels(bytes) {
   }
   const stream = new Blob(parts).stream().pipeThrough(new DecompressionStream("deflate"));
   const data = unfilter(new Uint8Array(await new Response(stream).arrayBuffer()), 2 * width, height);
-  return { width, depths: Uint16Array.from({ length: width * height }, (_, i) => (data[2 * i] << 8) | data[2 * i + 1]) };
+  const depths = Uint16Array.from({ length: width * height }, (_, i) => (data[2 * i] << 8) | data[2 * i + 1]);
+  return { width, height, depths };
 }
 
 // Undoes the filter of each row, which its first byte names: the difference to neighbors, two bytes a pixel.

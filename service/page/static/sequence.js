@@ -48,10 +48,11 @@ async function ofArchive(bytes) {
 async function ofFiles(entries) {
   const all = [...entries.keys()].sort(naturally);
   const frames = [];
-  const names = all.filter((name) => isFrame(name) || suffixOf(name) === "npz");
+  const recorded = all.filter((name) => /(^|\/)depth\/[^/]+\.png$/i.test(name)); // beside color, in an RGB-D recording
+  const names = recorded.length ? [] : all.filter((name) => isFrame(name) || suffixOf(name) === "npz");
   if (!names.length) {
     const camera = readIntrinsics(entries.get(all.find((name) => suffixOf(name) === "json")));
-    for (const name of all.filter((it) => suffixOf(it) === "png"))
+    for (const name of recorded.length ? recorded : all.filter((it) => suffixOf(it) === "png"))
       frames.push(await readDepth(entries.get(name), camera));
   }
   for (const name of names) {

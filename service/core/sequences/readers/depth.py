@@ -7,7 +7,7 @@ upright.
 import io
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,19 @@ from service.core.sequences.readers.frame import Frame, Source, invalid, read_wh
 MAX_POINTS = 32_768  # of one image; a random selection of more
 MAX_PIXELS = 16_000_000
 _MAX_JSON_BYTES = 1 << 16
+CAMERA_WANTED = (
+    'positive numbers such as {"fx": 525, "fy": 525, "cx": 319.5, "cy": 239.5, "depth_scale": 1000}'
+)
+_NOTHING = (0, 65_535)  # stored where nothing was measured
+_SAME_SHAPE = 0.02  # relative difference of the sides that rounding to whole pixels explains
 
 
 @dataclass(frozen=True)
 class Intrinsics:
-    """A pinhole camera in pixels. `scale` stored units are a unit of length; more than `most` is left out."""
+    """A pinhole camera in pixels. `scale` stored units are a unit of length; more than `most` is left out.
+
+    `size` is the width and height of the images that the other numbers are of, if it is known.
+    """
 
     fx: float
     fy: float
@@ -30,11 +38,29 @@ class Intrinsics:
     cy: float
     scale: float = 1000.0  # millimeters to meters
     most: float = float("inf")
+    size: tuple[float, float] | None = None
+
+    def of(self, width: int, height: int) -> "Intrinsics | None":
+        """The camera of smaller or larger copies of its images; None if they are no such copies."""
+        own_width, own_height = self.size or (width, height)
+        across, down = width / own_width, height / own_height
+        scaled = replace(
+            self,
+            fx=self.fx * across,
+            fy=self.fy * down,
+            cx=(self.cx + 0.5) * across - 0.5,  # 0 is the middle of the first pixel
+            cy=(self.cy + 0.5) * down - 0.5,
+            size=(width, height),
+        )
+        same_shape = abs(across - down) < _SAME_SHAPE * across
+        inside = -0.5 <= scaled.cx <= width - 0.5 and -0.5 <= scaled.cy <= height - 0.5
+        return scaled if same_shape and inside else None
 
 
 def read_intrinsics(source: Source) -> Intrinsics:
     """From `fx`, `fy`, `cx`, `cy`, or a matrix `K` or `camera_matrix` [3, 3], or Open3D's `intrinsic_matrix`;
-    optional `depth_scale` (stored units in one unit of length, 1000) and `depth_max`."""
+    RealSense calls the center `ppx`, `ppy`. Optional are `width` and `height` of the images that they are
+    of, `depth_scale` (stored units in one unit of length, 1000; or what a unit is, 0.001) and `depth_max`."""
     if source.size > _MAX_JSON_BYTES:
         raise too_large(source, f"{source.size:,} bytes", f"at most {_MAX_JSON_BYTES:,}")
     text = read_whole(source)
@@ -47,35 +73,45 @@ def read_intrinsics(source: Source) -> Intrinsics:
             values = values | _of_matrix(matrix)
         elif matrix := values.get("K", values.get("camera_matrix")):
             values = values | _of_matrix(np.array(matrix, np.float64).reshape(3, 3))
+        elif {"ppx", "ppy"} <= values.keys():
+            values = values | {"cx": values["ppx"], "cy": values["ppy"]}
         numbers = {name: float(values[name]) for name in ("fx", "fy", "cx", "cy")}
         numbers["scale"] = float(values.get("depth_scale", 1000.0))
         if values.get("depth_max") is not None:
             numbers["most"] = float(values["depth_max"])
+        size = float(values.get("width") or 0), float(values.get("height") or 0)
     except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError):
         found = quoted(text.decode(errors="replace").strip()) if text.strip() else "an empty file"
-        raise invalid(source, "are not the intrinsics of a camera", found, _WANTED) from None
+        raise invalid(source, "are not the intrinsics of a camera", found, CAMERA_WANTED) from None
     finite = all(np.isfinite(value) for name, value in numbers.items() if name != "most")
     if not finite or min(numbers["fx"], numbers["fy"], numbers["scale"], numbers.get("most", 1)) <= 0:
-        raise invalid(source, "are not the intrinsics of a camera", quoted(str(numbers)), _WANTED)
-    return Intrinsics(**numbers)
-
-
-_WANTED = 'positive numbers such as {"fx": 525, "fy": 525, "cx": 319.5, "cy": 239.5, "depth_scale": 1000}'
+        raise invalid(source, "are not the intrinsics of a camera", quoted(str(numbers)), CAMERA_WANTED)
+    if numbers["scale"] < 1:  # what a stored unit is, as drivers tell it
+        numbers["scale"] = 1 / numbers["scale"]
+    return Intrinsics(**numbers, size=size if 0 < min(size) <= max(size) < np.inf else None)
 
 
 def _of_matrix(matrix: Any) -> dict[str, float]:
     return {"fx": matrix[0, 0], "fy": matrix[1, 1], "cx": matrix[0, 2], "cy": matrix[1, 2]}
 
 
-def read_depth(source: Source, limit: int, camera: Intrinsics) -> Frame:
-    """Points of the pixels that have a depth; 0 means that nothing was measured."""
+def read_depth(source: Source, limit: int, camera: Intrinsics, most: int = MAX_POINTS) -> Frame:
+    """Points of the pixels that have a depth, a random selection if there are more than `most`."""
     depth = _pixels(source)  # [H, W]
-    rows, columns = np.nonzero(depth)
+    height, width = depth.shape
+    if (own := camera.of(width, height)) is None:
+        center = f"the camera's center at {camera.cx:g}, {camera.cy:g}"
+        size = f" of {camera.size[0]:g} by {camera.size[1]:g} pixels" if camera.size else ""
+        found = f"{width} by {height} pixels, {center}{size}"
+        wanted = "fx, fy, cx, cy of the depth images, or the `width` and `height` of those that they are of"
+        raise invalid(source, "is no image of the camera in the JSON file", found, wanted)
+    camera = own
+    rows, columns = np.nonzero(~np.isin(depth, _NOTHING))
     away = depth[rows, columns] / camera.scale  # [N]
     seen = np.flatnonzero(away <= camera.most)
-    if len(seen) > min(MAX_POINTS, limit):
+    if len(seen) > min(most, limit):
         # The same draw for equal images, whichever frame they are.
-        seen = np.sort(np.random.default_rng(len(seen)).choice(seen, min(MAX_POINTS, limit), replace=False))
+        seen = np.sort(np.random.default_rng(len(seen)).choice(seen, min(most, limit), replace=False))
     rows, columns, away = rows[seen], columns[seen], away[seen]
     x, y = (columns - camera.cx) * away / camera.fx, (rows - camera.cy) * away / camera.fy
     return Frame(np.stack([x, -y, -away], axis=-1).astype(np.float32))  # [N, 3]

@@ -8,10 +8,11 @@ import laspy
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from service.core.sequences.errors import SequenceError
 from service.core.sequences.formats import FRAME_READERS
-from service.core.sequences.readers.depth import read_intrinsics
+from service.core.sequences.readers.depth import Intrinsics, read_depth, read_intrinsics
 from service.core.sequences.readers.frame import BytesSource, Frame
 from service.core.sequences.readers.lzf import decompress
 
@@ -199,11 +200,37 @@ def test_stl_as_text() -> None:
         '{"K": [[500, 0, 320], [0, 510, 240], [0, 0, 1]], "depth_scale": 1000}',
         '{"camera_matrix": [500, 0, 320, 0, 510, 240, 0, 0, 1]}',
         '{"intrinsics": {"fx": 500, "fy": 510, "cx": 320, "cy": 240}}',
+        '{"fx": 500, "fy": 510, "ppx": 320, "ppy": 240, "depth_scale": 0.001}',
     ],
 )
 def test_intrinsics_as_cameras_write_them(text: str) -> None:
     camera = read_intrinsics(BytesSource(text.encode(), "camera.json"))
     assert (camera.fx, camera.fy, camera.cx, camera.cy, camera.scale) == (500, 510, 320, 240, 1000)
+
+
+def depth_image(values: list[list[int]]) -> BytesSource:
+    out = io.BytesIO()
+    Image.fromarray(np.array(values, np.uint16)).save(out, "PNG")
+    return BytesSource(out.getvalue(), "0.png")
+
+
+def test_neither_0_nor_65535_is_a_depth() -> None:
+    frame = read_depth(depth_image([[0, 65_535], [2000, 1000]]), 9, Intrinsics(1, 1, 0, 0))
+    assert frame.points.tolist() == [[0, -2, -2], [1, -1, -1]]
+
+
+def test_a_camera_of_larger_images_is_scaled_with_them() -> None:
+    """Phones tell the camera of their color images, of which depth images are smaller copies."""
+    values = [[1000] * 4] * 3
+    small = read_depth(depth_image(values), 99, Intrinsics(4, 4, 1.5, 1))
+    large = read_depth(depth_image(values), 99, Intrinsics(40, 40, 19.5, 14.5, size=(40, 30)))
+    np.testing.assert_allclose(large.points, small.points, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [None, (40, 10)])
+def test_another_camera_is_refused(size: tuple[float, float] | None) -> None:
+    with pytest.raises(SequenceError, match="found 4 by 3 pixels, the camera's center at 19"):
+        read_depth(depth_image([[1000] * 4] * 3), 99, Intrinsics(40, 40, 19.5, 3, size=size))
 
 
 @pytest.mark.parametrize(
