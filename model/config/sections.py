@@ -41,6 +41,7 @@ class SolidsConfig(Section):
     """Generation of clouds for `data.dataset: solids`."""
 
     batches: Literal["large", "small"]
+    cloud_points: Annotated[list[Annotated[int, Field(ge=16)]], Field(min_length=1)] | None
     held_out_points: Annotated[list[Positive], Field(min_length=1)]
     held_out_view_points: Positive
 

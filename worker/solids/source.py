@@ -5,8 +5,10 @@ Training batches are single clouds for the shape half and pairs of clouds for th
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from model.config.schema import Config
+from model.config.sections import SolidsConfig
 from model.errors import ConfigError
 from worker.data.batches import worker_count
 from worker.solids.clouds import Clouds
@@ -19,8 +21,8 @@ from worker.solids.stream import CloudStream, StreamSettings
 CLOUDS = {
     "large": StreamSettings(),
     "small": StreamSettings(
-        bodies=1, solids=1, every=1, kept=200, ahead=16, surface=4096, places=4096, most=2048, sizes=10,
-        budget=8192, clouds=12, queries=512,
+        bodies=1, solids=1, every=1, kept=200, ahead=16, surface=4096, places=4096,
+        sizes=(100, 140, 196, 274, 383, 535, 749, 1047, 1464, 2048), budget=8192, clouds=12, queries=512,
     ),
 }  # fmt: skip
 PAIRS = {
@@ -40,7 +42,7 @@ class CloudSource:
 
     def batches(self, first_step: int, rows: range, device: str) -> Iterator[Clouds]:
         seed = self.training.seed + rows.start  # each process of several draws its own
-        settings = CLOUDS[self.data.batches]
+        settings = cloud_settings(self.data)
         return iter(CloudStream(settings, seed, device, first_step, worker_count(self.training.num_workers)))
 
     def validation(self, device: str) -> Iterator[HeldOut[Clouds]]:
@@ -48,6 +50,19 @@ class CloudSource:
             count = self.training.n_val_items or 16
             self._held_out = list(held_out_clouds(self.data.held_out_points, count, device))
         return iter(self._held_out)
+
+
+def cloud_settings(data: SolidsConfig) -> StreamSettings:
+    """Raises ConfigError for more points in a cloud than are kept of a surface."""
+    settings = CLOUDS[data.batches]
+    if not (sizes := data.cloud_points):
+        return settings
+    if (most := max(sizes)) > settings.surface:
+        raise ConfigError(
+            f"data.solids.cloud_points names {most:,}; wanted at most {settings.surface:,}, the points that "
+            f"are kept of a surface for data.solids.batches={data.batches}"
+        )
+    return replace(settings, sizes=tuple(sizes))
 
 
 class PairSource:

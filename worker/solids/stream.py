@@ -6,7 +6,6 @@ step yields depends on the seed and the number of the step alone, so that a run 
 """
 
 import itertools
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
@@ -33,9 +32,8 @@ class StreamSettings:
     ahead: int = 4  # how many times' are in it before the first batch
     surface: int = 8192  # points kept of a shape
     places: int = 8192  # of known occupancy, kept of a shape
-    least: int = 100  # points of a cloud
-    most: int = 8192
-    sizes: int = 14  # different ones, evenly on a log scale
+    # Of the points of a cloud, one of them at each step; few, so that memory is used again.
+    sizes: tuple[int, ...] = (100, 140, 197, 276, 388, 544, 764, 1072, 1505, 2112, 2964, 4159, 5837, 8192)
     budget: int = 65_536  # points of a batch
     clouds: int = 64  # of a batch, at most
     queries: int = 2048  # of a cloud
@@ -94,7 +92,7 @@ class CloudStream:
         settings, ring = self.settings, self._ring
         self._reseed(self.step, CLOUDS)
         rng = np.random.default_rng([self.seed, self.step, CLOUDS])
-        points = cloud_sizes(settings)[rng.integers(settings.sizes)]
+        points = settings.sizes[rng.integers(len(settings.sizes))]
         count = max(1, min(settings.clouds, settings.budget // points))
         filled = min(self.inserted, settings.kept) * (settings.bodies + settings.solids)
         rows = torch.randint(filled, (count,), generator=self.generator, device=self.device)
@@ -136,12 +134,6 @@ def empty_ring(settings: StreamSettings, device: torch.device) -> Shapes:
         torch.zeros(size, settings.places, 3, device=device),
         torch.zeros(size, settings.places, dtype=torch.bool, device=device),
     )
-
-
-def cloud_sizes(settings: StreamSettings) -> list[int]:
-    """The numbers of points that clouds have; few, so that memory is used again."""
-    ends = math.log(settings.least), math.log(settings.most)
-    return [round(math.exp(size)) for size in np.linspace(*ends, settings.sizes)]
 
 
 def one_thread(_: int) -> None:

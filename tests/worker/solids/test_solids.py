@@ -14,7 +14,7 @@ from worker.solids.body_shapes import draw_body, stack
 from worker.solids.drafts import PARTS
 from worker.solids.parts import BOX, ELLIPSOID, REVOLVED, Solids
 from worker.solids.recipes import FAMILIES, draw_recipe
-from worker.solids.stream import CloudStream, StreamSettings, cloud_sizes
+from worker.solids.stream import CloudStream, StreamSettings
 from worker.solids.surfaces import Shapes, _surfaces
 
 
@@ -196,7 +196,7 @@ def test_coarse_levels_of_uneven_clouds_are_like_the_whole() -> None:
 
 
 SMALL = StreamSettings(
-    bodies=1, solids=1, every=2, kept=3, ahead=1, surface=300, places=200, least=40, most=120, sizes=3,
+    bodies=1, solids=1, every=2, kept=3, ahead=1, surface=300, places=200, sizes=(40, 69, 120),
     budget=240, clouds=4, queries=50,
 )  # fmt: skip
 
@@ -212,13 +212,12 @@ def test_a_stream_that_starts_later_yields_what_it_would_have_yielded() -> None:
 
 
 def test_clouds_of_a_stream_have_few_sizes_and_fit_the_budget() -> None:
-    assert cloud_sizes(SMALL) == [40, 69, 120]
-    sizes = [round(math.log(size), 2) for size in cloud_sizes(StreamSettings())]
-    steps = np.diff(sizes)
+    steps = np.diff([math.log(size) for size in StreamSettings().sizes])
     assert steps.max() - steps.min() < 0.05
     stream = CloudStream(SMALL, 5, "cpu")
     for _ in range(5):
         clouds = next(stream)
         assert clouds.points.shape[0] * clouds.points.shape[1] <= 240
         assert clouds.points.shape[0] <= 4
+        assert clouds.points.shape[1] in SMALL.sizes
         assert clouds.points.isfinite().all()

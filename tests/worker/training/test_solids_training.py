@@ -19,16 +19,17 @@ from worker.training.stopping import Stop
 from worker.training.trainer import Trainer
 
 CLOUDS = StreamSettings(
-    bodies=0, solids=1, every=1, kept=4, ahead=2, surface=300, places=200, least=40, most=60, sizes=2,
+    bodies=0, solids=1, every=1, kept=4, ahead=2, surface=300, places=200, sizes=(40, 60),
     budget=120, clouds=2, queries=50,
 )  # fmt: skip
 PAIRS = PairSettings(sizes=(64, 96), points=256, most=3, queries=32, scenes=3, renewed=1, skeletons=6)
 
 
-def config_of(half: str, folder: Path, **training: Any) -> Config:
+def config_of(half: str, folder: Path, cloud_points: list[int] | None = None, **training: Any) -> Config:
     settings = {"out_dir": str(folder), "max_minutes": None, "num_workers": 0, "n_val_items": 1}
     settings |= {"warmup_iterations": 2, "validate_every": 0, "checkpoint_every": 0, "precision": "fp32"}
     solids = {"batches": "small", "held_out_points": [60], "held_out_view_points": 60}
+    solids |= {"cloud_points": cloud_points}
     return load_config(
         f"training/local_oflow_{half}", {"data": {"solids": solids}, "training": settings | training}
     )
@@ -104,3 +105,15 @@ def test_halves_saved_alone_are_joined(tmp_path: Path) -> None:
     joined = read_checkpoint(target)["model"]
     for name, value in net.state_dict().items():
         assert torch.equal(joined[name], value.half()), name
+
+
+def test_clouds_have_the_sizes_that_are_given(tmp_path: Path) -> None:
+    config = config_of("shape", tmp_path, cloud_points=[20, 20, 35], max_iterations=1)
+    stream = source.CloudSource(config).batches(0, range(2), "cpu")
+    assert {next(stream).points.shape[1] for _ in range(8)} == {20, 35}
+
+
+def test_clouds_of_more_points_than_a_surface_has_are_refused(tmp_path: Path) -> None:
+    config = config_of("shape", tmp_path, cloud_points=[20, 301], max_iterations=1)
+    with pytest.raises(ConfigError, match=r"cloud_points names 301; wanted at most 300"):
+        source.CloudSource(config).batches(0, range(2), "cpu")
