@@ -32,8 +32,14 @@ def canonical(points: Floats) -> Floats:
 
     Points [N, 3] are sorted by their distance from the centroid; equal distances by coordinates.
     """
-    exact = points[np.lexsort(points.T)]
-    return np.ascontiguousarray(exact[np.argsort(((exact - exact.mean(0)) ** 2).sum(1), kind="stable")])
+    return np.ascontiguousarray(points[canonical_order(points)])
+
+
+def canonical_order(points: Floats) -> Ints:
+    """Rows [N] of points [N, 3] in the order of `canonical`."""
+    order = np.lexsort(points.T)
+    exact = points[order]
+    return np.asarray(order[np.argsort(((exact - exact.mean(0)) ** 2).sum(1), kind="stable")])
 
 
 def distinct(points: Floats) -> Ints:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from model.canceling import cancelable
 from model.compiled import Floats, Ints
 from model.errors import Canceled
-from model.registration.clouds import make_cloud
+from model.registration.clouds import canonical_order, make_cloud
 from model.registration.correspondence import filter_paths
 from model.registration.interpolation import Carrier
 from model.registration.keyframes import jumps, single
@@ -37,7 +37,8 @@ def track_corresponding(
     whose points lie clearly further apart, put on them, with what it joins there taken apart where another
     frame tears it.
     """
-    filtered = filter_paths(points, valid)
+    order = canonical_order(points.mean(axis=0))  # results do not depend on that of the rows
+    filtered = filter_paths(points[:, order], None if valid is None else valid[:, order])
     paths = filtered.points  # [T, R, 3]
     centers = paths.mean(axis=1)  # [T, 3]
     center = np.median(centers, axis=0)

@@ -10,7 +10,7 @@ from model.canceling import cancelable
 from model.compiled import Floats, Ints
 from model.errors import InputError
 from model.registration.backends import NUMBA, Backend
-from model.registration.clouds import Cloud, canonical, make_cloud, thinned
+from model.registration.clouds import Cloud, canonical, distinct, make_cloud, thinned
 from model.registration.fitting import Stage
 from model.registration.following import STARTS, Followed, Match, follow
 from model.registration.keyframes import CLOSE, candidates, jumps, preferred
@@ -91,13 +91,16 @@ def track(
     options = options or Options()
     report = Report(progress, is_canceled)
     instants = np.arange(len(clouds), dtype=float) if times is None else np.asarray(times, dtype=float)
-    if not len(clouds) or min(len(c) for c in clouds) < 16:
+    points = [np.asarray(cloud, dtype=np.float64) for cloud in clouds]
+    points = [cloud[distinct(cloud)] for cloud in cancelable(points)]  # copies hide how far apart points are
+    if not points or min(len(cloud) for cloud in points) < 16:
         raise InputError(
-            f"registration needs at least one frame and 16 points in each, found {[len(c) for c in clouds]}"
+            "registration needs at least one frame and 16 different points in each, "
+            f"found {[len(cloud) for cloud in points]}"
         )
     stride = max(1, len(clouds) // TRIED) if options.keyframes > 1 else 1
     spans = _spans(len(clouds), stride, options)
-    ordered = [canonical(np.asarray(c, dtype=np.float64)) for c in cancelable(clouds)]
+    ordered = [canonical(cloud) for cloud in points]
     center = np.median([c.mean(0) for c in ordered], axis=0)
     size = SIZE * float(np.median([np.sqrt(((c - c.mean(0)) ** 2).sum(1).mean()) for c in ordered]))
     scaled = [(c - center) / size for c in ordered]

@@ -185,6 +185,22 @@ def test_tracking_along_particles_needs_no_search() -> None:
     np.testing.assert_allclose(result.at(PHASES), result.vertices, atol=1e-9)
 
 
+def ball(points: Floats, _: float) -> tuple[Floats, Ints]:
+    """A sphere in the place and size of the points [N, 3]."""
+    sphere = trimesh.creation.icosphere(subdivisions=2)
+    vertices = np.asarray(sphere.vertices) * points.std() + points.mean(axis=0)
+    return vertices, np.asarray(sphere.faces, np.int64)
+
+
+def test_the_order_of_rows_does_not_matter() -> None:
+    noisy, _ = paths(200, 0.003)
+    order = np.random.default_rng(0).permutation(200)
+    valid = np.random.default_rng(1).random(noisy.shape[:2]) > 0.05
+    found = track_corresponding(noisy, PHASES, ball, valid)
+    again = track_corresponding(noisy[:, order], PHASES, ball, valid[:, order])
+    np.testing.assert_array_equal(again.vertices, found.vertices)
+
+
 def _shape_apart(first: Floats, second: Floats) -> float:
     first, second = ((c - c.mean(axis=0)) / np.sqrt(c.var(axis=0).sum()) for c in (first, second))
     return float(((first - second) ** 2).sum())
@@ -194,14 +210,7 @@ def test_a_cut_is_not_bridged() -> None:
     _, exact = paths(200)
     leap = exact.copy()
     leap[4:, :, 0] += 3
-    sphere = trimesh.creation.icosphere(subdivisions=2)
-
-    def surface(points: Floats, _: float) -> tuple[Floats, Ints]:
-        return np.asarray(sphere.vertices) * points.std() + points.mean(axis=0), np.asarray(
-            sphere.faces, np.int64
-        )
-
-    result = track_corresponding(leap, PHASES, surface)
+    result = track_corresponding(leap, PHASES, ball)
     assert result.jumps == [4]
     before, after = result.at((PHASES[3] + PHASES[4]) / 2 + np.array([-0.01, 0.01]))
     assert np.median((after - before)[:, 0]) == pytest.approx(3, abs=0.3)
