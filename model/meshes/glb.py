@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from model.errors import InputError
 from model.meshes.glb_bones import bone_animation, influences, skeleton
@@ -17,6 +18,7 @@ from model.meshes.normals import vertex_normals
 from model.meshes.png import png_bytes
 from model.meshes.sequence import MeshSequence
 from model.meshes.skinning import fit_skin
+from model.meshes.upright import upright_rotation
 
 Animation = Literal["auto", "morph", "skin"]
 
@@ -24,6 +26,8 @@ Animation = Literal["auto", "morph", "skin"]
 # grows with the square of the number of frames.
 MAX_MORPH_FRAMES = 200
 STEPS = 32766  # of quantized coordinates to either side of 0
+
+UPRIGHT = "upright"  # name of the node that turns the scene; the page looks for it
 
 _GREY = [0.6, 0.63, 0.67, 1.0]
 
@@ -35,7 +39,8 @@ def write_glb(
 
     `auto` writes morph targets for up to `MAX_MORPH_FRAMES` frames and bones for more. With `compress`,
     numbers take one or two bytes instead of four (KHR_mesh_quantization). Positions are relative to the
-    center of the sequence, which a node adds, so that they are precise at any distance from the origin.
+    center of the sequence, which a node adds, so that they are precise at any distance from the origin; where
+    `up` is not y, another node on top of it turns the scene.
     `asset.extras` states the largest error of what was rounded. Raises InputError for too many frames.
     """
     frames = len(meshes.times)
@@ -84,8 +89,19 @@ def write_glb(
             mesh["weights"] = [0.0] * (frames - 1)
             mesh["extras"] = {"targetNames": [f"frame_{i:03d}" for i in range(1, frames)]}
             document["animations"] = [_morph_animation(buffer, _seconds(meshes), compress)]
+    if meshes.up != "y":
+        _stand_upright(document, meshes.up)
     document["asset"] = {"version": "2.0", "generator": "oflow", "extras": extras}
     return glb_bytes(document, buffer)
+
+
+def _stand_upright(document: dict[str, Any], up: str) -> None:
+    """Turn the scene by a node on top of it: in glTF y is up. What is below it keeps its coordinates."""
+    nodes, scene = document["nodes"], document["scenes"][0]
+    turned = [n for n in scene["nodes"] if "skin" not in nodes[n]]  # skinned meshes follow their bones only
+    rotation = Rotation.from_matrix(upright_rotation(up)).as_quat().tolist()
+    scene["nodes"] = [n for n in scene["nodes"] if n not in turned] + [len(nodes)]
+    nodes.append({"name": UPRIGHT, "rotation": rotation, "children": turned})
 
 
 def _step(local: NDArray[np.float64]) -> float:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from model.errors import InputError
 from model.meshes.textures import Texture
 from model.meshes.topology import is_closed
+from model.meshes.upright import AXES
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +58,8 @@ class MeshSequence:
 
     `vertices` are in the caller's coordinates and float64, since float32 is too coarse far from the origin.
     `colors` are sRGB. `playback` are the seconds at which frames play in files, from 0 for the first input
-    frame; None plays `times`. Raises InputError for inconsistent arrays.
+    frame; None plays `times`. `up` is the axis of `vertices` that points up, by which files stand
+    upright in formats that say which way is up. Raises InputError for inconsistent arrays.
     """
 
     vertices: NDArray[np.float64]  # [T, V, 3]
@@ -69,6 +71,7 @@ class MeshSequence:
     timings: dict[str, float] = field(default_factory=dict)  # seconds by stage
     findings: Findings | None = None
     playback: NDArray[np.float64] | None = None  # [T], seconds
+    up: str = "y"
 
     def __post_init__(self) -> None:
         self.vertices = np.asarray(self.vertices, np.float64)
@@ -98,6 +101,7 @@ class MeshSequence:
             bool(np.isfinite(self.times).all() and (np.diff(self.times) > 0).all()),
             "times do not increase from frame to frame",
         )
+        _require(self.up in AXES, f"up is {self.up!r}, wanted {', '.join(AXES)}")
         self.faces = faces.astype(np.int32)
         if self.colors is not None:
             self.colors = np.asarray(self.colors)

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from model.meshes.normals import vertex_normals
 from model.meshes.png import png_bytes
 from model.meshes.sequence import MeshSequence
+from model.meshes.upright import upright_rotation
 
 TEXTURE = "texture.png"
 
@@ -42,7 +44,8 @@ def _in_folder(write: Callable[[Path], Path]) -> bytes:
 def _write_crate(meshes: MeshSequence, target: Path, *, textured: bool) -> Path:
     """Time codes count frames where these are evenly spaced: frame i is at time code i.
 
-    Points are float32 relative to the center of the sequence, which the transform adds in float64.
+    Points are float32 relative to the center of the sequence, which the transform adds in float64;
+    where `up` is not y, it turns the sequence, too.
     """
     from pxr import Gf, Sdf, Usd, UsdGeom, Vt
 
@@ -60,6 +63,9 @@ def _write_crate(meshes: MeshSequence, target: Path, *, textured: bool) -> Path:
     stage.SetDefaultPrim(root.GetPrim())
     low, high = meshes.vertices.min(axis=(0, 1)), meshes.vertices.max(axis=(0, 1))
     center = (low + high) / 2
+    if meshes.up != "y":
+        turn = Rotation.from_matrix(upright_rotation(meshes.up)).as_quat().tolist()
+        root.AddOrientOp().Set(Gf.Quatf(turn[3], *turn[:3]))  # outside of the translation
     root.AddTranslateOp(UsdGeom.XformOp.PrecisionDouble).Set(Gf.Vec3d(*center.tolist()))
 
     mesh = UsdGeom.Mesh.Define(stage, "/sequence/surface")

@@ -35,12 +35,11 @@ def find(
         "scatter": round(prepared.found.scatter, 4),
         "removed": prepared.removed.to_dict() if registered else {},
         "keyframe": keyframe,
+        "up": registered.orientation.up if registered else "y",  # as networks of people need it
     }
     if registered is not None:
         decisions["jumps"] = registered.tracking.jumps
         decisions["one_sided"] = registered.one_sided and _can_tell(prepared)
-        if registered.orientation.up != "y" or not registered.orientation.certain:
-            decisions["up"] = registered.orientation.up
         warnings += _warnings(registered, decisions["one_sided"])
     if is_still(prepared.clouds, prepared.valid if prepared.corresponding else None):
         warnings.append("nothing moves: all frames show one pose")

@@ -182,7 +182,8 @@ class Reconstructor:
             texture: texels along the side of a texture with the colors of the points.
             colors: T arrays [N_t, 3] of sRGB bytes, of the points.
             quality: one of `QUALITIES`, a trade-off between accuracy and speed.
-            up: the axis of the input that points up, for models of upright things; `auto` detects it.
+            up: the axis of the input that points up. `auto` detects it for models of upright things, and
+                guesses it for others, which do not need it.
             cleanup: `auto` removes stray points and a clear floor, `off` does not. Points with NaN or
                 infinity are left out either way; `drop_invalid` is `auto` where callers have to ask for that.
             refine: `auto` puts the surface on the points of all frames. `off` leaves shape and motion to the
@@ -248,6 +249,7 @@ class Reconstructor:
                 timings=stage.timings,
                 findings=findings.after(effects, moved.shape[1]),
                 playback=playback,
+                up="y" if registered is None or registered.orientation.guessed else registered.orientation.up,
             )
 
     def _check_choices(self, cleanup: str, refine: str) -> None:

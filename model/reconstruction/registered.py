@@ -145,7 +145,7 @@ def _distance(points: Floats, surface: tuple[Floats, Ints]) -> float:
 
 def _orientation(prepared: Prepared, shapes: Shapes, settings: Settings, up: str) -> Orientation:
     if not shapes.upright:
-        return as_given(up)
+        return as_given(up, prepared.believed)
     rng = np.random.default_rng(0)
     cloud = prepared.believed[0]
     few = cloud[rng.permutation(len(cloud))[:FEW]]

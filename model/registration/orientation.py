@@ -1,6 +1,6 @@
 """Which way is up: for models that know things standing on their feet, facing one way."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import permutations, product
 from typing import Literal, get_args
@@ -10,6 +10,7 @@ import numpy as np
 from model.canceling import cancelable
 from model.compiled import Floats
 from model.errors import InputError
+from model.registration.upright import guess_up
 
 Up = Literal["x", "y", "z", "-x", "-y", "-z", "auto"]
 UPS: tuple[str, ...] = get_args(Up)
@@ -21,18 +22,20 @@ class Orientation:
     """`rotation` [3, 3] takes the caller's points into the frame of the model, which has `up` as its y axis.
 
     `certain` says whether the axis was given, or beats every other one clearly. A model to which it makes no
-    difference takes the points as they are, whatever `up` is.
+    difference takes the points as they are, whatever `up` is; then `up` may be `guessed`, for people.
     """
 
     rotation: Floats
     up: str
     certain: bool
+    guessed: bool = False
 
 
-def as_given(up: str) -> Orientation:
-    """The orientation for a model that reads things in any, `auto` being y. Raises InputError for another."""
+def as_given(up: str, clouds: Sequence[Floats]) -> Orientation:
+    """The orientation for a model that reads clouds [N_t, 3] in any. Raises InputError for another `up`."""
     _require_axis(up)
-    return Orientation(np.eye(3), "y" if up == "auto" else up, True)
+    guessed = up == "auto"
+    return Orientation(np.eye(3), guess_up(clouds) if guessed else up, True, guessed)
 
 
 def orient(cloud: Floats, up: str, misfit: Callable[[Floats], float]) -> Orientation:

@@ -5,14 +5,18 @@ import io
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, Route
+from playwright.sync_api import Locator, Page, Route
 
+from model.meshes.sequence import MeshSequence
+from model.meshes.upright import upright_rotation
+from model.registration.upright import guess_up
 from service.api.keys import KeyStore
 from service.core.jobs.record import JobError, Progress
 from service.core.jobs.store import JobStore
@@ -151,6 +155,72 @@ def test_points_and_mesh_are_compared(visit: Visit, gateway: Gateway, done: dict
         page.get_by_role("button", name="Screenshot").click()
     saved = np.asarray(Image.open(download.value.path()).convert("RGBA"))
     assert saved[..., 3].any(), "not empty"
+
+
+def answer(page: Page, pattern: str, **content: Any) -> None:
+    page.route(pattern, lambda route: route.fulfill(**content))
+
+
+def chosen_up(page: Page) -> Locator:
+    return page.get_by_role("combobox", name="Up", exact=True)
+
+
+def test_results_stand_upright(visit: Visit, gateway: Gateway, done: dict[str, Any]) -> None:
+    """The same result with z up looks the same, and another axis can be chosen and shared."""
+    address = f"/jobs/{done['id']}"
+    content = gateway.client.get(f"{address}/result?format=npz&redirect=false").content
+    with np.load(io.BytesIO(content)) as arrays:
+        to_y = upright_rotation("z")
+        plain = MeshSequence(arrays["vertices"], arrays["faces"], arrays["times"])
+    lying = replace(plain, vertices=plain.vertices @ to_y, up="z")
+    job = gateway.client.get(address).json()
+    pictures: list[np.ndarray] = []
+    for shown, up in ((plain, "y"), (lying, "z")):
+        page = visit(gateway, refusals="404")
+        told = job | {"options": job["options"] | {"up": "auto"}}
+        told["result"] = job["result"] | {"decisions": job["result"]["decisions"] | {"up": up}}
+        answer(page, f"**{address}/input*", status=404, json={})
+        answer(page, f"**{address}", json=told)
+        answer(page, f"**{address}/result?format=glb*", body=shown.to_glb())
+        answer(page, "**/page/samples", json=[])
+        page.reload()
+        page.wait_for_selector("#recent a")
+        show_job(page, done["id"])
+        page.wait_for_timeout(50)
+        assert chosen_up(page).input_value() == up
+        pictures.append(picture(page))
+    assert changed(*pictures) < 0.001
+    chosen_up(page).select_option("y")
+    page.wait_for_timeout(50)
+    assert changed(pictures[0], picture(page)) > 0.01
+    assert page.evaluate("location.hash") == f"#job={done['id']}&up=y"
+    page.goto(str(gateway.client.base_url).rstrip("/") + f"/?job={done['id']}&up=-x")
+    page.wait_for_selector("#canvas[aria-label*=mesh]")
+    assert chosen_up(page).input_value() == "-x"
+    assert page.locator("#facts").get_by_text("z (found out or guessed)").is_visible()
+    page.wait_for_selector(f"#recent a[aria-current][href='#job={done['id']}']")
+
+
+def test_page_and_worker_guess_alike(visit: Visit, gateway: Gateway) -> None:
+    page = visit(gateway)
+    rng = np.random.default_rng(3)
+    told = set()
+    for number in range(60):
+        frames = rng.normal(size=(2, 100, 3)) * rng.uniform(0.5, 1, 3)
+        frames[1] += rng.choice([0, 2]) * rng.normal(size=3)
+        frames += rng.choice([0, 6]) * rng.normal(size=3)
+        frames = frames.astype(np.float32).astype(np.float64)
+        origin = np.array([1.0, 2.0, 3.0])
+        found = page.evaluate(
+            """async ({ frames, origin }) => {
+                const { guessUp } = await import("/page/up.js");
+                return guessUp({ frames: frames.map((it) => Float32Array.from(it)), origin });
+            }""",
+            {"frames": [frame.ravel().tolist() for frame in frames], "origin": origin.tolist()},
+        )
+        assert found == guess_up(list(frames + origin)), number
+        told.add(found)
+    assert told == {"y", "z"}
 
 
 def test_distances_are_those_of_the_fit(

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from model import MeshSequence
-from model.registration.orientation import TURNS, up_axis
+from model.meshes.upright import upright_rotation
 from service.core.sequences.sequence import PointCloudSequence
 from worker.rendering.pictures import Camera, Pixels, draw_mesh, draw_points
 from worker.rendering.rasterizer import Floats
@@ -71,8 +71,8 @@ def _turning(vertices: Floats) -> list[Camera]:
 
 def _to_y_up(meshes: MeshSequence) -> Floats:
     """The rotation [3, 3] that brings the axis up that is up in the job."""
-    up = str(meshes.findings.decisions.get("up", "y")) if meshes.findings else "y"
-    return next(turn for turn in TURNS if up_axis(turn) == up)
+    up = meshes.findings.decisions.get("up", "y") if meshes.findings else meshes.up
+    return upright_rotation(up)
 
 
 def _points_at(sequence: PointCloudSequence, time: float, turn: Floats, camera: Camera) -> Pixels:

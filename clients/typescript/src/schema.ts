@@ -937,7 +937,7 @@ export interface components {
             corresponding: boolean | null;
             /**
              * Up axis
-             * @description Axis of the input that points up, for models of people; `auto` detects it.
+             * @description Axis of the input that points up: pictures, GLB and USD files stand upright by it. `auto` detects it for models of people; for other models it guesses, for pictures only.
              * @default auto
              */
             up: components["schemas"]["Up"];
@@ -1066,7 +1066,7 @@ export interface operations {
                 quality?: components["schemas"]["Quality"];
                 /** @description With a raw file: Whether row j is the same particle in every frame; detected if unset. */
                 corresponding?: boolean;
-                /** @description With a raw file: Axis of the input that points up, for models of people; `auto` detects it. */
+                /** @description With a raw file: Axis of the input that points up: pictures, GLB and USD files stand upright by it. `auto` detects it for models of people; for other models it guesses, for pictures only. */
                 up?: components["schemas"]["Up"];
                 /** @description With a raw file: `auto` removes stray points and a clear floor, `off` keeps them; `drop_invalid` is `auto` and also leaves out points with NaN or infinity, which are refused otherwise. */
                 cleanup?: components["schemas"]["Cleanup"];
@@ -1170,7 +1170,7 @@ export interface operations {
                     corresponding?: boolean | null;
                     /**
                      * Up axis
-                     * @description Axis of the input that points up, for models of people; `auto` detects it.
+                     * @description Axis of the input that points up: pictures, GLB and USD files stand upright by it. `auto` detects it for models of people; for other models it guesses, for pictures only.
                      * @default auto
                      */
                     up?: components["schemas"]["Up"];
@@ -1325,7 +1325,7 @@ export interface operations {
                     corresponding?: boolean | null;
                     /**
                      * Up axis
-                     * @description Axis of the input that points up, for models of people; `auto` detects it.
+                     * @description Axis of the input that points up: pictures, GLB and USD files stand upright by it. `auto` detects it for models of people; for other models it guesses, for pictures only.
                      * @default auto
                      */
                     up?: components["schemas"]["Up"];

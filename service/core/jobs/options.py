@@ -142,7 +142,8 @@ class ReconstructionOptions(BaseModel):
         Up,
         Field(
             title="Up axis",
-            description="Axis of the input that points up, for models of people; `auto` detects it.",
+            description="Axis of the input that points up: pictures, GLB and USD files stand upright by it. "
+            "`auto` detects it for models of people; for other models it guesses, for pictures only.",
         ),
     ] = Up.AUTO
     cleanup: Annotated[

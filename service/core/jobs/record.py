@@ -93,7 +93,7 @@ class Decisions(BaseModel):
     scatter: float  # 0 where neighbors stay neighbors across frames, 1 where rows are shuffled
     removed: dict[str, list[int]]  # points of each frame, by reason
     keyframe: int  # frame whose shape is carried through all
-    up: str | None = None  # axis of the input, if it is not y
+    up: str | None = None  # axis of the input that points up, given, recognized or guessed
     jumps: list[int] = []  # frames before which the motion is cut
     one_sided: bool = False  # whether the points show one side only
     smooth: dict[str, float] | None = None  # passes, and how far they moved vertices, in units of the input

@@ -2,9 +2,10 @@
 
 import { $, element, number, show } from "./dom.js";
 import { drawRamp } from "./heat.js";
+import { rememberUp } from "./links.js";
 import { direction } from "./up.js";
 
-let facts = {}; // mesh, points, colors: whether there are any; up; most
+let facts = {}; // mesh, points, colors: whether there are any; up; most; isResult
 
 // Connects the controls with a viewer. Returns a function that takes changes of `facts`.
 export function startDisplay(viewer) {
@@ -21,12 +22,18 @@ export function startDisplay(viewer) {
     $("legend-most").textContent = `${number(facts.most ?? 0)} or more`;
   };
   drawRamp($("ramp"));
+  $("view-up").addEventListener("change", () => {
+    rememberUp($("view-up").value);
+    facts.up = $("view-up").value;
+    update();
+  });
   for (const id of ["arrangement", "coloring", "show-wireframe"]) $(id).addEventListener("change", update);
   $("reset-view").addEventListener("click", () => viewer.frame());
   $("screenshot").addEventListener("click", () => save(viewer));
   return (changes) => {
     facts = { ...facts, ...changes };
     if ("mesh" in changes) offer();
+    $("view-up").value = facts.up;
     update();
   };
 }
@@ -37,6 +44,7 @@ function offer() {
   show($("arrangement").parentElement, both);
   show($("coloring").parentElement, facts.mesh && (both || facts.colors));
   show($("show-wireframe").parentElement, facts.mesh);
+  show($("view-up").parentElement, facts.isResult); // before that, the form asks for it
   $("arrangement").value = "mesh";
   const [own, , distance] = $("coloring").options;
   own.disabled = own.hidden = !facts.colors;

@@ -4,6 +4,7 @@ import { json, key } from "./api.js";
 import { $, problemBox, show } from "./dom.js";
 import { setModels, startForm, stopSending } from "./form.js";
 import { cancel, deleteFiles, leaveJob, showBadLink, showJob, showUpload } from "./job.js";
+import { isBadLink, openShared, sharedLink, shownId } from "./links.js";
 import { buildOptions } from "./options.js";
 import { showPoints } from "./player.js";
 import { loadRecent, markCurrent } from "./recent.js";
@@ -11,8 +12,6 @@ import { startStatus } from "./status.js";
 
 const HINT = $("empty").textContent;
 let keyPrompt = null;
-const shownId = () => /^#job=([0-9a-f]{32})$/.exec(location.hash)?.[1];
-const isBadLink = () => location.hash.length > 1 && !shownId();
 
 // Opens one dialog even if several requests need a key.
 key.ask = (problem) => {
@@ -90,12 +89,8 @@ function previewFile(name) {
   markCurrent();
 }
 
-// Links are shared with the id in the query, which servers see, so that they can be previewed.
-const sharedLink = () => `${location.origin}/?job=${shownId()}`;
-
 async function start() {
-  const shared = new URLSearchParams(location.search).get("job");
-  if (shared !== null) history.replaceState(null, "", `/#job=${shared}`);
+  openShared();
   document.body.classList.toggle("linked", location.hash.length > 1); // on phones the job then comes first
   const service = await json("/");
   await buildOptions(service.webhooks ? [] : ["webhook_url"]);

@@ -1,6 +1,7 @@
 // What a model will do with the chosen sequence, told before it is sent.
 
 import { duration } from "./dom.js";
+import { guessUp } from "./up.js";
 
 const count = (value) => value.toLocaleString("en");
 
@@ -33,6 +34,8 @@ export function planFor(sequence, { name, input }, options) {
   if (input.max_points && points[1] > input.max_points)
     say(`Of larger frames, a random selection of ${count(input.max_points)} points is used.`);
   if (input.upright) say(`${name} knows upright people: say which axis points up, or let it find out.`);
+  else if (options.up === "auto" && guessUp(sequence) === "z")
+    say("z seems to point up. Choose it as Up axis if so: then GLB and USD files stand upright, too.");
   if (!rate || options[rate]) say(`The result plays for ${seconds(times.at(-1))}.`);
   else say("The files say nothing about time: without a frame rate, 24 frames a second are assumed.");
   return lines;

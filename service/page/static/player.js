@@ -13,10 +13,11 @@ const listeners = new Set();
 export const onTime = (listener) => listeners.add(listener);
 
 // Shows the points of a sequence from sequence.js, or `message` if there are none.
-export const showPoints = (sequence, message, up) => present(null, sequence, message, { up });
+export const showPoints = (sequence, message, up = "y", isResult = false) =>
+  present(null, sequence, message, { up, isResult });
 
-// Shows the GLB of a job, with its input points if available. `facts`: the axis `up`, and `most`, the distance at
-// the end of the heat map.
+// Shows the GLB of a job, with its input points if available. `facts`: the axis `up`, `most`, the distance at the
+// end of the heat map, and whether it `isResult`.
 export const showMesh = (glb, sequence, facts) => present(glb, sequence, "", facts);
 
 // Turns what is shown so that another axis points up.

@@ -3,6 +3,7 @@
 import { json, key, request } from "./api.js";
 import { $, element, show } from "./dom.js";
 import { nameOf } from "./job.js";
+import { shownId } from "./links.js";
 
 let cursor = null;
 let latest = 0; // number of the latest request; results of earlier ones are discarded
@@ -23,7 +24,7 @@ export async function loadRecent(more = false) {
 
 export function markCurrent() {
   for (const link of $("recent").querySelectorAll("a")) {
-    if (link.hash === location.hash) link.setAttribute("aria-current", "true");
+    if (link.hash === `#job=${shownId()}`) link.setAttribute("aria-current", "true");
     else link.removeAttribute("aria-current");
   }
 }

@@ -2,6 +2,7 @@
 
 import { key, request } from "./api.js";
 import { $, bytes, element, problemBox, show } from "./dom.js";
+import { rememberedUp } from "./links.js";
 import { onTime, showMesh, showPoints } from "./player.js";
 import { sizeOf } from "./plan.js";
 import { fitPlot } from "./plot.js";
@@ -26,8 +27,9 @@ export async function showResult(job, input, signal) {
     const detail = "Its files have been deleted. The record is kept for some time.";
     $("job-problem").replaceChildren(problemBox({ title: "Job expired", detail }));
   }
-  const up = upOf(job.options.up, result?.decisions?.up, points);
-  if (!result || job.state === "expired") return showPoints(points, "", up);
+  const taken = upOf(job.options.up, result?.decisions?.up, points);
+  const up = rememberedUp() ?? taken;
+  if (!result || job.state === "expired") return showPoints(points, "", up, true);
   showVerdict(result);
   const plot = fitPlot(result.fit);
   $("fit").replaceChildren(plot.box);
@@ -38,7 +40,7 @@ export async function showResult(job, input, signal) {
     Faces: result.mesh.faces.toLocaleString("en"),
     Watertight: result.mesh.watertight ? "yes" : "no",
     Model: job.model,
-    "Up axis": up === job.options.up ? up : `${up} (${result.decisions?.up ? "found out" : "assumed"})`,
+    "Up axis": taken === job.options.up ? taken : `${taken} (found out or guessed)`,
     Input: sizeOf(job.input.frames, [job.input.points].flat()),
   });
   list(
@@ -48,11 +50,11 @@ export async function showResult(job, input, signal) {
   $("files").replaceChildren(...result.files.map(fileLink));
   show($("result"), true);
   const glb = result.files.find((file) => file.format === "glb");
-  if (!glb) return showPoints(points, "No preview: this job has no GLB file.", up);
+  if (!glb) return showPoints(points, "No preview: this job has no GLB file.", up, true);
   const response = await request(`${glb.href}&redirect=false`, { headers: { Accept: "*/*" }, signal });
   const content = await response.arrayBuffer();
   signal.throwIfAborted();
-  return showMesh(content, points, { up, most: Math.max(...result.fit.p95) });
+  return showMesh(content, points, { up, isResult: true, most: Math.max(...result.fit.p95) });
 }
 
 // Whether to trust the result: the verdict, its reasons, and what is unusual about the input.

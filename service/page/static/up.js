@@ -9,7 +9,9 @@ const AXES = {
   "-z": [0, 0, -1],
 };
 
-// A name in AXES: what the job says or found out, else a guess from the points.
+export const NAMES = Object.keys(AXES);
+
+// A name in AXES: what was chosen, or what the job found out, else a guess from the points.
 export function upOf(option, found, sequence) {
   if (option in AXES) return option;
   return found ?? (sequence ? guessUp(sequence) : "y");
@@ -17,12 +19,27 @@ export function upOf(option, found, sequence) {
 
 export const direction = (up) => AXES[up];
 
-// z if the points reach clearly further along z than along y, which people and animals do if z is up.
-export function guessUp({ frames: [frame] }) {
-  const extent = [1, 2].map((axis) => {
-    // Without the outermost points, which may be strays.
-    const values = frame.filter((_, i) => i % 3 === axis).sort();
-    return values[Math.floor(0.98 * values.length)] - values[Math.floor(0.02 * values.length)];
-  });
-  return extent[1] > 1.25 * extent[0] ? "z" : "y";
+// As `model/registration/upright.py`, which says why: y unless z is likelier.
+export function guessUp({ frames, origin }) {
+  const [first, last] = [frames[0], frames.at(-1)].map((frame) => [0, 1, 2].map((axis) => span(frame, axis)));
+  const extent = first.map(([low, high]) => high - low);
+  const far = 0.3 * Math.max(...[...first, ...last].map(([low, high]) => high - low));
+  const walked = first.map(([low, high], axis) => Math.abs(last[axis][0] + last[axis][1] - low - high) / 2);
+  if (isBeforeCamera(frames[0], origin) || walked[2] > Math.max(far, 2 * walked[1])) return "y";
+  return walked[1] > Math.max(far, 2 * walked[2]) || extent[2] > 1.25 * extent[1] ? "z" : "y";
+}
+
+// The lowest and the highest coordinate, without the outermost points, which may be strays.
+function span(frame, axis) {
+  const values = frame.filter((_, i) => i % 3 === axis).sort();
+  return [0.02, 0.98].map((share) => values[Math.floor(share * values.length)]);
+}
+
+function isBeforeCamera(frame, origin) {
+  let seen = 0;
+  for (let i = 0; i < frame.length; i += 3) {
+    const [x, y, z] = origin.map((value, axis) => value + frame[i + axis]);
+    seen += z < 0 && Math.max(Math.abs(x), Math.abs(y)) < -1.75 * z;
+  }
+  return seen > (0.98 * frame.length) / 3;
 }

@@ -6,7 +6,6 @@ import {
   HemisphereLight,
   OrbitControls,
   PerspectiveCamera,
-  Quaternion,
   Scene,
   Vector3,
   WebGLRenderer,
@@ -36,7 +35,8 @@ export class View {
     for (const home of homes)
       home.turn = (direction = [0, 1, 0]) => {
         home.position.set(0, 0, 0);
-        home.quaternion.copy(new Quaternion().setFromUnitVectors(new Vector3(...direction), UP));
+        home.quaternion.setFromUnitVectors(new Vector3(...direction), UP);
+        if (direction[1] < 0) home.quaternion.set(1, 0, 0, 0); // about x, as between the axes of OpenCV and of glTF
       };
     this.#controls = new OrbitControls(this.#camera, canvas);
     this.#controls.addEventListener("change", () => this.draw());

@@ -72,6 +72,8 @@ export class Viewer {
     }
     this.#mesh = this.#mixer = null;
     if (!gltf) return;
+    // The file stands upright by itself; here `display.up` turns mesh and points alike.
+    gltf.scene.getObjectByName("upright")?.quaternion.identity();
     this.#mesh = gltf.scene.getObjectByProperty("isMesh", true);
     const { material, geometry } = this.#mesh;
     this.#mesh.userData = { scene: gltf.scene, material, color: geometry.attributes.color };

@@ -2,6 +2,7 @@ import io
 import json
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from model.errors import InputError
 from model.meshes.glb import MAX_MORPH_FRAMES, write_glb
 from model.meshes.normals import vertex_normals
 from model.meshes.sequence import MeshSequence
+from model.meshes.upright import upright_rotation
 
 COMPONENT = {
     5120: np.int8,
@@ -118,6 +120,25 @@ def test_trimesh_reads_the_first_frame() -> None:
     np.testing.assert_allclose(mesh.vertices, meshes.vertices[0], atol=2e-7)
     np.testing.assert_array_equal(mesh.faces, meshes.faces)
     assert mesh.is_watertight
+
+
+@pytest.mark.parametrize("up", ["z", "-y", "x"])
+def test_a_node_turns_the_scene_upright(up: str) -> None:
+    meshes = breathing_ball(offset=(1.0, 2.0, 30.0))
+    meshes.up = up
+    content = meshes.to_glb()
+    mesh = trimesh.load_scene(io.BytesIO(content), file_type="glb", process=False).to_mesh()
+    turned = meshes.vertices[0] @ upright_rotation(up).T
+    np.testing.assert_allclose(mesh.vertices, turned, atol=1e-5)
+    document, accessor = read_glb(content)
+    position = accessor(document["meshes"][0]["primitives"][0]["attributes"]["POSITION"])
+    below = position + np.array(document["nodes"][0]["translation"])
+    np.testing.assert_allclose(below, meshes.vertices[0], atol=1e-5)
+
+
+def test_an_unknown_axis_is_refused() -> None:
+    with pytest.raises(InputError, match="up is 'north', wanted x, y, z"):
+        replace(breathing_ball(), up="north")
 
 
 def test_colours_are_stored_linear_as_the_format_asks() -> None:

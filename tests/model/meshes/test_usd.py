@@ -1,5 +1,6 @@
 """USD files, opened by Pixar's library and judged by its checkers."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,17 @@ def test_points_are_sampled_at_the_frames(tmp_path: Path, suffix: str, offset: f
         np.array(mesh.GetFaceVertexIndicesAttr().Get()).reshape(-1, 3), meshes.faces
     )
     assert len(mesh.GetDisplayColorAttr().Get()) == meshes.vertices.shape[1]
+
+
+def test_the_top_turns_the_sequence_upright(tmp_path: Path) -> None:
+    meshes = replace(rolling_ball(offset=3.0), up="z")
+    stage = Usd.Stage.Open(str(saved(write_usdz(meshes), tmp_path / "mesh.usdz")))
+    assert faults(stage) == []
+    mesh = UsdGeom.Mesh(stage.GetPrimAtPath("/sequence/surface"))
+    place = np.array(UsdGeom.XformCache().GetLocalToWorldTransform(mesh.GetPrim()))  # of rows
+    found = np.array(mesh.GetPointsAttr().Get(2), np.float64) @ place[:3, :3] + place[3, :3]
+    x, y, z = meshes.vertices[2].T
+    np.testing.assert_allclose(found, np.stack([x, z, -y], axis=1), atol=2e-6)
 
 
 @pytest.mark.parametrize("textured", [False, True])

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import trimesh
 from typer.testing import CliRunner, Result
 
+from model.meshes.archives import write_obj_zip
+from model.meshes.sequence import MeshSequence
+from model.meshes.upright import upright_rotation
 from service.page.samples import SAMPLES
 from worker.commands.cli import app
 
@@ -84,6 +88,22 @@ def test_refusals_are_one_message_and_an_exit_code(tmp_path: Path) -> None:
     assert "cats" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert not target.exists()
+
+
+def test_a_contact_sheet_stands_upright(tmp_path: Path) -> None:
+    """By a guess from the points, or as it is told."""
+    ball = trimesh.creation.icosphere(subdivisions=2)
+    tall = np.stack([ball.vertices, 0.9 * ball.vertices]) * [0.3, 1.0, 0.3]
+    sheets = {}
+    for name, options in {"y": [], "z": [], "told": ["--up", "y"]}.items():
+        vertices = tall if name == "y" else tall @ upright_rotation("z")
+        points, meshes = tmp_path / f"{name}.npz", tmp_path / f"{name}.zip"
+        np.savez(points, points=vertices.astype(np.float32))
+        meshes.write_bytes(write_obj_zip(MeshSequence(vertices, ball.faces, np.arange(2.0))))
+        target = tmp_path / f"{name}.png"
+        assert invoke("render", points, meshes, target, *options).exit_code == 0
+        sheets[name] = target.read_bytes()
+    assert sheets["y"] == sheets["z"] != sheets["told"]
 
 
 def _model_rows() -> dict[str, str]:
