@@ -63,7 +63,7 @@ def require_useful(findings: Findings, name: str) -> None:
         f"{name} found no surface that fits: the points lie {fit:.0%} of the size off it on average, "
         f"{off:.0%} of them far off. Try another model, `up` for a model of upright things, "
         "`corresponding` false if rows are not the same particles, more points in each frame, a higher "
-        "`simplify` if it is low, or things that are far apart one by one"
+        "`simplify` if it is low, or send things that are far apart separately"
     )
 
 
@@ -78,10 +78,10 @@ def _warnings(registered: Registered, one_sided: bool) -> list[str]:
         frames = ", ".join(map(str, registered.tracking.jumps[:8]))
         warnings.append(
             f"the sequence jumps or is cut before frame {frames}: one mesh goes on across it; if what "
-            "follows is another thing, cut the file there and send the parts one by one"
+            "follows is another thing, cut the file there and send the parts separately"
         )
     if one_sided:
-        warnings.append("the points show one side only: the other side is a guess of the model")
+        warnings.append("the points show one side only: the model guesses the other side")
     if not registered.orientation.certain:
-        warnings.append("which way is up is not clear: y was taken; say it by `up`")
+        warnings.append("it is not clear which way is up: y was assumed; set `up` if that is wrong")
     return warnings

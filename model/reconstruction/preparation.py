@@ -66,7 +66,7 @@ def prepare(clouds: list[Floats], corresponding: bool | None, remove: bool = Tru
         frames = ", ".join(map(str, found.broken[:8]))
         raise InputError(
             f"corresponding is true, but before frame {frames} the rows become other particles: cut the "
-            "file there and send the parts one by one, or send corresponding false"
+            "file there and send the parts separately, or send corresponding false"
         )
     warnings = []
     if corresponding and found.scatter > 0.5:
@@ -132,7 +132,7 @@ def _check_depth(clouds: list[Floats]) -> None:
     raise InputError(
         "the points of every frame lie in one plane or on a line, which no surface encloses: they are at "
         f"most {thickest:.2g} times as thick as wide, wanted {FLAT} or more. Send points from all around a "
-        "thing, or what a camera sees of it, with their depth, and things that are far apart one by one"
+        "thing, or what a camera sees of it, with their depth, and things that are far apart separately"
     )
 
 

@@ -26,7 +26,7 @@ def require_one_thing(
             raise PoorFitError(
                 f"the sequence is cut before frame {cut}, and what follows is another thing: lengths on its "
                 f"surface differ by a factor of {np.exp(difference):.1f}. One mesh cannot be both: cut the "
-                "file there and send the parts one by one"
+                "file there and send the parts separately"
             )
 
 

@@ -17,7 +17,7 @@ def check_times(times: ArrayLike | None, count: int) -> NDArray[np.float64]:
     try:
         stamps = np.asarray(times, dtype=np.float64)
     except (TypeError, ValueError):
-        raise InputError(f"times are no numbers; {wanted}") from None
+        raise InputError(f"times are not numbers; {wanted}") from None
     if stamps.shape != (count,):
         raise InputError(f"times are an array {list(stamps.shape)}; {wanted}")
     if not (np.abs(stamps) <= LATEST).all():

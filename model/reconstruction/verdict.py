@@ -68,7 +68,7 @@ LIMITS = (
         0.15,
         0.4,
         "an edge of the surface is {value:.0%} as long as its largest part: send things that are far apart "
-        "one by one, or raise `resolution`",
+        "separately, or raise `resolution`",
     ),
 )
 

@@ -33,7 +33,7 @@ export function planFor(sequence, { name, input }, options) {
   else say("It is tested whether row j is the same particle in every frame; if not, points are matched.");
   if (input.max_points && points[1] > input.max_points)
     say(`Of larger frames, a random selection of ${count(input.max_points)} points is used.`);
-  if (input.upright) say(`${name} knows upright people: say which axis points up, or let it find out.`);
+  if (input.upright) say(`${name} knows upright people: choose which axis points up, or leave it on auto.`);
   else if (options.up === "auto" && guessUp(sequence) === "z")
     say("z seems to point up. Choose it as Up axis if so: then GLB and USD files stand upright, too.");
   if (!rate || options[rate]) say(`The result plays for ${seconds(times.at(-1))}.`);

@@ -34,7 +34,7 @@ def test_points_in_a_plane_or_on_a_line_are_refused(
 
 def test_things_too_far_apart_are_told_so() -> None:
     apart = [np.concatenate([cloud, cloud + np.array([0, 100, 0])]) for cloud in clouds()]
-    with pytest.raises(InputError, match=r"at most 0\.00\d+ times as thick as wide.*far apart one by one"):
+    with pytest.raises(InputError, match=r"at most 0\.00\d+ times as thick as wide.*far apart separately"):
         prepare(apart, None)
 
 

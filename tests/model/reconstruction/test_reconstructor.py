@@ -171,7 +171,7 @@ def test_cancel_in_every_stage(rec: Reconstructor, cloud: Array, stage: str) -> 
         (lambda c: 0 * c, {}, r"frame 0 has 1 usable points of 300: .* 299 are copies"),
         (lambda c: c, {"times": np.zeros(17)}, r"wanted 17 finite, increasing numbers"),
         (lambda c: c, {"times": np.arange(16)}, r"array \[16\]; wanted 17 finite, increasing numbers"),
-        (lambda c: c, {"times": ["now"] * 17}, r"times are no numbers; wanted 17"),
+        (lambda c: c, {"times": ["now"] * 17}, r"times are not numbers; wanted 17"),
         (lambda c: c, {"times": 1e300 * np.arange(17)}, r"wanted 17 .* none beyond 1e\+30"),
         (lambda c: c, {"times": [0, 1e-15, *range(1, 16)]}, r"frame 1 is at 1e-15 s, after one at 0 s"),
         (lambda c: c, {"frames": 9, "fps": 30}, r"both frames and fps are given"),
