@@ -12,7 +12,7 @@ from model.compiled import Floats
 from model.errors import InputError
 from model.registration.cleanup import LEAST_POINTS, CleanupReport, clean
 from model.registration.clouds import distinct
-from model.registration.correspondence import Correspondence, find_correspondence, often_seen
+from model.registration.correspondence import Correspondence, breaks, find_correspondence, often_seen
 
 MIN_FRAMES, MAX_FRAMES = 2, 1000
 LARGEST, SMALLEST = 1e30, 1e-30  # coordinates of which squares and float32 are still numbers
@@ -76,18 +76,26 @@ def prepare(clouds: list[Floats], corresponding: bool | None, remove: bool = Tru
         )
     _check_depth([cloud[mask] for cloud, mask in zip(clouds, kept, strict=True)])
     rows_correspond = found.holds if corresponding is None else bool(corresponding)
-    paths = int(often_seen(np.stack(kept)).sum()) if rows_correspond else 0
-    if corresponding and paths < LEAST_POINTS:
-        raise InputError(
-            f"corresponding is true, but only {paths} rows have valid points in more than half of the "
-            f"frames; wanted at least {LEAST_POINTS}, or corresponding false"
-        )
-    if paths >= LEAST_POINTS:
-        return Prepared(filled, np.stack(kept), True, found, report, warnings)
+    valid = np.stack(kept) if same else np.zeros((0, 0), bool)
+    if rows_correspond and _has_paths(valid, required=bool(corresponding)):
+        return Prepared(filled, valid, True, found, report, warnings)
     # In an order that depends on nothing but the points.
     whole = [cloud[mask] for cloud, mask in zip(clouds, kept, strict=True)]
     cleaned = [cloud[distinct(cloud)] for cloud in cancelable(whole)]
     return Prepared(cleaned, np.ones((0, 0), bool), False, found, report, warnings)
+
+
+def _has_paths(valid: NDArray[np.bool_], required: bool) -> bool:
+    """Whether rows `valid` [T, N] lead through all frames. Raises InputError if `required` ones do not."""
+    rows, broken = int(often_seen(valid).sum()), breaks(valid)
+    found = None
+    if rows < LEAST_POINTS:
+        found = f"only {rows} rows have valid points in several frames; wanted at least {LEAST_POINTS}"
+    elif broken:
+        found = f"hardly a row has valid points both in frame {broken[0]} and in the one before"
+    if found and required:
+        raise InputError(f"corresponding is true, but {found}. Send corresponding false to have them tracked")
+    return found is None
 
 
 def check_clouds(points: Sequence[ArrayLike] | NDArray[Any]) -> list[Floats]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from model.canceling import cancelable
 from model.compiled import Floats, Ints
+from model.registration.filling import fill
 from model.registration.neighbors import Neighbors, neighbors, path_neighbors
 
 LOOKED_AT = 600  # rows
@@ -17,7 +18,9 @@ BROKEN = 0.3  # of one step, beyond which rows became other particles
 SCATTERED = 0.05  # beyond it rows do not correspond; clouds sorted alike, as scanners do, reach 0.08 and more
 MOST_SAMPLES = 2000  # the side of the largest matrix that is decomposed
 OUTLYING = 3.0  # isolation of a path
-MOST_MISSING = 0.5  # of its frames, or a row is dropped
+LEAST_SEEN = 0.05  # of the frames, or a row is dropped: gaps between many short paths add up
+# Of the size, from which a row moves; of its way, up to which that is straight; share of rows that move so.
+MOVING, STRAIGHT, NEARLY_ALL = 0.002, 0.01, 0.9
 DISTANT = 10.0  # times as far apart as neighbors: rows picked at random count as no further
 
 
@@ -38,6 +41,7 @@ def find_correspondence(frames: list[Floats], valid: NDArray[np.bool_] | None = 
 
     The distance between rows that were nearest in one frame is compared, in another frame, with what it was
     (0) and with that of rows picked at random (1). Frames next to each other, and the first with the last.
+    Neighboring pixels of a depth camera stay neighbors, too, but what they see moves along their rays only.
     `valid` [T, N] says which points to believe.
     """
     if len({len(cloud) for cloud in frames}) > 1:
@@ -61,6 +65,8 @@ def find_correspondence(frames: list[Floats], valid: NDArray[np.bool_] | None = 
     scatter = float(np.clip(np.median(known), 0, 1)) if len(known) else 1.0
     if scatter >= SCATTERED:
         return Correspondence(False, scatter)
+    if _are_pixels(np.stack(some), seen):
+        return Correspondence(False, scatter)
     steps = np.array([scatter_of(t, t + 1) for t in cancelable(range(len(frames) - 1))])
     broken = tuple(int(t) + 1 for t in np.flatnonzero(steps > BROKEN))
     return Correspondence(not broken, scatter, broken)
@@ -80,6 +86,27 @@ def _scatter(before: Floats, after: Floats) -> float:
     return float((now - was) / (chance - was)) if chance > was else 0.0
 
 
+def _are_pixels(paths: Floats, seen: NDArray[np.bool_]) -> bool:
+    """Whether the `seen` [T, R] points of rows [T, R, 3] move along rays through one point: the camera."""
+    seen = seen & (seen.sum(axis=0) > 2)
+    count = np.maximum(seen.sum(axis=0), 1)[:, None]  # [R, 1]
+    middle = np.where(seen[..., None], paths, 0).sum(axis=0) / count  # [R, 3]
+    offset = np.where(seen[..., None], paths - middle, 0)  # [T, R, 3]
+    size = np.ptp(paths[seen], axis=0).max() if seen.any() else 0.0
+    if size == 0:
+        return False
+    squares, axes = np.linalg.eigh(np.einsum("tri,trj->rij", offset, offset) / (count[..., None] * size**2))
+    across, along = np.sqrt(np.maximum(squares[:, 1], 0)), np.sqrt(np.maximum(squares[:, 2], 0))
+    moving = along > MOVING
+    straight = moving & (across < STRAIGHT * along)
+    if straight.sum() < max(LEAST, NEARLY_ALL * moving.sum()):
+        return False
+    planes = np.eye(3) - axes[straight, :, 2, None] * axes[straight, None, :, 2]  # across each ray
+    center = np.linalg.pinv(planes.sum(axis=0)) @ np.einsum("rij,rj->i", planes, middle[straight])
+    missed = np.linalg.norm(np.einsum("rij,rj->ri", planes, center - middle[straight]), axis=1)
+    return bool(np.median(missed) < STRAIGHT * size)
+
+
 @dataclass(frozen=True)
 class Paths:
     """`points` [T, R, 3] of the `rows` [R] kept; `noise` is the standard deviation that coordinates had."""
@@ -90,22 +117,28 @@ class Paths:
 
 
 def often_seen(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which rows have a path: those that are `valid` [T, N] in most frames. [N]."""
-    return np.asarray(valid.mean(axis=0) > MOST_MISSING)
+    """Which rows have a path: those that are `valid` [T, N] in several frames. [N]."""
+    return np.asarray((valid.mean(axis=0) >= LEAST_SEEN) & (valid.sum(axis=0) > 1))
+
+
+def breaks(valid: NDArray[np.bool_]) -> list[int]:
+    """Frames that no paths lead to: hardly a row is `valid` [T, N] in them and in the frame before."""
+    seen = valid[:, often_seen(valid)]
+    return [int(t) + 1 for t in np.flatnonzero((seen[1:] & seen[:-1]).sum(axis=1) < LEAST)]
 
 
 def filter_paths(points: Floats, valid: NDArray[np.bool_] | None = None) -> Paths:
     """The paths behind noisy corresponding points [T, N, 3], where `valid` [T, N] says which to believe.
 
-    Rows invalid in too many frames, or whose path leads away from all others, are dropped; single invalid
-    points are filled in. Noise is taken out by shrinking the singular values of the matrix of all paths: what
-    moves together spans few directions, noise all of them, so the motion is not damped.
+    Rows valid in hardly a frame, or whose path leads away from all others, are dropped; gaps are filled.
+    Noise is taken out by shrinking the singular values of the matrix of all paths: what moves together
+    spans few directions, noise all of them, so the motion is not damped.
     """
     points = np.array(points, np.float64)
     rows = np.arange(points.shape[1])
     if valid is not None and not valid.all():
         rows = np.flatnonzero(often_seen(valid))
-        points = _filled(points[:, rows], valid[:, rows])
+        points = fill(points[:, rows], valid[:, rows])
     if len(rows) < 4:
         return Paths(points, rows, 0.0)
     near = path_neighbors(points, 8)
@@ -114,26 +147,6 @@ def filter_paths(points: Floats, valid: NDArray[np.bool_] | None = None) -> Path
         points, rows = points[:, belongs], rows[belongs]
         near = path_neighbors(points, 8)
     return Paths(*_without_noise(points, _noise_of_steps(points, near), rows))
-
-
-def _filled(points: Floats, valid: NDArray[np.bool_]) -> Floats:
-    """Points [T, N, 3] with invalid ones where their neighbours have moved to since a valid frame."""
-    frames = np.arange(len(points))
-    whole = np.flatnonzero(valid.all(axis=0))  # rows
-    filled = points.copy()
-    for row in np.flatnonzero(~valid.all(axis=0)):
-        good = np.flatnonzero(valid[:, row])
-        for frame in np.flatnonzero(~valid[:, row]):
-            source = good[np.abs(frames[good] - frame).argmin()]
-            if len(whole) < 4:
-                filled[frame, row] = points[source, row]
-                continue
-            distance = ((points[source, whole] - points[source, row]) ** 2).sum(axis=1)
-            near = whole[np.argsort(distance)[:6]]
-            filled[frame, row] = points[source, row] + (points[frame, near] - points[source, near]).mean(
-                axis=0
-            )
-    return filled
 
 
 def _noise_of_steps(points: Floats, near: Neighbors) -> float:

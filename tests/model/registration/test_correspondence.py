@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import trimesh
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 
 from model.compiled import Floats, Ints
-from model.registration.correspondence import filter_paths, find_correspondence
+from model.registration.correspondence import filter_paths, find_correspondence, often_seen
 from model.registration.corresponding import track_corresponding
+from model.registration.filling import fill
 from model.registration.interpolation import carry_along
 from model.registration.stillness import is_still
 from tests.model.registration.solids import bend, draw, solid
@@ -55,6 +58,27 @@ def test_things_far_apart_are_told_by_the_rows_within_them(unit: float) -> None:
     assert find_correspondence([unit * cloud for cloud in particles]).holds
 
 
+@pytest.mark.parametrize("far", [2.0, 6.0])
+def test_pixels_of_a_depth_camera_are_no_particles(far: float) -> None:
+    """Images of the front of the bending solid, NaN where nothing is seen, turned and moved elsewhere."""
+    rays = np.stack(np.meshgrid(*[np.linspace(-1, 1, 40) / far] * 2, [-1.0]), -1).reshape(-1, 3)
+    rest = solid()[0]
+    images = []
+    for phase in PHASES:
+        front = bend(rest, phase) - [0, 0, far]
+        front = front[front[:, 2] > -far]
+        distance, nearest = cKDTree(front[:, :2] / -front[:, 2:]).query(rays[:, :2])
+        depth = np.where(distance < 0.05 / far, -front[nearest, 2], np.nan)
+        images.append(rays * depth[:, None])
+    turn = Rotation.from_rotvec([1.0, 2.0, 0.5]).as_matrix()
+    points = np.stack(images) @ turn + [10.0, -20.0, 5.0]
+    valid = np.isfinite(points).all(axis=2)
+    assert not valid.all()
+    found = find_correspondence(list(np.where(valid[..., None], points, 0)), valid)
+    assert not found.holds
+    assert found.scatter < 0.05
+
+
 def test_frames_of_different_size_do_not_correspond() -> None:
     cloud = paths(100)[0]
     assert not find_correspondence([cloud[0], cloud[1, :-1]]).holds
@@ -89,11 +113,36 @@ def test_a_row_that_leaves_the_others_is_dropped_and_a_wild_point_filled_in() ->
     assert np.linalg.norm(filtered.points - exact[:, filtered.rows], axis=2).max() < 0.02
 
 
-def test_a_row_missing_in_most_frames_is_dropped() -> None:
+def test_a_row_seen_in_one_frame_is_dropped() -> None:
     noisy, _ = paths(300)
     valid = np.ones(noisy.shape[:2], bool)
-    valid[:6, 5] = False
+    valid[1:, 5] = False
     assert 5 not in filter_paths(noisy, valid).rows
+
+
+@pytest.mark.parametrize("seen", [2, 4, 7])
+def test_gaps_are_filled_though_every_row_has_one(seen: int) -> None:
+    """Each row is seen in `seen` frames in a row, of nine: it begins late, ends early, or both."""
+    exact = paths(600)[1]
+    first = np.random.default_rng(1).integers(1 - seen, len(PHASES) - 1, 600)
+    age = np.arange(len(PHASES))[:, None] - first
+    valid = (age >= 0) & (age < seen)  # [T, N]
+    some = often_seen(valid)
+    filtered = filter_paths(np.where(valid[..., None], exact, 0), valid)
+    off = np.linalg.norm(filtered.points - exact[:, filtered.rows], axis=2)
+    assert len(filtered.rows) > 0.95 * some.sum()
+    still = np.linalg.norm(exact - exact[0], axis=2)
+    assert off.mean() < 0.02 * still.mean()
+
+
+def test_a_gap_is_filled_from_both_ends_in_a_thing_that_turns() -> None:
+    rest = paths(100)[1][0]
+    exact = np.stack([rest @ Rotation.from_rotvec([0, angle, 0]).as_matrix().T for angle in np.arange(9.0)])
+    valid = np.ones(exact.shape[:2], bool)
+    valid[2:7, ::2] = valid[5:, 1::4] = False
+    filled = fill(np.where(valid[..., None], exact, 0), valid)
+    np.testing.assert_array_equal(filled[valid], exact[valid])
+    np.testing.assert_allclose(filled, exact, atol=1e-9)
 
 
 @pytest.mark.parametrize("count", [300, 3000])
