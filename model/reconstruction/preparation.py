@@ -13,11 +13,14 @@ from model.errors import InputError
 from model.registration.cleanup import LEAST_POINTS, CleanupReport, clean
 from model.registration.clouds import distinct
 from model.registration.correspondence import Correspondence, breaks, find_correspondence, often_seen
+from model.registration.volumes import fill_volume, outermost
 
 MIN_FRAMES, MAX_FRAMES = 2, 1000
 LARGEST, SMALLEST = 1e30, 1e-30  # coordinates of which squares and float32 are still numbers
 FLAT = 0.004  # thickness over width, under which no frame shows a thing with a volume
 MOST_POINTS = 8192  # of a frame that are used: more show no more of a shape, and networks learn from as many
+INSIDE = "the points fill a volume: those inside it were left out, for the surface lies around the others"
+FILLING = 3  # times as many, of which those inside are left out, where points fill a volume
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ def prepare(clouds: list[Floats], corresponding: bool | None, remove: bool = Tru
     of all frames where they may correspond. Raises InputError for frames that hold too little.
     """
     finite = [np.asarray(np.isfinite(cloud).all(axis=1)) for cloud in cancelable(clouds)]
-    clouds = _thinned(clouds, finite, corresponding)
+    full = remove and fill_volume([cloud[mask] for cloud, mask in zip(clouds, finite, strict=True)])
+    clouds = _thinned(clouds, finite, corresponding, FILLING * MOST_POINTS if full else MOST_POINTS)
     kept, report = clean(clouds, remove)
     report = replace(report, not_finite=np.array([(~mask).sum() for mask in finite]))  # of all points
     same = len({len(cloud) for cloud in clouds}) == 1
@@ -77,10 +81,17 @@ def prepare(clouds: list[Floats], corresponding: bool | None, remove: bool = Tru
     _check_depth([cloud[mask] for cloud, mask in zip(clouds, kept, strict=True)])
     rows_correspond = found.holds if corresponding is None else bool(corresponding)
     valid = np.stack(kept) if same else np.zeros((0, 0), bool)
-    if rows_correspond and _has_paths(valid, required=bool(corresponding)):
-        return Prepared(filled, valid, True, found, report, warnings)
+    corresponding = rows_correspond and _has_paths(valid, required=bool(corresponding))
+    if full:
+        outer = _outer(filled, kept, corresponding)
+        report = replace(report, inside=np.array([(m & ~o).sum() for m, o in zip(kept, outer, strict=True)]))
+        filled = [cloud[rows] for cloud, rows in zip(filled, outer, strict=True)]
+        kept = [mask[rows] for mask, rows in zip(kept, outer, strict=True)]
+        warnings.append(INSIDE)
+    if corresponding:
+        return Prepared(filled, np.stack(kept), True, found, report, warnings)
     # In an order that depends on nothing but the points.
-    whole = [cloud[mask] for cloud, mask in zip(clouds, kept, strict=True)]
+    whole = [cloud[mask] for cloud, mask in zip(filled, kept, strict=True)]
     cleaned = [cloud[distinct(cloud)] for cloud in cancelable(whole)]
     return Prepared(cleaned, np.ones((0, 0), bool), False, found, report, warnings)
 
@@ -145,10 +156,10 @@ def _check_depth(clouds: list[Floats]) -> None:
 
 
 def _thinned(
-    clouds: list[Floats], finite: list[NDArray[np.bool_]], corresponding: bool | None
+    clouds: list[Floats], finite: list[NDArray[np.bool_]], corresponding: bool | None, limit: int
 ) -> list[Floats]:
     most = max(map(len, clouds))
-    if most <= MOST_POINTS:
+    if most <= limit:
         return clouds
     order = np.random.default_rng(0).permutation(most)  # the same rows of frames of one size
     if not all(mask.all() for mask in finite):
@@ -156,7 +167,28 @@ def _thinned(
             order = order[np.argsort(-np.sum(finite, axis=0)[order], kind="stable")]
         else:
             clouds = [cloud[mask] for cloud, mask in zip(clouds, finite, strict=True)]
-    return [cloud[np.sort(order[order < len(cloud)][:MOST_POINTS])] for cloud in clouds]
+    return [cloud[np.sort(order[order < len(cloud)][:limit])] for cloud in clouds]
+
+
+def _outer(
+    clouds: list[Floats], kept: list[NDArray[np.bool_]], corresponding: bool
+) -> list[NDArray[np.bool_]]:
+    """Rows [N_t] of clouds that fill a volume, at most `MOST_POINTS`, that show its surface.
+
+    Of rows that correspond the same ones in each frame, those of the first frame that has the most.
+    """
+
+    def shown(cloud: Floats, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        rows = np.flatnonzero(mask)
+        rows = rows[outermost(cloud[rows])]
+        result = np.zeros(len(mask), bool)
+        result[np.random.default_rng(0).permutation(rows)[:MOST_POINTS]] = True
+        return result
+
+    if corresponding:
+        most = int(np.argmax([mask.sum() for mask in kept]))
+        return [shown(clouds[most], kept[most])] * len(clouds)
+    return [shown(cloud, mask) for cloud, mask in cancelable(zip(clouds, kept, strict=True))]
 
 
 def _may_correspond(clouds: list[Floats], finite: list[NDArray[np.bool_]], told: bool | None) -> bool:

@@ -38,10 +38,11 @@ class CleanupReport:
     duplicates: Ints  # [T]
     outliers: Ints  # [T]
     floor: Ints  # [T]
+    inside: Ints  # [T], of points that fill a volume
 
     @property
     def total(self) -> int:
-        return int(self.not_finite.sum() + self.duplicates.sum() + self.outliers.sum() + self.floor.sum())
+        return sum(map(sum, self.to_dict().values()))
 
     def to_dict(self) -> dict[str, list[int]]:
         """The counts of each frame by reason; reasons for which nothing was removed are left out."""
@@ -50,6 +51,7 @@ class CleanupReport:
             "duplicates": self.duplicates,
             "outliers": self.outliers,
             "floor": self.floor,
+            "inside": self.inside,
         }
         return {reason: count.tolist() for reason, count in counts.items() if count.any()}
 
@@ -81,7 +83,7 @@ def clean(frames: Sequence[Floats], remove: bool = True) -> tuple[list[NDArray[n
             floor = _drop(kept, on_floor, MOST_FLOOR)
         flags = _outliers([cloud[mask] for cloud, mask in zip(frames, kept, strict=True)])
         outliers = _drop(kept, flags, MOST_OUTLIERS)
-    return kept, CleanupReport(not_finite, duplicates, outliers, floor)
+    return kept, CleanupReport(not_finite, duplicates, outliers, floor, np.zeros_like(floor))
 
 
 def _drop_duplicates(cloud: Floats, mask: NDArray[np.bool_]) -> int:

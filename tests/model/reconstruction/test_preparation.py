@@ -97,6 +97,31 @@ def test_of_many_points_those_that_are_finite_are_used(monkeypatch: pytest.Monke
     assert all(np.isfinite(cloud).all() for cloud in others.clouds)
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_of_points_that_fill_a_volume_the_outermost_are_used(
+    same: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparation, "MOST_POINTS", 1500)
+    rng = np.random.default_rng(0)
+    particles = rng.uniform(-1, 1, (9000, 3))
+    particles = particles[np.linalg.norm(particles, axis=1) < 1]  # 4,700
+    frames = [(rng.permutation(particles)[:4600], particles)[same] * [1, 1, 1 + t / 8] for t in range(3)]
+    prepared = prepare(frames, None)
+    assert prepared.corresponding is same
+    assert "fill a volume" in prepared.warnings[0]
+    assert prepared.removed.inside.min() > 2000
+    assert prepared.removed.to_dict()["inside"] == prepared.removed.inside.tolist()
+    for t, cloud in enumerate(prepared.clouds):
+        radius = np.linalg.norm(cloud / [1, 1, 1 + t / 8], axis=1)
+        assert 500 < len(cloud) <= 1500
+        assert np.quantile(radius, 0.1) > 0.75
+    if same:
+        np.testing.assert_allclose(prepared.clouds[2], prepared.clouds[0] * [1, 1, 1.25])
+    untouched = prepare(frames, None, remove=False)
+    assert not untouched.removed.inside.any()
+    assert not untouched.warnings
+
+
 def test_the_order_of_points_does_not_matter() -> None:
     rng = np.random.default_rng(1)
     given = prepare(clouds(), None).clouds
