@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from model.canceling import cancelable
 from model.compiled import Floats
 from model.errors import InputError
-from model.registration.cleanup import LEAST_POINTS, CleanupReport, clean
+from model.registration.cleanup import LEAST_POINTS, CleanupReport, clean, outside_room
 from model.registration.clouds import distinct
 from model.registration.correspondence import Correspondence, breaks, find_correspondence, often_seen
 from model.registration.volumes import fill_volume, outermost
@@ -54,9 +54,18 @@ def prepare(clouds: list[Floats], corresponding: bool | None, remove: bool = Tru
     """
     finite = [np.asarray(np.isfinite(cloud).all(axis=1)) for cloud in cancelable(clouds)]
     full = remove and fill_volume([cloud[mask] for cloud, mask in zip(clouds, finite, strict=True)])
-    clouds = _thinned(clouds, finite, corresponding, FILLING * MOST_POINTS if full else MOST_POINTS)
+    limit, room = FILLING * MOST_POINTS if full else MOST_POINTS, np.zeros(len(clouds), np.int64)
+    if max(map(len, clouds)) > limit:
+        rows = _may_correspond(clouds, finite, corresponding)
+        if not rows:
+            clouds = [cloud[mask] for cloud, mask in zip(clouds, finite, strict=True)]
+        if remove and not rows:  # first, for of all the points in a room few may show the thing
+            masks, room = outside_room(clouds)
+            clouds = [cloud[mask] for cloud, mask in zip(clouds, masks, strict=True)]
+        clouds = _thinned(clouds, finite if rows else None, limit)
     kept, report = clean(clouds, remove)
-    report = replace(report, not_finite=np.array([(~mask).sum() for mask in finite]))  # of all points
+    not_finite = np.array([(~mask).sum() for mask in finite])  # of all points
+    report = replace(report, not_finite=not_finite, floor=report.floor + room)
     same = len({len(cloud) for cloud in clouds}) == 1
     filled = [np.where(mask[:, None], cloud, 0) for cloud, mask in zip(clouds, kept, strict=True)]
     found = find_correspondence(filled, np.stack(kept)) if same else Correspondence(False, 1.0)
@@ -155,18 +164,11 @@ def _check_depth(clouds: list[Floats]) -> None:
     )
 
 
-def _thinned(
-    clouds: list[Floats], finite: list[NDArray[np.bool_]], corresponding: bool | None, limit: int
-) -> list[Floats]:
-    most = max(map(len, clouds))
-    if most <= limit:
-        return clouds
-    order = np.random.default_rng(0).permutation(most)  # the same rows of frames of one size
-    if not all(mask.all() for mask in finite):
-        if _may_correspond(clouds, finite, corresponding):  # rows that most frames have
-            order = order[np.argsort(-np.sum(finite, axis=0)[order], kind="stable")]
-        else:
-            clouds = [cloud[mask] for cloud, mask in zip(clouds, finite, strict=True)]
+def _thinned(clouds: list[Floats], finite: list[NDArray[np.bool_]] | None, limit: int) -> list[Floats]:
+    """At most `limit` points of each cloud [N_t, 3]; where rows may correspond, those `finite` [N] most."""
+    order = np.random.default_rng(0).permutation(max(map(len, clouds)))  # the same rows of frames of one size
+    if finite is not None:
+        order = order[np.argsort(-np.sum(finite, axis=0)[order], kind="stable")]
     return [cloud[np.sort(order[order < len(cloud)][:limit])] for cloud in clouds]
 
 

@@ -15,7 +15,7 @@ from model.canceling import cancelable
 from model.compiled import Floats, Ints
 from model.errors import InputError
 from model.registration.clouds import distinct, nearest
-from model.registration.floor import find_floor
+from model.registration.floor import find_room, on_any
 from model.registration.neighbors import Neighbors, linked_sizes, neighbors
 from model.registration.parallel import side_by_side
 
@@ -27,7 +27,7 @@ SUSPECT, WILD = 1.8, 4.0
 LINK, FAR_LINK = 2.0, 4.0  # multiples of the spacing that join points to parts, tight and loose
 SUPPORT = 1.5  # multiples of the spacing within which a point of another frame confirms this one
 SPECK = 0.01  # share of the points that a part must reach
-MOST_OUTLIERS, MOST_FLOOR = 0.15, 0.95  # share of a frame's points; more stays, for it is no such thing
+MOST_OUTLIERS, MOST_FLOOR = 0.15, 0.99  # share of a frame's points; more stays, for it is no such thing
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,23 @@ def clean(frames: Sequence[Floats], remove: bool = True) -> tuple[list[NDArray[n
     outliers, floor = np.zeros_like(not_finite), np.zeros_like(not_finite)
     if remove:
         # The floor first: its points lie further apart than the object's and would pass for stray ones.
-        plane = find_floor([cloud[mask] for cloud, mask in zip(frames, kept, strict=True)])
-        if plane is not None:
-            on_floor = [plane.holds(cloud[mask]) for cloud, mask in zip(frames, kept, strict=True)]
-            floor = _drop(kept, on_floor, MOST_FLOOR)
+        in_room = _in_room([cloud[mask] for cloud, mask in zip(frames, kept, strict=True)])
+        floor = _drop(kept, in_room, MOST_FLOOR)
         flags = _outliers([cloud[mask] for cloud, mask in zip(frames, kept, strict=True)])
         outliers = _drop(kept, flags, MOST_OUTLIERS)
     return kept, CleanupReport(not_finite, duplicates, outliers, floor, np.zeros_like(floor))
+
+
+def outside_room(frames: Sequence[Floats]) -> tuple[list[NDArray[np.bool_]], Ints]:
+    """Which points of finite clouds [N_t, 3] are of no clear floor or wall, and how many are: [T]."""
+    kept = [np.ones(len(cloud), bool) for cloud in frames]
+    return kept, _drop(kept, _in_room(frames), MOST_FLOOR)
+
+
+def _in_room(frames: Sequence[Floats]) -> list[NDArray[np.bool_]]:
+    """Which points of each cloud [N_t, 3] are of a clear floor or wall."""
+    planes = find_room(frames)
+    return [on_any(planes, cloud) for cloud in frames]
 
 
 def _drop_duplicates(cloud: Floats, mask: NDArray[np.bool_]) -> int:

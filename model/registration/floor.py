@@ -1,4 +1,4 @@
-"""The floor or wall that a scan brings along: found by RANSAC, and only where there is no doubt."""
+"""The floor and walls that a scan brings along: found by RANSAC, and only where there is no doubt."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,15 +7,23 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull, QhullError
 
+from model.canceling import cancelable
 from model.compiled import Floats
 
 TRIES = 300
 SAMPLE = 4000  # points looked at, of up to `FRAMES` frames
 FRAMES = 8
+MOST = 3  # planes: a floor and two walls
 THICKNESS = 0.01  # of the sample's size
-LEAST_SHARE = 0.2  # of the points on the plane, in every frame looked at
+PARALLEL = 0.9  # cosine of the angle between planes that are not floor and wall, or two walls in a corner
+LEAST_SHARE = 0.2  # of the points that larger planes leave, in every frame looked at
 ONE_SIDE = 0.97  # of the other points; stray ones lie anywhere
 WIDER = 1.5  # area of the plane's points to that of the others, seen along the normal
+TRIMMED = 0.9  # of the others: the rest may be stray points
+BEYOND, MOST_BEYOND = 0.02, 0.3  # share of the others that reach beyond the plane, times how much wider it is
+ALMOST_ALL = 0.995  # of a plane's points
+NOISY = 3.0  # times their thickness: within it points may be stray ones of planes
+FEWEST = 16  # points that planes leave
 
 
 @dataclass(frozen=True)
@@ -29,32 +37,60 @@ class Plane:
     def heights(self, points: Floats) -> Floats:
         return np.asarray(points @ self.normal - self.offset)
 
-    def holds(self, points: Floats) -> NDArray[np.bool_]:
-        return np.abs(self.heights(points)) < self.thickness
+    def holds(self, points: Floats, margin: float = 1.0) -> NDArray[np.bool_]:
+        return np.abs(self.heights(points)) < margin * self.thickness
 
 
-def find_floor(frames: Sequence[Floats]) -> Plane | None:
-    """The plane under (or behind) what clouds [N_t, 3] show, None where there is none beyond doubt.
+def on_any(planes: Sequence[Plane], points: Floats, margin: float = 1.0) -> NDArray[np.bool_]:
+    """Which of the points [N, 3] a plane holds, or lie within that many times its thickness."""
+    held = np.zeros(len(points), bool)
+    for plane in planes:
+        held |= plane.holds(points, margin)
+    return held
+
+
+def find_room(frames: Sequence[Floats]) -> list[Plane]:
+    """The planes under and behind what clouds [N_t, 3] show, none where there is none beyond doubt.
 
     Beyond doubt is a plane that stands still, holds a share of the points of each frame, has all others on
-    one side and reaches beyond them all around. The top of a table, a board or a box is none of that.
+    one side and reaches beyond what no plane holds all around. The top of a table, a board or a box is none
+    of that.
     """
     rng = np.random.default_rng(0)
     picked = np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int))
     each = SAMPLE // len(picked)
     clouds = [np.asarray(frames[i], np.float64)[rng.permutation(len(frames[i]))[:each]] for i in picked]
     pooled = np.concatenate(clouds)  # [M, 3]
+    if len(pooled) < FEWEST:
+        return []
     low, high = np.percentile(pooled, [1, 99], axis=0)
-    plane = _best_plane(pooled, THICKNESS * float((high - low).max()), rng)
-    if plane is None or min(plane.holds(cloud).mean() for cloud in clouds) < LEAST_SHARE:
-        return None
-    on = plane.holds(pooled)
-    heights = plane.heights(pooled[~on])
-    if len(heights) < 16 or max((heights > 0).mean(), (heights < 0).mean()) < ONE_SIDE:
-        return None
-    across = np.linalg.svd(plane.normal[None])[2][1:]  # [2, 3], directions in the plane
-    floor, others = pooled[on] @ across.T, pooled[~on] @ across.T
-    return plane if _surrounds(floor, others) else None
+    thickness = THICKNESS * float((high - low).max())
+    planes: list[Plane] = []
+    for _ in cancelable(range(MOST)):
+        left = [cloud[~on_any(planes, cloud)] for cloud in clouds]
+        if sum(map(len, left)) < FEWEST:
+            break
+        plane = _best_plane(np.concatenate(left), thickness, rng)
+        if plane is None or not _on_one_side(pooled, plane):
+            break
+        if any(abs(plane.normal @ other.normal) > PARALLEL for other in planes):  # the sides of a board
+            break
+        if min(plane.holds(cloud).mean() if len(cloud) else 0.0 for cloud in left) < LEAST_SHARE:
+            break
+        planes.append(plane)
+    while planes:
+        others = pooled[~on_any(planes, pooled, NOISY)]
+        certain = [plane for plane in planes if _surrounds(plane, pooled, others)]
+        if len(certain) == len(planes):
+            break
+        planes = certain
+    return planes
+
+
+def _on_one_side(points: Floats, plane: Plane) -> bool:
+    """Whether the points [M, 3] that a plane does not hold are on one side of it."""
+    heights = plane.heights(points[~plane.holds(points, NOISY)])
+    return len(heights) >= FEWEST and max((heights > 0).mean(), (heights < 0).mean()) >= ONE_SIDE
 
 
 def _best_plane(points: Floats, thickness: float, rng: np.random.Generator) -> Plane | None:
@@ -72,15 +108,31 @@ def _best_plane(points: Floats, thickness: float, rng: np.random.Generator) -> P
         normal = np.linalg.svd(held - center, full_matrices=False)[2][-1]
         plane = Plane(normal, float(normal @ center), thickness)
         held = points[plane.holds(points)]
-    spread = 1.4826 * float(np.median(np.abs(plane.heights(held))))
-    return Plane(plane.normal, plane.offset, min(thickness, max(4 * spread, 0.2 * thickness)))
+    return Plane(plane.normal, plane.offset, min(thickness, max(_noise(plane, points), 0.2 * thickness)))
 
 
-def _surrounds(floor: Floats, others: Floats) -> bool:
-    """Whether points [A, 2] reach beyond [B, 2] on all sides, and well."""
+def _noise(plane: Plane, points: Floats) -> float:
+    """How far points of a plane lie off it, told from those of the points [N, 3] on its empty side."""
+    heights = plane.heights(points)
+    beyond = heights[np.abs(heights) > plane.thickness]
+    below = -heights if (beyond > 0).sum() > (beyond < 0).sum() else heights
+    below = below[(below > 0) & (below < plane.thickness)]
+    return 1.2 * float(np.quantile(below, ALMOST_ALL)) if len(below) else 0.0
+
+
+def _surrounds(plane: Plane, points: Floats, others: Floats) -> bool:
+    """Whether what a plane holds of points [M, 3] reaches beyond `others` [B, 3] on all sides, and well.
+
+    The wider the plane, the more of them may be beyond what was seen of it, as of what stands near a camera.
+    """
+    across = np.linalg.svd(plane.normal[None])[2][1:]  # [2, 3], directions in the plane
+    others = others @ across.T
+    distance = np.linalg.norm(others - np.median(others, axis=0), axis=1)
+    others = others[distance <= np.quantile(distance, TRIMMED)] if len(others) else others
     try:
-        outer, inner = ConvexHull(floor), ConvexHull(others)
-    except QhullError:  # on a line
+        outer, inner = ConvexHull(points[plane.holds(points)] @ across.T), ConvexHull(others)
+    except (QhullError, ValueError):  # on a line, or none
         return False
+    wider = outer.volume / inner.volume
     inside = others @ outer.equations[:, :2].T + outer.equations[:, 2] <= 0  # [B, E]
-    return bool(outer.volume > WIDER * inner.volume and inside.all(axis=1).mean() > ONE_SIDE)
+    return bool(wider > WIDER and 1 - inside.all(axis=1).mean() < min(BEYOND * wider, MOST_BEYOND))

@@ -150,6 +150,7 @@ def test_depth_images_with_their_camera(gateway: Gateway, any_model: str) -> Non
         sequence.points[1][0], [(3 - 8) * 2.1 / 50, (6 - 2) * 2.1 / 40, -2.1], rtol=1e-5
     )
     np.testing.assert_allclose(sequence.times, [0, 1, 2])
+    assert sequence.corresponding is False  # though frames have as many points, of the same pixels
 
 
 FRAMES = {f"{i:08d}.npz": npz(points=p, loc=np.zeros(3), scale=1.0, normals=p) for i, p in enumerate(CLOUDS)}

@@ -50,6 +50,8 @@ def read_frames(archive: Archive, budget: Budget, reading: Reading) -> None:
     if not reading.faults:
         reading.faults += length_faults(reading.lengths, False)
         reading.times = times_of_names(listing.frames, reading.options.fps)
+        if listing.suffix == ".png":
+            reading.corresponding = False  # a pixel does not stay on one particle, even where little moves
 
 
 def _reader(archive: Archive, listing: Listing, most: int) -> FrameReader | None:

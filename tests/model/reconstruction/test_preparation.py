@@ -56,6 +56,17 @@ def test_rows_that_are_taken_away_say_nothing_about_correspondence() -> None:
     assert prepared.found.scatter > 0.5
 
 
+def test_what_stands_in_a_large_room_keeps_its_points() -> None:
+    """A floor goes before points are left out for being too many."""
+    rng, most = np.random.default_rng(0), preparation.MOST_POINTS
+    floor = np.c_[
+        rng.uniform(-3, 3, 2 * most), rng.normal(-0.2, 0.001, 2 * most), rng.uniform(-3, 3, 2 * most)
+    ]
+    prepared = prepare([np.concatenate([floor, cloud]) for cloud in clouds(1000)], False)
+    assert min(map(len, prepared.clouds)) > 950
+    assert prepared.removed.floor.min() > 2 * most - 10
+
+
 def test_rows_missing_in_a_frame_do_not_hide_correspondence() -> None:
     rest, _ = solid(3)
     points = [bend(rest, t / 6) for t in range(4)]

@@ -114,6 +114,21 @@ def test_a_floor_goes() -> None:
     assert report.floor.min() > 580
 
 
+@pytest.mark.parametrize("noise", [0.0005, 0.01])
+def test_a_floor_and_a_wall_go_together(noise: float) -> None:
+    rng = np.random.default_rng(4)
+    frames = []
+    for cloud in clouds():
+        across = rng.uniform(-1.5, 1.5, (4000, 2))
+        room = np.c_[across, np.full(4000, -0.15)]  # the floor
+        room[2000:] = np.c_[across[2000:, 0], np.full(2000, 1.5), across[2000:, 1] + 1.35]
+        frames.append(np.concatenate([cloud, room + rng.normal(0, noise, room.shape)]))
+    kept, report = clean(frames)
+    assert np.mean([mask[:800].mean() for mask in kept]) > 0.97
+    assert np.mean([mask[800:].mean() for mask in kept]) < 0.01
+    assert report.floor.min() > 3900
+
+
 def test_the_side_of_a_box_and_a_moving_board_are_no_floor() -> None:
     rng = np.random.default_rng(3)
     box = rng.uniform(-0.5, 0.5, (900, 3))
