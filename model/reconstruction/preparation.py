@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from model.canceling import cancelable
 from model.compiled import Floats
 from model.errors import InputError
-from model.registration.cleanup import LEAST_POINTS, CleanupReport, clean, outside_room
+from model.registration.cleanup import LEAST_POINTS, CleanupReport, clean, drop_room
 from model.registration.clouds import distinct
 from model.registration.correspondence import Correspondence, breaks, find_correspondence, often_seen
 from model.registration.volumes import fill_volume, outermost
@@ -19,6 +19,10 @@ MIN_FRAMES, MAX_FRAMES = 2, 1000
 LARGEST, SMALLEST = 1e30, 1e-30  # coordinates of which squares and float32 are still numbers
 FLAT = 0.004  # thickness over width, under which no frame shows a thing with a volume
 MOST_POINTS = 8192  # of a frame that are used: more show no more of a shape, and networks learn from as many
+STOOD_STILL = (
+    "what stands still in the room, apart from what moves, was removed with floor and walls: "
+    "`cleanup` off keeps everything"
+)
 INSIDE = "the points fill a volume: those inside it were left out, for the surface lies around the others"
 FILLING = 3  # times as many, of which those inside are left out, where points fill a volume
 
@@ -54,18 +58,20 @@ def prepare(clouds: list[Floats], corresponding: bool | None, remove: bool = Tru
     """
     finite = [np.asarray(np.isfinite(cloud).all(axis=1)) for cloud in cancelable(clouds)]
     full = remove and fill_volume([cloud[mask] for cloud, mask in zip(clouds, finite, strict=True)])
-    limit, room = FILLING * MOST_POINTS if full else MOST_POINTS, np.zeros(len(clouds), np.int64)
+    limit = FILLING * MOST_POINTS if full else MOST_POINTS
+    floor = still = np.zeros(len(clouds), np.int64)
     if max(map(len, clouds)) > limit:
         rows = _may_correspond(clouds, finite, corresponding)
         if not rows:
             clouds = [cloud[mask] for cloud, mask in zip(clouds, finite, strict=True)]
         if remove and not rows:  # first, for of all the points in a room few may show the thing
-            masks, room = outside_room(clouds)
+            masks = [np.ones(len(cloud), bool) for cloud in clouds]
+            floor, still = drop_room(clouds, masks)
             clouds = [cloud[mask] for cloud, mask in zip(clouds, masks, strict=True)]
         clouds = _thinned(clouds, finite if rows else None, limit)
     kept, report = clean(clouds, remove)
     not_finite = np.array([(~mask).sum() for mask in finite])  # of all points
-    report = replace(report, not_finite=not_finite, floor=report.floor + room)
+    report = replace(report, not_finite=not_finite, floor=report.floor + floor, still=report.still + still)
     same = len({len(cloud) for cloud in clouds}) == 1
     filled = [np.where(mask[:, None], cloud, 0) for cloud, mask in zip(clouds, kept, strict=True)]
     found = find_correspondence(filled, np.stack(kept)) if same else Correspondence(False, 1.0)
@@ -81,7 +87,7 @@ def prepare(clouds: list[Floats], corresponding: bool | None, remove: bool = Tru
             f"corresponding is true, but before frame {frames} the rows become other particles: cut the "
             "file there and send the parts separately, or send corresponding false"
         )
-    warnings = []
+    warnings = [STOOD_STILL] if report.still.any() else []
     if corresponding and found.scatter > 0.5:
         warnings.append(
             "the rows are said to be the same particles in every frame, but neighbours do not stay "

@@ -15,7 +15,8 @@ from model.canceling import cancelable
 from model.compiled import Floats, Ints
 from model.errors import InputError
 from model.registration.clouds import distinct, nearest
-from model.registration.floor import find_room, on_any
+from model.registration.floor import NOISY, find_room, on_any
+from model.registration.furniture import parts_of, standing_still
 from model.registration.neighbors import Neighbors, linked_sizes, neighbors
 from model.registration.parallel import side_by_side
 
@@ -37,7 +38,8 @@ class CleanupReport:
     not_finite: Ints  # [T]
     duplicates: Ints  # [T]
     outliers: Ints  # [T]
-    floor: Ints  # [T]
+    floor: Ints  # [T], of floor and walls
+    still: Ints  # [T], of what stands still in a room beside what moves
     inside: Ints  # [T], of points that fill a volume
 
     @property
@@ -51,6 +53,7 @@ class CleanupReport:
             "duplicates": self.duplicates,
             "outliers": self.outliers,
             "floor": self.floor,
+            "still": self.still,
             "inside": self.inside,
         }
         return {reason: count.tolist() for reason, count in counts.items() if count.any()}
@@ -74,26 +77,32 @@ def clean(frames: Sequence[Floats], remove: bool = True) -> tuple[list[NDArray[n
                 f"frame {number} has {mask.sum()} usable points of {len(mask)}: {not_finite[number]} hold "
                 f"NaN or infinity, {duplicates[number]} are copies of others; wanted at least {LEAST_POINTS}"
             )
-    outliers, floor = np.zeros_like(not_finite), np.zeros_like(not_finite)
+    outliers = floor = still = np.zeros_like(not_finite)
     if remove:
         # The floor first: its points lie further apart than the object's and would pass for stray ones.
-        in_room = _in_room([cloud[mask] for cloud, mask in zip(frames, kept, strict=True)])
-        floor = _drop(kept, in_room, MOST_FLOOR)
+        floor, still = drop_room(frames, kept)
         flags = _outliers([cloud[mask] for cloud, mask in zip(frames, kept, strict=True)])
         outliers = _drop(kept, flags, MOST_OUTLIERS)
-    return kept, CleanupReport(not_finite, duplicates, outliers, floor, np.zeros_like(floor))
+    return kept, CleanupReport(not_finite, duplicates, outliers, floor, still, np.zeros_like(floor))
 
 
-def outside_room(frames: Sequence[Floats]) -> tuple[list[NDArray[np.bool_]], Ints]:
-    """Which points of finite clouds [N_t, 3] are of no clear floor or wall, and how many are: [T]."""
-    kept = [np.ones(len(cloud), bool) for cloud in frames]
-    return kept, _drop(kept, _in_room(frames), MOST_FLOOR)
+def drop_room(frames: Sequence[Floats], kept: list[NDArray[np.bool_]]) -> tuple[Ints, Ints]:
+    """Take floor and walls, and what stands still in such a room, out of masks [N_t] of finite points.
 
-
-def _in_room(frames: Sequence[Floats]) -> list[NDArray[np.bool_]]:
-    """Which points of each cloud [N_t, 3] are of a clear floor or wall."""
-    planes = find_room(frames)
-    return [on_any(planes, cloud) for cloud in frames]
+    Returns how many points of floor and walls, and of what stands still, went: [T] each.
+    """
+    clouds = [cloud[mask] for cloud, mask in zip(frames, kept, strict=True)]
+    planes = find_room(clouds)
+    if not planes:
+        return np.zeros(len(kept), np.int64), np.zeros(len(kept), np.int64)
+    floor = _drop(kept, [on_any(planes, cloud) for cloud in clouds], MOST_FLOOR)
+    clouds = [cloud[mask] for cloud, mask in zip(frames, kept, strict=True)]
+    parts = side_by_side(parts_of, clouds)
+    still = standing_still(clouds, parts)
+    stray = [on_any(planes, c, NOISY) & of.specks for c, of in zip(clouds, parts, strict=True)]
+    gone = _drop(kept, [a | b for a, b in zip(still, stray, strict=True)], MOST_FLOOR)
+    stood = np.where(gone > 0, [flags.sum() for flags in still], 0)
+    return floor + gone - stood, stood
 
 
 def _drop_duplicates(cloud: Floats, mask: NDArray[np.bool_]) -> int:

@@ -48,9 +48,15 @@ def neighbors(cloud: Floats, count: int) -> Neighbors:
     return Neighbors(np.ascontiguousarray(index[:, 1:]), np.ascontiguousarray(distance[:, 1:]))
 
 
-@compiled
 def linked_sizes(index: Ints, distance: Floats, link: float) -> Ints:
-    """Of how many rows the part of each row consists: [N]; neighbors [N, K] nearer than `link` hang together.
+    """Of how many rows the part of each row consists: [N]; see `linked_parts`."""
+    root = linked_parts(index, distance, link)
+    return np.asarray(np.bincount(root)[root])
+
+
+@compiled
+def linked_parts(index: Ints, distance: Floats, link: float) -> Ints:
+    """The first row of the part of each row: [N]; neighbors [N, K] nearer than `link` hang together.
 
     By disjoint sets, each with its first row as the root.
     """
@@ -67,13 +73,9 @@ def linked_sizes(index: Ints, distance: Floats, link: float) -> Ints:
                     root[b] = root[root[b]]
                     b = root[b]
                 root[max(a, b)] = min(a, b)
-    sizes = np.zeros(count, np.int64)
     for i in range(count):  # a root stands before the rows of its part
         root[i] = root[root[i]]
-        sizes[root[i]] += 1
-    for i in range(count):
-        sizes[i] = sizes[root[i]]
-    return sizes
+    return root
 
 
 def path_neighbors(paths: Floats, count: int, rows: Ints | None = None) -> Neighbors:

@@ -114,6 +114,22 @@ def test_a_floor_goes() -> None:
     assert report.floor.min() > 580
 
 
+def test_furniture_goes_with_the_room_and_a_second_walker_stays() -> None:
+    rng = np.random.default_rng(5)
+    chair = clouds(300)[0] + [1.0, 0.4, 0.0]
+    frames = []
+    for step, (cloud, other) in enumerate(zip(clouds(), clouds(seed=1), strict=True)):
+        floor = np.c_[rng.uniform(-2, 2, (3000, 2)), rng.normal(-0.15, 0.001, 3000)]
+        seen = chair[rng.permutation(300)[:280]] + rng.normal(0, 0.001, (280, 3))
+        frames.append(np.concatenate([cloud, other[:400] - [1.0, 0.05 * step, 0.0], seen, floor]))
+    kept, report = clean(frames)
+    assert np.mean([mask[:1200].mean() for mask in kept]) > 0.97
+    assert not any(mask[1200:1480].any() for mask in kept)
+    assert report.still.tolist() == [280] * FRAMES
+    assert clean([frame[:1480] for frame in frames])[1].total == 0  # without a room nobody can tell
+    assert clean([frames[0]] * 4)[1].still.sum() == 0  # where nothing moves, nothing stands apart
+
+
 @pytest.mark.parametrize("noise", [0.0005, 0.01])
 def test_a_floor_and_a_wall_go_together(noise: float) -> None:
     rng = np.random.default_rng(4)
