@@ -17,6 +17,7 @@ from model.registration.volumes import fill_volume, outermost
 
 MIN_FRAMES, MAX_FRAMES = 2, 1000
 LARGEST, SMALLEST = 1e30, 1e-30  # coordinates of which squares and float32 are still numbers
+COARSE = 0.03  # steps between coordinates, of the size, beyond which no shape is left
 FLAT = 0.004  # thickness over width, under which no frame shows a thing with a volume
 MOST_POINTS = 8192  # of a frame that are used: more show no more of a shape, and networks learn from as many
 STOOD_STILL = (
@@ -141,6 +142,7 @@ def check_clouds(points: Sequence[ArrayLike] | NDArray[Any]) -> list[Floats]:
                 f"the coordinates of frame {number} are up to {largest:.0e}; wanted another unit, with "
                 f"coordinates between {SMALLEST:.0e} and {LARGEST:.0e}"
             )
+        _check_digits(cloud[np.isfinite(cloud).all(axis=1)], number)
     return clouds
 
 
@@ -153,6 +155,22 @@ def _numbers(cloud: ArrayLike, number: int) -> Floats:
     except ValueError:
         found = "a list of lists of different lengths"
     raise InputError(f"frame {number} is {found}; wanted real numbers, an array [N, 3]")
+
+
+def _check_digits(cloud: Floats, number: int) -> None:
+    """Raise InputError where points [N, 3] far from the origin were rounded until no shape was left."""
+    largest = np.abs(cloud).max(initial=0)
+    size = np.ptp(cloud, axis=0).max() if len(cloud) else 0
+    for kind in (np.float32, np.float16):
+        if not np.finfo(kind).tiny < largest < np.finfo(kind).max:
+            continue
+        step, name = float(np.spacing(kind(largest))), kind.__name__
+        if step > COARSE * size > 0 and np.array_equal(cloud, cloud.astype(kind)):
+            raise InputError(
+                f"frame {number} lies {largest:.2g} from the origin, where {name} has steps of {step:.2g}, "
+                f"{step / size:.0%} of the size of what it shows: the shape is lost. Subtract one "
+                f"offset from all frames before they become {name}, or send float64"
+            )
 
 
 def _check_depth(clouds: list[Floats]) -> None:

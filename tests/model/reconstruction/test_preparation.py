@@ -133,6 +133,17 @@ def test_of_points_that_fill_a_volume_the_outermost_are_used(
     assert not untouched.warnings
 
 
+def test_coordinates_that_lost_their_digits_are_refused() -> None:
+    there = [cloud * 1.7 + [450_000.0, 5_400_000.0, 100.0] for cloud in clouds()]
+    assert len(check_clouds(there)) == len(there)
+    with pytest.raises(InputError, match=r"5\.4e\+06 from the origin, where float32 has steps of 0\.5"):
+        check_clouds([cloud.astype(np.float32) for cloud in there])
+    with pytest.raises(InputError, match="float16 has steps of 1,"):
+        check_clouds([(cloud + 1500).astype(np.float16) for cloud in clouds()])
+    near = [(cloud + np.array([450.0, -5400.0, 1.0])).astype(np.float32) for cloud in clouds()]
+    assert len(check_clouds(near)) == len(near)
+
+
 def test_the_order_of_points_does_not_matter() -> None:
     rng = np.random.default_rng(1)
     given = prepare(clouds(), None).clouds
