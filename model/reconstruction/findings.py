@@ -42,7 +42,7 @@ def find(
         decisions["one_sided"] = registered.one_sided and _can_tell(prepared)
         warnings += _warnings(registered, decisions["one_sided"])
     if is_still(prepared.clouds, prepared.valid if prepared.corresponding else None):
-        warnings.append("nothing moves: all frames show one pose")
+        warnings.append("nothing moves: all frames show the same pose")
     same = confidence is not None and confidence.shape[1] == vertices.shape[1]  # not of another surface
     return Findings(
         verdict=verdict.word,

@@ -91,8 +91,8 @@ def prepare(clouds: list[Floats], corresponding: bool | None, remove: bool = Tru
     warnings = [STOOD_STILL] if report.still.any() else []
     if corresponding and found.scatter > 0.5:
         warnings.append(
-            "the rows are said to be the same particles in every frame, but neighbours do not stay "
-            "neighbours: without `corresponding` the sequence is tracked instead"
+            "rows are declared to be the same particles in every frame, but neighbors do not stay "
+            "neighbors: leave `corresponding` out to have points matched instead"
         )
     _check_depth([cloud[mask] for cloud, mask in zip(clouds, kept, strict=True)])
     rows_correspond = found.holds if corresponding is None else bool(corresponding)

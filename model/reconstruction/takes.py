@@ -24,7 +24,7 @@ def require_one_thing(
     for cut, difference, usual in differences(vertices, faces, cuts):
         if difference > OTHER and difference > CLEAR * usual:
             raise PoorFitError(
-                f"the sequence is cut before frame {cut}, and what follows is another thing: lengths on its "
+                f"the sequence is cut before frame {cut}, and a different object follows: lengths on its "
                 f"surface differ by a factor of {np.exp(difference):.1f}. One mesh cannot be both: cut the "
                 "file there and send the parts separately"
             )

@@ -56,13 +56,23 @@ class Limit:
 
 
 LIMITS = (
-    Limit("fit", 0.0115, 0.03, "the points lie {value:.1%} of the size off the surface on average"),
-    Limit("worst_fit", 0.0135, 0.06, "in the worst frame the points lie {value:.1%} of the size off it"),
+    Limit("fit", 0.0115, 0.03, "on average, points are {value:.1%} of the object's size off the surface"),
+    Limit(
+        "worst_fit",
+        0.0135,
+        0.06,
+        "in the worst frame, points are {value:.1%} of the object's size off it",
+    ),
     Limit("off_surface", 0.02, 0.3, "{value:.0%} of the points have no surface near them"),
     Limit("unseen", 0.08, 0.6, "{value:.0%} of the surface is far from any point"),
-    Limit("spacing", 0.036, 0.1, "the points lie {value:.1%} of the size apart, too far to show the shape"),
-    Limit("stretch", 1.1, 2.0, "parts of the surface are stretched {factor:.1f} times over time"),
-    Limit("volume", 0.7, 1.4, "the volume changes {factor:.1f} times over time"),
+    Limit(
+        "spacing",
+        0.036,
+        0.1,
+        "points are too sparse to show the shape: {value:.1%} of the object's size apart",
+    ),
+    Limit("stretch", 1.1, 2.0, "parts of the surface are stretched by a factor of {factor:.1f} over time"),
+    Limit("volume", 0.7, 1.4, "the volume changes by a factor of {factor:.1f} over time"),
     Limit(
         "coarseness",
         0.15,

@@ -196,7 +196,7 @@ def test_model_says_what_it_will_do(visit: Visit, gateway: Gateway, any_model: s
     pick(page, "Walker")
     plan.get_by_text("Frames differ in size").wait_for()
     page.set_input_files("#file", upload("half.npz", arrays("half.npz")))
-    plan.get_by_text("The files say nothing about time").wait_for()
+    plan.get_by_text("The files contain no times").wait_for()
     assert "/3" in page.locator("#clock").inner_text()
     page.locator("#ask").get_by_label("Playback rate").fill("2")
     plan.get_by_text("The result plays for 1 s").wait_for()

@@ -197,7 +197,7 @@ def test_results_stand_upright(visit: Visit, gateway: Gateway, done: dict[str, A
     page.goto(str(gateway.client.base_url).rstrip("/") + f"/?job={done['id']}&up=-x")
     page.wait_for_selector("#canvas[aria-label*=mesh]")
     assert chosen_up(page).input_value() == "-x"
-    assert page.locator("#facts").get_by_text("z (found out or guessed)").is_visible()
+    assert page.locator("#facts").get_by_text("z (chosen automatically)").is_visible()
     page.wait_for_selector(f"#recent a[aria-current][href='#job={done['id']}']")
 
 

@@ -892,24 +892,24 @@ export interface components {
             frames: number | null;
             /**
              * Frames per second
-             * @description Output frame rate, instead of a number of frames; also that of frames in files.
+             * @description Output frame rate, instead of a number of frames; also the rate of the input files.
              * @default null
              */
             fps: number | null;
             /**
              * Playing time
-             * @description Seconds that a file of the result plays.
+             * @description How long the result plays, in seconds.
              * @default null
              */
             duration: number | null;
             /**
              * Playback rate
-             * @description Input frames per second as the result plays; by default in real time, or 24 if the input has no times.
+             * @description Input frames played per second; by default real time, or 24 if the input has no times.
              * @default null
              */
             playback_fps: number | null;
             /**
-             * @description How a GLB moves: `morph` holds every frame, `skin` bones, which take a fraction of the space; `auto` takes bones beyond 200 frames.
+             * @description How a GLB is animated: `morph` stores every frame, `skin` uses bones, which take a fraction of the space; `auto` uses bones beyond 200 frames.
              * @default auto
              */
             animation: components["schemas"]["Animation"];
@@ -937,23 +937,23 @@ export interface components {
             corresponding: boolean | null;
             /**
              * Up axis
-             * @description Axis of the input that points up: pictures, GLB and USD files stand upright by it. `auto` detects it for models of people; for other models it guesses, for pictures only.
+             * @description Axis of the input that points up, so that GLB and USD files stand upright. `auto` detects it for models of people; for others it is guessed, for pictures only.
              * @default auto
              */
             up: components["schemas"]["Up"];
             /**
-             * @description `auto` removes stray points and a clear floor, `off` keeps them; `drop_invalid` is `auto` and also leaves out points with NaN or infinity, which are refused otherwise.
+             * @description `auto` removes stray points and a clear floor, `off` keeps them; `drop_invalid` does the same as `auto` and also drops points with NaN or infinity, which are refused otherwise.
              * @default auto
              */
             cleanup: components["schemas"]["Cleanup"];
             /**
-             * @description `auto` puts the surface on the points, `off` leaves it to the network alone.
+             * @description `auto` fits the surface to the points, `off` uses the network alone.
              * @default auto
              */
             refine: components["schemas"]["Switch"];
             /**
              * Points of meshes
-             * @description Of frames that are meshes: points all over the `surface`, or the `vertices`.
+             * @description If frames are meshes: take points all over the `surface`, or the `vertices`.
              * @default surface
              */
             sample: components["schemas"]["Sample"];
@@ -977,7 +977,7 @@ export interface components {
             simplify: number | null;
             /**
              * Smoothing passes
-             * @description Each flattens small bumps; large forms stay.
+             * @description Each flattens small bumps, not large shapes.
              * @default 0
              */
             smooth: number;
@@ -989,7 +989,7 @@ export interface components {
             fill_holes: boolean;
             /**
              * Texture size
-             * @description Bake the colors of the points into a texture of that many pixels a side.
+             * @description Bake the colors of the points into a texture with this many pixels per side.
              * @default null
              */
             texture: number | null;
@@ -1050,13 +1050,13 @@ export interface operations {
                 formats?: components["schemas"]["Format"][];
                 /** @description With a raw file: Number of frames, evenly spaced in time. */
                 frames?: number;
-                /** @description With a raw file: Output frame rate, instead of a number of frames; also that of frames in files. */
+                /** @description With a raw file: Output frame rate, instead of a number of frames; also the rate of the input files. */
                 fps?: number;
-                /** @description With a raw file: Seconds that a file of the result plays. */
+                /** @description With a raw file: How long the result plays, in seconds. */
                 duration?: number;
-                /** @description With a raw file: Input frames per second as the result plays; by default in real time, or 24 if the input has no times. */
+                /** @description With a raw file: Input frames played per second; by default real time, or 24 if the input has no times. */
                 playback_fps?: number;
-                /** @description With a raw file: How a GLB moves: `morph` holds every frame, `skin` bones, which take a fraction of the space; `auto` takes bones beyond 200 frames. */
+                /** @description With a raw file: How a GLB is animated: `morph` stores every frame, `skin` uses bones, which take a fraction of the space; `auto` uses bones beyond 200 frames. */
                 animation?: components["schemas"]["Animation"];
                 /** @description With a raw file: Store integers in a GLB instead of floats. */
                 compress?: boolean;
@@ -1066,13 +1066,13 @@ export interface operations {
                 quality?: components["schemas"]["Quality"];
                 /** @description With a raw file: Whether row j is the same particle in every frame; detected if unset. */
                 corresponding?: boolean;
-                /** @description With a raw file: Axis of the input that points up: pictures, GLB and USD files stand upright by it. `auto` detects it for models of people; for other models it guesses, for pictures only. */
+                /** @description With a raw file: Axis of the input that points up, so that GLB and USD files stand upright. `auto` detects it for models of people; for others it is guessed, for pictures only. */
                 up?: components["schemas"]["Up"];
-                /** @description With a raw file: `auto` removes stray points and a clear floor, `off` keeps them; `drop_invalid` is `auto` and also leaves out points with NaN or infinity, which are refused otherwise. */
+                /** @description With a raw file: `auto` removes stray points and a clear floor, `off` keeps them; `drop_invalid` does the same as `auto` and also drops points with NaN or infinity, which are refused otherwise. */
                 cleanup?: components["schemas"]["Cleanup"];
-                /** @description With a raw file: `auto` puts the surface on the points, `off` leaves it to the network alone. */
+                /** @description With a raw file: `auto` fits the surface to the points, `off` uses the network alone. */
                 refine?: components["schemas"]["Switch"];
-                /** @description With a raw file: Of frames that are meshes: points all over the `surface`, or the `vertices`. */
+                /** @description With a raw file: If frames are meshes: take points all over the `surface`, or the `vertices`. */
                 sample?: components["schemas"]["Sample"];
                 /** @description With a raw file: Grid cells per side; rounded up to a grid that halves evenly. */
                 resolution?: number;
@@ -1080,11 +1080,11 @@ export interface operations {
                 threshold?: number;
                 /** @description With a raw file: Simplify the mesh to this many faces. */
                 simplify?: number;
-                /** @description With a raw file: Each flattens small bumps; large forms stay. */
+                /** @description With a raw file: Each flattens small bumps, not large shapes. */
                 smooth?: number;
                 /** @description With a raw file: Close open boundaries of the surface. */
                 fill_holes?: boolean;
-                /** @description With a raw file: Bake the colors of the points into a texture of that many pixels a side. */
+                /** @description With a raw file: Bake the colors of the points into a texture with this many pixels per side. */
                 texture?: number;
                 /** @description With a raw file: A name from `GET /models`. */
                 model?: string;
@@ -1129,21 +1129,21 @@ export interface operations {
                     frames?: number | null;
                     /**
                      * Frames per second
-                     * @description Output frame rate, instead of a number of frames; also that of frames in files.
+                     * @description Output frame rate, instead of a number of frames; also the rate of the input files.
                      */
                     fps?: number | null;
                     /**
                      * Playing time
-                     * @description Seconds that a file of the result plays.
+                     * @description How long the result plays, in seconds.
                      */
                     duration?: number | null;
                     /**
                      * Playback rate
-                     * @description Input frames per second as the result plays; by default in real time, or 24 if the input has no times.
+                     * @description Input frames played per second; by default real time, or 24 if the input has no times.
                      */
                     playback_fps?: number | null;
                     /**
-                     * @description How a GLB moves: `morph` holds every frame, `skin` bones, which take a fraction of the space; `auto` takes bones beyond 200 frames.
+                     * @description How a GLB is animated: `morph` stores every frame, `skin` uses bones, which take a fraction of the space; `auto` uses bones beyond 200 frames.
                      * @default auto
                      */
                     animation?: components["schemas"]["Animation"];
@@ -1170,23 +1170,23 @@ export interface operations {
                     corresponding?: boolean | null;
                     /**
                      * Up axis
-                     * @description Axis of the input that points up: pictures, GLB and USD files stand upright by it. `auto` detects it for models of people; for other models it guesses, for pictures only.
+                     * @description Axis of the input that points up, so that GLB and USD files stand upright. `auto` detects it for models of people; for others it is guessed, for pictures only.
                      * @default auto
                      */
                     up?: components["schemas"]["Up"];
                     /**
-                     * @description `auto` removes stray points and a clear floor, `off` keeps them; `drop_invalid` is `auto` and also leaves out points with NaN or infinity, which are refused otherwise.
+                     * @description `auto` removes stray points and a clear floor, `off` keeps them; `drop_invalid` does the same as `auto` and also drops points with NaN or infinity, which are refused otherwise.
                      * @default auto
                      */
                     cleanup?: components["schemas"]["Cleanup"];
                     /**
-                     * @description `auto` puts the surface on the points, `off` leaves it to the network alone.
+                     * @description `auto` fits the surface to the points, `off` uses the network alone.
                      * @default auto
                      */
                     refine?: components["schemas"]["Switch"];
                     /**
                      * Points of meshes
-                     * @description Of frames that are meshes: points all over the `surface`, or the `vertices`.
+                     * @description If frames are meshes: take points all over the `surface`, or the `vertices`.
                      * @default surface
                      */
                     sample?: components["schemas"]["Sample"];
@@ -1207,7 +1207,7 @@ export interface operations {
                     simplify?: number | null;
                     /**
                      * Smoothing passes
-                     * @description Each flattens small bumps; large forms stay.
+                     * @description Each flattens small bumps, not large shapes.
                      * @default 0
                      */
                     smooth?: number;
@@ -1219,7 +1219,7 @@ export interface operations {
                     fill_holes?: boolean;
                     /**
                      * Texture size
-                     * @description Bake the colors of the points into a texture of that many pixels a side.
+                     * @description Bake the colors of the points into a texture with this many pixels per side.
                      */
                     texture?: number | null;
                     /**
@@ -1284,21 +1284,21 @@ export interface operations {
                     frames?: number | null;
                     /**
                      * Frames per second
-                     * @description Output frame rate, instead of a number of frames; also that of frames in files.
+                     * @description Output frame rate, instead of a number of frames; also the rate of the input files.
                      */
                     fps?: number | null;
                     /**
                      * Playing time
-                     * @description Seconds that a file of the result plays.
+                     * @description How long the result plays, in seconds.
                      */
                     duration?: number | null;
                     /**
                      * Playback rate
-                     * @description Input frames per second as the result plays; by default in real time, or 24 if the input has no times.
+                     * @description Input frames played per second; by default real time, or 24 if the input has no times.
                      */
                     playback_fps?: number | null;
                     /**
-                     * @description How a GLB moves: `morph` holds every frame, `skin` bones, which take a fraction of the space; `auto` takes bones beyond 200 frames.
+                     * @description How a GLB is animated: `morph` stores every frame, `skin` uses bones, which take a fraction of the space; `auto` uses bones beyond 200 frames.
                      * @default auto
                      */
                     animation?: components["schemas"]["Animation"];
@@ -1325,23 +1325,23 @@ export interface operations {
                     corresponding?: boolean | null;
                     /**
                      * Up axis
-                     * @description Axis of the input that points up: pictures, GLB and USD files stand upright by it. `auto` detects it for models of people; for other models it guesses, for pictures only.
+                     * @description Axis of the input that points up, so that GLB and USD files stand upright. `auto` detects it for models of people; for others it is guessed, for pictures only.
                      * @default auto
                      */
                     up?: components["schemas"]["Up"];
                     /**
-                     * @description `auto` removes stray points and a clear floor, `off` keeps them; `drop_invalid` is `auto` and also leaves out points with NaN or infinity, which are refused otherwise.
+                     * @description `auto` removes stray points and a clear floor, `off` keeps them; `drop_invalid` does the same as `auto` and also drops points with NaN or infinity, which are refused otherwise.
                      * @default auto
                      */
                     cleanup?: components["schemas"]["Cleanup"];
                     /**
-                     * @description `auto` puts the surface on the points, `off` leaves it to the network alone.
+                     * @description `auto` fits the surface to the points, `off` uses the network alone.
                      * @default auto
                      */
                     refine?: components["schemas"]["Switch"];
                     /**
                      * Points of meshes
-                     * @description Of frames that are meshes: points all over the `surface`, or the `vertices`.
+                     * @description If frames are meshes: take points all over the `surface`, or the `vertices`.
                      * @default surface
                      */
                     sample?: components["schemas"]["Sample"];
@@ -1362,7 +1362,7 @@ export interface operations {
                     simplify?: number | null;
                     /**
                      * Smoothing passes
-                     * @description Each flattens small bumps; large forms stay.
+                     * @description Each flattens small bumps, not large shapes.
                      * @default 0
                      */
                     smooth?: number;
@@ -1374,7 +1374,7 @@ export interface operations {
                     fill_holes?: boolean;
                     /**
                      * Texture size
-                     * @description Bake the colors of the points into a texture of that many pixels a side.
+                     * @description Bake the colors of the points into a texture with this many pixels per side.
                      */
                     texture?: number | null;
                     /**

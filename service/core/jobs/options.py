@@ -94,12 +94,12 @@ class ReconstructionOptions(BaseModel):
             gt=0,
             le=1000,
             title="Frames per second",
-            description="Output frame rate, instead of a number of frames; also that of frames in files.",
+            description="Output frame rate, instead of a number of frames; also the rate of the input files.",
         ),
     ] = None
     duration: Annotated[
         float | None,
-        Field(ge=0.01, le=3600, title="Playing time", description="Seconds that a file of the result plays."),
+        Field(ge=0.01, le=3600, title="Playing time", description="How long the result plays, in seconds."),
     ] = None
     playback_fps: Annotated[
         float | None,
@@ -107,15 +107,15 @@ class ReconstructionOptions(BaseModel):
             ge=0.01,
             le=1000,
             title="Playback rate",
-            description="Input frames per second as the result plays; by default in real time, or 24 if the "
-            "input has no times.",
+            description="Input frames played per second; by default real time, or 24 if the input has no "
+            "times.",
         ),
     ] = None
     animation: Annotated[
         Animation,
         Field(
-            description="How a GLB moves: `morph` holds every frame, `skin` bones, which take a fraction of "
-            f"the space; `auto` takes bones beyond {MAX_MORPH_FRAMES} frames."
+            description="How a GLB is animated: `morph` stores every frame, `skin` uses bones, which take a "
+            f"fraction of the space; `auto` uses bones beyond {MAX_MORPH_FRAMES} frames."
         ),
     ] = Animation.AUTO
     compress: Annotated[
@@ -142,26 +142,26 @@ class ReconstructionOptions(BaseModel):
         Up,
         Field(
             title="Up axis",
-            description="Axis of the input that points up: pictures, GLB and USD files stand upright by it. "
-            "`auto` detects it for models of people; for other models it guesses, for pictures only.",
+            description="Axis of the input that points up, so that GLB and USD files stand upright. `auto` "
+            "detects it for models of people; for others it is guessed, for pictures only.",
         ),
     ] = Up.AUTO
     cleanup: Annotated[
         Cleanup,
         Field(
-            description="`auto` removes stray points and a clear floor, `off` keeps them; `drop_invalid` is "
-            "`auto` and also leaves out points with NaN or infinity, which are refused otherwise."
+            description="`auto` removes stray points and a clear floor, `off` keeps them; `drop_invalid` "
+            "does the same as `auto` and also drops points with NaN or infinity, which are refused otherwise."
         ),
     ] = Cleanup.AUTO
     refine: Annotated[
         Switch,
-        Field(description="`auto` puts the surface on the points, `off` leaves it to the network alone."),
+        Field(description="`auto` fits the surface to the points, `off` uses the network alone."),
     ] = Switch.AUTO
     sample: Annotated[
         Sample,
         Field(
             title="Points of meshes",
-            description="Of frames that are meshes: points all over the `surface`, or the `vertices`.",
+            description="If frames are meshes: take points all over the `surface`, or the `vertices`.",
         ),
     ] = Sample.SURFACE
     resolution: Annotated[
@@ -178,7 +178,10 @@ class ReconstructionOptions(BaseModel):
     smooth: Annotated[
         int,
         Field(
-            ge=0, le=50, title="Smoothing passes", description="Each flattens small bumps; large forms stay."
+            ge=0,
+            le=50,
+            title="Smoothing passes",
+            description="Each flattens small bumps, not large shapes.",
         ),
     ] = 0
     fill_holes: Annotated[
@@ -190,7 +193,7 @@ class ReconstructionOptions(BaseModel):
             ge=64,
             le=2048,
             title="Texture size",
-            description="Bake the colors of the points into a texture of that many pixels a side.",
+            description="Bake the colors of the points into a texture with this many pixels per side.",
         ),
     ] = None
 

@@ -30,14 +30,14 @@ export function planFor(sequence, { name, input }, options) {
   if (points[0] < points[1]) say("Frames differ in size, so points are matched from frame to frame.");
   else if (known) say("Row j is the same particle in every frame: the mesh follows these paths.");
   else if (known === false) say("The points have no order: they are matched from frame to frame.");
-  else say("It is tested whether row j is the same particle in every frame; if not, points are matched.");
+  else say("The service tests whether row j is the same particle in every frame; if not, it matches the points.");
   if (input.max_points && points[1] > input.max_points)
     say(`Of larger frames, a random selection of ${count(input.max_points)} points is used.`);
   if (input.upright) say(`${name} knows upright people: choose which axis points up, or leave it on auto.`);
   else if (options.up === "auto" && guessUp(sequence) === "z")
-    say("z seems to point up. Choose it as Up axis if so: then GLB and USD files stand upright, too.");
+    say("z seems to point up. If it does, choose it as the up axis: GLB and USD files then stand upright too.");
   if (!rate || options[rate]) say(`The result plays for ${seconds(times.at(-1))}.`);
-  else say("The files say nothing about time: without a frame rate, 24 frames a second are assumed.");
+  else say("The files contain no times: unless you give a frame rate, 24 frames per second are assumed.");
   return lines;
 }
 

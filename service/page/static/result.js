@@ -40,7 +40,7 @@ export async function showResult(job, input, signal) {
     Faces: result.mesh.faces.toLocaleString("en"),
     Watertight: result.mesh.watertight ? "yes" : "no",
     Model: job.model,
-    "Up axis": taken === job.options.up ? taken : `${taken} (found out or guessed)`,
+    "Up axis": taken === job.options.up ? taken : `${taken} (chosen automatically)`,
     Input: sizeOf(job.input.frames, [job.input.points].flat()),
   });
   list(

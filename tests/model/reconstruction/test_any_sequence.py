@@ -112,13 +112,13 @@ def test_rows_said_to_correspond_that_do_not_are_warned_of(rec: Reconstructor, c
     shuffled = [rng.permutation(frame) for frame in cloud]
     meshes = rec(shuffled, resolution=32, corresponding=True, refine="off")
     assert meshes.findings is not None
-    assert "neighbours do not stay neighbours" in meshes.findings.warnings[0]
+    assert "neighbors do not stay neighbors" in meshes.findings.warnings[0]
 
 
 def test_a_pose_that_does_not_move_is_warned_of(rec: Reconstructor, cloud: Array) -> None:
     meshes = rec([cloud[0]] * 3, resolution=32)
     assert meshes.findings is not None
-    assert meshes.findings.warnings == ["nothing moves: all frames show one pose"]
+    assert meshes.findings.warnings == ["nothing moves: all frames show the same pose"]
 
 
 def test_what_is_no_body_at_all_is_refused_with_advice(rec: Reconstructor) -> None:
@@ -131,7 +131,7 @@ def test_what_is_no_body_at_all_is_refused_with_advice(rec: Reconstructor) -> No
 
 def test_another_thing_after_a_cut_is_refused_with_its_frame(rec: Reconstructor, cloud: Array) -> None:
     other = np.where(np.arange(17)[:, None, None] < 8, cloud, cloud * np.array([3, 0.5, 2]))
-    with pytest.raises(PoorFitError, match="cut before frame 8, and what follows is another thing"):
+    with pytest.raises(PoorFitError, match="cut before frame 8, and a different object follows"):
         rec(other, resolution=32)
 
 

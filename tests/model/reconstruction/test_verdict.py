@@ -54,7 +54,7 @@ def test_a_surface_beside_the_points_is_poor() -> None:
     clouds, vertices, faces = seen()
     verdict = judge(measure(clouds, vertices + np.array([0, 0.4, 0]), faces))
     assert verdict.word == "poor"
-    assert any("off the surface on average" in reason for reason in verdict.reasons)
+    assert any("on average, points are" in reason for reason in verdict.reasons)
 
 
 def test_a_surface_that_stands_still_does_not_follow() -> None:
