@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from service.core.sequences.errors import SequenceError, quoted
+from service.core.sequences.readers.depth_noise import smoothed
 from service.core.sequences.readers.frame import Frame, Source, invalid, read_whole, too_large
 
 MAX_POINTS = 32_768  # of one image; a random selection of more
@@ -106,13 +107,15 @@ def read_depth(source: Source, limit: int, camera: Intrinsics, most: int = MAX_P
         wanted = "fx, fy, cx, cy of the depth images, or the `width` and `height` of those that they are of"
         raise invalid(source, "is no image of the camera in the JSON file", found, wanted)
     camera = own
-    rows, columns = np.nonzero(~np.isin(depth, _NOTHING))
+    valid = ~np.isin(depth, _NOTHING)
+    rows, columns = np.nonzero(valid)
     away = depth[rows, columns] / camera.scale  # [N]
     seen = np.flatnonzero(away <= camera.most)
     if len(seen) > min(most, limit):
         # The same draw for equal images, whichever frame they are.
         seen = np.sort(np.random.default_rng(len(seen)).choice(seen, min(most, limit), replace=False))
-    rows, columns, away = rows[seen], columns[seen], away[seen]
+    rows, columns = rows[seen], columns[seen]
+    away = smoothed(depth, valid, rows, columns) / camera.scale
     x, y = (columns - camera.cx) * away / camera.fx, (rows - camera.cy) * away / camera.fy
     return Frame(np.stack([x, -y, -away], axis=-1).astype(np.float32))  # [N, 3]
 
