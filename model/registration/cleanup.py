@@ -15,7 +15,7 @@ from model.canceling import cancelable
 from model.compiled import Floats, Ints
 from model.errors import InputError
 from model.registration.clouds import distinct, nearest
-from model.registration.floor import NOISY, find_room, on_any
+from model.registration.floor import NOISY, find_room, on_any, settled
 from model.registration.furniture import parts_of, standing_still
 from model.registration.neighbors import Neighbors, linked_sizes, neighbors
 from model.registration.parallel import side_by_side
@@ -95,11 +95,16 @@ def drop_room(frames: Sequence[Floats], kept: list[NDArray[np.bool_]]) -> tuple[
     planes = find_room(clouds)
     if not planes:
         return np.zeros(len(kept), np.int64), np.zeros(len(kept), np.int64)
-    floor = _drop(kept, [on_any(planes, cloud) for cloud in clouds], MOST_FLOOR)
+    of_frames = side_by_side(lambda cloud: settled(planes, cloud), clouds)
+    on_planes = [on_any(found, cloud) for found, cloud in zip(of_frames, clouds, strict=True)]
+    floor = _drop(kept, on_planes, MOST_FLOOR)
     clouds = [cloud[mask] for cloud, mask in zip(frames, kept, strict=True)]
     parts = side_by_side(parts_of, clouds)
     still = standing_still(clouds, parts)
-    stray = [on_any(planes, c, NOISY) & of.specks for c, of in zip(clouds, parts, strict=True)]
+    stray = [
+        on_any(found, cloud, NOISY) & of.specks
+        for found, cloud, of in zip(of_frames, clouds, parts, strict=True)
+    ]
     gone = _drop(kept, [a | b for a, b in zip(still, stray, strict=True)], MOST_FLOOR)
     stood = np.where(gone > 0, [flags.sum() for flags in still], 0)
     return floor + gone - stood, stood

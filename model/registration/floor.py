@@ -1,7 +1,7 @@
 """The floor and walls that a scan brings along: found by RANSAC, and only where there is no doubt."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +87,21 @@ def find_room(frames: Sequence[Floats]) -> list[Plane]:
     return planes
 
 
+def settled(planes: Sequence[Plane], cloud: Floats) -> list[Plane]:
+    """The planes where they are in one frame [N, 3], for a camera in a hand moves a little."""
+    some = cloud[np.random.default_rng(0).permutation(len(cloud))[:SAMPLE]]
+    return [_settled(plane, some) for plane in planes]
+
+
+def _settled(plane: Plane, points: Floats) -> Plane:
+    wide = Plane(plane.normal, plane.offset, NOISY * plane.thickness)
+    if wide.holds(points).sum() < FEWEST:
+        return plane
+    moved = replace(_fitted(wide, points), thickness=plane.thickness)
+    moved = replace(_fitted(moved, points), thickness=plane.thickness)
+    return max(plane, moved, key=lambda other: other.holds(points).sum())
+
+
 def _on_one_side(points: Floats, plane: Plane) -> bool:
     """Whether the points [M, 3] that a plane does not hold are on one side of it."""
     heights = plane.heights(points[~plane.holds(points, NOISY)])
@@ -102,12 +117,20 @@ def _best_plane(points: Floats, thickness: float, rng: np.random.Generator) -> P
         return None
     offsets = np.einsum("ri,ri->r", normals, corners[:, 0])
     near = np.abs(points @ normals.T - offsets) < thickness  # [M, R]
-    held = points[near[:, near.sum(axis=0).argmax()]]
-    for _ in range(2):  # least squares through what it holds
-        center = held.mean(axis=0)
-        normal = np.linalg.svd(held - center, full_matrices=False)[2][-1]
-        plane = Plane(normal, float(normal @ center), thickness)
+    best = near.sum(axis=0).argmax()
+    return _fitted(Plane(normals[best], float(offsets[best]), thickness), points)
+
+
+def _fitted(plane: Plane, points: Floats) -> Plane:
+    """The plane by least squares through what it holds of the points [N, 3], as thick as it is noisy."""
+    thickness = plane.thickness
+    for _ in range(2):
         held = points[plane.holds(points)]
+        if len(held) < FEWEST:
+            break
+        center = held.mean(axis=0)
+        normal = np.linalg.eigh((held - center).T @ (held - center))[1][:, 0]
+        plane = Plane(normal, float(normal @ center), thickness)
     return Plane(plane.normal, plane.offset, min(thickness, max(_noise(plane, points), 0.2 * thickness)))
 
 

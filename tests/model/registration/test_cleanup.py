@@ -8,6 +8,7 @@ from scipy.sparse.csgraph import connected_components
 from model.compiled import Floats
 from model.errors import InputError
 from model.registration.cleanup import clean
+from model.registration.floor import Plane, settled
 from model.registration.neighbors import linked_sizes, neighbors
 from tests.model.registration.solids import bend, draw, solid
 
@@ -143,6 +144,18 @@ def test_a_floor_and_a_wall_go_together(noise: float) -> None:
     assert np.mean([mask[:800].mean() for mask in kept]) > 0.97
     assert np.mean([mask[800:].mean() for mask in kept]) < 0.01
     assert report.floor.min() > 3900
+
+
+def test_a_floor_is_followed_where_the_camera_sways() -> None:
+    rng = np.random.default_rng(6)
+    floor = np.c_[rng.uniform(-1.5, 1.5, (2000, 2)), rng.normal(0, 0.002, 2000)]
+    frame = np.concatenate([floor, clouds()[0] + [0, 0, 0.3]]) @ _about_x(0.02).T + [0.0, 0.0, 0.03]
+    plane = Plane(np.array([0.0, 0.0, 1.0]), 0.0, 0.02)
+    assert plane.holds(frame[:2000]).mean() < 0.5
+    held = settled([plane], frame)[0].holds(frame)
+    assert held[:2000].all()
+    assert not held[2000:].any()
+    assert settled([plane], frame + 9.0) == [plane]  # out of view
 
 
 def test_the_side_of_a_box_and_a_moving_board_are_no_floor() -> None:
