@@ -14,7 +14,7 @@ TRIES = 300
 SAMPLE = 4000  # points looked at, of up to `FRAMES` frames
 FRAMES = 8
 MOST = 3  # planes: a floor and two walls
-THICKNESS = 0.01  # of the sample's size
+THICKNESS = 0.01  # of a frame's size
 PARALLEL = 0.9  # cosine of the angle between planes that are not floor and wall, or two walls in a corner
 LEAST_SHARE = 0.2  # of the points that larger planes leave, in every frame looked at
 ONE_SIDE = 0.97  # of the other points; stray ones lie anywhere
@@ -63,8 +63,9 @@ def find_room(frames: Sequence[Floats]) -> list[Plane]:
     pooled = np.concatenate(clouds)  # [M, 3]
     if len(pooled) < FEWEST:
         return []
-    low, high = np.percentile(pooled, [1, 99], axis=0)
-    thickness = THICKNESS * float((high - low).max())
+    # Not that of all frames: what walks a long way leaves a trail, as flat as a wall for its length.
+    extents = [np.ptp(np.percentile(cloud, [1, 99], axis=0), axis=0) for cloud in clouds if len(cloud)]
+    thickness = THICKNESS * float(np.median([extent.max() for extent in extents]))
     planes: list[Plane] = []
     for _ in cancelable(range(MOST)):
         left = [cloud[~on_any(planes, cloud)] for cloud in clouds]
