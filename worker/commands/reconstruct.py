@@ -1,7 +1,7 @@
 """`worker reconstruct` and `worker models`: the path of a job without a server."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -84,8 +84,16 @@ def _print_report(meshes: MeshSequence, files: Iterable[Path], load_seconds: flo
         console.print(f"verdict: {findings.verdict}", highlight=False)
         for line in findings.reasons + findings.warnings:
             console.print(f"  {line}", highlight=False)
+        if counts := removed_points(findings.decisions.get("removed", {})):
+            console.print(f"removed points: {counts}", highlight=False)
     stages = {"load": load_seconds} | meshes.timings
     console.print("seconds: " + ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in stages.items()))
+
+
+def removed_points(removed: Mapping[str, Sequence[int]]) -> str:
+    """How many points cleanup removed from all frames, by reason."""
+    counts = {reason: sum(of_frames) for reason, of_frames in removed.items()}
+    return ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in counts.items() if count)
 
 
 def print_models() -> None:

@@ -17,6 +17,7 @@ from model.meshes.sequence import MeshSequence
 from model.meshes.upright import upright_rotation
 from service.page.samples import SAMPLES
 from worker.commands.cli import app
+from worker.commands.reconstruct import removed_points
 
 KNEES = SAMPLES["knees"].path
 
@@ -46,6 +47,12 @@ def test_a_file_is_reconstructed_without_a_server(tmp_path: Path) -> None:
         assert arrays["faces"].max() == vertices - 1
     for words in ("9 frames", f"{vertices} vertices", "fit:", "verdict: good", "register"):
         assert words in done.stdout
+
+
+def test_what_was_removed_is_said() -> None:
+    removed = {"not_finite": [1, 0], "duplicates": [0, 0], "floor": [7000, 800], "still": [5, 5]}
+    assert removed_points(removed) == "1 not finite, 7,800 floor, 10 still"
+    assert removed_points({}) == ""
 
 
 def test_the_ending_or_the_format_decides_what_is_written(tmp_path: Path) -> None:
