@@ -89,6 +89,11 @@ def prepare(clouds: list[Floats], corresponding: bool | None, remove: bool = Tru
             "file there and send the parts separately, or send corresponding false"
         )
     warnings = [STOOD_STILL] if report.still.any() else []
+    if corresponding and found.pixels:
+        warnings.append(
+            "the rows are said to be the same particles in every frame, but they move like the pixels of a "
+            "depth camera, along its rays only: send corresponding false to have the sequence tracked instead"
+        )
     if corresponding and found.scatter > 0.5:
         warnings.append(
             "rows are declared to be the same particles in every frame, but neighbors do not stay "

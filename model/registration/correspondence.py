@@ -28,12 +28,14 @@ DISTANT = 10.0  # times as far apart as neighbors: rows picked at random count a
 class Correspondence:
     """`scatter` is 0 where neighbours stay as close as they were, 1 where rows are shuffled.
 
-    `broken` are frames at which rows become other particles, though they correspond elsewhere.
+    `broken` are frames at which rows become other particles, though they correspond elsewhere; `pixels` says
+    that rows are those of a depth camera.
     """
 
     holds: bool
     scatter: float
     broken: tuple[int, ...] = ()
+    pixels: bool = False
 
 
 def find_correspondence(frames: list[Floats], valid: NDArray[np.bool_] | None = None) -> Correspondence:
@@ -66,7 +68,7 @@ def find_correspondence(frames: list[Floats], valid: NDArray[np.bool_] | None = 
     if scatter >= SCATTERED:
         return Correspondence(False, scatter)
     if _are_pixels(np.stack(some), seen):
-        return Correspondence(False, scatter)
+        return Correspondence(False, scatter, pixels=True)
     steps = np.array([scatter_of(t, t + 1) for t in cancelable(range(len(frames) - 1))])
     broken = tuple(int(t) + 1 for t in np.flatnonzero(steps > BROKEN))
     return Correspondence(not broken, scatter, broken)

@@ -7,6 +7,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from model.compiled import Floats, Ints
+from model.reconstruction.preparation import prepare
 from model.registration.correspondence import filter_paths, find_correspondence, often_seen
 from model.registration.corresponding import track_corresponding
 from model.registration.filling import fill
@@ -76,7 +77,9 @@ def test_pixels_of_a_depth_camera_are_no_particles(far: float) -> None:
     assert not valid.all()
     found = find_correspondence(list(np.where(valid[..., None], points, 0)), valid)
     assert not found.holds
+    assert found.pixels
     assert found.scatter < 0.05
+    assert any("depth camera" in warning for warning in prepare(list(points), True).warnings)
 
 
 def test_frames_of_different_size_do_not_correspond() -> None:
