@@ -16,7 +16,7 @@ from model.registration.clouds import nearest
 
 DIRECTIONS = 64
 LEAST = 200  # points of a frame: fewer have hardly any inside
-FRAMES, POINTS, SAMPLE = 3, 8192, 600  # frames, points of each, and those of them that are tested
+FRAMES, POINTS, SAMPLE = 3, 8192, 1500  # frames, points of each, and those of them that are tested
 # A point is inside where its neighbors, numbered from the nearest one, leave no cone free that opens by so
 # many degrees to each side of its axis.
 INSIDE, NEIGHBORS = 60.0, slice(1, 33)
@@ -26,28 +26,40 @@ SURROUNDED, FURTHER = 45.0, slice(13, 37)
 # Share of such points. Drawn surfaces have none, with a noise of 0.01 up to 0.07; filled bodies 0.11 or more.
 # Filled things of slim parts have fewer, and nothing is inside them that would do harm.
 FILLED = 0.09
+# What is filled ends at once, noise thins out: the distance to the neighbor of this number, where it is large
+# among points that are not inside (90th percentile), over the median of the surrounded ones. Up to 1.48 of
+# filled bodies, 1.65 or more of surfaces that are noisy enough to have that share of surrounded points.
+NUMBER, SHARP = 8, 1.56
 
 
 def fill_volume(clouds: Sequence[Floats]) -> bool:
     """Whether points [N_t, 3] lie all through a thing, and not only on its surface."""
     rng = np.random.default_rng(0)
-    shares = []
+    shares, edges = [], []
     for t in cancelable(np.unique(np.linspace(0, len(clouds) - 1, FRAMES).round().astype(int))):
         cloud = np.unique(clouds[t][rng.permutation(len(clouds[t]))[:POINTS]], axis=0)
         if len(cloud) < LEAST:
             return False
-        shares.append(_surrounded(cloud, rng.permutation(len(cloud))[:SAMPLE], FURTHER, SURROUNDED).mean())
-    return bool(np.mean(shares) > FILLED)
+        rows = rng.permutation(len(cloud))[:SAMPLE]
+        distance, index = nearest(cKDTree(cloud), cloud[rows], FURTHER.stop)
+        surrounded = _surrounded(cloud, rows, index[:, FURTHER], SURROUNDED)
+        outer = ~_surrounded(cloud, rows, index[:, NEIGHBORS], INSIDE)
+        if not surrounded.any() or not outer.any():
+            return False
+        shares.append(surrounded.mean())
+        wide = np.percentile(distance[outer, NUMBER], 90)
+        edges.append(wide / np.median(distance[surrounded, NUMBER]))
+    return bool(np.mean(shares) > FILLED and np.mean(edges) < SHARP)
 
 
 def outermost(cloud: Floats) -> NDArray[np.bool_]:
     """Which points [N] of a filled cloud [N, 3] have nothing on one side."""
-    return ~_surrounded(cloud, np.arange(len(cloud)), NEIGHBORS, INSIDE)
+    index = nearest(cKDTree(cloud), cloud, NEIGHBORS.stop)[1][:, NEIGHBORS]
+    return ~_surrounded(cloud, np.arange(len(cloud)), index, INSIDE)
 
 
-def _surrounded(cloud: Floats, rows: Ints, some: slice, angle: float) -> NDArray[np.bool_]:
-    """Whether no cone about a point is free of `some` of its neighbors, of each of `rows` [R]."""
-    index = nearest(cKDTree(cloud), cloud[rows], min(some.stop, len(cloud)))[1][:, some]
+def _surrounded(cloud: Floats, rows: Ints, index: Ints, angle: float) -> NDArray[np.bool_]:
+    """Whether no cone about a point is free of its neighbors `index` [R, K], of each of `rows` [R]."""
     offset = cloud[index] - cloud[rows, None]  # [R, K, 3]
     offset /= np.maximum(np.linalg.norm(offset, axis=2, keepdims=True), np.finfo(np.float64).tiny)
     least = np.full(len(rows), np.inf)  # cosine of the angle that the widest free cone opens by
