@@ -73,7 +73,7 @@ def test_pixels_of_a_depth_camera_are_no_particles(far: float) -> None:
         images.append(rays * depth[:, None])
     turn = Rotation.from_rotvec([1.0, 2.0, 0.5]).as_matrix()
     points = np.stack(images) @ turn + [10.0, -20.0, 5.0]
-    valid = np.isfinite(points).all(axis=2)
+    valid = np.asarray(np.isfinite(points).all(axis=2))
     assert not valid.all()
     found = find_correspondence(list(np.where(valid[..., None], points, 0)), valid)
     assert not found.holds
