@@ -18,6 +18,7 @@ THICKNESS = 0.01  # of a frame's size
 PARALLEL = 0.9  # cosine of the angle between planes that are not floor and wall, or two walls in a corner
 LEAST_SHARE = 0.2  # of the points that larger planes leave, in every frame looked at
 ONE_SIDE = 0.97  # of the other points; stray ones lie anywhere
+BEHIND = 0.35  # times the plane's points that may be behind it
 WIDER = 1.5  # area of the plane's points to that of the others, seen along the normal
 TRIMMED = 0.9  # of the others: the rest may be stray points
 BEYOND, MOST_BEYOND = 0.02, 0.3  # share of the others that reach beyond the plane, times how much wider it is
@@ -104,9 +105,17 @@ def _settled(plane: Plane, points: Floats) -> Plane:
 
 
 def _on_one_side(points: Floats, plane: Plane) -> bool:
-    """Whether the points [M, 3] that a plane does not hold are on one side of it."""
-    heights = plane.heights(points[~plane.holds(points, NOISY)])
-    return len(heights) >= FEWEST and max((heights > 0).mean(), (heights < 0).mean()) >= ONE_SIDE
+    """Whether the points [M, 3] that a plane does not hold are on one side of it.
+
+    Close behind it may be noise, but not as many as the other side of a board has.
+    """
+    heights = plane.heights(points)
+    others = heights[np.abs(heights) >= NOISY * plane.thickness]
+    if len(others) < FEWEST or max((others > 0).mean(), (others < 0).mean()) < ONE_SIDE:
+        return False
+    behind = -heights if others.mean() > 0 else heights
+    held = np.abs(heights) < plane.thickness
+    return bool(((behind > 0) & ~held).sum() < BEHIND * held.sum())
 
 
 def _best_plane(points: Floats, thickness: float, rng: np.random.Generator) -> Plane | None:
