@@ -178,7 +178,7 @@ def test_a_plate_that_things_stand_on_is_no_floor(thickness: float) -> None:
         plate = np.c_[rng.uniform(-1.5, 1.5, (600, 2)), np.full(600, -0.15)]
         plate[::2, 2] -= thickness
         frames.append(np.concatenate([cloud, plate]))
-    assert clean(frames)[1].total == 0
+    assert clean(frames)[1].floor.sum() == 0
 
 
 def _about_x(angle: float) -> Floats:
