@@ -18,7 +18,8 @@ THICKNESS = 0.01  # of a frame's size
 PARALLEL = 0.9  # cosine of the angle between planes that are not floor and wall, or two walls in a corner
 LEAST_SHARE = 0.2  # of the points that larger planes leave, in every frame looked at
 ONE_SIDE = 0.97  # of the other points; stray ones lie anywhere
-BEHIND = 0.35  # times the plane's points that may be behind it
+BEHIND = 0.35  # times the plane's points that may be close behind it, fewer of them further away
+STRAY = 0.03  # times the plane's points that stray ones are
 WIDER = 1.5  # area of the plane's points to that of the others, seen along the normal
 TRIMMED = 0.9  # of the others: the rest may be stray points
 BEYOND, MOST_BEYOND = 0.02, 0.3  # share of the others that reach beyond the plane, times how much wider it is
@@ -114,8 +115,9 @@ def _on_one_side(points: Floats, plane: Plane) -> bool:
     if len(others) < FEWEST or max((others > 0).mean(), (others < 0).mean()) < ONE_SIDE:
         return False
     behind = -heights if others.mean() > 0 else heights
-    held = np.abs(heights) < plane.thickness
-    return bool(((behind > 0) & ~held).sum() < BEHIND * held.sum())
+    ends = np.array([-1.0, 1.0, (1 + NOISY) / 2, NOISY]) * plane.thickness
+    held, close, far = np.histogram(behind, ends)[0]
+    return bool(close + far < BEHIND * held and (far < close / 2 or far < STRAY * held))
 
 
 def _best_plane(points: Floats, thickness: float, rng: np.random.Generator) -> Plane | None:
