@@ -25,11 +25,12 @@ from model.meshes.sequence import FitReport, MeshSequence
 from model.methods import build_model
 from model.networks.local_occupancy_flow import LocalOccupancyFlow
 from model.networks.occupancy_flow import OccupancyFlow
+from model.reconstruction.checks import MAX_FRAMES, MIN_FRAMES, check_clouds
 from model.reconstruction.findings import find, require_useful
 from model.reconstruction.finishing import Finish
 from model.reconstruction.flow import Flow
 from model.reconstruction.normalization import UnitBox
-from model.reconstruction.preparation import MAX_FRAMES, MIN_FRAMES, MOST_POINTS, check_clouds, prepare
+from model.reconstruction.preparation import MOST_POINTS, prepare
 from model.reconstruction.progress import FLOWING, REGISTERED, IsCanceled, OnProgress, StageProgress
 from model.reconstruction.quality import DEFAULT
 from model.reconstruction.registered import particles, register

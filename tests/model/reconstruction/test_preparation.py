@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from model.errors import InputError
 from model.reconstruction import preparation
-from model.reconstruction.preparation import check_clouds, prepare
+from model.reconstruction.checks import check_clouds
+from model.reconstruction.preparation import prepare
 from tests.model.registration.solids import bend, draw, solid
 
 Floats = NDArray[np.float64]
