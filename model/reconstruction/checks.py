@@ -53,7 +53,7 @@ def _check_digits(cloud: Floats, number: int) -> None:
     """Raise InputError where points [N, 3] far from the origin were rounded until no shape was left."""
     largest = np.abs(cloud).max(initial=0)
     size = np.ptp(cloud, axis=0).max() if len(cloud) else 0
-    for kind in (np.float32, np.float16):
+    for kind in (np.float16, np.float32, np.float64):
         if not np.finfo(kind).tiny < largest < np.finfo(kind).max:
             continue
         step, name = float(np.spacing(kind(largest))), kind.__name__
@@ -61,7 +61,8 @@ def _check_digits(cloud: Floats, number: int) -> None:
             raise InputError(
                 f"frame {number} lies {largest:.2g} from the origin, where {name} has steps of {step:.2g}, "
                 f"{step / size:.0%} of the size of what it shows: the shape is lost. Subtract one "
-                f"offset from all frames before they become {name}, or send float64"
+                f"offset from all frames before they become {name}"
+                + ("" if kind is np.float64 else ", or send float64")
             )
 
 

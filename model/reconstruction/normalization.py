@@ -25,9 +25,11 @@ class UnitBox:
         points = np.asarray(points, dtype=np.float64)
         low, high = points.min(axis=0), points.max(axis=0)
         scale = float((high - low).max())
-        if not np.isfinite(scale) or scale <= 1e-9 * max(1e-300, float(np.abs(points).max())):
+        largest = float(np.abs(points).max())
+        if not np.isfinite(scale) or scale <= 1e-9 * max(1e-300, largest):
             raise InputError(
-                f"the points of the first frame span {scale:g}; wanted an object with a finite extent above 0"
+                f"the points of the first frame span {scale:g}, {largest:.2g} from the origin or from the "
+                "middle of all frames; wanted an object with a finite extent above 0 and above a billionth of that"
             )
         return cls((low + high) / 2, scale)
 

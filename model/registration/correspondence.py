@@ -21,6 +21,8 @@ OUTLYING = 3.0  # isolation of a path
 LEAST_SEEN = 0.05  # of the frames, or a row is dropped: gaps between many short paths add up
 # Of the size, from which a row moves; of its way, up to which that is straight; share of rows that move so.
 MOVING, STRAIGHT, NEARLY_ALL = 0.002, 0.01, 0.9
+# Of pixels: but for a share of them they are within a cone, its cosine, and away from the camera, in widths.
+OUTER, VIEW, BEFORE = 0.05, 0.5, 0.1
 DISTANT = 10.0  # times as far apart as neighbors: rows picked at random count as no further
 
 
@@ -103,10 +105,19 @@ def _are_pixels(paths: Floats, seen: NDArray[np.bool_]) -> bool:
     straight = moving & (across < STRAIGHT * along)
     if straight.sum() < max(LEAST, NEARLY_ALL * moving.sum()):
         return False
-    planes = np.eye(3) - axes[straight, :, 2, None] * axes[straight, None, :, 2]  # across each ray
+    along_rays = axes[straight, :, 2, None] * axes[straight, None, :, 2]  # [S, 3, 3]
+    if np.linalg.eigvalsh(along_rays.mean(axis=0))[1] < STRAIGHT**2:  # parallel: all goes straight ahead
+        return False
+    planes = np.eye(3) - along_rays
     center = np.linalg.pinv(planes.sum(axis=0)) @ np.einsum("rij,rj->i", planes, middle[straight])
     missed = np.linalg.norm(np.einsum("rij,rj->ri", planes, center - middle[straight]), axis=1)
-    return bool(np.median(missed) < STRAIGHT * size)
+    wide = np.ptp(middle[straight], axis=0).max()
+    ahead = middle[straight] - center
+    distance = np.linalg.norm(ahead, axis=1)
+    seen_by = ahead / np.maximum(distance, np.finfo(np.float64).tiny)[:, None]
+    view = np.quantile(seen_by @ seen_by.mean(axis=0), OUTER) / np.linalg.norm(seen_by.mean(axis=0))
+    before = np.quantile(distance, OUTER) > BEFORE * wide  # what grows does so from a place within
+    return bool(np.median(missed) < STRAIGHT * wide and view > VIEW and before)
 
 
 @dataclass(frozen=True)

@@ -141,6 +141,8 @@ def test_coordinates_that_lost_their_digits_are_refused() -> None:
         check_clouds([cloud.astype(np.float32) for cloud in there])
     with pytest.raises(InputError, match="float16 has steps of 1,"):
         check_clouds([(cloud + 1500).astype(np.float16) for cloud in clouds()])
+    with pytest.raises(InputError, match=r"float64 has steps of 0\.12.* before they become float64$"):
+        check_clouds([cloud + 1e15 for cloud in clouds()])
     near = [(cloud + np.array([450.0, -5400.0, 1.0])).astype(np.float32) for cloud in clouds()]
     assert len(check_clouds(near)) == len(near)
 

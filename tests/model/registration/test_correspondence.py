@@ -82,6 +82,19 @@ def test_pixels_of_a_depth_camera_are_no_particles(far: float) -> None:
     assert any("depth camera" in warning for warning in prepare(list(points), True).warnings)
 
 
+@pytest.mark.parametrize("kind", ["goes far", "swells", "grows from its foot"])
+def test_particles_that_move_along_lines_are_no_pixels(kind: str) -> None:
+    rest = solid()[0]
+    time = np.linspace(0, 1, 7)[:, None, None]
+    if kind == "goes far":
+        frames = rest + 300.0 * time
+    else:
+        frames = (rest - rest.min(axis=0) * [0, 0, kind != "swells"]) * (1 + time)
+    found = find_correspondence(list(frames))
+    assert found.holds
+    assert not found.pixels
+
+
 def test_frames_of_different_size_do_not_correspond() -> None:
     cloud = paths(100)[0]
     assert not find_correspondence([cloud[0], cloud[1, :-1]]).holds
