@@ -29,7 +29,7 @@ class UnitBox:
         if not np.isfinite(scale) or scale <= 1e-9 * max(1e-300, largest):
             raise InputError(
                 f"the points of the first frame span {scale:g}, {largest:.2g} from the origin or from the "
-                "middle of all frames; wanted an object with a finite extent above 0 and above a billionth of that"
+                "middle of all frames; wanted an object with a finite extent, above a billionth of that"
             )
         return cls((low + high) / 2, scale)
 

@@ -100,7 +100,7 @@ def track(
         )
     stride = max(1, len(clouds) // TRIED) if options.keyframes > 1 else 1
     spans = _spans(len(clouds), stride, options)
-    ordered = [canonical(cloud) for cloud in points]
+    ordered = [canonical(cloud) for cloud in cancelable(points)]
     center = np.median([c.mean(0) for c in ordered], axis=0)
     size = SIZE * float(np.median([np.sqrt(((c - c.mean(0)) ** 2).sum(1).mean()) for c in ordered]))
     scaled = [(c - center) / size for c in ordered]
