@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from model.errors import InputError
 from model.meshes.glb_bones import bone_animation, influences, skeleton
@@ -18,7 +17,7 @@ from model.meshes.normals import vertex_normals
 from model.meshes.png import png_bytes
 from model.meshes.sequence import MeshSequence
 from model.meshes.skinning import fit_skin
-from model.meshes.upright import upright_rotation
+from model.meshes.upright import upright_quaternion
 
 Animation = Literal["auto", "morph", "skin"]
 
@@ -99,9 +98,8 @@ def _stand_upright(document: dict[str, Any], up: str) -> None:
     """Turn the scene by a node on top of it: in glTF y is up. What is below it keeps its coordinates."""
     nodes, scene = document["nodes"], document["scenes"][0]
     turned = [n for n in scene["nodes"] if "skin" not in nodes[n]]  # skinned meshes follow their bones only
-    rotation = Rotation.from_matrix(upright_rotation(up)).as_quat().tolist()
     scene["nodes"] = [n for n in scene["nodes"] if n not in turned] + [len(nodes)]
-    nodes.append({"name": UPRIGHT, "rotation": rotation, "children": turned})
+    nodes.append({"name": UPRIGHT, "rotation": upright_quaternion(up), "children": turned})
 
 
 def _step(local: NDArray[np.float64]) -> float:

@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 AXES = ("x", "y", "z", "-x", "-y", "-z")
 
@@ -17,3 +18,8 @@ def upright_rotation(up: str) -> NDArray[np.float64]:
     rotation = np.zeros((3, 3))
     rotation[1, axis], rotation[axis, 1], rotation[2 - axis, 2 - axis] = sign, -sign, 1.0
     return rotation
+
+
+def upright_quaternion(up: str) -> list[float]:
+    """`upright_rotation` as x, y, z, w."""
+    return [float(part) for part in Rotation.from_matrix(upright_rotation(up)).as_quat()]

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from model.meshes.normals import vertex_normals
 from model.meshes.png import png_bytes
 from model.meshes.sequence import MeshSequence
-from model.meshes.upright import upright_rotation
+from model.meshes.upright import upright_quaternion
 
 TEXTURE = "texture.png"
 
@@ -64,8 +63,8 @@ def _write_crate(meshes: MeshSequence, target: Path, *, textured: bool) -> Path:
     low, high = meshes.vertices.min(axis=(0, 1)), meshes.vertices.max(axis=(0, 1))
     center = (low + high) / 2
     if meshes.up != "y":
-        turn = Rotation.from_matrix(upright_rotation(meshes.up)).as_quat().tolist()
-        root.AddOrientOp().Set(Gf.Quatf(turn[3], *turn[:3]))  # outside of the translation
+        x, y, z, w = upright_quaternion(meshes.up)
+        root.AddOrientOp().Set(Gf.Quatf(w, x, y, z))  # outside of the translation
     root.AddTranslateOp(UsdGeom.XformOp.PrecisionDouble).Set(Gf.Vec3d(*center.tolist()))
 
     mesh = UsdGeom.Mesh.Define(stage, "/sequence/surface")

@@ -1,6 +1,6 @@
 """What stands still in a room, apart from the thing that moves there, and the stray points of its walls."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,14 +49,14 @@ def standing_still(frames: Sequence[Floats], parts: Sequence[Parts]) -> list[NDA
     well: what moves slowly is near its mean place in some frames only.
     """
     picked = [int(t) for t in np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int))]
-    seen = {t: frames[t] for t in picked}
-    first = side_by_side(lambda t: _steady(frames[t], parts[t], _trees(seen, t), STILL), picked)
-    stood = {t: frames[t][flags] for t, flags in zip(picked, first, strict=True)}
-    return side_by_side(lambda t: _steady(frames[t], parts[t], _trees(stood, t), OFTEN), range(len(frames)))
+    seen = {t: cKDTree(frames[t]) for t in picked}
+    first = side_by_side(lambda t: _steady(frames[t], parts[t], _others(seen, t), STILL), picked)
+    stood = {t: cKDTree(frames[t][flags]) for t, flags in zip(picked, first, strict=True)}
+    return side_by_side(lambda t: _steady(frames[t], parts[t], _others(stood, t), OFTEN), range(len(frames)))
 
 
-def _trees(clouds: dict[int, Floats], but: int) -> list[cKDTree]:
-    return [cKDTree(cloud) for t, cloud in clouds.items() if t != but]
+def _others(trees: Mapping[int, cKDTree], frame: int) -> list[cKDTree]:
+    return [tree for t, tree in trees.items() if t != frame]
 
 
 def _steady(cloud: Floats, of: Parts, others: list[cKDTree], share: float) -> NDArray[np.bool_]:
