@@ -57,17 +57,24 @@ def base_url(address: str) -> httpx.URL:
 def attempts(kind: type[Attempts], patience: float, has_answered: Callable[[], bool]) -> Attempts:
     """Attempts for `patience` seconds, as far apart as the server asks for; raises the last error.
 
+    Where the server asks for nothing, pauses grow, and the last one ends with the patience.
     A server that refuses connections before it `has_answered` at all is given up after FIRST_CONTACT seconds.
     """
 
-    def is_over(state: RetryCallState) -> bool:
+    def left(state: RetryCallState) -> float:
         unseen = isinstance(_error(state), httpx.ConnectError | httpx.ConnectTimeout) and not has_answered()
         limit = min(patience, FIRST_CONTACT) if unseen else patience
-        return (state.seconds_since_start or 0) + state.upcoming_sleep > limit
+        return limit - (state.seconds_since_start or 0)
 
-    return kind(
-        retry=retry_if_exception(_is_passing), wait=_pause, stop=is_over, retry_error_callback=_give_up
-    )
+    def pause(state: RetryCallState) -> float:
+        error = _error(state)
+        asked = error.retry_after if isinstance(error, ServiceError) else None
+        return asked if asked is not None else max(min(_backoff(state), left(state)), 0)
+
+    def is_over(state: RetryCallState) -> bool:
+        return left(state) <= 0 or state.upcoming_sleep > left(state)
+
+    return kind(retry=retry_if_exception(_is_passing), wait=pause, stop=is_over, retry_error_callback=_give_up)
 
 
 def check(answer: httpx.Response) -> None:
@@ -118,13 +125,6 @@ def _is_passing(error: BaseException) -> bool:
 
 def _error(state: RetryCallState) -> BaseException | None:
     return state.outcome.exception() if state.outcome else None
-
-
-def _pause(state: RetryCallState) -> float:
-    """As long as the server asks for, else longer each time."""
-    error = _error(state)
-    asked = error.retry_after if isinstance(error, ServiceError) else None
-    return asked if asked is not None else _backoff(state)
 
 
 def _give_up(state: RetryCallState) -> None:

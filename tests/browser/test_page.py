@@ -298,7 +298,11 @@ def test_pictures_of_samples_fit_their_frames(visit: Visit, gateway: Gateway) ->
         while not drawn.any():  # until the file is loaded
             assert time.monotonic() < end, name
             data = button.locator("canvas").evaluate(
-                "it => [...it.getContext('2d').getImageData(0, 0, 112, 112).data]"
+                """it => {
+                    const copy = new OffscreenCanvas(112, 112).getContext("2d");  // Chromium warns of repeated reads
+                    copy.drawImage(it, 0, 0);
+                    return [...copy.getImageData(0, 0, 112, 112).data];
+                }"""
             )
             drawn = np.reshape(data, (112, 112, 4))[..., 3] > 0
         rows, columns = np.nonzero(drawn)

@@ -87,7 +87,7 @@ def test_a_server_that_restarts_has_the_whole_patience(server: Server) -> None:
         began = time.monotonic()
         with pytest.raises(ServiceError):
             client.models()
-        assert time.monotonic() - began > 3
+        assert time.monotonic() - began > 5.9
 
 
 @pytest.mark.parametrize("address", ["ftp://a.org", "http://", "http://a b", "://"])
