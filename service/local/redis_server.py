@@ -52,5 +52,5 @@ class RedisServer(ManagedProcess):
         try:
             with redis.Redis.from_url(self.url, socket_timeout=1.0, retry=None) as client:
                 return bool(client.ping())
-        except redis.ConnectionError:  # not listening yet, or still loading the append-only file
+        except (redis.ConnectionError, redis.TimeoutError):  # not listening yet, loading its data, or slow
             return False

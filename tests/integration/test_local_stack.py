@@ -135,6 +135,7 @@ def test_paused_redis_times_out_and_recovers(redis_server: RedisServer) -> None:
         try:
             with pytest.raises(redis.TimeoutError):
                 client.ping()
+            assert not redis_server.is_ready()
         finally:
             redis_server.resume()
     redis_server.wait_until_ready()
