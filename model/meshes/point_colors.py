@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from model.canceling import cancelable
+from model.frames import even_frames
 
 FRAMES = 16  # that are looked at, spread evenly
 NEAREST = 4  # points of a frame that color a place
@@ -24,7 +25,7 @@ def sample_colors(
     not finite color nothing.
     """
     total, weights = np.zeros(3), np.zeros(1)  # [P, 3] and [P, 1], once a frame is added
-    for frame in cancelable(np.unique(np.linspace(0, len(clouds) - 1, FRAMES).round().astype(int))):
+    for frame in cancelable(even_frames(len(clouds), FRAMES)):
         finite = np.isfinite(clouds[frame]).all(axis=1)
         cloud, shown = np.asarray(clouds[frame], np.float64)[finite], colors[frame][finite]
         tree = cKDTree(cloud)

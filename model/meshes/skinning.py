@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2
 
+from model.frames import even_frames
+
 Floats = NDArray[np.float64]
 Moves = tuple[Floats, Floats]  # rotations [S, B, 3, 3] and translations [S, B, 3]: x' = R x + t
 
@@ -50,7 +52,7 @@ def fit_skin(vertices: Floats) -> Skin:
     """
     rest = vertices[0]
     extent = float(np.ptp(vertices, axis=(0, 1)).max())
-    shown = np.unique(np.linspace(0, len(vertices) - 1, FITTED_FRAMES).round().astype(int))
+    shown = even_frames(len(vertices), FITTED_FRAMES)
     drawn = np.random.default_rng(0).permutation(len(rest))[:FITTED_VERTICES]
     few = vertices[np.ix_(shown, drawn)]  # [S, n, 3]
     skins = []

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import PoorFitError
+from model.frames import even_frames
 
 # Logarithm by which lengths differ between two takes, 95th percentile, from which they show two things, and
 # how many times that within the takes it has to be. Drawn people: up to 0.4 for one in two takes, 0.3 to 0.6
@@ -45,7 +46,7 @@ def differences(
 
 def _lengths(vertices: NDArray[np.floating], faces: NDArray[np.integer]) -> NDArray[np.float64]:
     """Logarithms of the lengths [t, E] of some of the edges in some of the frames."""
-    frames = np.unique(np.linspace(0, len(vertices) - 1, 8).round().astype(int))
+    frames = even_frames(len(vertices), 8)
     edges = faces[np.random.default_rng(0).permutation(len(faces))[:4000], :2]
     lengths = np.linalg.norm(vertices[frames][:, edges[:, 0]] - vertices[frames][:, edges[:, 1]], axis=2)
     return np.asarray(np.log(np.maximum(lengths, 1e-12 * lengths.max())))

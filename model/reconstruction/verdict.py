@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.cells import nearest_in_cells, sort_into_cells
+from model.frames import even_frames
 from model.meshes.sampling import SurfacePoints, draw_surface_points
 from model.meshes.topology import connected_parts
 from model.registration.parallel import side_by_side
@@ -115,7 +116,7 @@ def measure(
     """Measures of clouds [N_t, 3] and the surface at their times, vertices [T, V, 3]."""
     size = float(np.ptp(clouds[keyframe], axis=0).max())
     rng = np.random.default_rng(0)
-    picked = np.unique(np.linspace(0, len(clouds) - 1, FRAMES).round().astype(int))
+    picked = even_frames(len(clouds), FRAMES)
     particles = draw_surface_points(vertices[keyframe], faces, 4 * POINTS, rng)
     some = [np.asarray(clouds[frame], np.float64) for frame in picked]
     some = [cloud[rng.permutation(len(cloud))[:POINTS]] for cloud in some]

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from model.canceling import cancelable
 from model.compiled import Floats, Ints
+from model.frames import even_frames
 from model.registration.filling import fill
 from model.registration.neighbors import Neighbors, neighbors, path_neighbors
 
@@ -62,7 +63,7 @@ def find_correspondence(frames: list[Floats], valid: NDArray[np.bool_] | None = 
         both = seen[first] & seen[second]
         return _scatter(some[first][both], some[second][both]) if both.sum() >= LEAST else np.nan
 
-    starts = np.unique(np.linspace(0, len(frames) - 2, PAIRS).round().astype(int))
+    starts = even_frames(len(frames) - 1, PAIRS)
     pairs = [(start, start + 1) for start in starts] + [(0, len(frames) - 1)]
     scatters = np.array([scatter_of(*pair) for pair in cancelable(pairs)])
     known = scatters[np.isfinite(scatters)]
@@ -166,7 +167,7 @@ def _noise_of_steps(points: Floats, near: Neighbors) -> float:
     """Standard deviation of a coordinate: what no affine motion of a neighbourhood explains of a step."""
     picked = np.random.default_rng(0).permutation(points.shape[1])[:LOOKED_AT]
     group = np.concatenate([picked[:, None], near.index[picked]], axis=1)  # [R, K + 1]
-    starts = np.unique(np.linspace(0, len(points) - 2, PAIRS).round().astype(int))
+    starts = even_frames(len(points) - 1, PAIRS)
     left = []
     for start in starts:
         before, after = points[start][group], points[start + 1][group]  # [R, K + 1, 3]

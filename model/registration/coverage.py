@@ -7,6 +7,7 @@ from scipy.spatial import ConvexHull, QhullError
 
 from model.canceling import cancelable
 from model.compiled import Floats
+from model.frames import even_frames
 from model.meshes.directions import spread
 from model.registration.parallel import side_by_side
 
@@ -24,7 +25,7 @@ TELLING = 300  # points of a cloud from which this can be told; fewer hide each 
 def is_one_sided(clouds: Sequence[Floats]) -> bool:
     """Whether some direction shows nearly all points of clouds [N_t, 3], in most frames looked at."""
     rng = np.random.default_rng(0)
-    picked = np.unique(np.linspace(0, len(clouds) - 1, FRAMES).round().astype(int))
+    picked = even_frames(len(clouds), FRAMES)
     some = [np.asarray(clouds[frame], np.float64) for frame in picked]
     some = [cloud[rng.permutation(len(cloud))[:POINTS]] for cloud in some]
     shares = side_by_side(_largest_share, some[:2])

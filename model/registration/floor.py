@@ -9,6 +9,7 @@ from scipy.spatial import ConvexHull, QhullError
 
 from model.canceling import cancelable
 from model.compiled import Floats
+from model.frames import even_frames
 
 TRIES = 300
 SAMPLE = 4000  # points looked at, of up to `FRAMES` frames
@@ -59,7 +60,7 @@ def find_room(frames: Sequence[Floats]) -> list[Plane]:
     of that.
     """
     rng = np.random.default_rng(0)
-    picked = np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int))
+    picked = even_frames(len(frames), FRAMES)
     each = SAMPLE // len(picked)
     clouds = [np.asarray(frames[i], np.float64)[rng.permutation(len(frames[i]))[:each]] for i in picked]
     pooled = np.concatenate(clouds)  # [M, 3]

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from model.compiled import Floats, Ints
+from model.frames import even_frames
 from model.registration.clouds import nearest
 from model.registration.neighbors import linked_parts, neighbors
 from model.registration.parallel import side_by_side
@@ -48,7 +49,7 @@ def standing_still(frames: Sequence[Floats], parts: Sequence[Parts]) -> list[NDA
     A part stands still if other frames have points in the same place, and if these were found to do so as
     well: what moves slowly is near its mean place in some frames only.
     """
-    picked = [int(t) for t in np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int))]
+    picked = [int(t) for t in even_frames(len(frames), FRAMES)]
     seen = {t: cKDTree(frames[t]) for t in picked}
     first = side_by_side(lambda t: _steady(frames[t], parts[t], _others(seen, t), STILL), picked)
     stood = {t: cKDTree(frames[t][flags]) for t, flags in zip(picked, first, strict=True)}

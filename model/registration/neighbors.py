@@ -7,6 +7,7 @@ from scipy.spatial import cKDTree
 
 from model.cells import nearest_in_cells, sort_into_cells
 from model.compiled import Floats, Ints, compiled
+from model.frames import even_frames
 from model.registration.clouds import nearest
 
 CANDIDATES = 32  # nearest of one frame, among which the nearest over all frames are looked for
@@ -91,7 +92,7 @@ def path_neighbors(paths: Floats, count: int, rows: Ints | None = None) -> Neigh
     asked = np.arange(paths.shape[1]) if rows is None else rows
     index = nearest(cKDTree(widest), widest[asked], wanted + 1)[1][:, 1:]  # [R, C]
     squares = np.zeros(index.shape)
-    for frame in np.unique(np.linspace(0, len(paths) - 1, FRAMES).round().astype(int)):
+    for frame in even_frames(len(paths), FRAMES):
         cloud = paths[frame]
         offset = np.take(cloud, index, axis=0)
         offset -= cloud[asked, None]  # [R, C, 3]

@@ -9,6 +9,7 @@ from scipy.sparse.csgraph import connected_components
 
 from model.canceling import cancelable
 from model.compiled import Floats, Ints, compiled
+from model.frames import even_frames
 from model.meshes.holes import fill_holes
 from model.meshes.topology import connected_parts
 from model.registration.clouds import Cloud
@@ -54,7 +55,7 @@ def separate(
 
 def looked_at(frames: int) -> Ints:
     """Frames that tell what comes apart: all, or an even selection of many."""
-    return np.unique(np.linspace(0, frames - 1, FRAMES).round().astype(np.int64))
+    return even_frames(frames, FRAMES)
 
 
 def _overstretched(

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from model.cells import nearest_in_cells, sort_into_cells
 from model.compiled import Floats
+from model.frames import even_frames
 from model.registration.correspondence import often_seen
 from model.registration.keyframes import VARIED
 from model.registration.parallel import side_by_side
@@ -38,7 +39,7 @@ def is_still(frames: Sequence[Floats], valid: NDArray[np.bool_] | None = None) -
         ]
         size = np.ptp(first, axis=0).max()
         return bool((np.max(moved, axis=0) < (STILL * size, PARTS * size)).all())
-    some = [frames[t] for t in np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int))]
+    some = [frames[t] for t in even_frames(len(frames), FRAMES)]
     clouds = [np.asarray(cloud, np.float64)[rng.permutation(len(cloud))[:SAMPLE]] for cloud in some]
     apart = side_by_side(lambda cloud: _apart(clouds[0], cloud), clouds[1:])
     least = min(map(len, clouds))

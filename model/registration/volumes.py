@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 
 from model.canceling import cancelable
 from model.compiled import Floats, Ints
+from model.frames import even_frames
 from model.meshes.directions import spread
 from model.registration.clouds import nearest
 
@@ -36,7 +37,7 @@ def fill_volume(clouds: Sequence[Floats]) -> bool:
     """Whether points [N_t, 3] lie all through a thing, and not only on its surface."""
     rng = np.random.default_rng(0)
     shares, edges = [], []
-    for t in cancelable(np.unique(np.linspace(0, len(clouds) - 1, FRAMES).round().astype(int))):
+    for t in cancelable(even_frames(len(clouds), FRAMES)):
         cloud = np.unique(clouds[t][rng.permutation(len(clouds[t]))[:POINTS]], axis=0)
         if len(cloud) < LEAST:
             return False

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from model import Reconstructor
+from model.frames import even_frames
 from model.meshes.sampling import draw_surface_points
 from worker.bodies.scenes import HELD_OUT_ADULTS, Scenes
 from worker.evaluation.verdicts import chamfer
@@ -55,7 +56,7 @@ def main() -> None:
         stood_for = cKDTree(truth[key]).query(meshes.vertices[key])[1]
         off = 10 * np.linalg.norm(meshes.vertices - truth[:, stood_for], axis=2).mean(axis=1)  # [T]
         still = 10 * np.linalg.norm(truth - truth[key], axis=2).mean(axis=1)
-        some = np.linspace(0, len(truth) - 1, 12).round().astype(int)
+        some = even_frames(len(truth), 12)
         close = 10 * chamfer(meshes.vertices[some], meshes.faces, truth[some])
         parts = " ".join(f"{part.mean():.3f}" for part in np.array_split(off, PARTS))
         print(f"{action}, template of frame {key}, {seconds:.0f} s, Chamfer {close:.3f}")

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from model.frames import even_frames
 from tests.worker.geometry import nearest as nearest_distances
 
 Floats = NDArray[np.float64]
@@ -66,7 +67,7 @@ def particles(subject: Path, frames: int) -> Floats:
         archive = np.load(subject)
         vertices, faces = archive["vertices"].astype(float), archive["faces"].astype(int)
         if frames < len(vertices):
-            spread = np.linspace(0, len(vertices) - 1, frames).round().astype(int)
+            spread = even_frames(len(vertices), frames)
             vertices = vertices[spread if frames < LONG else np.arange(frames)]
         face, weights = draw(vertices[0], faces, PARTICLES, np.random.default_rng(0))
         dense = np.stack([on(v, faces, face, weights) for v in vertices])

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from model.frames import even_frames
 from model.meshes.sequence import MeshSequence
 from worker.rendering.pictures import FAINT, INK, PAPER, Camera, draw_mesh
 
@@ -15,9 +16,9 @@ COLUMNS, ROWS = 6, 12  # at most; shown are evenly spaced ones
 
 def draw_rows(rows: Sequence[MeshSequence], labels: Sequence[str]) -> Image.Image:
     """Frames of each sequence, all at one scale, the labels at the left."""
-    chosen = _even(len(rows), ROWS)
+    chosen = even_frames(len(rows), ROWS)
     rows, labels = [rows[i] for i in chosen], [labels[i] for i in chosen]
-    frames = _even(min(len(row.times) for row in rows), COLUMNS)
+    frames = even_frames(min(len(row.times) for row in rows), COLUMNS)
     camera = Camera.framing(np.concatenate([row.vertices[frames].reshape(-1, 3) for row in rows]))
     panel = (round(PANEL * camera.aspect), PANEL)
     sheet = Image.new("RGB", (LEFT + panel[0] * len(frames), TOP + PANEL * len(rows)), PAPER)
@@ -32,8 +33,3 @@ def draw_rows(rows: Sequence[MeshSequence], labels: Sequence[str]) -> Image.Imag
             picture = draw_mesh(row.vertices[frame], row.faces, row.colors, camera, panel)
             sheet.paste(Image.fromarray(picture), (LEFT + panel[0] * column, TOP + PANEL * number))
     return sheet
-
-
-def _even(count: int, most: int) -> list[int]:
-    """At most so many of `count` numbers, the first and the last among them."""
-    return [round(number) for number in np.linspace(0, count - 1, min(count, most))]
