@@ -29,10 +29,14 @@ Match = Callable[[int, int, Floats], tuple[Floats, Floats]]
 
 
 class Followed(NamedTuple):
-    """The motion in every frame and the energy of all of them, infinite where it was given up."""
+    """The motion in every frame and its energy, infinite in frames that were given up."""
 
     motions: list[Motion]
-    energy: float
+    energies: list[float]
+
+    @property
+    def energy(self) -> float:
+        return sum(self.energies)
 
 
 def never(energy: float) -> bool:  # noqa: ARG001
@@ -63,7 +67,7 @@ def follow(
     motions = [first] * len(clouds)
     if stands_still(template, clouds, first, key):
         return Followed(
-            motions, sum(energy(template.level, cloud, first, complete) for cloud in cancelable(clouds))
+            motions, [energy(template.level, cloud, first, complete) for cloud in cancelable(clouds)]
         )
     usual = energy(template.level, clouds[key], first, complete)
     known = {key: usual}  # energies of frames
@@ -104,8 +108,7 @@ def follow(
 
     ways = [range(key, len(clouds)), range(key, -1, -1)]
     side_by_side(lead, ways, template.level.backend.threads)
-    lost = len(known) < len(clouds)
-    return Followed(motions, np.inf if lost else sum(known[i] for i in range(len(clouds))))
+    return Followed(motions, [known.get(i, np.inf) for i in range(len(clouds))])
 
 
 def stands_still(template: Template, clouds: Sequence[Cloud], motion: Motion, key: int) -> bool:

@@ -149,14 +149,15 @@ def track(
     attempts = side_by_side(attempt, range(len(keys)), backend.threads)
     # What one camera sees of the first frame is no better than what it sees of others.
     best = preferred(keys, list(least), CLOSE if complete else 1.0)
-    key, template, motions = keys[best], templates[best], attempts[best].motions
+    key, template, followed = keys[best], templates[best], attempts[best]
     if stride > 1:
         (whole,) = report.parts(spans[2], spans[3], 1)
-        motions = through(best, range(len(frames)), whole, lambda: np.inf).motions
+        followed = through(best, range(len(frames)), whole, lambda: np.inf)
+    motions = followed.motions
     still = all(m is motions[0] for m in motions)
     if complete and not still and options.from_neighbors:
         (turning,) = report.parts(spans[3], spans[4], 1)
-        motions = turn_parts(template, frames, motions, turning, cuts)
+        motions = turn_parts(template, frames, *followed, turning, cuts)
     for n, part in enumerate(report.parts(spans[4], spans[5], 0 if still else options.sweeps)):
         motions = sweep(template, frames, motions, complete, n % 2 == 1, part, cuts, options.from_neighbors)
         if n + 1 < options.sweeps:

@@ -16,7 +16,7 @@ from model.registration.clouds import Cloud
 from model.registration.fitting import Level
 from model.registration.graph import Motion
 from model.registration.motions import take
-from model.registration.registering import Start, energies_of, register
+from model.registration.registering import Start, register
 from model.registration.rotations import nearest_rotations
 from model.registration.template import Template
 
@@ -49,17 +49,17 @@ def turn_parts(
     template: Template,
     clouds: Sequence[Cloud],
     motions: Sequence[Motion],
+    energies: Sequence[float],
     report: Callable[[float], None],
     cuts: Sequence[int] = (),
 ) -> list[Motion]:
-    """The motions with parts turned in frames that fit badly, where that makes them fit better.
+    """The motions with parts turned in frames whose energies are high, where that makes them fit better.
 
     The clouds cover the whole surface; no neighbor is asked over `cuts`, where takes begin. The fraction that
     is reported falls back where frames are added.
     """
-    level, result = template.level, list(motions)
-    energies = np.array(energies_of(level, clouds, motions, True))
-    lost = lost_frames(energies)
+    level, result, least = template.level, list(motions), np.array(energies)
+    lost = lost_frames(least)
     groups = rigid_parts(level, motions) if lost else []
 
     def starts(t: int, sources: Sequence[int]) -> Iterator[Motion]:
@@ -85,8 +85,8 @@ def turn_parts(
         report(done / len(waiting))
         for start in starts(t, sources):
             found = register(template, clouds[t], [Start(start, False)], True)
-            if found.energy < CLEARLY * energies[t]:
-                result[t], energies[t] = found
+            if found.energy < CLEARLY * least[t]:
+                result[t], least[t] = found
                 # Where the way there or back takes several frames, these may be lost too, if less clearly.
                 waiting += [(i, [t, i]) for i in beside(t) if i != sources[0]]
                 break

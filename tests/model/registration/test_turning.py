@@ -1,5 +1,6 @@
 """A head that looks aside in one frame, or back over three, and a sequence in which nothing is lost."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from model.registration import tracking, turning
 from model.registration.clouds import Cloud, make_cloud
 from model.registration.fitting import fit
 from model.registration.graph import Motion
-from model.registration.registering import NEAR
+from model.registration.registering import NEAR, energies_of
 from model.registration.template import Template, make_template
 from model.registration.turning import Laid, laid_anew, lost_frames, turn_parts
 from tests.model.registration.solids import draw, exact, solid
@@ -58,6 +59,15 @@ def ignored(fraction: float) -> None:
     pass
 
 
+def turned(
+    template: Template,
+    clouds: list[Cloud],
+    motions: list[Motion],
+    report: Callable[[float], None] = ignored,
+) -> list[Motion]:
+    return turn_parts(template, clouds, motions, energies_of(template.level, clouds, motions, True), report)
+
+
 def errors(template: Template, motions: list[Motion], truth: Floats) -> list[float]:
     moved = [template.move(m) for m in motions]
     return [float(np.linalg.norm(m - t, axis=1).mean()) for m, t in zip(moved, truth, strict=True)]
@@ -66,7 +76,7 @@ def errors(template: Template, motions: list[Motion], truth: Floats) -> list[flo
 def test_a_part_that_turned_far_is_found(
     template: Template, clouds: list[Cloud], lost: list[Motion], truth: tuple[Floats, Ints]
 ) -> None:
-    found = turn_parts(template, clouds, lost, ignored)
+    found = turned(template, clouds, lost)
     assert errors(template, lost, truth[0])[ASIDE] > 0.1
     assert max(errors(template, found, truth[0])) < 0.02
     others = [t for t in range(FRAMES) if t != ASIDE]
@@ -77,7 +87,7 @@ def test_frames_that_fit_alike_are_left_alone(
     template: Template, clouds: list[Cloud], lost: list[Motion]
 ) -> None:
     same = [lost[0]] * 4
-    assert all(m is lost[0] for m in turn_parts(template, clouds[:1] * 4, same, ignored))
+    assert all(m is lost[0] for m in turned(template, clouds[:1] * 4, same))
 
 
 def test_looking_for_lost_parts_can_be_canceled_at_each_part(
@@ -95,7 +105,7 @@ def test_looking_for_lost_parts_can_be_canceled_at_each_part(
 
     monkeypatch.setattr(turning, "laid_anew", noted)
     with canceled_by(ask):
-        turn_parts(template, clouds, lost, ignored)
+        turned(template, clouds, lost)
     assert len(seen) == len(set(seen)) > 1
 
 
@@ -132,7 +142,7 @@ def test_a_turn_through_several_frames_is_found(
     lost = [fit(template.level, cloud, still, NEAR, True) for cloud in clouds]
     assert min(errors(template, lost, vertices)[t] for t in turns) > 0.1
     told: list[float] = []
-    assert max(errors(template, turn_parts(template, clouds, lost, told.append), vertices)) < 0.02
+    assert max(errors(template, turned(template, clouds, lost, told.append), vertices)) < 0.02
     assert len(told) >= len(turns)
     assert all(0 <= fraction < 1 for fraction in told)
     assert max(told) >= 0.75
