@@ -75,13 +75,28 @@ def jumps(clouds: Sequence[Cloud]) -> list[int]:
     On drawn bodies and solids continuous motion, slow or fast, stays under 2.1 times the longest step nearby;
     a cut to somebody else in another pose is 3 times and more in most cases.
     """
-    size = np.median([np.sqrt(((c.points - c.points.mean(0)) ** 2).sum(1).mean()) for c in clouds])
-    found = [_step(a, b) for a, b in cancelable(pairwise(clouds))]
-    steps = [step / size for step, _ in found]  # [T - 1]
+    steps, noise = zip(*(_step(a, b) for a, b in cancelable(pairwise(clouds))), strict=True)
+    return _longest(np.array(steps), np.array(noise), [cloud.points for cloud in clouds])
+
+
+def jumps_along(paths: Floats) -> list[int]:
+    """As `jumps`, of particles whose paths [T, N, 3] are known: by how far half of them go at least.
+
+    Clouds do not tell steps shorter than the distance between points that go along, as those on a lattice
+    do. Continuous motion of drawn bodies stays under 2.3 times the longest step nearby.
+    """
+    steps = np.array([np.median(np.linalg.norm(b - a, axis=1)) for a, b in cancelable(pairwise(paths))])
+    return _longest(steps, np.zeros(len(steps)), paths)
+
+
+def _longest(steps: Floats, noise: Floats, frames: Sequence[Floats] | Floats) -> list[int]:
+    """The frames [N_t, 3] before which a step of `steps` [T - 1] is by far longer than those around it."""
+    size = np.median([np.sqrt(((points - points.mean(0)) ** 2).sum(1).mean()) for points in frames])
+    steps, noise = steps / size, noise / size
     cuts = []
-    for t, (step, (_, noise)) in enumerate(zip(steps, found, strict=True)):
-        around = steps[max(0, t - AROUND) : t] + steps[t + 1 : t + 1 + AROUND]
-        if len(around) > 1 and step > LONGEST and step > CUT * max(*around, NOISE, noise / size):
+    for t, step in enumerate(steps):
+        around = [*steps[max(0, t - AROUND) : t], *steps[t + 1 : t + 1 + AROUND]]
+        if len(around) > 1 and step > LONGEST and step > CUT * max(*around, NOISE, noise[t]):
             cuts.append(t + 1)
     return cuts
 

@@ -7,7 +7,7 @@ from model.compiled import Floats
 from model.registration import Options, track
 from model.registration.clouds import canonical, make_cloud
 from model.registration.correspondence import find_correspondence
-from model.registration.keyframes import jumps
+from model.registration.keyframes import jumps, jumps_along
 from model.registration.motions import take
 from tests.model.registration.solids import bend, draw, exact, sequence, solid
 
@@ -58,6 +58,23 @@ def test_a_few_random_points_are_no_cut(count: int) -> None:
         assert jumps(clouds) == []
         away = [*clouds[:6], *(make_cloud(cloud.points + np.array([0, 1, 0])) for cloud in clouds[6:])]
         assert jumps(away) == [6]
+
+
+def test_particles_of_a_lattice_that_go_along_make_no_cut() -> None:
+    """Steps shorter than the pitch of the lattice do not show in clouds: a longer one would be a cut."""
+    axis = np.arange(24.0)
+    plate = np.stack(np.meshgrid(axis, axis, [0.0]), axis=-1).reshape(-1, 3)  # [N, 3]
+    paths = plate + np.cumsum([0, 1.5, 0.9, 0.9, 0.8, 0.9])[:, None, None] * [0.0, 0.0, 1.0]
+    assert jumps([make_cloud(canonical(cloud)) for cloud in paths]) == [1]
+    assert jumps_along(paths) == []
+    assert jumps_along(paths[[0, 0, 0, 0, 5, 5, 5]]) == [4]
+
+
+def test_rows_that_change_places_make_no_cut() -> None:
+    rest, _ = solid(3)
+    paths = np.stack([bend(rest, phase) for phase in np.linspace(0, 0.3, 8)])
+    paths[4:, :40] = paths[4:, 40:0:-1]
+    assert jumps_along(paths) == []
 
 
 def test_takes_lie_between_cuts() -> None:
