@@ -28,7 +28,7 @@ SUSPECT, WILD = 1.8, 4.0
 LINK, FAR_LINK = 2.0, 4.0  # multiples of the spacing that join points to parts, tight and loose
 SUPPORT = 1.5  # multiples of the spacing within which a point of another frame confirms this one
 SPECK = 0.01  # share of the points that a part must reach
-MOST_OUTLIERS, MOST_FLOOR = 0.15, 0.99  # share of a frame's points; more stays, for it is no such thing
+MOST_OUTLIERS = 0.15  # share of a frame's points; more stays, for it is no such thing
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def drop_room(frames: Sequence[Floats], kept: list[NDArray[np.bool_]]) -> tuple[
         return np.zeros(len(kept), np.int64), np.zeros(len(kept), np.int64)
     of_frames = side_by_side(lambda cloud: settled(planes, cloud), clouds)
     on_planes = [on_any(found, cloud) for found, cloud in zip(of_frames, clouds, strict=True)]
-    floor = _drop(kept, on_planes, MOST_FLOOR)
+    floor = _drop(kept, on_planes)
     clouds = [cloud[mask] for cloud, mask in zip(frames, kept, strict=True)]
     parts = side_by_side(parts_of, clouds)
     still = standing_still(clouds, parts)
@@ -105,7 +105,7 @@ def drop_room(frames: Sequence[Floats], kept: list[NDArray[np.bool_]]) -> tuple[
         on_any(found, cloud, NOISY) & of.specks
         for found, cloud, of in zip(of_frames, clouds, parts, strict=True)
     ]
-    gone = _drop(kept, [a | b for a, b in zip(still, stray, strict=True)], MOST_FLOOR)
+    gone = _drop(kept, [a | b for a, b in zip(still, stray, strict=True)])
     stood = np.where(gone > 0, [flags.sum() for flags in still], 0)
     return floor + gone - stood, stood
 
@@ -119,7 +119,7 @@ def _drop_duplicates(cloud: Floats, mask: NDArray[np.bool_]) -> int:
     return len(rows) - len(first)
 
 
-def _drop(kept: list[NDArray[np.bool_]], flags: list[NDArray[np.bool_]], most: float) -> Ints:
+def _drop(kept: list[NDArray[np.bool_]], flags: list[NDArray[np.bool_]], most: float = 1.0) -> Ints:
     """Take flagged points out of the masks of frames where they are at most a share `most`: how many, [T]."""
     counts = np.zeros(len(kept), np.int64)
     for number, (mask, flag) in enumerate(zip(kept, flags, strict=True)):

@@ -14,14 +14,17 @@ from model.frames import even_frames
 TRIES = 300
 SAMPLE = 4000  # points looked at, of up to `FRAMES` frames
 FRAMES = 8
-MOST = 3  # planes: a floor and two walls
+MOST = 6  # planes: a floor, a ceiling and walls
 THICKNESS = 0.01  # of a frame's size
 PARALLEL = 0.9  # cosine of the angle between planes that are not floor and wall, or two walls in a corner
+BOARD = 0.1  # of a frame's size: parallel planes closer than that are the sides of a board, or noise
+MEETS = 0.05  # of a frame's size, within which walls reach floor and other walls
 LEAST_SHARE = 0.2  # of the points that larger planes leave, in every frame looked at
 ONE_SIDE = 0.97  # of the other points; stray ones lie anywhere
 BEHIND = 0.35  # times the plane's points that may be close behind it, fewer of them further away
 STRAY = 0.03  # times the plane's points that stray ones are
 WIDER = 1.5  # area of the plane's points to that of the others, seen along the normal
+GLIDES = 0.2  # of a plane's extent, by which its middle moves if it is no floor
 TRIMMED = 0.9  # of the others: the rest may be stray points
 BEYOND, MOST_BEYOND = 0.02, 0.3  # share of the others that reach beyond the plane, times how much wider it is
 ALMOST_ALL = 0.995  # of a plane's points
@@ -29,7 +32,7 @@ NOISY = 3.0  # times their thickness: within it points may be stray ones of plan
 FEWEST = 16  # points that planes leave
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plane:
     """Points x with |normal · x - offset| below `thickness`."""
 
@@ -57,7 +60,7 @@ def find_room(frames: Sequence[Floats]) -> list[Plane]:
 
     Beyond doubt is a plane that stands still, holds a share of the points of each frame, has all others on
     one side and reaches beyond what no plane holds all around. The top of a table, a board or a box is none
-    of that.
+    of that. Of walls a camera may see less: the last is not asked of those that meet a plane beyond doubt.
     """
     rng = np.random.default_rng(0)
     picked = even_frames(len(frames), FRAMES)
@@ -68,23 +71,27 @@ def find_room(frames: Sequence[Floats]) -> list[Plane]:
         return []
     # Not that of all frames: what walks a long way leaves a trail, as flat as a wall for its length.
     extents = [np.ptp(np.percentile(cloud, [1, 99], axis=0), axis=0) for cloud in clouds if len(cloud)]
-    thickness = THICKNESS * float(np.median([extent.max() for extent in extents]))
+    size = float(np.median([extent.max() for extent in extents]))
     planes: list[Plane] = []
     for _ in cancelable(range(MOST)):
         left = [cloud[~on_any(planes, cloud)] for cloud in clouds]
         if sum(map(len, left)) < FEWEST:
             break
-        plane = _best_plane(np.concatenate(left), thickness, rng)
+        plane = _best_plane(np.concatenate(left), THICKNESS * size, rng)
         if plane is None or not _on_one_side(pooled, plane):
             break
-        if any(abs(plane.normal @ other.normal) > PARALLEL for other in planes):  # the sides of a board
-            break
         if min(plane.holds(cloud).mean() if len(cloud) else 0.0 for cloud in left) < LEAST_SHARE:
+            break
+        if any(_one_board(plane, other, pooled, BOARD * size) for other in planes):
+            break
+        if _glides(plane, [frames[i] for i in picked]):
             break
         planes.append(plane)
     while planes:
         others = pooled[~on_any(planes, pooled, NOISY)]
         certain = [plane for plane in planes if _surrounds(plane, pooled, others)]
+        for _ in planes:  # a ceiling may meet walls only
+            certain += [p for p in planes if p not in certain and _meets(p, certain, pooled, MEETS * size)]
         if len(certain) == len(planes):
             break
         planes = certain
@@ -104,6 +111,27 @@ def _settled(plane: Plane, points: Floats) -> Plane:
     moved = replace(_fitted(wide, points), thickness=plane.thickness)
     moved = replace(_fitted(moved, points), thickness=plane.thickness)
     return max(plane, moved, key=lambda other: other.holds(points).sum())
+
+
+def _one_board(plane: Plane, other: Plane, points: Floats, gap: float) -> bool:
+    """Whether two planes are parallel and closer than `gap`, told from the points [M, 3] of the first."""
+    parallel = abs(plane.normal @ other.normal) > PARALLEL
+    return bool(parallel and np.median(np.abs(other.heights(points[plane.holds(points)]))) < gap)
+
+
+def _meets(plane: Plane, others: Sequence[Plane], points: Floats, gap: float) -> bool:
+    """Whether what a plane holds of the points [M, 3] reaches one of the others."""
+    held = points[plane.holds(points)]
+    return any(np.quantile(np.abs(other.heights(held)), 1 - ONE_SIDE) < gap for other in others)
+
+
+def _glides(plane: Plane, clouds: Sequence[Floats]) -> bool:
+    """Whether what a plane holds of each cloud [N_t, 3] moves along it, as a board does."""
+    across = np.linalg.svd(plane.normal[None])[2][1:]  # [2, 3], directions in the plane
+    held = [cloud[plane.holds(cloud)] @ across.T for cloud in clouds]  # [N_t, 2] each
+    ends = np.stack([np.percentile(places, [5, 95], axis=0) for places in held])  # [T, 2, 2]
+    middles, extents = ends.mean(axis=1), np.ptp(ends, axis=1)  # [T, 2] each
+    return bool((np.ptp(middles, axis=0) > GLIDES * np.median(extents, axis=0)).any())
 
 
 def _on_one_side(points: Floats, plane: Plane) -> bool:

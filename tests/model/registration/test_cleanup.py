@@ -146,6 +146,40 @@ def test_a_floor_and_a_wall_go_together(noise: float) -> None:
     assert report.floor.min() > 3900
 
 
+def test_walls_that_a_camera_sees_in_part_go_with_the_floor() -> None:
+    rng = np.random.default_rng(8)
+    frames = []
+    for cloud in clouds():
+        room = rng.uniform(-1.5, 1.5, (6000, 3))
+        room[:2000, 2] = -0.15  # the floor
+        room[2000:3500] = np.c_[[-1.5] * 1500, room[2000:3500, 1] / 2 + 0.75, room[2000:3500, 2] + 1.35]
+        room[3500:5000] = room[2000:3500] * [-1, 1, 1]  # the opposite one
+        room[5000:] = np.c_[room[5000:, 0], room[5000:, 1] / 4 + 1.12, [2.85] * 1000]  # a ceiling, far away
+        frames.append(np.concatenate([cloud, room + rng.normal(0, 0.001, room.shape)]))
+    kept, _ = clean(frames)
+    assert np.mean([mask[:800].mean() for mask in kept]) > 0.97
+    assert np.mean([mask[800:].mean() for mask in kept]) < 0.01
+
+
+def test_a_small_thing_in_a_large_room_is_left_alone_in_every_frame() -> None:
+    rng = np.random.default_rng(9)
+    frames = [
+        np.concatenate([cloud, np.c_[rng.uniform(-4, 4, (6000, 2)), rng.normal(-0.15, 0.001, 6000)]])
+        for cloud in clouds(56)
+    ]
+    kept, _ = clean(frames)
+    assert all(mask[:56].sum() > 50 and not mask[56:].any() for mask in kept)
+
+
+def test_a_board_that_moves_along_itself_is_no_floor() -> None:
+    rng = np.random.default_rng(10)
+    frames = []
+    for step, cloud in enumerate(clouds()):
+        board = np.c_[rng.uniform(-1.5, 1.5, (2000, 2)), rng.normal(-0.15, 0.001, 2000)]
+        frames.append(np.concatenate([cloud, board]) + np.array([0.15 * step, 0.0, 0.0]))
+    assert clean(frames)[1].floor.sum() == 0
+
+
 def test_a_floor_is_followed_where_the_camera_sways() -> None:
     rng = np.random.default_rng(6)
     floor = np.c_[rng.uniform(-1.5, 1.5, (2000, 2)), rng.normal(0, 0.002, 2000)]
