@@ -65,3 +65,20 @@ def test_scans_beside_depth_images_are_not_passed_over() -> None:
 def test_depth_images_of_a_long_recording_share_the_limit_of_points() -> None:
     sequence = read_sequence(packed(OPEN3D | {"intrinsic.json": JSON}), Limits(max_points=300))
     assert sequence.points_per_frame == (100, 100, 100)
+
+
+@pytest.mark.parametrize("key", ["intrinsic_matrix", "K"])
+@pytest.mark.parametrize("matrix", [[20, 0, 0, 0, 20, 0, 7.5, 5.5, 1], [20, 0, 7.5, 0, 20, 5.5, 0, 0, 1]])
+def test_a_matrix_may_be_written_by_columns_or_by_rows(key: str, matrix: list[float]) -> None:
+    sequence = read_sequence(packed(OPEN3D | {"camera.json": json.dumps({key: matrix}).encode()}))
+    np.testing.assert_allclose(np.mean(sequence.points[0], axis=0), [0, 0, -2], atol=1e-6)
+
+
+def test_a_depth_max_that_leaves_nothing_is_named() -> None:
+    for most, message in (
+        (0.5, r"shows nothing within `depth_max` \(found depths from 2 to 2, depth_max 0.5; wanted a larger"),
+        (float("nan"), "are not the intrinsics of a camera"),
+    ):
+        camera = json.dumps(CAMERA | {"depth_max": most}).encode()
+        with pytest.raises(SequenceError, match=message):
+            read_sequence(packed(OPEN3D | {"camera.json": camera}))

@@ -59,9 +59,10 @@ class Intrinsics:
 
 
 def read_intrinsics(source: Source) -> Intrinsics:
-    """From `fx`, `fy`, `cx`, `cy`, or a matrix `K` or `camera_matrix` [3, 3], or Open3D's `intrinsic_matrix`;
-    RealSense calls the center `ppx`, `ppy`. Optional are `width` and `height` of the images that they are
-    of, `depth_scale` (stored units in one unit of length, 1000; or what a unit is, 0.001) and `depth_max`."""
+    """From `fx`, `fy`, `cx`, `cy`, or a matrix `K` or `camera_matrix` [3, 3], or Open3D's `intrinsic_matrix`,
+    by rows or by columns; RealSense calls the center `ppx`, `ppy`. Optional are `width` and `height` of the
+    images that they are of, `depth_scale` (stored units in one unit of length, 1000; or what a unit is,
+    0.001) and `depth_max`."""
     if source.size > _MAX_JSON_BYTES:
         raise too_large(source, f"{source.size:,} bytes", f"at most {_MAX_JSON_BYTES:,}")
     text = read_whole(source)
@@ -69,10 +70,7 @@ def read_intrinsics(source: Source) -> Intrinsics:
         values: Any = json.loads(text)
         if isinstance(inner := values.get("intrinsics", values.get("intrinsic")), dict):
             values = values | inner
-        if "intrinsic_matrix" in values:  # column by column
-            matrix = np.array(values["intrinsic_matrix"], np.float64).reshape(3, 3).T
-            values = values | _of_matrix(matrix)
-        elif matrix := values.get("K", values.get("camera_matrix")):
+        if matrix := values.get("intrinsic_matrix", values.get("K", values.get("camera_matrix"))):
             values = values | _of_matrix(np.array(matrix, np.float64).reshape(3, 3))
         elif {"ppx", "ppy"} <= values.keys():
             values = values | {"cx": values["ppx"], "cy": values["ppy"]}
@@ -85,7 +83,8 @@ def read_intrinsics(source: Source) -> Intrinsics:
         found = quoted(text.decode(errors="replace").strip()) if text.strip() else "an empty file"
         raise invalid(source, "are not the intrinsics of a camera", found, CAMERA_WANTED) from None
     finite = all(np.isfinite(value) for name, value in numbers.items() if name != "most")
-    if not finite or min(numbers["fx"], numbers["fy"], numbers["scale"], numbers.get("most", 1)) <= 0:
+    positive = all(numbers[name] > 0 for name in ("fx", "fy", "scale", "most") if name in numbers)
+    if not (finite and positive):
         raise invalid(source, "are not the intrinsics of a camera", quoted(str(numbers)), CAMERA_WANTED)
     if numbers["scale"] < 1:  # what a stored unit is, as drivers tell it
         numbers["scale"] = 1 / numbers["scale"]
@@ -93,6 +92,8 @@ def read_intrinsics(source: Source) -> Intrinsics:
 
 
 def _of_matrix(matrix: Any) -> dict[str, float]:
+    if matrix[2, :2].any():  # column by column, as Open3D writes it
+        matrix = matrix.T
     return {"fx": matrix[0, 0], "fy": matrix[1, 1], "cx": matrix[0, 2], "cy": matrix[1, 2]}
 
 
@@ -111,6 +112,10 @@ def read_depth(source: Source, limit: int, camera: Intrinsics, most: int = MAX_P
     rows, columns = np.nonzero(valid)
     away = depth[rows, columns] / camera.scale  # [N]
     seen = np.flatnonzero(away <= camera.most)
+    if len(away) and not len(seen):
+        found = f"depths from {away.min():g} to {away.max():g}, depth_max {camera.most:g}"
+        wanted = "a larger `depth_max` in the JSON file, in units of length as `depth_scale` makes them"
+        raise invalid(source, "shows nothing within `depth_max`", found, wanted)
     if len(seen) > min(most, limit):
         # The same draw for equal images, whichever frame they are.
         seen = np.sort(np.random.default_rng(len(seen)).choice(seen, min(most, limit), replace=False))
