@@ -55,6 +55,7 @@ def prepare(clouds: list[Floats], corresponding: bool | None, remove: bool = Tru
     finite = [np.asarray(np.isfinite(cloud).all(axis=1)) for cloud in cancelable(clouds)]
     full = remove and fill_volume([cloud[mask] for cloud, mask in zip(clouds, finite, strict=True)])
     floor = still = np.zeros(len(clouds), np.int64)
+    in_room = True  # whether floor and walls may still be there
     if max(map(len, clouds)) > (limit := FILLING * MOST_POINTS if full else MOST_POINTS):
         rows = _may_correspond(clouds, finite, corresponding)
         if not rows:
@@ -63,8 +64,9 @@ def prepare(clouds: list[Floats], corresponding: bool | None, remove: bool = Tru
             masks = [np.ones(len(cloud), bool) for cloud in clouds]
             floor, still = drop_room(clouds, masks)
             clouds = [cloud[mask] for cloud, mask in zip(clouds, masks, strict=True)]
+            in_room = False
         clouds = _thinned(clouds, finite if rows else None, limit)
-    kept, report = clean(clouds, remove)
+    kept, report = clean(clouds, remove, in_room)
     not_finite = np.array([(~mask).sum() for mask in finite])  # of all points
     report = replace(report, not_finite=not_finite, floor=report.floor + floor, still=report.still + still)
     same = len({len(cloud) for cloud in clouds}) == 1

@@ -59,12 +59,14 @@ class CleanupReport:
         return {reason: count.tolist() for reason, count in counts.items() if count.any()}
 
 
-def clean(frames: Sequence[Floats], remove: bool = True) -> tuple[list[NDArray[np.bool_]], CleanupReport]:
+def clean(
+    frames: Sequence[Floats], remove: bool = True, room: bool = True
+) -> tuple[list[NDArray[np.bool_]], CleanupReport]:
     """Which points of each cloud [N_t, 3] to keep, and how many went why.
 
     Points that are not finite always go, and all but the first of those in one place; with `remove` also
-    outliers and a clear floor, except where a frame would be left with under `LEAST_POINTS`. Raises
-    InputError for a frame that has too few to begin with.
+    outliers and, with `room`, a clear floor, except where a frame would be left with under `LEAST_POINTS`.
+    Raises InputError for a frame that has too few to begin with.
     """
     kept: list[NDArray[np.bool_]] = [np.asarray(np.isfinite(cloud).all(axis=1)) for cloud in frames]
     not_finite = np.array([(~finite).sum() for finite in kept])
@@ -79,8 +81,8 @@ def clean(frames: Sequence[Floats], remove: bool = True) -> tuple[list[NDArray[n
             )
     outliers = floor = still = np.zeros_like(not_finite)
     if remove:
-        # The floor first: its points lie further apart than the object's and would pass for stray ones.
-        floor, still = drop_room(frames, kept)
+        if room:  # first: its points lie further apart than the object's and would pass for stray ones
+            floor, still = drop_room(frames, kept)
         flags = _outliers([cloud[mask] for cloud, mask in zip(frames, kept, strict=True)])
         outliers = _drop(kept, flags, MOST_OUTLIERS)
     return kept, CleanupReport(not_finite, duplicates, outliers, floor, still, np.zeros_like(floor))

@@ -1,6 +1,7 @@
 """Input that is unusual, or unusable, before anything is reconstructed from it."""
 
 from collections.abc import Callable
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from model.errors import InputError
 from model.reconstruction import preparation
 from model.reconstruction.checks import check_clouds
 from model.reconstruction.preparation import prepare
+from model.registration import cleanup
 from tests.model.registration.solids import bend, draw, solid
 
 Floats = NDArray[np.float64]
@@ -57,8 +59,10 @@ def test_rows_that_are_taken_away_say_nothing_about_correspondence() -> None:
     assert prepared.found.scatter > 0.5
 
 
-def test_what_stands_in_a_large_room_keeps_its_points() -> None:
-    """A floor goes before points are left out for being too many."""
+def test_what_stands_in_a_large_room_keeps_its_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A floor goes before points are left out for being too many, and is looked for once."""
+    looked = Mock(side_effect=cleanup.find_room)
+    monkeypatch.setattr(cleanup, "find_room", looked)
     rng, most = np.random.default_rng(0), preparation.MOST_POINTS
     floor = np.c_[
         rng.uniform(-3, 3, 2 * most), rng.normal(-0.2, 0.001, 2 * most), rng.uniform(-3, 3, 2 * most)
@@ -66,6 +70,7 @@ def test_what_stands_in_a_large_room_keeps_its_points() -> None:
     prepared = prepare([np.concatenate([floor, cloud]) for cloud in clouds(1000)], False)
     assert min(map(len, prepared.clouds)) > 950
     assert prepared.removed.floor.min() > 2 * most - 10
+    assert looked.call_count == 1
 
 
 def test_rows_missing_in_a_frame_do_not_hide_correspondence() -> None:
