@@ -12,6 +12,7 @@ from model.reconstruction import preparation
 from model.reconstruction.checks import check_clouds
 from model.reconstruction.preparation import prepare
 from model.registration import cleanup
+from model.registration.floor import find_room
 from tests.model.registration.solids import bend, draw, solid
 
 Floats = NDArray[np.float64]
@@ -61,7 +62,7 @@ def test_rows_that_are_taken_away_say_nothing_about_correspondence() -> None:
 
 def test_what_stands_in_a_large_room_keeps_its_points(monkeypatch: pytest.MonkeyPatch) -> None:
     """A floor goes before points are left out for being too many, and is looked for once."""
-    looked = Mock(side_effect=cleanup.find_room)
+    looked = Mock(side_effect=find_room)
     monkeypatch.setattr(cleanup, "find_room", looked)
     rng, most = np.random.default_rng(0), preparation.MOST_POINTS
     floor = np.c_[
