@@ -28,6 +28,7 @@ GLIDES = 0.2  # of a plane's extent, by which its middle moves if it is no floor
 TRIMMED = 0.9  # of the others: the rest may be stray points
 BEYOND, MOST_BEYOND = 0.02, 0.3  # share of the others that reach beyond the plane, times how much wider it is
 ALMOST_ALL = 0.995  # of a plane's points
+FUZZY = 2.0  # times the usual thickness, that much noise makes of a plane
 NOISY = 3.0  # times their thickness: within it points may be stray ones of planes
 FEWEST = 16  # points that planes leave
 
@@ -86,7 +87,9 @@ def find_room(frames: Sequence[Floats]) -> list[Plane]:
             break
         if _glides(plane, [frames[i] for i in picked]):
             break
-        planes.append(plane)
+        # A wall far from a camera may be noisier than others, which its empty side shows.
+        fuzzy = _noise(replace(plane, thickness=FUZZY * THICKNESS * size), pooled)
+        planes.append(replace(plane, thickness=max(plane.thickness, min(fuzzy, FUZZY * THICKNESS * size))))
     while planes:
         others = pooled[~on_any(planes, pooled, NOISY)]
         certain = [plane for plane in planes if _surrounds(plane, pooled, others)]

@@ -161,6 +161,18 @@ def test_walls_that_a_camera_sees_in_part_go_with_the_floor() -> None:
     assert np.mean([mask[800:].mean() for mask in kept]) < 0.01
 
 
+def test_a_far_wall_that_is_noisier_than_the_floor_goes_whole() -> None:
+    rng = np.random.default_rng(11)
+    frames = []
+    for cloud in clouds():
+        floor = np.c_[rng.uniform(-1.5, 1.5, (2000, 2)), rng.normal(-0.15, 0.003, 2000)]
+        wall = np.c_[rng.uniform(-1.5, 1.5, 5000), rng.normal(1.5, 0.026, 5000), rng.uniform(-0.15, 2, 5000)]
+        frames.append(np.concatenate([cloud, floor, wall]))
+    kept, _ = clean(frames)
+    assert np.mean([mask[:800].mean() for mask in kept]) > 0.97
+    assert np.mean([mask[2800:].mean() for mask in kept]) < 0.005
+
+
 def test_a_small_thing_in_a_large_room_is_left_alone_in_every_frame() -> None:
     rng = np.random.default_rng(9)
     frames = [
