@@ -74,7 +74,9 @@ def attempts(kind: type[Attempts], patience: float, has_answered: Callable[[], b
     def is_over(state: RetryCallState) -> bool:
         return left(state) <= 0 or state.upcoming_sleep > left(state)
 
-    return kind(retry=retry_if_exception(_is_passing), wait=pause, stop=is_over, retry_error_callback=_give_up)
+    return kind(
+        retry=retry_if_exception(_is_passing), wait=pause, stop=is_over, retry_error_callback=_give_up
+    )
 
 
 def check(answer: httpx.Response) -> None:

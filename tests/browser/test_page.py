@@ -299,7 +299,7 @@ def test_pictures_of_samples_fit_their_frames(visit: Visit, gateway: Gateway) ->
             assert time.monotonic() < end, name
             data = button.locator("canvas").evaluate(
                 """it => {
-                    const copy = new OffscreenCanvas(112, 112).getContext("2d");  // Chromium warns of repeated reads
+                    const copy = new OffscreenCanvas(112, 112).getContext("2d"); // no warning of many reads
                     copy.drawImage(it, 0, 0);
                     return [...copy.getImageData(0, 0, 112, 112).data];
                 }"""
