@@ -75,8 +75,8 @@ def jumps(clouds: Sequence[Cloud]) -> list[int]:
     On drawn bodies and solids continuous motion, slow or fast, stays under 2.1 times the longest step nearby;
     a cut to somebody else in another pose is 3 times and more in most cases.
     """
-    steps, noise = zip(*(_step(a, b) for a, b in cancelable(pairwise(clouds))), strict=True)
-    return _longest(np.array(steps), np.array(noise), [cloud.points for cloud in clouds])
+    found = np.array([_step(a, b) for a, b in cancelable(pairwise(clouds))]).reshape(-1, 2)
+    return _longest(found[:, 0], found[:, 1], [cloud.points for cloud in clouds])
 
 
 def jumps_along(paths: Floats) -> list[int]:

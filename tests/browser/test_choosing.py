@@ -114,7 +114,7 @@ def test_frames_of_every_format_are_read(reader: Page, suffix: str) -> None:
             np.testing.assert_allclose(frame, scale * points, atol=1.1e-3 if suffix == "las" else 2e-6)
 
 
-@pytest.mark.parametrize("layout", ["fx", "K", "intrinsic_matrix"])
+@pytest.mark.parametrize("layout", ["fx", "K", "intrinsic_matrix", "camera_matrix"])
 def test_depth_images_are_read(reader: Page, layout: str) -> None:
     fx, fy, cx, cy = 31.0, 29.0, 7.5, 5.25
     matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
@@ -122,6 +122,7 @@ def test_depth_images_are_read(reader: Page, layout: str) -> None:
         "fx": {"fx": fx, "fy": fy, "cx": cx, "cy": cy},
         "K": {"K": matrix.tolist()},
         "intrinsic_matrix": {"intrinsic": {"intrinsic_matrix": matrix.T.ravel().tolist()}},
+        "camera_matrix": {"camera_matrix": {"rows": 3, "cols": 3, "data": matrix.T.ravel().tolist()}},
     }[layout]
     files = {"camera.json": json.dumps(camera | {"depth_scale": 500, "depth_max": 3}).encode()}
     for t in range(3):

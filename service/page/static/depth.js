@@ -4,13 +4,12 @@
 export function readIntrinsics(bytes) {
   const outer = JSON.parse(new TextDecoder().decode(bytes));
   const values = { ...outer, ...(outer.intrinsics ?? outer.intrinsic) };
-  const byColumn = values.intrinsic_matrix?.flat();
-  const byRow = (values.K ?? values.camera_matrix)?.flat();
-  const [fx, fy, cx, cy] = byColumn
-    ? [byColumn[0], byColumn[4], byColumn[6], byColumn[7]]
-    : byRow
-      ? [byRow[0], byRow[4], byRow[2], byRow[5]]
-      : [values.fx, values.fy, values.ppx ?? values.cx, values.ppy ?? values.cy];
+  const given = values.intrinsic_matrix ?? values.K ?? values.camera_matrix;
+  const matrix = (given?.data ?? given)?.flat();
+  const center = matrix?.[6] || matrix?.[7] ? [6, 7] : [2, 5]; // by columns, as Open3D writes it, or by rows
+  const [fx, fy, cx, cy] = matrix
+    ? [0, 4, ...center].map((at) => matrix[at])
+    : [values.fx, values.fy, values.ppx ?? values.cx, values.ppy ?? values.cy];
   const scale = values.depth_scale ?? 1000;
   const camera = { fx, fy, cx, cy, scale: scale < 1 ? 1 / scale : scale, most: values.depth_max ?? Infinity };
   if (!Object.values(camera).every((value) => value > -Infinity) || !(fx > 0)) throw new TypeError("no intrinsics");

@@ -55,7 +55,7 @@ def test_a_few_random_points_are_no_cut(count: int) -> None:
     for _ in range(20):
         frames = [bend(rest, phase) for phase in np.linspace(0, 0.5, 12)]
         clouds = [make_cloud(canonical(draw(frame, faces, count, rng))) for frame in frames]
-        assert jumps(clouds) == []
+        assert jumps(clouds) == jumps(clouds[:1]) == []
         away = [*clouds[:6], *(make_cloud(cloud.points + np.array([0, 1, 0])) for cloud in clouds[6:])]
         assert jumps(away) == [6]
 

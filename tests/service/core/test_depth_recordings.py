@@ -67,10 +67,11 @@ def test_depth_images_of_a_long_recording_share_the_limit_of_points() -> None:
     assert sequence.points_per_frame == (100, 100, 100)
 
 
-@pytest.mark.parametrize("key", ["intrinsic_matrix", "K"])
+@pytest.mark.parametrize("key", ["intrinsic_matrix", "K", "camera_matrix"])
 @pytest.mark.parametrize("matrix", [[20, 0, 0, 0, 20, 0, 7.5, 5.5, 1], [20, 0, 7.5, 0, 20, 5.5, 0, 0, 1]])
 def test_a_matrix_may_be_written_by_columns_or_by_rows(key: str, matrix: list[float]) -> None:
-    sequence = read_sequence(packed(OPEN3D | {"camera.json": json.dumps({key: matrix}).encode()}))
+    value = {"rows": 3, "cols": 3, "data": matrix} if key == "camera_matrix" else matrix
+    sequence = read_sequence(packed(OPEN3D | {"camera.json": json.dumps({key: value}).encode()}))
     np.testing.assert_allclose(np.mean(sequence.points[0], axis=0), [0, 0, -2], atol=1e-6)
 
 

@@ -60,9 +60,9 @@ class Intrinsics:
 
 def read_intrinsics(source: Source) -> Intrinsics:
     """From `fx`, `fy`, `cx`, `cy`, or a matrix `K` or `camera_matrix` [3, 3], or Open3D's `intrinsic_matrix`,
-    by rows or by columns; RealSense calls the center `ppx`, `ppy`. Optional are `width` and `height` of the
-    images that they are of, `depth_scale` (stored units in one unit of length, 1000; or what a unit is,
-    0.001) and `depth_max`."""
+    by rows or by columns, or in `data` as OpenCV writes it; RealSense calls the center `ppx`, `ppy`.
+    Optional are `width` and `height` of the images that they are of, `depth_scale` (stored units in one unit
+    of length, 1000; or what a unit is, 0.001) and `depth_max`."""
     if source.size > _MAX_JSON_BYTES:
         raise too_large(source, f"{source.size:,} bytes", f"at most {_MAX_JSON_BYTES:,}")
     text = read_whole(source)
@@ -71,6 +71,7 @@ def read_intrinsics(source: Source) -> Intrinsics:
         if isinstance(inner := values.get("intrinsics", values.get("intrinsic")), dict):
             values = values | inner
         if matrix := values.get("intrinsic_matrix", values.get("K", values.get("camera_matrix"))):
+            matrix = matrix["data"] if isinstance(matrix, dict) else matrix  # as OpenCV writes it
             values = values | _of_matrix(np.array(matrix, np.float64).reshape(3, 3))
         elif {"ppx", "ppy"} <= values.keys():
             values = values | {"cx": values["ppx"], "cy": values["ppy"]}
