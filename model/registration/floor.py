@@ -129,9 +129,13 @@ def _meets(plane: Plane, others: Sequence[Plane], points: Floats, gap: float) ->
 
 
 def _glides(plane: Plane, clouds: Sequence[Floats]) -> bool:
-    """Whether what a plane holds of each cloud [N_t, 3] moves along it, as a board does."""
+    """Whether what a plane holds of each cloud [N_t, 3] moves along it, as a board does.
+
+    Of a plane that sways, one place would hold another strip in each frame.
+    """
     across = np.linalg.svd(plane.normal[None])[2][1:]  # [2, 3], directions in the plane
-    held = [cloud[plane.holds(cloud)] @ across.T for cloud in clouds]  # [N_t, 2] each
+    swaying = [settled([plane], cloud)[0].holds(cloud) for cloud in clouds]
+    held = [cloud[holds] @ across.T for cloud, holds in zip(clouds, swaying, strict=True)]  # [N_t, 2] each
     ends = np.stack([np.percentile(places, [5, 95], axis=0) for places in held])  # [T, 2, 2]
     middles, extents = ends.mean(axis=1), np.ptp(ends, axis=1)  # [T, 2] each
     return bool((np.ptp(middles, axis=0) > GLIDES * np.median(extents, axis=0)).any())

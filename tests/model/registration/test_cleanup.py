@@ -204,6 +204,18 @@ def test_a_floor_is_followed_where_the_camera_sways() -> None:
     assert settled([plane], frame + 9.0) == [plane]  # out of view
 
 
+def test_a_wall_is_followed_where_the_camera_sways() -> None:
+    rng = np.random.default_rng(12)
+    frames = []
+    for angle, cloud in zip(0.02 * np.sin(np.arange(FRAMES)), clouds(), strict=True):
+        floor = np.c_[rng.uniform(-1.5, 1.5, (2000, 2)), rng.normal(-0.15, 0.003, 2000)]
+        wall = np.c_[rng.uniform(-1.5, 1.5, 4000), rng.normal(1.5, 0.003, 4000), rng.uniform(-0.15, 2, 4000)]
+        frames.append(np.concatenate([cloud, floor, wall]) @ _about_x(angle).T)
+    kept, _ = clean(frames)
+    assert np.mean([mask[:800].mean() for mask in kept]) > 0.97
+    assert np.mean([mask[800:].mean() for mask in kept]) < 0.01
+
+
 def test_the_side_of_a_box_and_a_moving_board_are_no_floor() -> None:
     rng = np.random.default_rng(3)
     box = rng.uniform(-0.5, 0.5, (900, 3))
