@@ -9,7 +9,14 @@ from model.canceling import cancelable
 from model.compiled import Floats
 from model.errors import InputError
 from model.reconstruction.checks import check_depth
-from model.registration.cleanup import LEAST_POINTS, CleanupReport, clean, drop_room
+from model.registration.cleanup import (
+    LEAST_POINTS,
+    LEAST_VALID,
+    CleanupReport,
+    clean,
+    drop_room,
+    require_points,
+)
 from model.registration.clouds import distinct
 from model.registration.correspondence import Correspondence, breaks, find_correspondence, often_seen
 from model.registration.volumes import fill_volume, outermost
@@ -66,10 +73,11 @@ def prepare(clouds: list[Floats], corresponding: bool | None, remove: bool = Tru
             clouds = [cloud[mask] for cloud, mask in zip(clouds, masks, strict=True)]
             in_room = False
         clouds = _thinned(clouds, finite if rows else None, limit)
-    kept, report = clean(clouds, remove, in_room)
+    same = len({len(cloud) for cloud in clouds}) == 1
+    paths = same and corresponding is not False  # neighbors lead over the gaps
+    kept, report = clean(clouds, remove, in_room, LEAST_VALID if paths else LEAST_POINTS)
     not_finite = np.array([(~mask).sum() for mask in finite])  # of all points
     report = replace(report, not_finite=not_finite, floor=report.floor + floor, still=report.still + still)
-    same = len({len(cloud) for cloud in clouds}) == 1
     filled = [np.where(mask[:, None], cloud, 0) for cloud, mask in zip(clouds, kept, strict=True)]
     found = find_correspondence(filled, np.stack(kept)) if same else Correspondence(False, 1.0)
     warnings = [STOOD_STILL] if report.still.any() else []
@@ -80,6 +88,8 @@ def prepare(clouds: list[Floats], corresponding: bool | None, remove: bool = Tru
     valid = np.stack(kept) if same else np.zeros((0, 0), bool)
     along_rows = found.holds if corresponding is None else corresponding
     along_rows = along_rows and _has_paths(valid, required=bool(corresponding))
+    if not along_rows:
+        require_points(kept, report)
     if full:
         outer = _outer(filled, kept, along_rows)
         report = replace(report, inside=np.array([(m & ~o).sum() for m, o in zip(kept, outer, strict=True)]))

@@ -21,6 +21,7 @@ from model.registration.neighbors import Neighbors, linked_sizes, neighbors
 from model.registration.parallel import side_by_side
 
 LEAST_POINTS = 32  # of a frame
+LEAST_VALID = 16  # of a frame whose rows are the same particles in others, which tell where the rest is
 NEIGHBORS = 10
 # Multiples of the usual distance to the neighbours. Beyond the first a point is suspected, and stays where
 # the frame before or after has a point in its place; beyond the second it goes.
@@ -60,32 +61,38 @@ class CleanupReport:
 
 
 def clean(
-    frames: Sequence[Floats], remove: bool = True, room: bool = True
+    frames: Sequence[Floats], remove: bool = True, room: bool = True, least: int = LEAST_POINTS
 ) -> tuple[list[NDArray[np.bool_]], CleanupReport]:
     """Which points of each cloud [N_t, 3] to keep, and how many went why.
 
     Points that are not finite always go, and all but the first of those in one place; with `remove` also
     outliers and, with `room`, a clear floor, except where a frame would be left with under `LEAST_POINTS`.
-    Raises InputError for a frame that has too few to begin with.
+    Raises InputError for a frame that has fewer than `least` to begin with.
     """
     kept: list[NDArray[np.bool_]] = [np.asarray(np.isfinite(cloud).all(axis=1)) for cloud in frames]
     not_finite = np.array([(~finite).sum() for finite in kept])
     duplicates = np.array(
         [_drop_duplicates(c, mask) for c, mask in cancelable(zip(frames, kept, strict=True))]
     )
-    for number, mask in enumerate(kept):
-        if mask.sum() < LEAST_POINTS:
-            raise InputError(
-                f"frame {number} has {mask.sum()} usable points of {len(mask)}: {not_finite[number]} hold "
-                f"NaN or infinity, {duplicates[number]} are copies of others; wanted at least {LEAST_POINTS}"
-            )
     outliers = floor = still = np.zeros_like(not_finite)
+    require_points(kept, CleanupReport(not_finite, duplicates, outliers, floor, still, floor), least)
     if remove:
         if room:  # first: its points lie further apart than the object's and would pass for stray ones
             floor, still = drop_room(frames, kept)
         flags = _outliers([cloud[mask] for cloud, mask in zip(frames, kept, strict=True)])
         outliers = _drop(kept, flags, MOST_OUTLIERS)
     return kept, CleanupReport(not_finite, duplicates, outliers, floor, still, np.zeros_like(floor))
+
+
+def require_points(kept: list[NDArray[np.bool_]], report: CleanupReport, least: int = LEAST_POINTS) -> None:
+    """Raise InputError for the first of T frames whose mask [N_t] keeps fewer than `least` points."""
+    for number, mask in enumerate(kept):
+        if mask.sum() < least:
+            raise InputError(
+                f"frame {number} has {mask.sum()} usable points of {len(mask)}: {report.not_finite[number]} "
+                f"hold NaN or infinity, {report.duplicates[number]} are copies of others; wanted at least "
+                f"{least}"
+            )
 
 
 def drop_room(frames: Sequence[Floats], kept: list[NDArray[np.bool_]]) -> tuple[Ints, Ints]:

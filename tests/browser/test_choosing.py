@@ -237,6 +237,9 @@ def test_points_without_coordinates_are_told(visit: Visit, gateway: Gateway, any
     assert line.count() == 0
     points[1, :30] = np.nan
     page.set_input_files("#file", upload("fewer.npz", clouds.npz(points=points)))
+    plan.get_by_text("40 points without coordinates will be left out.").wait_for()
+    assert line.count() == 0, "rows may be the same particles, which are put where their neighbors go"
+    page.get_by_label("Corresponding points").select_option("no")
     line.get_by_text("at least 32 points in every frame, and one has 20 with coordinates").wait_for()
     points[:] = np.inf
     page.set_input_files("#file", upload("none.npz", clouds.npz(points=points)))

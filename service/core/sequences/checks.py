@@ -12,6 +12,7 @@ from service.core.sequences.errors import Fault
 
 MIN_FRAMES = 2
 MIN_POINTS = 32
+MIN_VALID = 16  # of points that are valid in a frame, where rows may be the same particles in all frames
 LARGEST = 1e18  # maximum magnitude of any number, so that squared coordinates fit in float32
 CLOSEST = 1e-12  # of the duration: closer times are one, as far as their digits tell
 MIN_STEPS = 100  # minimum extent of the first frame in units of its floating-point spacing
@@ -113,13 +114,14 @@ class PointScan:
         lengths = np.diff(self._starts)  # [T]
         frames = np.searchsorted(self._starts, np.flatnonzero(self._dropped), side="right") - 1
         left = lengths - np.bincount(frames, minlength=len(lengths))
-        short = np.flatnonzero((left < MIN_POINTS) & (lengths >= MIN_POINTS))
+        least = MIN_VALID if len(set(lengths)) == 1 else MIN_POINTS
+        short = np.flatnonzero((left < least) & (lengths >= MIN_POINTS))
         if not short.size:
             return []
         frame = int(short[0])
         found = f"{left[frame]:,} valid points of {lengths[frame]:,} in frame {self._frame + frame}"
         found += f", and {len(short) - 1} more such frames" if len(short) > 1 else ""
-        return [Fault(key, "has too few valid points", found, f"at least {MIN_POINTS} in every frame")]
+        return [Fault(key, "has too few valid points", found, f"at least {least} in every frame")]
 
     def _location(self, row: int) -> str:
         if self._starts is None:

@@ -13,6 +13,8 @@ export const sizeOf = (frames, points) =>
 // are those of the form.
 export function planFor(sequence, { name, input }, options) {
   const { frames, points, valid, invalid, times, rate } = sequence;
+  const known = { true: true, false: false }[options.corresponding] ?? sequence.corresponding;
+  const mayCorrespond = known !== false && points[0] === points[1]; // then fewer may be valid in some frames
   const lines = [];
   const say = (text, wrong = false) => lines.push({ text, wrong });
   if (frames.length < input.min_frames)
@@ -20,13 +22,12 @@ export function planFor(sequence, { name, input }, options) {
   if (frames.length > input.max_frames) say(`${name} takes at most ${count(input.max_frames)} frames.`, true);
   if (points[0] < input.min_points)
     say(`${name} needs at least ${input.min_points} points in every frame, and one has ${points[0]}.`, true);
-  else if (valid[0] < input.min_points)
+  else if (valid[0] < input.min_points && !mayCorrespond)
     say(`${name} needs at least ${input.min_points} points in every frame, and one has ${valid[0]} with coordinates.`, true);
   if (lines.length) return lines;
   const hollow = `${count(invalid)} ${invalid === 1 ? "point" : "points"} without coordinates`;
   if (invalid && options.cleanup === "drop_invalid") say(`${hollow} will be left out.`);
   else if (invalid) say(`There are ${hollow}. Choose drop_invalid as Cleanup to leave them out.`, true);
-  const known = { true: true, false: false }[options.corresponding] ?? sequence.corresponding;
   if (points[0] < points[1]) say("Frames differ in size, so points are matched from frame to frame.");
   else if (known) say("Row j is the same particle in every frame: the mesh follows these paths.");
   else if (known === false) say("The points have no order: they are matched from frame to frame.");

@@ -97,6 +97,20 @@ def test_rows_that_no_frame_shares_with_the_next_have_no_paths() -> None:
         prepare(points, True)
 
 
+def test_markers_may_be_hidden_in_some_frames() -> None:
+    rest, _ = solid(3)
+    points = [bend(rest[::16], t / 6) for t in range(4)]  # [41, 3]
+    points[1][:25] = points[3][10:22] = np.nan
+    prepared = prepare(points, None)
+    assert prepared.corresponding
+    assert prepared.valid.sum(axis=1).tolist() == [41, 16, 41, 29]
+    with pytest.raises(InputError, match=r"frame 1 has 16 usable points of 41: .* wanted at least 32"):
+        prepare(points, False)
+    points[1][25] = np.nan
+    with pytest.raises(InputError, match=r"frame 1 has 15 usable points of 41: .* wanted at least 16"):
+        prepare(points, True)
+
+
 def test_of_many_points_those_that_are_finite_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preparation, "MOST_POINTS", 200)
     rest, _ = solid(3)

@@ -486,15 +486,18 @@ def test_invalid_points_are_read_as_nan_where_they_are_to_be_left_out(order: Any
 
 def test_frames_need_enough_valid_points() -> None:
     points = POINTS.copy()
-    points[1, :9, 0] = points[3, :8] = points[4, 2:11, 2] = np.nan  # 31, 32 and 31 are left
+    points[1, :25, 0] = points[3, :24] = points[4, 2:27, 2] = np.nan  # 15, 16 and 15 are left
     for upload in (npz(points=points), frames_zip({f"{i}.npz": {"points": c} for i, c in enumerate(points)})):
         with pytest.raises(SequenceError) as caught:
             inspect_sequence(upload, options=DROPPING)
         first, *others = caught.value.faults
         assert first.message == "has too few valid points"
-        assert first.found.startswith("31 valid points of 40 in frame 1")
-        assert first.wanted == "at least 32 in every frame"
+        assert first.found.startswith("15 valid points of 40 in frame 1")
+        assert first.wanted == "at least 16 in every frame"
         assert "1 more such frames" in first.found or others[0].found.endswith("in frame 4")
+    unequal = npz(points=points[:3].reshape(-1, 3)[:-1], lengths=[40, 40, 39])  # no rows could fill the gaps
+    with pytest.raises(SequenceError, match=r"15 valid points of 40 in frame 1; .*at least 32"):
+        inspect_sequence(unequal, options=DROPPING)
     with pytest.raises(SequenceError, match="0 valid points of 40 in frame 0"):
         inspect_sequence(npz(points=with_value(POINTS, (0,), np.nan)), options=DROPPING)
 
