@@ -40,7 +40,7 @@ from model.reconstruction.takes import require_one_thing
 from model.reconstruction.times import check_times, frame_times
 from model.registration.backends import Name, make_backend
 from model.registration.cleanup import LEAST_POINTS
-from model.registration.parallel import thread_pool
+from model.registration.parallel import side_by_side
 
 
 class Reconstructor:
@@ -272,11 +272,14 @@ def _fit_report(
     on_progress: Callable[[float], None],
 ) -> FitReport:
     """Distance of the input points [N_t, 3] to the mesh [T, V, 3] at their times."""
-    distances = []
-    # scipy and numpy release the global interpreter lock for most of the work.
-    with thread_pool(torch.get_num_threads()) as pool:
-        for distance in pool.map(lambda cloud, mesh: fit(cloud, mesh, faces), clouds, vertices):
-            distances.append(distance)
-            on_progress(len(distances) / len(clouds))
+    done: list[int] = []  # threads may share it
+
+    def distance(frame: int) -> tuple[float, float]:
+        result = fit(clouds[frame], vertices[frame], faces)
+        done.append(frame)
+        on_progress(len(done) / len(clouds))
+        return result
+
+    distances = side_by_side(distance, range(len(clouds)), torch.get_num_threads())
     mean, p95 = np.array(distances).T
     return FitReport(times=times, mean=mean, p95=p95)
