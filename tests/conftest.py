@@ -5,6 +5,9 @@ run in one of them, since they share the gateways, workers and trained models of
 """
 
 import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: as in workers, whose processes share the cores
+
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -24,9 +27,6 @@ from service.local.redis_server import RedisServer
 from service.local.stack import service_environment
 from service.page.samples import SAMPLES
 from tests.integration.service_processes import ANY_INPUT, Gateway, Worker, running
-
-if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: the processes share the cores
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from model import Reconstructor
@@ -78,14 +77,9 @@ def test_job_succeeds_and_describes_its_result(finished: dict[str, Any]) -> None
 
 def test_files_match_the_reconstructor(gateway: Gateway, finished: dict[str, Any], sample: bytes) -> None:
     sequence = read_sequence(io.BytesIO(sample))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in the worker, since rounding depends on it
-    try:
-        meshes = Reconstructor.from_config("local_oflow")(
-            sequence.points, sequence.times, sequence.corresponding, color="correspondence", **QUICK
-        )
-    finally:
-        torch.set_num_threads(threads)
+    meshes = Reconstructor.from_config("local_oflow")(
+        sequence.points, sequence.times, sequence.corresponding, color="correspondence", **QUICK
+    )
     for file in finished["result"]["files"]:
         redirect = gateway.client.get(file["href"])
         assert redirect.status_code == 307
