@@ -17,6 +17,7 @@ from model.registration.motions import extrapolate
 from model.registration.parallel import side_by_side
 from model.registration.pull import GATHERED
 from model.registration.registering import NEAR, Start, energy, matched, register
+from model.registration.stillness import stays
 from model.registration.template import Template
 
 USUAL = 1.2  # energy over the median so far from which other starts are tried
@@ -115,7 +116,8 @@ def stands_still(template: Template, clouds: Sequence[Cloud], motion: Motion, ke
     """Whether one motion explains every frame as well as its own, so that nothing moves but within noise.
 
     A surface fitted to N points with p parameters is nearer to them than to others of the same noise, by a
-    factor of (1 - p / N) / (1 + p / N) in the mean square.
+    factor of (1 - p / N) / (1 + p / N) in the mean square. A surface that misfits its own frame tells little:
+    the points must be in the same places, too.
     """
     moved = template.level.graph.move(template.level.skin, motion)
     cells = sort_into_cells(moved.points)
@@ -124,4 +126,5 @@ def stands_still(template: Template, clouds: Sequence[Cloud], motion: Motion, ke
         found = nearest_in_cells(cells, cloud.points, 1, np.inf)[1][:, 0]
         across.append(np.mean(((cloud.points - moved.points[found]) * moved.normals[found]).sum(1) ** 2))
     fitted = 1 / GATHERED + FREEDOM / len(clouds[key].points)
-    return bool(max(across) <= STILL * across[key] * (1 + fitted) / max(1 - fitted, 0.1))
+    explained = max(across) <= STILL * across[key] * (1 + fitted) / max(1 - fitted, 0.1)
+    return bool(explained and stays(clouds[key].cells, [cloud.cells for cloud in clouds]))

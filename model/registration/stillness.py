@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from model.cells import nearest_in_cells, sort_into_cells
+from model.canceling import cancelable
+from model.cells import Cells, nearest_in_cells, sort_into_cells
 from model.compiled import Floats
 from model.frames import even_frames
 from model.registration.correspondence import often_seen
@@ -41,15 +42,27 @@ def is_still(frames: Sequence[Floats], valid: NDArray[np.bool_] | None = None) -
         return bool((np.max(moved, axis=0) < (STILL * size, PARTS * size)).all())
     some = [frames[t] for t in even_frames(len(frames), FRAMES)]
     clouds = [np.asarray(cloud, np.float64)[rng.permutation(len(cloud))[:SAMPLE]] for cloud in some]
-    apart = side_by_side(lambda cloud: _apart(clouds[0], cloud), clouds[1:])
+    cells = [sort_into_cells(cloud) for cloud in clouds]
+    apart = side_by_side(lambda other: _apart(cells[0], other), cells[1:])
     least = min(map(len, clouds))
-    clear = 1 + CLEAR * VARIED / np.sqrt(least)
-    return bool(least >= LEAST and np.mean(apart) < SAME_SURFACE and max(apart) < clear)
+    return bool(least >= LEAST and np.mean(apart) < SAME_SURFACE and max(apart) < _clear(least))
 
 
-def _apart(first: Floats, second: Floats) -> float:
+def stays(first: Cells, others: Sequence[Cells]) -> bool:
+    """Whether points in cells may be samples of one surface that stays in its place, and no part moves."""
+    return all(
+        _apart(first, other) < _clear(min(len(first.points), len(other.points)))
+        for other in cancelable(others)
+    )
+
+
+def _clear(count: int) -> float:
+    """What `_apart` of so many points is beyond in no sample of the same surface."""
+    return 1 + CLEAR * VARIED / float(np.sqrt(count))
+
+
+def _apart(a: Cells, b: Cells) -> float:
     """Distance between nearest points of two samples over that within them."""
-    a, b = sort_into_cells(first), sort_into_cells(second)
     within = [nearest_in_cells(own, own.points, 2, np.inf)[0][:, 1].mean() for own in (a, b)]
     across = [nearest_in_cells(there, here.points, 1, np.inf)[0].mean() for here, there in ((a, b), (b, a))]
     return float(sum(across) / max(sum(within), np.finfo(np.float64).tiny))

@@ -99,6 +99,18 @@ def test_a_slow_motion_is_no_standstill() -> None:
     assert error.max() < 0.5 * np.linalg.norm(vertices[2] - vertices[0], axis=1).mean()
 
 
+def test_a_template_that_misfits_its_own_frame_does_not_stand_still() -> None:
+    """Its distances to other frames are no longer than those to its own."""
+    clouds, vertices, faces = sequence(4, 800, last=0.3)
+    beside = np.array([0.0, 0.4, 0.0])  # what the template leaves out
+    clouds = [np.concatenate([cloud, cloud[::10] + beside]) for cloud in clouds]
+    result = track(clouds, None, exact(clouds, vertices, faces), options=ONE)
+    assert (
+        np.linalg.norm(result.vertices - vertices, axis=2).mean()
+        < 0.2 * np.linalg.norm(vertices[-1] - vertices[0], axis=1).mean()
+    )
+
+
 def test_a_long_sequence_costs_in_proportion_and_does_not_drift() -> None:
     seconds = []
     for frames in (8, 24):
