@@ -185,10 +185,11 @@ def _fitted(plane: Plane, points: Floats) -> Plane:
 def _noise(plane: Plane, points: Floats) -> float:
     """How far points of a plane lie off it, told from those of the points [N, 3] on its empty side."""
     heights = plane.heights(points)
-    beyond = heights[np.abs(heights) > plane.thickness]
-    below = -heights if (beyond > 0).sum() > (beyond < 0).sum() else heights
-    below = below[(below > 0) & (below < plane.thickness)]
-    return 1.2 * float(np.quantile(below, ALMOST_ALL)) if len(below) else 0.0
+    sides = [side[side > 0] for side in (heights, -heights)]
+    held = [side[side < plane.thickness] for side in sides]
+    reach = [float(np.quantile(side, ALMOST_ALL)) if len(side) else 0.0 for side in held]
+    beyond = [len(side) - len(near) for side, near in zip(sides, held, strict=True)]
+    return 1.2 * min(zip(beyond, reach, strict=True))[1]  # what is lower than the plane is thick is a thing, too
 
 
 def _surrounds(plane: Plane, points: Floats, others: Floats) -> bool:
@@ -197,9 +198,11 @@ def _surrounds(plane: Plane, points: Floats, others: Floats) -> bool:
     The wider the plane, the more of them may be beyond what was seen of it, as of what stands near a camera.
     """
     across = np.linalg.svd(plane.normal[None])[2][1:]  # [2, 3], directions in the plane
+    if not len(others):
+        return False
     others = others @ across.T
     distance = np.linalg.norm(others - np.median(others, axis=0), axis=1)
-    others = others[distance <= np.quantile(distance, TRIMMED)] if len(others) else others
+    others = others[distance <= np.quantile(distance, TRIMMED)]
     try:
         outer, inner = ConvexHull(points[plane.holds(points)] @ across.T), ConvexHull(others)
     except (QhullError, ValueError):  # on a line, or none

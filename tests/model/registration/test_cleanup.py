@@ -173,6 +173,20 @@ def test_a_far_wall_that_is_noisier_than_the_floor_goes_whole() -> None:
     assert np.mean([mask[2800:].mean() for mask in kept]) < 0.005
 
 
+def test_what_crawls_on_a_floor_is_no_noise_of_it() -> None:
+    """All of it is lower than the floor may be thick."""
+    rng = np.random.default_rng(12)
+    for upside_down in (1, -1):
+        frames = []
+        for cloud in clouds(200):
+            low = cloud * [1, 1, 0.15] + [0, 0, 0.02 - 0.15 * cloud[:, 2].min()]
+            floor = np.c_[rng.uniform(-1.5, 1.5, (4000, 2)), rng.normal(0, 0.001, 4000)]
+            frames.append(np.concatenate([low, floor]) * [1, 1, upside_down])
+        kept, report = clean(frames)
+        assert np.mean([mask[:200].mean() for mask in kept]) > 0.97
+        assert report.floor.min() > 3950
+
+
 def test_a_small_thing_in_a_large_room_is_left_alone_in_every_frame() -> None:
     rng = np.random.default_rng(9)
     frames = [
