@@ -29,6 +29,9 @@ TRIMMED = 0.9  # of the others: the rest may be stray points
 BEYOND, MOST_BEYOND = 0.02, 0.3  # share of the others that reach beyond the plane, times how much wider it is
 ALMOST_ALL = 0.995  # of a plane's points
 FUZZY = 2.0  # times the usual thickness, that much noise makes of a plane
+# A noisier plane is known by how its points fall off, as those of a normal distribution do: shares of them
+# within half a standard deviation and beyond two. It is `REACH` of these thick, up to that share of the size.
+BELL, WITHIN, BEYOND_TWO, REACH, NOISIEST = 0.683, (0.3, 0.5), (0.015, 0.1), 3.4, 0.06
 NOISY = 3.0  # times their thickness: within it points may be stray ones of planes
 FEWEST = 16  # points that planes leave
 
@@ -61,7 +64,8 @@ def find_room(frames: Sequence[Floats]) -> list[Plane]:
 
     Beyond doubt is a plane that stands still, holds a share of the points of each frame, has all others on
     one side and reaches beyond what no plane holds all around. The top of a table, a board or a box is none
-    of that. Of walls a camera may see less: the last is not asked of those that meet a plane beyond doubt.
+    of that. Of walls a camera may see less: the last is not asked of those that meet a plane beyond doubt, as
+    walls of much noise have to.
     """
     rng = np.random.default_rng(0)
     picked = even_frames(len(frames), FRAMES)
@@ -74,13 +78,19 @@ def find_room(frames: Sequence[Floats]) -> list[Plane]:
     extents = [np.ptp(np.percentile(cloud, [1, 99], axis=0), axis=0) for cloud in clouds if len(cloud)]
     size = float(np.median([extent.max() for extent in extents]))
     planes: list[Plane] = []
+    doubted: list[Plane] = []  # so noisy that what one camera sees of a body may be such a plane
     for _ in cancelable(range(MOST)):
         left = [cloud[~on_any(planes, cloud)] for cloud in clouds]
         if sum(map(len, left)) < FEWEST:
             break
         plane = _best_plane(np.concatenate(left), THICKNESS * size, rng)
-        if plane is None or not _on_one_side(pooled, plane):
+        if plane is None:
             break
+        noisy = not _on_one_side(pooled, plane)
+        if noisy:
+            plane = _as_noisy(plane, pooled, NOISIEST * size)
+            if not _on_one_side(pooled, plane):
+                break
         if min(plane.holds(cloud).mean() if len(cloud) else 0.0 for cloud in left) < LEAST_SHARE:
             break
         if any(_one_board(plane, other, pooled, BOARD * size) for other in planes):
@@ -90,15 +100,16 @@ def find_room(frames: Sequence[Floats]) -> list[Plane]:
         # A wall far from a camera may be noisier than others, which its empty side shows.
         fuzzy = _noise(replace(plane, thickness=FUZZY * THICKNESS * size), pooled)
         planes.append(replace(plane, thickness=max(plane.thickness, min(fuzzy, FUZZY * THICKNESS * size))))
+        doubted += planes[-1:] if noisy else []
     while planes:
         others = pooled[~on_any(planes, pooled, NOISY)]
-        certain = [plane for plane in planes if _surrounds(plane, pooled, others)]
+        certain = [p for p in planes if p not in doubted and _surrounds(p, pooled, others)]
         for _ in planes:  # a ceiling may meet walls only
             certain += [p for p in planes if p not in certain and _meets(p, certain, pooled, MEETS * size)]
         if len(certain) == len(planes):
             break
         planes = certain
-    return planes
+    return [_as_noisy(plane, pooled, NOISIEST * size) for plane in planes]
 
 
 def settled(planes: Sequence[Plane], cloud: Floats) -> list[Plane]:
@@ -184,12 +195,34 @@ def _fitted(plane: Plane, points: Floats) -> Plane:
 
 def _noise(plane: Plane, points: Floats) -> float:
     """How far points of a plane lie off it, told from those of the points [N, 3] on its empty side."""
+    side = _empty_side(plane, points)
+    return 1.2 * float(np.quantile(side, ALMOST_ALL)) if len(side) else 0.0
+
+
+def _as_noisy(plane: Plane, points: Floats, most: float) -> Plane:
+    """The plane, thicker where its empty side shows points [N, 3] of much noise, of up to `most`."""
+    side = _empty_side(replace(plane, thickness=most), points)
+    if len(side) < FEWEST:
+        return plane
+    deviation = float(np.quantile(side, BELL))
+    within, beyond = (side < deviation / 2).mean(), (side > 2 * deviation).mean()
+    noise = WITHIN[0] < within < WITHIN[1] and BEYOND_TWO[0] < beyond < BEYOND_TWO[1]
+    if not noise or REACH * deviation > most:
+        return plane
+    return replace(plane, thickness=max(plane.thickness, REACH * deviation))
+
+
+def _empty_side(plane: Plane, points: Floats) -> Floats:
+    """Distances of the points [N, 3] that a plane holds on the side where nothing else is.
+
+    Where nothing is beyond it on either, it is the side that points reach less far.
+    """
     heights = plane.heights(points)
     sides = [side[side > 0] for side in (heights, -heights)]
     held = [side[side < plane.thickness] for side in sides]
-    reach = [float(np.quantile(side, ALMOST_ALL)) if len(side) else 0.0 for side in held]
+    reach = [np.quantile(side, ALMOST_ALL) if len(side) else 0.0 for side in held]
     beyond = [len(side) - len(near) for side, near in zip(sides, held, strict=True)]
-    return 1.2 * min(zip(beyond, reach, strict=True))[1]  # what is lower than the plane is thick is a thing, too
+    return held[int((beyond[1], reach[1]) < (beyond[0], reach[0]))]
 
 
 def _surrounds(plane: Plane, points: Floats, others: Floats) -> bool:

@@ -161,16 +161,28 @@ def test_walls_that_a_camera_sees_in_part_go_with_the_floor() -> None:
     assert np.mean([mask[800:].mean() for mask in kept]) < 0.01
 
 
-def test_a_far_wall_that_is_noisier_than_the_floor_goes_whole() -> None:
+@pytest.mark.parametrize("noise", [0.026, 0.045])
+def test_a_far_wall_that_is_noisier_than_the_floor_goes_whole(noise: float) -> None:
     rng = np.random.default_rng(11)
     frames = []
     for cloud in clouds():
         floor = np.c_[rng.uniform(-1.5, 1.5, (2000, 2)), rng.normal(-0.15, 0.003, 2000)]
-        wall = np.c_[rng.uniform(-1.5, 1.5, 5000), rng.normal(1.5, 0.026, 5000), rng.uniform(-0.15, 2, 5000)]
+        wall = np.c_[rng.uniform(-1.5, 1.5, 5000), rng.normal(1.5, noise, 5000), rng.uniform(-0.15, 2, 5000)]
         frames.append(np.concatenate([cloud, floor, wall]))
     kept, _ = clean(frames)
     assert np.mean([mask[:800].mean() for mask in kept]) > 0.97
     assert np.mean([mask[2800:].mean() for mask in kept]) < 0.005
+
+
+def test_what_a_noisy_camera_sees_of_a_body_is_no_wall() -> None:
+    """A flank, with legs and a tail that reach less far and lie behind."""
+    rng = np.random.default_rng(13)
+    frames = []
+    for _ in range(4):
+        flank = np.c_[rng.uniform(-0.5, 0.5, 1200), rng.uniform(-0.3, 0.3, 1200), np.zeros(1200)]
+        legs = np.c_[rng.uniform(-0.2, 0.2, 200), rng.uniform(-0.2, 0.2, 200), rng.uniform(0.15, 0.3, 200)]
+        frames.append(np.concatenate([flank, legs]) + rng.normal(0, 0.012, (1400, 3)))
+    assert clean(frames)[1].floor.sum() == 0
 
 
 def test_what_crawls_on_a_floor_is_no_noise_of_it() -> None:
