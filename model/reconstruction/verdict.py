@@ -17,6 +17,7 @@ from model.cells import nearest_in_cells, sort_into_cells
 from model.frames import even_frames
 from model.meshes.sampling import SurfacePoints, draw_surface_points
 from model.meshes.topology import connected_parts
+from model.registration.coverage import roughness
 from model.registration.parallel import side_by_side
 
 Word = Literal["good", "doubtful", "poor"]
@@ -41,6 +42,7 @@ class Measures:
     volume: float  # logarithm by which the volume changes over time, at most
     confidence: float  # mean over the vertices and frames
     coarseness: float = 0.0  # mean edge over the longest side of the largest part of the surface
+    hidden_noise: float = 0.0  # how rough the points are where they show one side only
 
     def to_dict(self) -> dict[str, float]:
         return asdict(self)
@@ -81,6 +83,12 @@ LIMITS = (
         "an edge of the surface is {value:.0%} as long as its largest part: send things that are far apart "
         "separately, or raise `resolution`",
     ),
+    Limit(
+        "hidden_noise",
+        0.45,
+        1.0,
+        "the points show one side only, and are too noisy to tell how thick things are",
+    ),
 )
 
 
@@ -112,8 +120,12 @@ def measure(
     faces: NDArray[np.integer],
     keyframe: int = 0,
     confidence: NDArray[np.floating] | None = None,
+    one_sided: bool = False,
 ) -> Measures:
-    """Measures of clouds [N_t, 3] and the surface at their times, vertices [T, V, 3]."""
+    """Measures of clouds [N_t, 3] and the surface at their times, vertices [T, V, 3].
+
+    `one_sided` is whether the clouds show one side only.
+    """
     size = float(np.ptp(clouds[keyframe], axis=0).max())
     rng = np.random.default_rng(0)
     picked = even_frames(len(clouds), FRAMES)
@@ -138,6 +150,7 @@ def measure(
         volume=float(np.abs(np.log(ratios)).max()),
         confidence=1.0 if confidence is None else float(np.mean(confidence)),
         coarseness=_coarseness(np.asarray(vertices[keyframe], np.float64), faces),
+        hidden_noise=roughness(np.asarray(clouds[keyframe], np.float64)) if one_sided else 0.0,
     )
 
 

@@ -57,6 +57,16 @@ def test_a_surface_beside_the_points_is_poor() -> None:
     assert any("on average, points are" in reason for reason in verdict.reasons)
 
 
+def test_noise_on_one_side_is_doubted() -> None:
+    clouds, vertices, faces = seen()
+    rng = np.random.default_rng(2)
+    noisy = [cloud + rng.normal(0, 0.02, cloud.shape) for cloud in clouds]
+    found, wanted = (measure(some, vertices, faces, one_sided=True).hidden_noise for some in (noisy, clouds))
+    assert found > LIMITS[-1].doubtful > wanted
+    assert measure(noisy, vertices, faces).hidden_noise == 0
+    assert judge(replace(FINE, hidden_noise=found)).word == "doubtful"
+
+
 def test_a_surface_that_stands_still_does_not_follow() -> None:
     clouds, vertices, faces = seen()
     assert judge(measure(clouds, np.repeat(vertices[:1], 4, axis=0), faces)).word != "good"
