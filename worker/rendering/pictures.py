@@ -41,11 +41,17 @@ class Camera:
 
     @classmethod
     def framing(
-        cls, points: ArrayLike, azimuth: float = 30.0, elevation: float = 10.0, aspect: float | None = None
+        cls,
+        points: ArrayLike,
+        azimuth: float = 30.0,
+        elevation: float = 10.0,
+        aspect: float | None = None,
+        centre: ArrayLike | None = None,
     ) -> "Camera":
         """The view that just holds all `points` [..., 3], seen from `azimuth` degrees right of +z.
 
         `aspect` is width over height; by default the one that fits the points, between 0.5 and 2.
+        `centre` [3] is the place to look at; by default the one that lets the camera be nearest.
         """
         flat = np.asarray(points, dtype=np.float64).reshape(-1, 3)
         a, e = np.radians([azimuth, elevation])
@@ -54,19 +60,20 @@ class Camera:
         rotation = rise @ turn
         seen = flat @ rotation.T
         middle = (seen.min(axis=0) + seen.max(axis=0)) / 2
+        if centre is not None:
+            middle = rotation @ np.asarray(centre, dtype=np.float64)
         if aspect is None:
             extent = np.abs(seen - middle).max(axis=0)
             aspect = float(np.clip(extent[0] / max(extent[1], 1e-9), 0.5, 2.0))
         reach = cls.focal / 0.9  # a twentieth of the height stays free above and below
-        for _ in range(
-            5
-        ):  # what is near looks larger, so the middle of the box is not the middle of the view
+        # What is near looks larger, so the middle of the box is not the middle of the view.
+        for correction in range(6):
             x, y, z = (seen - middle).T
             distance = max((np.abs(y) * reach + z).max(), (np.abs(x) * reach / aspect + z).max(), 1e-6)
+            if centre is not None or correction == 5:
+                break
             across = np.stack([x, y]) / (distance - z)
             middle[:2] += distance * (across.max(axis=1) + across.min(axis=1)) / 2
-        x, y, z = (seen - middle).T
-        distance = max((np.abs(y) * reach + z).max(), (np.abs(x) * reach / aspect + z).max(), 1e-6)
         return cls(rotation, middle @ rotation, float(distance), float(flat[:, 1].min()), aspect)
 
     def project(self, points: Floats, size: tuple[int, int]) -> Floats:

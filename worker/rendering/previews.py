@@ -61,12 +61,13 @@ def _turning(vertices: Floats) -> list[Camera]:
     """Cameras around all frames [T, V, 3], at one distance, which look at one place."""
     flat = vertices.reshape(-1, 3)
     center = (flat.min(axis=0) + flat.max(axis=0)) / 2
+    seen = flat[:: max(1, len(flat) // 20_000)]
     views = [
-        Camera.framing(flat[:: max(1, len(flat) // 20_000)], azimuth, aspect=1.0)
+        Camera.framing(seen, azimuth, aspect=1.0, centre=center)
         for azimuth in np.linspace(30, 390, PICTURES, endpoint=False)
     ]
-    distance = max(camera.distance + float(np.linalg.norm(camera.centre - center)) for camera in views)
-    return [replace(camera, centre=center, distance=distance) for camera in views]
+    distance = max(camera.distance for camera in views)
+    return [replace(camera, distance=distance) for camera in views]
 
 
 def _to_y_up(meshes: MeshSequence) -> Floats:

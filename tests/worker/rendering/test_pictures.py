@@ -246,6 +246,19 @@ def test_a_turntable_turns_once_beside_the_points() -> None:
     assert max(widths) > 1.6 * min(widths)  # seen from its edge and from its face
 
 
+def test_a_turntable_shows_all_of_a_motion() -> None:
+    """A flat plate, and a bar that swings from it and stands upright at the end."""
+    side = np.linspace(-1, 1, 9)
+    plate = np.stack(np.meshgrid(side, [0.0], side), axis=-1).reshape(-1, 3)
+    bar = np.linspace(0, 2, 9)[:, None]
+    swing = [bar * [0, np.sin(angle), np.cos(angle)] - [0, 0, 1] for angle in np.linspace(0, np.pi / 2, 10)]
+    moving = np.stack([np.concatenate([plate, pose]) for pose in swing])  # [T, V, 3]
+    for camera in previews._turning(moving):
+        pixels = camera.project(moving.reshape(-1, 3), (240, 240))[:, :2]
+        assert pixels.min() > 11  # a twentieth stays free
+        assert pixels.max() < 229
+
+
 @pytest.mark.parametrize("up", ["z", "-x"])
 def test_previews_stand_upright(up: str) -> None:
     vertices, faces = sphere(12, 24)
