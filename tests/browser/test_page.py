@@ -119,6 +119,17 @@ def test_shared_link_shows_a_job_from_elsewhere_on_a_phone(
     assert changed(before, picture(page)) > 0.001
 
 
+def test_a_job_without_a_glb_shows_its_points_and_says_why(
+    visit: Visit, gateway: Gateway, worker: Worker, sample: bytes, done: dict[str, Any]
+) -> None:
+    other = gateway.follow(gateway.submit(sample, resolution=32, formats="webp")["id"])
+    page = visit(gateway, f"/?job={other['id']}")
+    page.wait_for_selector("#no-mesh:visible:has-text('Only a GLB file plays here')")
+    page.wait_for_selector("#canvas[aria-label*=points]")
+    show_job(page, done["id"])
+    assert not page.locator("#no-mesh").is_visible()
+
+
 def test_points_and_mesh_are_compared(visit: Visit, gateway: Gateway, done: dict[str, Any]) -> None:
     page = visit(gateway)
     page.route("**/page/samples", lambda route: route.fulfill(json=[]))  # the input comes from the service

@@ -14,7 +14,7 @@ onTime((fraction) => mark?.(fraction));
 
 export function leaveResult() {
   mark = null;
-  for (const id of ["result", "kept", "verdict"]) show($(id), false);
+  for (const id of ["result", "kept", "verdict", "no-mesh"]) show($(id), false);
 }
 
 // `input`: the points of the job if available.
@@ -50,6 +50,7 @@ export async function showResult(job, input, signal) {
   $("files").replaceChildren(...result.files.map(fileLink));
   show($("result"), true);
   const glb = result.files.find((file) => file.format === "glb");
+  show($("no-mesh"), !glb && points);
   if (!glb) return showPoints(points, "No preview: this job has no GLB file.", up, true);
   const response = await request(`${glb.href}&redirect=false`, { headers: { Accept: "*/*" }, signal });
   const content = await response.arrayBuffer();
