@@ -151,6 +151,16 @@ def test_points_of_arrays_are_previewed(visit: Visit, gateway: Gateway) -> None:
         page.wait_for_selector("#empty:has-text('No preview available')")
 
 
+def test_points_of_a_preview_are_large_enough_to_see(visit: Visit, gateway: Gateway) -> None:
+    page = ready(visit, gateway, viewport={"width": 1280, "height": 900})
+    pick(page, "Walker")
+    page.wait_for_selector("#canvas:visible")
+    points = 1403  # in the first frame
+    end = time.monotonic() + LONG / 1000
+    while (orange := (np.ptp(picture(page), axis=2) > 60).sum()) < 3 * points:
+        assert time.monotonic() < end, f"{orange} pixels for {points} points"
+
+
 def test_several_dropped_files_are_one_sequence(visit: Visit, gateway: Gateway, any_model: str) -> None:
     page = ready(visit, gateway)
     frame = clouds.text(POINTS[0]).decode()

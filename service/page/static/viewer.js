@@ -92,7 +92,7 @@ export class Viewer {
     if (!sequence) return;
     const box = new Box3().setFromArray(sequence.frames[0]);
     const size =
-      (box.getSize(new Vector3()).length() * 0.36) / Math.sqrt(Math.max(200, sequence.frames[0].length / 3));
+      (box.getSize(new Vector3()).length() * 0.6) / Math.sqrt(Math.max(200, sequence.frames[0].length / 3));
     this.#points = new Points(new BufferGeometry(), new PointsMaterial({ size, color: ORANGE }));
     this.#points.position.fromArray(sequence.origin);
     this.#points.frustumCulled = false;
