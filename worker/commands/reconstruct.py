@@ -93,7 +93,7 @@ def _print_report(meshes: MeshSequence, files: Iterable[Path], load_seconds: flo
 def removed_points(removed: Mapping[str, Sequence[int]]) -> str:
     """How many points cleanup removed from all frames, by reason."""
     counts = {reason: sum(of_frames) for reason, of_frames in removed.items()}
-    return ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in counts.items() if count)
+    return ", ".join(f"{reason.replace('_', ' ')} {count:,}" for reason, count in counts.items() if count)
 
 
 def print_models() -> None:

@@ -51,7 +51,7 @@ def test_a_file_is_reconstructed_without_a_server(tmp_path: Path) -> None:
 
 def test_what_was_removed_is_said() -> None:
     removed = {"not_finite": [1, 0], "duplicates": [0, 0], "floor": [7000, 800], "still": [5, 5]}
-    assert removed_points(removed) == "1 not finite, 7,800 floor, 10 still"
+    assert removed_points(removed) == "not finite 1, floor 7,800, still 10"
     assert removed_points({}) == ""
 
 
