@@ -19,7 +19,12 @@ SPECK = 0.01  # share of a frame's points that a part must reach; a smaller one 
 FRAMES, POINTS = 8, 2000  # looked at, of a frame
 SAME_PLACE = 2.0  # multiples of the spacing within which another frame has a point in the same place
 STILL = 0.9  # share of a part's points that other frames have in the same place, where some may be hidden
-OFTEN = 0.6  # share of them that other frames have in parts that stand still, where parts may touch
+# Of a part that moves, more than a share of the points are in the same place in few other frames, as an arm
+# that waves is; what stands still is so rarely, however much of it is hidden now and then.
+FEW, MOVES = 0.6, 0.015
+OFTEN = (
+    0.4  # share of a part's points that other frames have in parts that stand still, where parts may touch
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ def standing_still(frames: Sequence[Floats], parts: Sequence[Parts]) -> list[NDA
     """
     picked = [int(t) for t in even_frames(len(frames), FRAMES)]
     seen = {t: cKDTree(frames[t]) for t in picked}
-    first = side_by_side(lambda t: _steady(frames[t], parts[t], _others(seen, t), STILL), picked)
+    first = side_by_side(lambda t: _steady(frames[t], parts[t], _others(seen, t), STILL, MOVES), picked)
     stood = {t: cKDTree(frames[t][flags]) for t, flags in zip(picked, first, strict=True)}
     return side_by_side(lambda t: _steady(frames[t], parts[t], _others(stood, t), OFTEN), range(len(frames)))
 
@@ -60,8 +65,13 @@ def _others(trees: Mapping[int, cKDTree], frame: int) -> list[cKDTree]:
     return [tree for t, tree in trees.items() if t != frame]
 
 
-def _steady(cloud: Floats, of: Parts, others: list[cKDTree], share: float) -> NDArray[np.bool_]:
-    """Points [N] of parts of which that share is in the same place in others; none if all of them are."""
+def _steady(
+    cloud: Floats, of: Parts, others: list[cKDTree], share: float, moves: float = 1.0
+) -> NDArray[np.bool_]:
+    """Points [N] of parts of which that share is in the same place in others; none if all of them are.
+
+    Of these parts no more than `moves` is somewhere else in most others.
+    """
     found = np.zeros(len(cloud), bool)
     rows = np.sort(np.random.default_rng(0).permutation(len(cloud))[:POINTS])
     rows = rows[~of.specks[rows]]
@@ -70,7 +80,8 @@ def _steady(cloud: Floats, of: Parts, others: list[cKDTree], share: float) -> ND
     distances = np.stack([nearest(tree, cloud[rows])[0] for tree in others])  # [S, R]
     same = (distances < SAME_PLACE * of.spacing).mean(axis=0)  # [R]
     part, named = np.unique(of.part[rows], return_inverse=True)
-    stands = np.bincount(named, same) > share * np.bincount(named)  # [P]
+    size = np.bincount(named)  # [P]
+    stands = (np.bincount(named, same) > share * size) & (np.bincount(named, same < FEW) <= moves * size)
     if not stands.all():  # else nothing moves
         found = np.isin(of.part, part[stands])
     return found

@@ -131,6 +131,23 @@ def test_furniture_goes_with_the_room_and_a_second_walker_stays() -> None:
     assert clean([frames[0]] * 4)[1].still.sum() == 0  # where nothing moves, nothing stands apart
 
 
+def test_who_waves_on_the_spot_stays_whole_beside_furniture() -> None:
+    """Nearly all of the body is where it was in the other frames."""
+    rng = np.random.default_rng(6)
+    body, chair = clouds(3000)[0], clouds(1000)[0] + [1.0, 0.4, 0.0]
+    frames = []
+    for step in range(6):
+        angle = 0.25 * step
+        along = np.linspace(0.05, 0.35, 100)[:, None] * [0, np.sin(angle), np.cos(angle)]
+        arm = along + rng.normal(0, 0.01, along.shape)
+        floor = np.c_[rng.uniform(-2, 2, (6000, 2)), rng.normal(-0.15, 0.001, 6000)]
+        seen = [cloud[rng.permutation(len(cloud))[: len(cloud) // 2]] for cloud in (body, chair)]
+        frames.append(np.concatenate([seen[0], arm, seen[1], floor]))
+    kept, report = clean(frames)
+    assert min(mask[:1500].mean() for mask in kept) > 0.97
+    assert report.still.min() > 490
+
+
 @pytest.mark.parametrize("noise", [0.0005, 0.01])
 def test_a_floor_and_a_wall_go_together(noise: float) -> None:
     rng = np.random.default_rng(4)
