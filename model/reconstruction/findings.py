@@ -27,8 +27,8 @@ def find(
     """Findings on vertices [T, V, 3] at the times of clouds [N_t, 3]; unregistered ones follow a flow."""
     keyframe = registered.tracking.keyframe if registered else 0
     confidence = registered.tracking.confidence if registered else None  # [T, V]
-    one_sided = registered is not None and registered.one_sided and _can_tell(prepared)
-    measures = measure(clouds, vertices, faces, keyframe, confidence, one_sided)
+    one_sided = registered is not None and registered.one_sided
+    measures = measure(clouds, vertices, faces, keyframe, confidence, one_sided, not prepared.corresponding)
     verdict = judge(measures)
     warnings = list(prepared.warnings)
     decisions: dict[str, Any] = {
@@ -40,8 +40,8 @@ def find(
     }
     if registered is not None:
         decisions["jumps"] = registered.tracking.jumps
-        decisions["one_sided"] = one_sided
-        warnings += _warnings(registered, one_sided)
+        decisions["one_sided"] = one_sided and _can_tell(prepared)
+        warnings += _warnings(registered, decisions["one_sided"])
     if is_still(prepared.clouds, prepared.valid if prepared.corresponding else None):
         warnings.append("nothing moves: all frames show the same pose")
     same = confidence is not None and confidence.shape[1] == vertices.shape[1]  # not of another surface

@@ -42,7 +42,11 @@ class Measures:
     volume: float  # logarithm by which the volume changes over time, at most
     confidence: float  # mean over the vertices and frames
     coarseness: float = 0.0  # mean edge over the longest side of the largest part of the surface
-    hidden_noise: float = 0.0  # how rough the points are where they show one side only
+    one_sided: float = 0.0  # 1 where each frame shows one side only, or has too few points to tell
+    guessed: float = 0.0  # share of the surface that has no points on its side in any frame
+    roughness: float = (
+        0.0  # how far unordered points scatter across the surface, over their distance along it
+    )
 
     def to_dict(self) -> dict[str, float]:
         return asdict(self)
@@ -59,7 +63,7 @@ class Limit:
 
 
 LIMITS = (
-    Limit("fit", 0.0115, 0.03, "on average, points are {value:.1%} of the object's size off the surface"),
+    Limit("fit", 0.0112, 0.03, "on average, points are {value:.1%} of the object's size off the surface"),
     Limit(
         "worst_fit",
         0.0135,
@@ -74,8 +78,8 @@ LIMITS = (
         0.1,
         "points are too sparse to show the shape: {value:.1%} of the object's size apart",
     ),
-    Limit("stretch", 1.1, 2.0, "parts of the surface are stretched by a factor of {factor:.1f} over time"),
-    Limit("volume", 0.7, 1.4, "the volume changes by a factor of {factor:.1f} over time"),
+    Limit("stretch", 1.1, 2.0, "parts of the surface are stretched by a factor of {factor} over time"),
+    Limit("volume", 0.7, 1.4, "the volume changes by a factor of {factor} over time"),
     Limit(
         "coarseness",
         0.15,
@@ -83,11 +87,13 @@ LIMITS = (
         "an edge of the surface is {value:.0%} as long as its largest part: send things that are far apart "
         "separately, or raise `resolution`",
     ),
+    Limit("guessed", 0.15, 0.9, "{value:.0%} of the surface has no points on its side in any frame"),
+    Limit("roughness", 0.59, 2.0, "points scatter too much to show how thick things are, or are too few"),
     Limit(
-        "hidden_noise",
-        0.45,
-        1.0,
-        "the points show one side only, and are too noisy to tell how thick things are",
+        "one_sided",
+        0.5,
+        2.0,
+        "the points show one side only, or are too few to tell: the other side is guessed",
     ),
 )
 
@@ -107,11 +113,12 @@ def judge(measures: Measures) -> Verdict:
     word: Word = "good"
     if beyond:
         word = "poor" if any(not values[limit.measure] <= limit.poor for limit in beyond) else "doubtful"
-    reasons = [
-        limit.reason.format(value=values[limit.measure], factor=np.exp(min(values[limit.measure], 99)))
-        for limit in beyond
-    ]
-    return Verdict(word, reasons)
+    return Verdict(word, [_reason(limit, values[limit.measure]) for limit in beyond])
+
+
+def _reason(limit: Limit, value: float) -> str:
+    factor = f"{np.exp(value):.1f}" if value < np.log(100) else "over 100"
+    return limit.reason.format(value=value, factor=factor)
 
 
 def measure(
@@ -121,10 +128,11 @@ def measure(
     keyframe: int = 0,
     confidence: NDArray[np.floating] | None = None,
     one_sided: bool = False,
+    unordered: bool = False,
 ) -> Measures:
     """Measures of clouds [N_t, 3] and the surface at their times, vertices [T, V, 3].
 
-    `one_sided` is whether the clouds show one side only.
+    `one_sided` is whether the clouds show one side only; of `unordered` ones no paths show the noise.
     """
     size = float(np.ptp(clouds[keyframe], axis=0).max())
     rng = np.random.default_rng(0)
@@ -136,7 +144,7 @@ def measure(
     found = side_by_side(
         lambda pair: _measure_frame(*pair, faces, particles, size), list(zip(some, meshes, strict=True))
     )
-    fits, off, unseen, spacings, lengths, volumes = zip(*found, strict=True)
+    fits, off, unseen, shown, spacings, lengths, volumes = zip(*found, strict=True)
     rest = np.maximum(_edge_lengths(np.asarray(vertices[keyframe], np.float64), faces), 1e-12 * size)
     stretches = np.abs(np.log(np.maximum(np.stack(lengths), 1e-12 * size) / rest))  # [P, E]
     ratios = np.maximum(volumes, 1e-12 * size**3) / max(_volume(vertices[keyframe], faces), 1e-12 * size**3)
@@ -150,7 +158,9 @@ def measure(
         volume=float(np.abs(np.log(ratios)).max()),
         confidence=1.0 if confidence is None else float(np.mean(confidence)),
         coarseness=_coarseness(np.asarray(vertices[keyframe], np.float64), faces),
-        hidden_noise=roughness(np.asarray(clouds[keyframe], np.float64)) if one_sided else 0.0,
+        one_sided=float(one_sided),
+        roughness=float(np.mean(side_by_side(roughness, some[::3]))) if unordered else 0.0,
+        guessed=float(1 - np.any(shown, axis=0).mean()),
     )
 
 
@@ -158,6 +168,7 @@ class _Frame(NamedTuple):
     fit: float
     off_surface: float
     unseen: float
+    shown: NDArray[np.bool_]  # [4 P], particles that have points on their side
     spacing: float
     lengths: NDArray[np.float64]  # [3 F]
     volume: float
@@ -171,14 +182,21 @@ def _measure_frame(
     size: float,
 ) -> _Frame:
     surface, cells = particles.on(vertices), sort_into_cells(cloud)  # [4 P, 3]
-    distance = nearest_in_cells(sort_into_cells(surface), cloud, 1, np.inf)[0] / size
+    distance, at = nearest_in_cells(sort_into_cells(surface), cloud, 1, np.inf)  # [P, 1] each
+    distance = distance / size
     near = nearest_in_cells(cells, cloud, 5, np.inf)[0].mean(axis=0)  # [5]
     spacing = float(max(near[1], near[4] / SINGLE)) / size
     far = size * max(UNSEEN * spacing, OFF_SURFACE)
+    gap, point = (found[:, 0] for found in nearest_in_cells(cells, surface, 1, far))  # [4 P]
+    a, b, c = (vertices[particles.corners[:, k]] for k in range(3))
+    normals = np.cross(b - a, c - a)  # [4 P, 3]
+    # A point near both sides of something thin belongs to the one that it is nearer to.
+    facing = np.einsum("px,px->p", normals, normals[at[point, 0]]) > 0
     return _Frame(
         fit=float(distance.mean()),
         off_surface=float((distance > OFF_SURFACE).mean()),
-        unseen=float(np.isinf(nearest_in_cells(cells, surface, 1, far)[0]).mean()),
+        unseen=float(np.isinf(gap).mean()),
+        shown=np.isfinite(gap) & facing,
         spacing=spacing,
         lengths=_edge_lengths(vertices, faces),
         volume=_volume(vertices, faces),

@@ -12,7 +12,8 @@ from model.compiled import Floats
 from model.frames import even_frames
 
 TRIES = 300
-SAMPLE = 4000  # points looked at, of up to `FRAMES` frames
+SAMPLE = 4000  # points in which a plane is sought, of up to `FRAMES` frames
+MANY = 200_000  # points by which it is judged: few of them may be others
 FRAMES = 8
 MOST = 6  # planes: a floor, a ceiling and walls
 THICKNESS = 0.01  # of a frame's size
@@ -69,8 +70,8 @@ def find_room(frames: Sequence[Floats]) -> list[Plane]:
     """
     rng = np.random.default_rng(0)
     picked = even_frames(len(frames), FRAMES)
-    each = SAMPLE // len(picked)
-    clouds = [np.asarray(frames[i], np.float64)[rng.permutation(len(frames[i]))[:each]] for i in picked]
+    some = [rng.permutation(len(frames[i]))[: MANY // len(picked)] for i in picked]
+    clouds = [np.asarray(frames[i][rows], np.float64) for i, rows in zip(picked, some, strict=True)]
     pooled = np.concatenate(clouds)  # [M, 3]
     if len(pooled) < FEWEST:
         return []
@@ -80,7 +81,7 @@ def find_room(frames: Sequence[Floats]) -> list[Plane]:
     planes: list[Plane] = []
     doubted: list[Plane] = []  # so noisy that what one camera sees of a body may be such a plane
     for _ in cancelable(range(MOST)):
-        left = [cloud[~on_any(planes, cloud)] for cloud in clouds]
+        left = [cloud[~on_any(planes, cloud)][: SAMPLE // len(picked)] for cloud in clouds]
         if sum(map(len, left)) < FEWEST:
             break
         plane = _best_plane(np.concatenate(left), THICKNESS * size, rng)

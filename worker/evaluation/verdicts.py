@@ -1,10 +1,11 @@
 """How far verdicts can be trusted, measured on drawn things whose truth is known.
 
-    python -m worker.evaluation.verdicts tests/data/verdicts.npz --cases 80
+    python -m worker.evaluation.verdicts tests/data/verdicts.npz --cases 240
 
 Each case is a moving body or solid, given by few or many points, with more or less noise, corresponding or
-not. The table has the measures of each result, from which a verdict is made, and its Chamfer distance to the
-truth. The limits in `model.reconstruction.verdict` are set by hand from this table; a test checks them.
+not, or as a camera sees it that stands still or turns around it. The table has the measures of each result,
+from which a verdict is made, and its Chamfer distance to the truth. The limits in
+`model.reconstruction.verdict` are set by hand from this table; a test checks them.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from worker.solids import draw_solids, sample
 FRAMES = 6
 PARTICLES = 20_000  # that the truth is known at
 RESOLUTION = 64
+PIXEL, BEHIND = 0.02, 0.03  # of the box: a camera sees points of a pixel up to so far behind the first
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,14 @@ def draw_case(seed: int, scenes: Scenes) -> Case:
     count = int(np.exp(rng.uniform(np.log(40), np.log(2000))))
     noise = np.exp(rng.uniform(np.log(0.0005), np.log(0.02)))
     corresponding = bool(rng.random() < 0.7)
-    rows = [rng.integers(PARTICLES, size=count) for _ in truth]
+    camera = np.random.default_rng([seed, 8])
+    if camera.random() < 0.4:
+        corresponding = False
+        first, turned = camera.uniform(0, 2 * np.pi), camera.choice([0, camera.uniform(0, 2 * np.pi)])
+        angles = np.linspace(first, first + turned, FRAMES)
+        rows = [rng.choice(_seen(cloud, a), count) for cloud, a in zip(truth, angles, strict=True)]
+    else:
+        rows = [rng.integers(PARTICLES, size=count) for _ in truth]
     rows = rows[:1] * FRAMES if corresponding else rows
     clouds = [cloud[row] + rng.normal(0, noise, (count, 3)) for cloud, row in zip(truth, rows, strict=True)]
     if rng.random() < 0.15:  # rows of a part of the points are mixed up: tracks that were lost
@@ -59,6 +68,17 @@ def draw_case(seed: int, scenes: Scenes) -> Case:
         for cloud in clouds:
             cloud[lost] = rng.permutation(cloud[lost])
     return Case(truth, clouds, corresponding)
+
+
+def _seen(points: Floats, angle: float) -> NDArray[np.int64]:
+    """Rows of points [P, 3] that a distant camera in this direction sees."""
+    eye = np.array([np.cos(angle), np.sin(angle), 0.3]) / np.hypot(1, 0.3)
+    across = np.linalg.svd(eye[None])[2][1:]  # [2, 3]
+    _, pixels = np.unique(np.floor(points @ across.T / PIXEL), axis=0, return_inverse=True)
+    depth = points @ eye
+    first = np.full(pixels.max() + 1, -np.inf)
+    np.maximum.at(first, pixels, depth)
+    return np.flatnonzero(depth > first[pixels] - BEHIND)
 
 
 def _body(scenes: Scenes, rng: np.random.Generator) -> Floats:
@@ -95,7 +115,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--model", default="local_oflow")
-    parser.add_argument("--cases", type=int, default=80)
+    parser.add_argument("--cases", type=int, default=240)
     arguments = parser.parse_args()
     reconstructor = Reconstructor.from_config(arguments.model)
     scenes = Scenes(HELD_OUT_ADULTS, 1.0, 30.0)

@@ -81,6 +81,7 @@ class Trainer:
             stopped, unread = False, []
             if reached.it == 0 and training.validate_every > 0:
                 # What learning starts from; and data that cannot be read says so now.
+                report.say("first, the metrics of the network as it is")
                 stopped = self._validate(report, stop) is None
             if stopped and self.processes.is_first:
                 self._save(self.folder.last)

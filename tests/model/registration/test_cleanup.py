@@ -115,6 +115,18 @@ def test_a_floor_goes() -> None:
     assert report.floor.min() > 580
 
 
+def test_a_large_floor_goes_from_under_a_small_thing() -> None:
+    """As a LiDAR sees a walker: one point in a thousand is not of the ground."""
+    rng = np.random.default_rng(9)
+    frames = []
+    for cloud in clouds(100):
+        ground = np.c_[rng.uniform(-15, 15, (100_000, 2)), rng.normal(-0.4, 0.005, 100_000)]
+        frames.append(np.concatenate([cloud, ground]))
+    kept, report = clean(frames)
+    assert np.mean([mask[:100].mean() for mask in kept]) > 0.97
+    assert report.floor.min() > 99_900
+
+
 def test_furniture_goes_with_the_room_and_a_second_walker_stays() -> None:
     rng = np.random.default_rng(5)
     chair = clouds(300)[0] + [1.0, 0.4, 0.0]
