@@ -22,9 +22,7 @@ STILL = 0.9  # share of a part's points that other frames have in the same place
 # Of a part that moves, more than a share of the points are in the same place in few other frames, as an arm
 # that waves is; what stands still is so rarely, however much of it is hidden now and then.
 FEW, MOVES = 0.6, 0.015
-OFTEN = (
-    0.4  # share of a part's points that other frames have in parts that stand still, where parts may touch
-)
+OFTEN = 0.4  # share of its points that other frames have in parts that stand still, where parts may touch
 
 
 @dataclass(frozen=True)
