@@ -21,13 +21,18 @@ class SurfacePoints:
         return points
 
 
+def face_normals(vertices: Floats, faces: NDArray[np.integer]) -> Floats:
+    """Normals [F, 3] of triangles [F, 3] of vertices [V, 3], each as long as twice the area."""
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    return np.asarray(np.cross(b - a, c - a))
+
+
 class Surface:
     """A mesh of vertices [V, 3] and faces [F, 3], prepared for repeated sampling."""
 
     def __init__(self, vertices: Floats, faces: NDArray[np.integer]) -> None:
         self.faces = faces
-        a, b, c = (vertices[faces[:, k]] for k in range(3))
-        self.normals = np.cross(b - a, c - a)  # [F, 3], as long as twice the area
+        self.normals = face_normals(vertices, faces)  # [F, 3]
         areas = np.linalg.norm(self.normals, axis=1)
         self._cumulative = np.cumsum(areas / areas.sum())
 

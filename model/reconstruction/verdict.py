@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from model.cells import nearest_in_cells, sort_into_cells
 from model.frames import even_frames
-from model.meshes.sampling import SurfacePoints, draw_surface_points
+from model.meshes.sampling import SurfacePoints, draw_surface_points, face_normals
 from model.meshes.topology import connected_parts
 from model.registration.coverage import roughness
 from model.registration.parallel import side_by_side
@@ -44,9 +44,7 @@ class Measures:
     coarseness: float = 0.0  # mean edge over the longest side of the largest part of the surface
     one_sided: float = 0.0  # 1 where each frame shows one side only, or has too few points to tell
     guessed: float = 0.0  # share of the surface that has no points on its side in any frame
-    roughness: float = (
-        0.0  # how far unordered points scatter across the surface, over their distance along it
-    )
+    roughness: float = 0.0  # how far unordered points scatter across the surface, over how far along it
 
     def to_dict(self) -> dict[str, float]:
         return asdict(self)
@@ -188,8 +186,7 @@ def _measure_frame(
     spacing = float(max(near[1], near[4] / SINGLE)) / size
     far = size * max(UNSEEN * spacing, OFF_SURFACE)
     gap, point = (found[:, 0] for found in nearest_in_cells(cells, surface, 1, far))  # [4 P]
-    a, b, c = (vertices[particles.corners[:, k]] for k in range(3))
-    normals = np.cross(b - a, c - a)  # [4 P, 3]
+    normals = face_normals(vertices, particles.corners)  # [4 P, 3]
     # A point near both sides of something thin belongs to the one that it is nearer to.
     facing = np.einsum("px,px->p", normals, normals[at[point, 0]]) > 0
     return _Frame(

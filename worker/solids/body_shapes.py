@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.meshes.sampling import Surface
+from model.meshes.sampling import Surface, face_normals
 from worker.bodies.scenes import HELD_OUT_ADULTS, TRAINING_ADULTS, Scenes
 from worker.data.inside import inside
 from worker.solids.surfaces import BOX, NEAR_SHARE, OFFSETS, Shapes
@@ -31,8 +31,7 @@ def draw_body(
     near = round(near_share * queries)
     drawn = surface.draw(points + near, rng)
     places = drawn.on(vertices)
-    a, b, c = (vertices[drawn.corners[:points, k]] for k in range(3))
-    normals = np.cross(b - a, c - a)
+    normals = face_normals(vertices, drawn.corners[:points])
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     sizes = np.exp(rng.uniform(np.log(offsets[0]), np.log(offsets[1]), (near, 1)))
     close = places[points:] + sizes * rng.normal(0, 1, (near, 3))
