@@ -16,6 +16,12 @@ _WANTED = {
     "list_type": "a list",
     "dict_type": "a section of keys",
     "model_type": "a section of keys",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than": "less than {lt}",
+    "less_than_equal": "{le} or less",
+    "too_short": "{min_length} or more values",
+    "too_long": "{max_length} or fewer values",
 }
 
 
@@ -26,7 +32,8 @@ def explain(error: ErrorDetails, schema: type[BaseModel]) -> str:
         return f"unknown key {key}{_suggestion(key, _keys(schema))}"
     if error["type"] == "missing":
         return f"{key} is missing"
-    wanted = _WANTED.get(error["type"], error["msg"].removeprefix("Input should be "))
+    wanted = _WANTED.get(error["type"], "").format(**error.get("ctx", {}))
+    wanted = wanted or error["msg"].removeprefix("Input should be ")
     found = yaml.safe_dump(error["input"], default_flow_style=True).removesuffix("...\n").strip()
     return f"{key}: found {found}, wanted {wanted}"
 

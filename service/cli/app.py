@@ -8,9 +8,10 @@ from service.cli.backup import backup, restore
 from service.cli.dead_letters import dead_letters
 from service.cli.keys import keys
 from service.client import commands as client
-from service.core.flags import Version
+from service.core.flags import Commands, Version
 
 app = typer.Typer(
+    cls=Commands,
     help="Reconstruct moving point clouds on a server; run a server and manage its keys.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -1,4 +1,4 @@
-"""Command-line flags: each field of an options model becomes one; and `--version`."""
+"""Command-line flags: each field of an options model becomes one; `--version`; and errors in their values."""
 
 import inspect
 from collections.abc import Callable
@@ -6,10 +6,12 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import typer
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from typer.core import TyperGroup
 
 from service.core.jobs.option_faults import OptionsError, read_options
+from service.core.validation import in_words
 from service.core.version import VERSION
 
 
@@ -23,6 +25,18 @@ Version = Annotated[
     bool,
     typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
 ]
+
+
+class Commands(TyperGroup):
+    """The commands of a program, which words errors in the values of flags as the API does."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            if isinstance(error.__cause__, ValidationError):  # typer checks values with pydantic
+                error.message = in_words(error.__cause__.errors()[0])
+            raise
 
 
 def takes_options(kind: type[BaseModel]) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.core.sequences.sequence import Limits
+from service.core.validation import in_words
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 MIB = 1024**2
@@ -194,5 +195,5 @@ def get_settings() -> Settings:
             name = (
                 "OFLOW_" + "_".join(str(part) for part in fault["loc"]).upper() + ": " if fault["loc"] else ""
             )
-            lines.append(name + fault["msg"].removeprefix("Value error, "))
+            lines.append(name + in_words(fault))
         raise SystemExit("Invalid settings:\n  " + "\n  ".join(lines)) from None

@@ -2,9 +2,11 @@
 
 import typer
 
+from service.core.flags import Commands
 from service.local.commands import demo, up
 
 app = typer.Typer(
+    cls=Commands,
     help="Run the whole service on this machine, without Docker.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

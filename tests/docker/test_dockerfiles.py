@@ -274,7 +274,7 @@ def test_worker_is_a_command(image: str, app: Path, tmp_path: Path) -> None:
     settings = environment(image, app)
     answer = subprocess.run([launcher, argument], env=settings, cwd=app, capture_output=True, text=True)
     assert answer.returncode == 1, "no settings are given"
-    assert "OFLOW_REDIS_URL: Field required" in answer.stderr
+    assert "OFLOW_REDIS_URL: found nothing, wanted a value" in answer.stderr
     assert worker.last("STOPSIGNAL") == "SIGTERM"
     assert worker.command("HEALTHCHECK") == ["python", "-m", "worker.serving.health"]
 

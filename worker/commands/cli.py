@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from service.core.flags import Version, takes_options
+from service.core.flags import Commands, Version, takes_options
 from service.core.jobs.options import ReconstructionOptions
 from service.core.jobs.targets import SUFFIXES, TargetError, plan_targets
 from service.core.sequences.sources import SourceError, find_source
@@ -21,7 +20,7 @@ from worker.commands.render import render
 from worker.commands.train import join, train
 
 
-class PublishedFlags(TyperGroup):
+class PublishedFlags(Commands):
     """Understands the flags of the published scripts as well."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

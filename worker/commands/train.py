@@ -32,13 +32,13 @@ def train(
 
     Several GPUs: torchrun --nproc-per-node N -m worker train …
     """
+    from model.config.files import merge
     from worker.training.run import run
 
-    given = parse_overrides(overrides or [])
     options: dict[str, Any] = {"out_dir": None if out is None else str(out), "precision": precision}
     options |= {"seed": seed, "max_minutes": minutes}
     chosen = {key: value for key, value in options.items() if value is not None}
-    given.setdefault("training", {}).update(chosen)
+    given = merge(parse_overrides(overrides or []), {"training": chosen} if chosen else {})
     raise typer.Exit(run(config, given, device, exit_after))
 
 

@@ -16,10 +16,11 @@ from starlette.formparsers import MultiPartException
 from service.api.http.multipart import read_form
 from service.api.http.problems import Problem
 from service.core.addresses import check_address
-from service.core.jobs.option_faults import OptionsError, read_options, shown
+from service.core.jobs.option_faults import OptionsError, read_options
 from service.core.jobs.options import Options, parse_options
 from service.core.sequences.sequence import Fault, Limits, pack_frames
 from service.core.strict_json import read_json
+from service.core.validation import shown
 
 ELSEWHERE = ("upload_id", "source_url")  # in place of a file
 MAX_NAME = 200  # characters

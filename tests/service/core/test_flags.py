@@ -9,7 +9,7 @@ import typer
 from pydantic import BaseModel, Field
 from typer.testing import CliRunner
 
-from service.core.flags import takes_options
+from service.core.flags import Commands, takes_options
 from service.core.jobs.formats import Format
 from service.core.jobs.options import Options
 
@@ -30,7 +30,11 @@ class Toy(BaseModel):
 
 
 def run(kind: type[BaseModel], *arguments: str) -> tuple[int, str, list[Any]]:
-    app, seen = typer.Typer(), []
+    app, seen = typer.Typer(cls=Commands), []
+
+    @app.callback()
+    def root() -> None:
+        pass
 
     @app.command()
     @takes_options(kind)
@@ -38,7 +42,7 @@ def run(kind: type[BaseModel], *arguments: str) -> tuple[int, str, list[Any]]:
         """Do it."""
         seen.append((source, options.model_dump(exclude_unset=True)))
 
-    result = CliRunner().invoke(app, list(arguments), env={"COLUMNS": "200"})
+    result = CliRunner().invoke(app, ["command", *arguments], env={"COLUMNS": "200"})
     return result.exit_code, result.output, seen
 
 
@@ -58,10 +62,12 @@ def test_help_has_values_bounds_and_defaults() -> None:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ("--rows 1", "--rows"),
+        ("--rows 1", "'--rows': found '1', wanted at least 2"),
+        ("--rows many", "'--rows': found 'many', wanted a whole number"),
         ("--share 1", "share: found 1.0, wanted less than 1"),
-        ("--shade blue", "'light', 'dark'"),
-        ("--format fbx", "--format"),
+        ("--shade blue", "'--shade': 'blue' is not one of 'light', 'dark'"),
+        ("--mode on", "'--mode': 'on' is not one of 'auto', 'off'"),
+        ("--format fbx", "'--format': 'fbx' is not one of"),
         ("--hue 4", "--hue"),
     ],
 )

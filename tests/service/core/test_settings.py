@@ -82,8 +82,8 @@ def test_invalid_settings_exit_without_traceback() -> None:
     environment = {"OFLOW_REDIS_URL": "redis://127.0.0.1/0", "OFLOW_PORT": "eighty", "OFLOW_AUTH": "none"}
     done = subprocess.run([sys.executable, "-m", "service"], env=environment, capture_output=True, text=True)
     assert done.returncode == 1
-    assert "OFLOW_PORT" in done.stderr
-    assert "OFLOW_AUTH" in done.stderr
+    assert "OFLOW_PORT: found 'eighty', wanted a whole number" in done.stderr
+    assert "OFLOW_AUTH: found 'none', wanted 'keys' or 'open'" in done.stderr
     assert "Traceback" not in done.stderr
 
 
