@@ -1,6 +1,7 @@
 """The training loop on a tiny network: exact resume, and the files of a run."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -240,6 +241,7 @@ def test_it_learns(tmp_path: Path) -> None:
 def test_the_shape_of_bodies_is_learned(tmp_path: Path) -> None:
     """The smoke config in a smaller form: forty steps of the shape half, too few for some seeds."""
     training = {"parts": "shape", "max_iterations": 40, "n_val_items": 6, "validate_every": 0, "seed": 1}
+    training |= {"n_eval_points": 1024}
     config = load_config(
         "training/smoke",
         {
@@ -253,6 +255,20 @@ def test_the_shape_of_bodies_is_learned(tmp_path: Path) -> None:
     assert trainer.run(Stop())
     after = validate(trainer.net, trainer.val_source, config, "cpu")
     assert after["iou"] > 0.1 > 3 * before["iou"]
+
+
+def test_validation_of_the_smoke_run_is_a_small_part_of_it(tmp_path: Path) -> None:
+    """It comes before the first step, too, and five times in all; once it took as long as 60 steps."""
+    config = load_config("training/smoke", {"training": {"out_dir": str(tmp_path), "num_workers": 0}})
+    trainer = Trainer(config)
+    began = time.process_time()
+    validate(trainer.net, trainer.val_source, config, "cpu")
+    validated = time.process_time()
+    batches = trainer._batches()
+    for step in range(1, 5):
+        trainer.learner.learn(next(batches), 1e-3, step)
+    a_step = (time.process_time() - validated) / 4
+    assert validated - began < 25 * a_step
 
 
 @pytest.mark.parametrize("parts", ["shape", "flow"])
