@@ -41,6 +41,6 @@ def test_git_ignores_what_the_examples_write(tmp_path: Path) -> None:
     for folder in ("backup", "between", "matched", "recording", "docs/recording"):
         (tmp_path / folder).mkdir(parents=True)
     given = "\0".join(sorted(names | inside))
-    command = [git, "-C", tmp_path, "check-ignore", "--stdin", "-z"]
+    command = [git, "-C", str(tmp_path), "check-ignore", "--stdin", "-z"]
     ignored = subprocess.run(command, input=given, capture_output=True, text=True).stdout.split("\0")
     assert names | inside <= set(ignored), names | inside - set(ignored)

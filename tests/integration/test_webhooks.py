@@ -22,6 +22,7 @@ from service.api import webhooks
 from service.api.background import webhook_delivery
 from service.api.background.webhook_delivery import MAX_ATTEMPTS, WebhookDelivery, retry_delay
 from service.api.dependencies import GatewayContext
+from service.api.http import outbound
 from service.api.webhooks import deliver, secret_text, sign
 from service.core.jobs.options import Options
 from service.core.jobs.record import Input, Job, State
@@ -270,10 +271,9 @@ class Names:
         self.responses = list(responses)
         self.lookups = 0
 
-    async def getaddrinfo(self, _host: str, port: int, **_: Any) -> list[Any]:
+    def look_up(self, _host: str, _port: int) -> list[str]:
         self.lookups += 1
-        found = self.responses[min(self.lookups, len(self.responses)) - 1]
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
+        return self.responses[min(self.lookups, len(self.responses)) - 1]
 
 
 def connections(monkeypatch: pytest.MonkeyPatch, names: Names, settings: Settings, url: str) -> list[Any]:
@@ -284,12 +284,9 @@ def connections(monkeypatch: pytest.MonkeyPatch, names: Names, settings: Setting
         tried.append((remote_host, remote_port))
         raise OSError("not in a test")
 
-    async def run() -> None:
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", names.getaddrinfo)
-        assert await deliver(settings, job_for(url))
-
+    monkeypatch.setattr(outbound, "look_up", names.look_up)
     monkeypatch.setattr("anyio.connect_tcp", connect)
-    asyncio.run(run())
+    assert asyncio.run(deliver(settings, job_for(url)))
     return tried
 
 

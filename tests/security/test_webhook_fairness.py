@@ -1,6 +1,7 @@
 """Slow webhook receivers of one owner do not delay the webhooks of others."""
 
 import asyncio
+import threading
 import time
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from service.api.background import webhook_delivery
 from service.api.background.webhook_delivery import MAX_CONCURRENT_PER_OWNER, WebhookDelivery
 from service.api.dependencies import GatewayContext
+from service.api.http import outbound
 from service.core.jobs.options import Options
 from service.core.jobs.record import Input, Job
 from service.core.jobs.webhooks import Webhooks
@@ -57,6 +59,35 @@ def test_slow_receivers_do_not_block_other_owners(
         assert peak == MAX_CONCURRENT_PER_OWNER
     finally:
         context.redis.zrem(context.jobs.webhooks.schedule, *(job.id for job in (*jobs, last)))
+
+
+def test_silent_name_servers_do_not_keep_other_names_from_being_looked_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The lookups of ten deliveries go on for a while after these have been given up, and so do the next."""
+    answered = threading.Event()
+
+    def look_up(host: str, _port: int) -> list[str]:
+        if host == "silent.example":
+            answered.wait(30)
+        return ["93.184.216.34"]
+
+    monkeypatch.setattr(outbound, "look_up", look_up)
+
+    async def resolve() -> str:
+        silent = [
+            asyncio.create_task(outbound._resolve("silent.example", 443, loopback=False))
+            for _ in range(3 * MAX_CONCURRENT_PER_OWNER)
+        ]
+        await asyncio.sleep(0.1)
+        try:
+            async with asyncio.timeout(5):
+                return await outbound._resolve("other.example", 443, loopback=False)
+        finally:
+            answered.set()
+            await asyncio.gather(*silent)
+
+    assert asyncio.run(resolve()) == "93.184.216.34"
 
 
 def test_a_flood_of_one_owner_does_not_hide_others(

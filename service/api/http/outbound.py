@@ -2,11 +2,16 @@
 
 import asyncio
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 
 import httpx
 
 from service.core.addresses import is_public
+
+# A lookup cannot be stopped: where a name server is silent, its thread waits on when the caller has given up.
+# The event loop's own threads are few, and one caller's names would keep all others from being looked up.
+_lookups = ThreadPoolExecutor(max_workers=200, thread_name_prefix="lookup")
 
 
 class RefusedAddress(Exception):  # noqa: N818  # caused by the caller's URL
@@ -45,10 +50,14 @@ async def checked_request(
 
 async def _resolve(host: str, port: int, *, loopback: bool) -> str:
     """Resolve the host to an address. Raises RefusedAddress if any of its addresses is not public."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = [str(info[4][0]) for info in found]
+    addresses = await asyncio.get_running_loop().run_in_executor(_lookups, look_up, host, port)
     for text in addresses:
         address = ip_address(text)
         if not is_public(address) and not (loopback and address.is_loopback):
             raise RefusedAddress("the host resolves to a non-public address")
     return addresses[0]
+
+
+def look_up(host: str, port: int) -> list[str]:
+    """The addresses of a host. Raises OSError."""
+    return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
