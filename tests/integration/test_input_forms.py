@@ -151,6 +151,13 @@ def test_depth_images_with_their_camera(gateway: Gateway, any_model: str) -> Non
     )
     np.testing.assert_allclose(sequence.times, [0, 1, 2])
     assert sequence.corresponding is False  # though frames have as many points, of the same pixels
+    images = [np.asarray(Image.open(io.BytesIO(data))) for name, data in files.items() if ".png" in name]
+    arrays = {"depth": np.stack(images), "times": np.arange(3.0)} | {
+        k: np.array(v) for k, v in camera.items()
+    }
+    same = stored(gateway, send(gateway, {"depth.npz": npz(**arrays)}, model=any_model))
+    np.testing.assert_array_equal(same.points, sequence.points)
+    assert (same.times.tolist(), same.corresponding) == ([0, 1, 2], False)
 
 
 FRAMES = {f"{i:08d}.npz": npz(points=p, loc=np.zeros(3), scale=1.0, normals=p) for i, p in enumerate(CLOUDS)}

@@ -52,10 +52,12 @@ class ArrayStream:
             wanted = f"{reader.size:,} bytes, the size of the entry"
             raise self._refusal("has a shape that does not match its data", found, wanted)
 
-    def chunks(self) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield flat chunks in file order and stored type, each with the index of its first value."""
-        for start in range(0, self.size, CHUNK_VALUES):
-            count = min(CHUNK_VALUES, self.size - start)
+    def chunks(self, most: int = CHUNK_VALUES) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield flat chunks of at most so many values in file order and stored type, each with the index of
+        its first value.
+        """
+        for start in range(0, self.size, most):
+            count = min(most, self.size - start)
             yield start, np.frombuffer(self._reader.read(count * self.dtype.itemsize), self.dtype)
         self._reader.finish()
 

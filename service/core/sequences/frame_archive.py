@@ -1,7 +1,6 @@
 """Formats 3 and 4: an archive with one file per frame, in the natural order of their names."""
 
 import tempfile
-from functools import partial
 from typing import BinaryIO, cast
 
 import numpy as np
@@ -14,7 +13,8 @@ from service.core.sequences.formats import FRAME_READERS
 from service.core.sequences.listing import Listing
 from service.core.sequences.named_arrays import FRAME_KEYS, NamedArrays
 from service.core.sequences.names import suffix_of
-from service.core.sequences.readers.depth import MAX_POINTS, read_depth, read_intrinsics
+from service.core.sequences.readers.cameras import read_intrinsics
+from service.core.sequences.readers.depth import MAX_POINTS, DepthReader
 from service.core.sequences.readers.frame import Frame, FrameReader
 from service.core.sequences.reading import Reading
 from service.core.sequences.surfaces import SurfaceSampler
@@ -61,7 +61,7 @@ def _reader(archive: Archive, listing: Listing, most: int) -> FrameReader | None
     """
     if listing.suffix == ".png":
         camera = read_intrinsics(archive.open(listing.intrinsics))
-        return partial(read_depth, camera=camera, most=min(MAX_POINTS, most))
+        return DepthReader(camera, min(MAX_POINTS, most))
     return FRAME_READERS.get(listing.suffix)
 
 

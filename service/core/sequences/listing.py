@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from service.core.sequences.errors import Fault, quoted
 from service.core.sequences.formats import COMPANIONS, FRAME_SUFFIXES, RECORDED, WANTED
 from service.core.sequences.names import is_litter, kinds_of, natural_order, suffix_of
-from service.core.sequences.readers.depth import CAMERA_WANTED
+from service.core.sequences.readers.cameras import CAMERA_WANTED
 
 
 class Listing:

@@ -3,6 +3,7 @@
 from service.core.sequences.archives import Archive
 from service.core.sequences.arrays import ArrayStream
 from service.core.sequences.errors import SequenceError, quoted
+from service.core.sequences.readers.cameras import MATRICES, NUMBERS
 from service.core.sequences.reading import Reading
 
 # key: (accepted numpy dtype kinds, description)
@@ -16,9 +17,11 @@ _KEYS = {
     "scale": ("fiu", "numbers"),
     "colors": ("u", "uint8, 0 to 255"),
     "normals": ("f", "float16, float32 or float64"),
-}
+    "depth": ("fiu", "numbers"),
+} | dict.fromkeys((*MATRICES, *NUMBERS), ("fiu", "numbers"))
 SEQUENCE_KEYS = ("points", "times", "corresponding", "frame", "lengths", "colors", "normals")
 FRAME_KEYS = ("points", "loc", "scale", "colors", "normals")
+DEPTH_KEYS = ("depth", "times", *MATRICES, *NUMBERS)
 
 
 class NamedArrays:
@@ -92,6 +95,8 @@ def _hint(key: str, known: tuple[str, ...]) -> str:
     if key == "occupancies":
         return "surface points: the files of pcl_seq, not of points_seq"
     wanted = ", ".join(known)
+    if key.startswith("depth") and "depth" not in known:
+        return "points, or for depth images without points, depth [T, H, W] with K [3, 3]"
     if key in FRAME_KEYS:
         wanted += "; a single frame is not a sequence: send a zip of frames such as 00000017.npz"
     return wanted

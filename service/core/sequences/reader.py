@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from service.core.sequences.animated import read_animation
 from service.core.sequences.archives import Archive, Budget
 from service.core.sequences.array_archive import read_arrays
+from service.core.sequences.depth_archive import is_depth_archive, read_depth_arrays
 from service.core.sequences.errors import Limits, SequenceError, megabytes, refusal
 from service.core.sequences.frame_archive import is_frame_archive, read_frames
 from service.core.sequences.names import is_litter
@@ -98,6 +99,9 @@ class SequenceReader:
         archive = Archive(file, budget, reading.limits.max_files)
         if is_frame_archive([name for name in archive.names if not is_litter(name)]):
             read_frames(archive, budget, reading)
+            return
+        if is_depth_archive(archive.names):
+            read_depth_arrays(archive, reading)
             return
         self.is_stored_form = not is_array
         if isinstance(reading.store, DiskStore) and self.is_stored_form:

@@ -83,3 +83,94 @@ def test_a_depth_max_that_leaves_nothing_is_named() -> None:
         camera = json.dumps(CAMERA | {"depth_max": most}).encode()
         with pytest.raises(SequenceError, match=message):
             read_sequence(packed(OPEN3D | {"camera.json": camera}))
+
+
+def test_images_of_several_sizes_need_the_size_that_the_camera_is_of() -> None:
+    """What fx, fy, cx, cy mean for each is not known otherwise."""
+    camera = {"fx": 20, "fy": 20, "cx": 7.5, "cy": 5.5}
+    files = {
+        "0.png": DEPTH[0],
+        "1.png": png(np.full((24, 32), 2000, np.uint16)),
+        "2.png": DEPTH[2],
+    }
+    message = (
+        r"1\.png: is of another size .*found 32 by 24 pixels, after 16 by 12 pixels in .*0\.png.*`width`"
+    )
+    with pytest.raises(SequenceError, match=message) as caught:
+        read_sequence(packed(files | {"camera.json": json.dumps(camera).encode()}))
+    assert len(caught.value.faults) == 1
+    sized = json.dumps(camera | {"width": 16, "height": 12}).encode()
+    small, large, _ = read_sequence(packed(files | {"camera.json": sized})).points
+    assert np.ptp(large, axis=0)[0] == pytest.approx(np.ptp(small, axis=0)[0] * 31 / 30, rel=0.01)
+
+
+def archive(**arrays: object) -> io.BytesIO:
+    out = io.BytesIO()
+    np.savez(out, **arrays)  # type: ignore[arg-type]
+    return out
+
+
+IMAGES = np.stack([np.full((12, 16), 2000 + 10 * t, np.uint16) for t in range(3)])
+K = np.array([[20, 0, 7.5], [0, 20, 5.5], [0, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"depth": IMAGES, "K": K},
+        {"depth": IMAGES.astype(np.int32), "intrinsics": K, "depth_scale": 0.001},
+        {"depth": IMAGES / 1000, "camera_matrix": K.T},
+        {"depth": (IMAGES / 1000).astype(np.float32), "fx": 20, "fy": 20.0, "cx": [7.5], "cy": 5.5},
+        {"depth": IMAGES, "fx": 40, "fy": 40, "ppx": 15.5, "ppy": 11.5, "width": 32, "height": 24},
+    ],
+)
+def test_an_archive_of_depth_images_is_read_as_the_images_are(arrays: dict[str, object]) -> None:
+    wanted = read_sequence(packed(OPEN3D | {"intrinsic.json": JSON}))
+    found = read_sequence(archive(**arrays, times=[0, 0.1, 0.3]))
+    np.testing.assert_allclose(found.points, wanted.points, rtol=1e-4)
+    assert found.times.tolist() == pytest.approx([0, 0.1, 0.3])
+    assert found.corresponding is False
+
+
+def test_pixels_of_an_archive_without_a_depth_are_left_out() -> None:
+    depth = (IMAGES / 1000).astype(np.float32)
+    depth[0, 0, :5] = np.nan, np.inf, -1, 0, 90
+    sequence = read_sequence(archive(depth=depth, K=K, depth_max=80))
+    assert sequence.points_per_frame == (187, 192, 192)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({}, r"depth: has no valid camera \(found depth; wanted K \[3, 3\], or fx, fy, cx and cy"),
+        ({"K": K[:2]}, r"K: has the wrong shape \(found \[2, 3\]; wanted \[3, 3\]\)"),
+        ({"K": -K}, "has no valid camera"),
+        ({"K": K * 9}, r"depth\[0\]: is no image of the camera .*16 by 12 pixels.*`width`"),
+        ({"K": K, "depth_max": 1}, r"depth\[0\]: shows nothing within `depth_max`"),
+        ({"K": K, "color": IMAGES}, r"color: is not a recognized key .*wanted depth, times, "),
+        ({"K": K, "times": [0, 1]}, r"times: has the wrong shape \(found \[2\]; wanted \[3\]\)"),
+        ({"K": K, "depth": IMAGES[0]}, r"depth: has the wrong shape .*wanted \[T, H, W\]"),
+        ({"K": K, "depth": IMAGES[:1]}, "1 frame"),
+        ({"K": K, "depth": IMAGES[:0]}, "0 frames"),
+        ({"K": K, "depth": IMAGES[:, :0]}, "0 points"),
+        ({"K": K, "depth": IMAGES * 0}, "0 points"),
+        ({"K": K, "depth": np.asfortranarray(IMAGES)}, "is in Fortran order"),
+        ({"K": K, "depth": IMAGES / 1e-30}, "coordinate"),
+    ],
+)
+def test_an_archive_of_depth_images_is_refused_with_its_fault(
+    arrays: dict[str, object], message: str
+) -> None:
+    with pytest.raises(SequenceError, match=message):
+        read_sequence(archive(**{"depth": IMAGES} | arrays))
+
+
+def test_limits_hold_for_an_archive_of_depth_images() -> None:
+    assert read_sequence(archive(depth=IMAGES, K=K), Limits(max_points=300)).points_per_frame == (100,) * 3
+    with pytest.raises(SequenceError, match="has too many frames"):
+        read_sequence(archive(depth=IMAGES, K=K), Limits(max_frames=2))
+
+
+def test_other_names_of_depth_are_told_the_right_one() -> None:
+    with pytest.raises(SequenceError, match=r"wanted points, or for depth images .*depth \[T, H, W\] with K"):
+        read_sequence(archive(depths=IMAGES, K=K))

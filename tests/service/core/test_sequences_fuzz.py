@@ -48,6 +48,8 @@ SOUND: list[dict[str, ArrayLike]] = [
     {"points": np.asfortranarray(POINTS), "times": np.arange(3, dtype=">i2")},
     {"points": ROWS, "frame": np.repeat(np.arange(3), 32)},
     {"points": ROWS.astype(">f8"), "lengths": np.array([32, 32, 32], np.uint8)},
+    {"depth": np.full((3, 6, 8), 2000, np.uint16), "K": np.diag([9, 9, 1])},
+    {"depth": np.full((3, 6, 8), 2, ">f4"), "fx": 9, "fy": 9, "cx": 3.5, "cy": 2.5, "times": np.arange(3)},
 ]
 FRAME = {"points": POINTS[0].astype(np.float16), "loc": np.zeros(3), "scale": np.float64(2)}
 
@@ -60,6 +62,8 @@ RECORDS = {
 }
 NAMES = [
     "points.npy",
+    "depth.npy",
+    "K.npy",
     "times.npy",
     "frame.npy",
     "loc.npy",

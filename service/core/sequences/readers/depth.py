@@ -5,125 +5,81 @@ upright.
 """
 
 import io
-import json
 import struct
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from service.core.sequences.errors import SequenceError, quoted
+from service.core.sequences.errors import SequenceError, quoted, refusal
+from service.core.sequences.readers.cameras import Intrinsics
 from service.core.sequences.readers.depth_noise import smoothed
 from service.core.sequences.readers.frame import Frame, Source, invalid, read_whole, too_large
 
 MAX_POINTS = 32_768  # of one image; a random selection of more
 MAX_PIXELS = 16_000_000
-_MAX_JSON_BYTES = 1 << 16
-CAMERA_WANTED = (
-    'positive numbers such as {"fx": 525, "fy": 525, "cx": 319.5, "cy": 239.5, "depth_scale": 1000}'
-)
 _NOTHING = (0, 65_535)  # stored where nothing was measured
-_SAME_SHAPE = 0.02  # relative difference of the sides that rounding to whole pixels explains
 
 
-@dataclass(frozen=True)
-class Intrinsics:
-    """A pinhole camera in pixels. `scale` stored units are a unit of length; more than `most` is left out.
+class DepthReader:
+    """Reads the images of one camera: points of the pixels that have a depth, `most` of each at most.
 
-    `size` is the width and height of the images that the other numbers are of, if it is known.
+    If it is not known of which size the camera's images are, all have to be of one.
     """
 
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-    scale: float = 1000.0  # millimeters to meters
-    most: float = float("inf")
-    size: tuple[float, float] | None = None
+    def __init__(self, camera: Intrinsics, most: int = MAX_POINTS) -> None:
+        self.camera, self.most = camera, most
+        self._first: tuple[str, tuple[int, ...]] | None = None  # name and shape [H, W] of the first image
 
-    def of(self, width: int, height: int) -> "Intrinsics | None":
-        """The camera of smaller or larger copies of its images; None if they are no such copies."""
-        own_width, own_height = self.size or (width, height)
-        across, down = width / own_width, height / own_height
-        scaled = replace(
-            self,
-            fx=self.fx * across,
-            fy=self.fy * down,
-            cx=(self.cx + 0.5) * across - 0.5,  # 0 is the middle of the first pixel
-            cy=(self.cy + 0.5) * down - 0.5,
-            size=(width, height),
-        )
-        same_shape = abs(across - down) < _SAME_SHAPE * across
-        inside = -0.5 <= scaled.cx <= width - 0.5 and -0.5 <= scaled.cy <= height - 0.5
-        return scaled if same_shape and inside else None
+    def __call__(self, source: Source, limit: int) -> Frame:
+        depth = _pixels(source)  # [H, W]
+        name, shape = self._first = self._first or (source.key, depth.shape)
+        if self.camera.size is None and depth.shape != shape:
+            found = f"{_size(depth.shape)}, after {_size(shape)} in {quoted(name)}"
+            wanted = (
+                "images of one size, or in the JSON file the `width` and `height` of those that fx, fy, cx, "
+                "cy are of"
+            )
+            raise invalid(source, "is of another size than the images before it", found, wanted)
+        return points_of(depth, self.camera, min(self.most, limit), source.key)
 
 
-def read_intrinsics(source: Source) -> Intrinsics:
-    """From `fx`, `fy`, `cx`, `cy`, or a matrix `K` or `camera_matrix` [3, 3], or Open3D's `intrinsic_matrix`,
-    by rows or by columns, or in `data` as OpenCV writes it; RealSense calls the center `ppx`, `ppy`.
-    Optional are `width` and `height` of the images that they are of, `depth_scale` (stored units in one unit
-    of length, 1000; or what a unit is, 0.001) and `depth_max`."""
-    if source.size > _MAX_JSON_BYTES:
-        raise too_large(source, f"{source.size:,} bytes", f"at most {_MAX_JSON_BYTES:,}")
-    text = read_whole(source)
-    try:
-        values: Any = json.loads(text)
-        if isinstance(inner := values.get("intrinsics", values.get("intrinsic")), dict):
-            values = values | inner
-        if matrix := values.get("intrinsic_matrix", values.get("K", values.get("camera_matrix"))):
-            matrix = matrix["data"] if isinstance(matrix, dict) else matrix  # as OpenCV writes it
-            values = values | _of_matrix(np.array(matrix, np.float64).reshape(3, 3))
-        elif {"ppx", "ppy"} <= values.keys():
-            values = values | {"cx": values["ppx"], "cy": values["ppy"]}
-        numbers = {name: float(values[name]) for name in ("fx", "fy", "cx", "cy")}
-        numbers["scale"] = float(values.get("depth_scale", 1000.0))
-        if values.get("depth_max") is not None:
-            numbers["most"] = float(values["depth_max"])
-        size = float(values.get("width") or 0), float(values.get("height") or 0)
-    except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError):
-        found = quoted(text.decode(errors="replace").strip()) if text.strip() else "an empty file"
-        raise invalid(source, "are not the intrinsics of a camera", found, CAMERA_WANTED) from None
-    finite = all(np.isfinite(value) for name, value in numbers.items() if name != "most")
-    positive = all(numbers[name] > 0 for name in ("fx", "fy", "scale", "most") if name in numbers)
-    if not (finite and positive):
-        raise invalid(source, "are not the intrinsics of a camera", quoted(str(numbers)), CAMERA_WANTED)
-    if numbers["scale"] < 1:  # what a stored unit is, as drivers tell it
-        numbers["scale"] = 1 / numbers["scale"]
-    return Intrinsics(**numbers, size=size if 0 < min(size) <= max(size) < np.inf else None)
+def points_of(depth: NDArray[Any], camera: Intrinsics, most: int, key: str) -> Frame:
+    """Points of an image [H, W] of distances, a random selection if there are more than `most`.
 
-
-def _of_matrix(matrix: Any) -> dict[str, float]:
-    if matrix[2, :2].any():  # column by column, as Open3D writes it
-        matrix = matrix.T
-    return {"fx": matrix[0, 0], "fy": matrix[1, 1], "cx": matrix[0, 2], "cy": matrix[1, 2]}
-
-
-def read_depth(source: Source, limit: int, camera: Intrinsics, most: int = MAX_POINTS) -> Frame:
-    """Points of the pixels that have a depth, a random selection if there are more than `most`."""
-    depth = _pixels(source)  # [H, W]
+    Where nothing was measured, whole numbers are 0, negative or 65535, others also NaN or infinite. Raises
+    SequenceError, which names `key`.
+    """
     height, width = depth.shape
     if (own := camera.of(width, height)) is None:
         center = f"the camera's center at {camera.cx:g}, {camera.cy:g}"
         size = f" of {camera.size[0]:g} by {camera.size[1]:g} pixels" if camera.size else ""
-        found = f"{width} by {height} pixels, {center}{size}"
+        found = f"{_size(depth.shape)}, {center}{size}"
         wanted = "fx, fy, cx, cy of the depth images, or the `width` and `height` of those that they are of"
-        raise invalid(source, "is no image of the camera in the JSON file", found, wanted)
+        raise refusal("invalid_sequence", key, "is no image of the camera", found, wanted)
     camera = own
-    valid = ~np.isin(depth, _NOTHING)
+    valid = (depth > 0) & (np.isfinite(depth) if depth.dtype.kind == "f" else ~np.isin(depth, _NOTHING))
+    depth = np.where(valid, depth, 0).astype(np.float32 if depth.dtype == np.float16 else depth.dtype)
     rows, columns = np.nonzero(valid)
     away = depth[rows, columns] / camera.scale  # [N]
     seen = np.flatnonzero(away <= camera.most)
     if len(away) and not len(seen):
         found = f"depths from {away.min():g} to {away.max():g}, depth_max {camera.most:g}"
-        wanted = "a larger `depth_max` in the JSON file, in units of length as `depth_scale` makes them"
-        raise invalid(source, "shows nothing within `depth_max`", found, wanted)
-    if len(seen) > min(most, limit):
+        wanted = "a larger `depth_max` of the camera, in units of length as `depth_scale` makes them"
+        raise refusal("invalid_sequence", key, "shows nothing within `depth_max`", found, wanted)
+    if len(seen) > most:
         # The same draw for equal images, whichever frame they are.
-        seen = np.sort(np.random.default_rng(len(seen)).choice(seen, min(most, limit), replace=False))
+        seen = np.sort(np.random.default_rng(len(seen)).choice(seen, most, replace=False))
     rows, columns = rows[seen], columns[seen]
-    away = smoothed(depth, valid, rows, columns) / camera.scale
-    x, y = (columns - camera.cx) * away / camera.fx, (rows - camera.cy) * away / camera.fy
-    return Frame(np.stack([x, -y, -away], axis=-1).astype(np.float32))  # [N, 3]
+    with np.errstate(all="ignore"):  # coordinates that are too large are reported as faults
+        away = smoothed(depth, valid, rows, columns) / camera.scale
+        x, y = (columns - camera.cx) * away / camera.fx, (rows - camera.cy) * away / camera.fy
+        return Frame(np.stack([x, -y, -away], axis=-1).astype(np.float32))  # [N, 3]
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    height, width = shape
+    return f"{width} by {height} pixels"
 
 
 def _pixels(source: Source) -> Any:

@@ -4,6 +4,8 @@ A camera's noise grows with the square of the depth (Khoshelham and Elberink, "A
 Kinect depth data", 2012). It would make a thin, rough shell of what the camera sees.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +16,7 @@ WITHIN = 3 * np.sqrt(1.5)  # standard deviations that a pixel may differ from th
 FEWEST, MOST = 64, 1 << 16  # differences that are looked at
 
 
-def noise(depth: NDArray[np.integer], valid: NDArray[np.bool_]) -> float:
+def noise(depth: NDArray[Any], valid: NDArray[np.bool_]) -> float:
     """Standard deviation of the depths [H, W] of `valid` pixels over their squares; 0 if few tell it."""
     width = depth.shape[1] - len(FOURTH) + 1
     if width < 1:
@@ -29,7 +31,7 @@ def noise(depth: NDArray[np.integer], valid: NDArray[np.bool_]) -> float:
 
 
 def smoothed(
-    depth: NDArray[np.integer], valid: NDArray[np.bool_], rows: NDArray[np.intp], columns: NDArray[np.intp]
+    depth: NDArray[Any], valid: NDArray[np.bool_], rows: NDArray[np.intp], columns: NDArray[np.intp]
 ) -> NDArray[np.float64]:
     """Depths [N] at pixels of an image [H, W] that is known where it is `valid`, freed of noise.
 

@@ -12,7 +12,8 @@ from PIL import Image
 
 from service.core.sequences.errors import SequenceError
 from service.core.sequences.formats import FRAME_READERS
-from service.core.sequences.readers.depth import Intrinsics, read_depth, read_intrinsics
+from service.core.sequences.readers.cameras import Intrinsics, read_intrinsics
+from service.core.sequences.readers.depth import DepthReader
 from service.core.sequences.readers.frame import BytesSource, Frame
 from service.core.sequences.readers.lzf import decompress
 
@@ -215,22 +216,22 @@ def depth_image(values: list[list[int]]) -> BytesSource:
 
 
 def test_neither_0_nor_65535_is_a_depth() -> None:
-    frame = read_depth(depth_image([[0, 65_535], [2000, 1000]]), 9, Intrinsics(1, 1, 0, 0))
+    frame = DepthReader(Intrinsics(1, 1, 0, 0))(depth_image([[0, 65_535], [2000, 1000]]), 9)
     assert frame.points.tolist() == [[0, -2, -2], [1, -1, -1]]
 
 
 def test_a_camera_of_larger_images_is_scaled_with_them() -> None:
     """Phones tell the camera of their color images, of which depth images are smaller copies."""
     values = [[1000] * 4] * 3
-    small = read_depth(depth_image(values), 99, Intrinsics(4, 4, 1.5, 1))
-    large = read_depth(depth_image(values), 99, Intrinsics(40, 40, 19.5, 14.5, size=(40, 30)))
+    small = DepthReader(Intrinsics(4, 4, 1.5, 1))(depth_image(values), 99)
+    large = DepthReader(Intrinsics(40, 40, 19.5, 14.5, size=(40, 30)))(depth_image(values), 99)
     np.testing.assert_allclose(large.points, small.points, atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [None, (40, 10)])
 def test_another_camera_is_refused(size: tuple[float, float] | None) -> None:
     with pytest.raises(SequenceError, match="found 4 by 3 pixels, the camera's center at 19"):
-        read_depth(depth_image([[1000] * 4] * 3), 99, Intrinsics(40, 40, 19.5, 3, size=size))
+        DepthReader(Intrinsics(40, 40, 19.5, 3, size=size))(depth_image([[1000] * 4] * 3), 99)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -26,7 +25,8 @@ from PIL import Image
 
 from service.core.sequences.errors import SequenceError
 from service.core.sequences.formats import FRAME_READERS
-from service.core.sequences.readers.depth import Intrinsics, read_depth
+from service.core.sequences.readers.cameras import Intrinsics
+from service.core.sequences.readers.depth import DepthReader
 from service.core.sequences.readers.frame import BytesSource, Frame, Source
 from tests.service.core.readers.meshes import ball, obj, ply, triangles
 
@@ -121,7 +121,7 @@ def damaged(random: Random, data: bytes) -> bytes:
 
 def outcome(ending: str, data: bytes) -> str:
     camera = Intrinsics(50, 50, 8, 6)
-    readers: dict[str, Callable[[Source, int], Frame]] = {".png": partial(read_depth, camera=camera)}
+    readers: dict[str, Callable[[Source, int], Frame]] = {".png": DepthReader(camera)}
     read = readers.get(ending) or FRAME_READERS[ending]
     try:
         frame = read(BytesSource(data, f"a{ending}"), LIMIT)

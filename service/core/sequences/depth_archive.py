@@ -1,0 +1,74 @@
+"""Format 5: one archive with the depth images of a sequence, and their camera."""
+
+from typing import Any
+
+from service.core.sequences.archives import Archive
+from service.core.sequences.arrays import ArrayStream
+from service.core.sequences.checks import length_faults, time_faults
+from service.core.sequences.errors import SequenceError
+from service.core.sequences.named_arrays import DEPTH_KEYS, NamedArrays
+from service.core.sequences.readers.cameras import MATRICES, MILLIMETERS, NUMBERS, Intrinsics, camera_of
+from service.core.sequences.readers.depth import MAX_PIXELS, MAX_POINTS, points_of
+from service.core.sequences.reading import Reading
+from service.core.sequences.times import seconds_since_first
+
+CAMERA_WANTED = "K [3, 3], or fx, fy, cx and cy, in pixels; optional depth_scale, depth_max, width and height"
+
+
+def is_depth_archive(names: list[str]) -> bool:
+    return "depth.npy" in names and "points.npy" not in names
+
+
+def read_depth_arrays(archive: Archive, reading: Reading) -> None:
+    """Read `depth` [T, H, W] with the camera's intrinsics, and `times` [T] if they are known.
+
+    Without `depth_scale` whole numbers are thousandths of a unit of length, others are in it.
+    """
+    arrays = NamedArrays(archive, reading, DEPTH_KEYS, required=("depth",))
+    depth = arrays.shaped("depth", ("T", "H", "W"))
+    frames = depth.shape[0] if depth else "T"
+    if times := arrays.shaped("times", (frames,)):
+        reading.check_limit(reading.limits.max_frames, times.size, "times", "frames")
+        reading.times = seconds_since_first(times.read())
+        reading.faults += time_faults(reading.times, len(reading.times))
+    if depth is None:
+        return
+    reading.check_limit(reading.limits.max_frames, depth.shape[0], depth.key, "frames")
+    reading.check_limit(MAX_PIXELS, depth.shape[1] * depth.shape[2], depth.key, "pixels in an image")
+    if depth.fortran and depth.size:
+        reading.fault(depth.key, "is in Fortran order", "fortran_order True", "np.ascontiguousarray(depth)")
+    camera = _camera(archive, arrays, reading, depth)
+    if camera is not None and not reading.faults:
+        _read_images(depth, camera, reading)
+        reading.faults += length_faults(reading.lengths, False)
+        reading.corresponding = False  # a pixel does not stay on one particle
+
+
+def _camera(archive: Archive, arrays: NamedArrays, reading: Reading, depth: ArrayStream) -> Intrinsics | None:
+    values: dict[str, Any] = {}
+    for name in (*MATRICES, *NUMBERS):
+        if stream := arrays.shaped(name, *([(3, 3)] if name in MATRICES else [(), (1,)])):
+            values[name] = stream.read() if name in MATRICES else stream.read().item()
+    try:
+        return camera_of(values, 1.0 if depth.dtype.kind == "f" else MILLIMETERS)
+    except ValueError:
+        found = ", ".join(name.removesuffix(".npy") for name in archive.names[:12])
+        reading.fault(depth.key, "has no valid camera", found, CAMERA_WANTED)
+        return None
+
+
+def _read_images(depth: ArrayStream, camera: Intrinsics, reading: Reading) -> None:
+    """Read one image after the other, up to the first that is not valid."""
+    frames, height, width = depth.shape
+    most = min(MAX_POINTS, reading.limits.max_points // max(frames, 1))
+    if not depth.size:
+        reading.lengths = [0] * frames
+    for start, values in depth.chunks(max(height * width, 1)):
+        index = start // (height * width)
+        key = f"{depth.key}[{index}]"
+        try:
+            frame = points_of(values.reshape(height, width), camera, most, key)
+        except SequenceError as error:
+            reading.faults += error.faults
+            return
+        reading.add_frame(frame, index, key)
