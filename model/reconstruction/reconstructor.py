@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from model.blas import one_blas_thread
 from model.canceling import canceled_by
 from model.checkpoints import checkpoint_hash, find_checkpoint, load_checkpoint
 from model.config.schema import Config, load_config
@@ -211,7 +212,7 @@ class Reconstructor:
         flow = self.flow if refine == "off" else None
         stage = StageProgress(progress, is_canceled, FLOWING if flow else REGISTERED)
 
-        with canceled_by(stage.ask):
+        with one_blas_thread(), canceled_by(stage.ask):
             with stage("prepare"):
                 prepared = prepare(clouds, corresponding, cleanup != "off")
             registered = None
