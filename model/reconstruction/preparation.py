@@ -19,6 +19,7 @@ from model.registration.cleanup import (
 )
 from model.registration.clouds import distinct
 from model.registration.correspondence import Correspondence, breaks, find_correspondence, often_seen
+from model.registration.parallel import side_by_side
 from model.registration.volumes import fill_volume, outermost
 
 MOST_POINTS = 8192  # of a frame that are used: more show no more of a shape, and networks learn from as many
@@ -100,7 +101,7 @@ def prepare(clouds: list[Floats], corresponding: bool | None, remove: bool = Tru
         return Prepared(filled, np.stack(kept), True, found, report, warnings)
     # In an order that depends on nothing but the points.
     whole = [cloud[mask] for cloud, mask in zip(filled, kept, strict=True)]
-    cleaned = [cloud[distinct(cloud)] for cloud in cancelable(whole)]
+    cleaned = side_by_side(lambda cloud: cloud[distinct(cloud)], whole)
     return Prepared(cleaned, np.ones((0, 0), bool), False, found, report, warnings)
 
 

@@ -5,19 +5,17 @@ Every part that holds a share of the points is kept, so several objects stay sev
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from model.canceling import cancelable
 from model.compiled import Floats, Ints
 from model.errors import InputError
-from model.registration.clouds import distinct, nearest
+from model.registration.clouds import distinct
 from model.registration.floor import NOISY, find_room, on_any, settled
 from model.registration.furniture import parts_of, standing_still
-from model.registration.neighbors import Neighbors, linked_sizes, neighbors
+from model.registration.neighbors import Neighbors, linked_sizes, neighbors_by, search
 from model.registration.parallel import side_by_side
 
 LEAST_POINTS = 32  # of a frame
@@ -140,24 +138,26 @@ def _drop(kept: list[NDArray[np.bool_]], flags: list[NDArray[np.bool_]], most: f
 
 def _outliers(frames: list[Floats]) -> list[NDArray[np.bool_]]:
     """Points [N_t] that lie apart from the rest of their frame and that neither frame beside it confirms."""
-    tree = cache(lambda number: cKDTree(frames[number]))  # for frames next to suspected points
-    middles = [np.median(cloud, axis=0) for cloud in frames]  # things may walk
-    beside = side_by_side(lambda cloud: neighbors(cloud, NEIGHBORS), frames)
-    flags = []
-    for number, (cloud, near) in enumerate(cancelable(zip(frames, beside, strict=True))):
+    searches = [search(cloud) for cloud in cancelable(frames)]
+    middles = [np.median(cloud, axis=0) for cloud in cancelable(frames)]  # things may walk
+
+    def flagged(number: int) -> NDArray[np.bool_]:
+        cloud = frames[number]
+        near = neighbors_by(searches[number], cloud, NEIGHBORS)
         isolation, spacing = near.isolation(), float(np.median(near.mean))
         suspect = (isolation > SUSPECT) | _specks(near, LINK * spacing)  # [N_t]
         rows = np.flatnonzero(suspect)
         for other in (number - 1, number + 1):
             if rows.size and 0 <= other < len(frames):
                 # The second nearest: an outlier of the other frame that happens to be near confirms nothing.
-                distance, _ = nearest(tree(other), cloud[rows] + middles[other] - middles[number], 2)
+                distance, _ = searches[other](cloud[rows] + middles[other] - middles[number], 2)
                 rows = rows[distance[:, 1] > SUPPORT * spacing]
         wild = (isolation > WILD) | _specks(near, FAR_LINK * spacing)
         wild[rows] = True
         # More than that is a part of the scan with fewer points, not noise.
-        flags.append(wild if wild.mean() <= MOST_OUTLIERS else isolation > WILD)
-    return flags
+        return wild if wild.mean() <= MOST_OUTLIERS else np.asarray(isolation > WILD)
+
+    return side_by_side(flagged, range(len(frames)))
 
 
 def _specks(near: Neighbors, link: float) -> NDArray[np.bool_]:

@@ -37,18 +37,27 @@ def canonical(points: Floats) -> Floats:
 
 def canonical_order(points: Floats) -> Ints:
     """Rows [N] of points [N, 3] in the order of `canonical`."""
-    order = np.lexsort(points.T)
+    order = sorted_by(points.T[::-1])
     exact = points[order]
-    return np.asarray(order[np.argsort(((exact - exact.mean(0)) ** 2).sum(1), kind="stable")])
+    return np.asarray(order[sorted_by(((exact - exact.mean(0)) ** 2).sum(1)[None])])
 
 
 def distinct(points: Floats) -> Ints:
     """Rows of points [N, 3] that are no copies of earlier ones, the points in lexicographic order: [M]."""
-    order = np.lexsort(points.T[::-1])  # stable
+    order = sorted_by(points.T)
     ordered = points[order]
     new = np.ones(len(points), bool)
     new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
     return np.asarray(order[new])
+
+
+def sorted_by(columns: Floats) -> Ints:
+    """The order [N] by the first of columns [D, N], of equal values by the next; stable."""
+    order = np.argsort(columns[0])
+    first = columns[0][order]
+    if (first[1:] > first[:-1]).all():  # as of most clouds: then one column tells, in a third of the time
+        return order
+    return np.asarray(np.lexsort(columns[::-1]))
 
 
 def thinned(points: Floats, most: int) -> Floats:

@@ -1,5 +1,6 @@
 """Who lies next to whom, in one frame and over all of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +12,10 @@ from model.frames import even_frames
 from model.registration.clouds import nearest
 
 CANDIDATES = 32  # nearest of one frame, among which the nearest over all frames are looked for
-FEW = 1000  # points
+CROWDED = 32  # points in the cell of a point, on average; of a surface without stray points there are 8
 FRAMES = 24  # of a longer sequence that are looked at
 SAME_PLACE = 0.25  # of the median distance to the neighbours: closer than that counts as this
+Search = Callable[[Floats, int], tuple[Floats, Ints]]
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,26 @@ class Neighbors:
 
 def neighbors(cloud: Floats, count: int) -> Neighbors:
     """The `count` nearest of each point of cloud [N, 3]."""
-    count = min(count, len(cloud) - 1) + 1
-    # A tree bears stray points far away, which widen cells. Few points are soon looked through even then.
-    if len(cloud) > FEW:
-        distance, index = nearest(cKDTree(cloud), cloud, count)
-    else:
-        distance, index = nearest_in_cells(sort_into_cells(cloud), cloud, count, np.inf)
+    return neighbors_by(search(cloud), cloud, count)
+
+
+def neighbors_by(found: Search, cloud: Floats, count: int) -> Neighbors:
+    """As `neighbors`, where the `search` of the cloud is at hand."""
+    distance, index = found(cloud, min(count, len(cloud) - 1) + 1)
     return Neighbors(np.ascontiguousarray(index[:, 1:]), np.ascontiguousarray(distance[:, 1:]))
+
+
+def search(cloud: Floats) -> Search:
+    """What finds the nearest points of a cloud [N, 3]: queries [Q, 3], count → distances, indices [Q, count].
+
+    Cells take half of the time of a tree, unless stray points far away widen them.
+    """
+    cells = sort_into_cells(np.ascontiguousarray(cloud))
+    held = np.diff(cells.starts)
+    if (held**2).sum() <= CROWDED * len(cloud):
+        return lambda queries, count: nearest_in_cells(cells, np.ascontiguousarray(queries), count, np.inf)
+    tree = cKDTree(cloud)
+    return lambda queries, count: nearest(tree, queries, count)
 
 
 def linked_sizes(index: Ints, distance: Floats, link: float) -> Ints:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.canceling import cancelable
 from model.compiled import Floats, Ints
 from model.errors import InputError
 from model.registration.backends import NUMBA, Backend
@@ -92,7 +91,9 @@ def track(
     report = Report(progress, is_canceled)
     instants = np.arange(len(clouds), dtype=float) if times is None else np.asarray(times, dtype=float)
     points = [np.asarray(cloud, dtype=np.float64) for cloud in clouds]
-    points = [cloud[distinct(cloud)] for cloud in cancelable(points)]  # copies hide how far apart points are
+    points = side_by_side(
+        lambda cloud: cloud[distinct(cloud)], points
+    )  # copies hide how far apart points are
     if not points or min(len(cloud) for cloud in points) < 16:
         raise InputError(
             "registration needs at least one frame and 16 different points in each, "
@@ -100,7 +101,7 @@ def track(
         )
     stride = max(1, len(clouds) // TRIED) if options.keyframes > 1 else 1
     spans = _spans(len(clouds), stride, options)
-    ordered = [canonical(cloud) for cloud in cancelable(points)]
+    ordered = side_by_side(canonical, points)
     center = np.median([c.mean(0) for c in ordered], axis=0)
     size = SIZE * float(np.median([np.sqrt(((c - c.mean(0)) ** 2).sum(1).mean()) for c in ordered]))
     scaled = [(c - center) / size for c in ordered]
