@@ -34,17 +34,11 @@ def surface_distances(
     origin = vertices[0].astype(np.float64)  # for precision far from the origin
     local = np.asarray(points, np.float64) - origin  # [N, 3]
     corners = np.take(vertices.astype(np.float64) - origin, faces, axis=0)  # [F, 3, 3]
-    centers = corners.mean(axis=1)  # [F, 3]
-    radii = np.sqrt(((corners - centers[:, None]) ** 2).sum(axis=2).max(axis=1))  # [F]
-    groups = [
-        (sort_into_cells(centers[members]), corners[members], radii[members]) for members in _by_size(radii)
-    ]
-    squares = np.full(len(local), np.inf)
-    for cells, triangles, _ in groups:
-        nearest = nearest_in_cells(cells, local, 1, np.inf)[1][:, 0]
-        np.minimum(squares, _squared_distances(local, triangles[nearest]), out=squares)
-    for cells, triangles, reach in groups:
-        _improve(squares, local, cells, triangles, reach)
+    centers, radii = _spheres(corners)  # [F, 3], [F]
+    nearest = nearest_in_cells(sort_into_cells(centers), local, 1, np.inf)[1][:, 0]
+    squares = _squared_distances(local, corners[nearest])
+    for members in _by_size(radii):
+        _improve(squares, local, sort_into_cells(centers[members]), corners[members], radii[members])
     distances: NDArray[np.float64] = np.sqrt(squares)
     return distances
 
@@ -53,6 +47,23 @@ def _by_size(radii: NDArray[np.float64]) -> list[NDArray[np.int64]]:
     """Indices of triangles grouped by size, so that few large ones do not widen the search radius of all."""
     _, octave = np.frexp(np.maximum(radii, radii.max() / 8))  # [F]
     return [np.flatnonzero(octave == value) for value in np.unique(octave)]
+
+
+@compiled
+def _spheres(triangles: Floats) -> tuple[Floats, Floats]:
+    """Centers [F, 3] of triangles [F, 3, 3], and how far their furthest corners are from there [F]."""
+    centers, radii = np.empty((len(triangles), 3)), np.empty(len(triangles))
+    for f in range(len(triangles)):
+        for x in range(3):
+            centers[f, x] = (triangles[f, 0, x] + triangles[f, 1, x] + triangles[f, 2, x]) / 3
+        furthest = 0.0
+        for k in range(3):
+            square = 0.0
+            for x in range(3):
+                square += (triangles[f, k, x] - centers[f, x]) ** 2
+            furthest = max(furthest, square)
+        radii[f] = np.sqrt(furthest)
+    return centers, radii
 
 
 @compiled
@@ -80,7 +91,7 @@ def _improve(squares: Floats, points: Floats, cells: Cells, triangles: Floats, r
                     d = 0.0
                     for x in range(3):
                         d += (cells.points[p, x] - points[i, x]) ** 2
-                    if np.sqrt(d) - radii[f] <= upper + margin:
+                    if d <= (upper + margin + radii[f]) ** 2:
                         square = _squared_distance(points[i], triangles[f])
                         if square < squares[i]:
                             squares[i] = square
