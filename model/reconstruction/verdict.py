@@ -23,7 +23,7 @@ from model.registration.parallel import side_by_side
 Word = Literal["good", "doubtful", "poor"]
 
 FRAMES = 8  # looked at, of a longer sequence
-POINTS = 2000  # of a frame, and as many of its surface
+POINTS = 2000  # of a frame, and as many particles of its surface, to which four times as many are near
 OFF_SURFACE = 0.03  # of the size: a point further from the surface is not explained by it
 SINGLE = 2.5  # times the distance to the nearest point, the most to the fourth one: else points are copies
 UNSEEN = 4.0  # distances between points: a piece of surface further from all of them was not measured
@@ -166,7 +166,7 @@ class _Frame(NamedTuple):
     fit: float
     off_surface: float
     unseen: float
-    shown: NDArray[np.bool_]  # [4 P], particles that have points on their side
+    shown: NDArray[np.bool_]  # [P], whether particles have points on their side
     spacing: float
     lengths: NDArray[np.float64]  # [3 F]
     volume: float
@@ -180,15 +180,16 @@ def _measure_frame(
     size: float,
 ) -> _Frame:
     surface, cells = particles.on(vertices), sort_into_cells(cloud)  # [4 P, 3]
+    some = slice(POINTS)  # particles that are looked at one by one
     distance, at = nearest_in_cells(sort_into_cells(surface), cloud, 1, np.inf)  # [P, 1] each
     distance = distance / size
     near = nearest_in_cells(cells, cloud, 5, np.inf)[0].mean(axis=0)  # [5]
     spacing = float(max(near[1], near[4] / SINGLE)) / size
     far = size * max(UNSEEN * spacing, OFF_SURFACE)
-    gap, point = (found[:, 0] for found in nearest_in_cells(cells, surface, 1, far))  # [4 P]
-    normals = face_normals(vertices, particles.corners)  # [4 P, 3]
+    gap, point = (found[:, 0] for found in nearest_in_cells(cells, surface[some], 1, far))  # [P]
+    own, other = (face_normals(vertices, particles.corners[rows]) for rows in (some, at[point, 0]))  # [P, 3]
     # A point near both sides of something thin belongs to the one that it is nearer to.
-    facing = np.einsum("px,px->p", normals, normals[at[point, 0]]) > 0
+    facing = np.einsum("px,px->p", own, other) > 0
     return _Frame(
         fit=float(distance.mean()),
         off_surface=float((distance > OFF_SURFACE).mean()),

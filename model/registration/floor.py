@@ -176,8 +176,8 @@ def _best_plane(points: Floats, thickness: float, rng: np.random.Generator) -> P
     if not len(normals):
         return None
     offsets = np.einsum("ri,ri->r", normals, corners[:, 0])
-    near = np.abs(points @ normals.T - offsets) < thickness  # [M, R]
-    best = near.sum(axis=0).argmax()
+    heights = normals @ points.T - offsets[:, None]  # [R, M]
+    best = np.count_nonzero(np.abs(heights, out=heights) < thickness, axis=1).argmax()
     return _fitted(Plane(normals[best], float(offsets[best]), thickness), points)
 
 

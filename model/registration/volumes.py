@@ -16,6 +16,7 @@ from model.meshes.directions import spread
 from model.registration.clouds import nearest
 
 DIRECTIONS = 64
+TOGETHER = 256  # points, for which it takes 4 MB to look in all directions
 LEAST = 200  # points of a frame: fewer have hardly any inside
 FRAMES, POINTS, SAMPLE = 3, 8192, 1500  # frames, points of each, and those of them that are tested
 # A point is inside where its neighbors, numbered from the nearest one, leave no cone free that opens by so
@@ -63,7 +64,7 @@ def _surrounded(cloud: Floats, rows: Ints, index: Ints, angle: float) -> NDArray
     """Whether no cone about a point is free of its neighbors `index` [R, K], of each of `rows` [R]."""
     offset = cloud[index] - cloud[rows, None]  # [R, K, 3]
     offset /= np.maximum(np.linalg.norm(offset, axis=2, keepdims=True), np.finfo(np.float64).tiny)
-    least = np.full(len(rows), np.inf)  # cosine of the angle that the widest free cone opens by
-    for axis in spread(DIRECTIONS):
-        np.minimum(least, (offset @ axis).max(axis=1), out=least)
-    return np.asarray(least > np.cos(np.radians(angle)))
+    axes = spread(DIRECTIONS).T  # [3, A]
+    parts = np.array_split(offset, 1 + len(offset) // TOGETHER)
+    least = [(part @ axes).max(axis=1).min(axis=1) for part in parts]  # cosines of the widest free cones
+    return np.asarray(np.concatenate(least) > np.cos(np.radians(angle)))
