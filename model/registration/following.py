@@ -58,10 +58,10 @@ def follow(
 ) -> Followed:
     """The motion in every frame of a template taken from frame `key`; one object where nothing moves.
 
-    At most `starts` guesses of a motion are tried, and in small steps one more; a match is asked for where
-    the first ones, that the motion goes on or has stopped, are not enough. No speed is carried over `cuts`,
-    frames where takes begin. `is_lost` is asked after every frame, with the energy so far, whether to give
-    up. Frames are fitted through `stages`.
+    At most `starts` guesses of a motion are tried, and before a match in small steps one more; a match is
+    asked for where the first ones, that the motion goes on or has stopped, are not enough. No speed is
+    carried over `cuts`, frames where takes begin. `is_lost` is asked after every frame, with the energy so
+    far, whether to give up. Frames are fitted through `stages`.
     """
     still = template.level.graph.still()
     first = fit(template.level, clouds[key], still, NEAR[-1:], complete)
@@ -73,10 +73,13 @@ def follow(
     usual = energy(template.level, clouds[key], first, complete)
     known = {key: usual}  # energies of frames
 
-    def guesses(last: int, i: int, expected: Motion, here: Motion, near: bool) -> Iterator[Start]:
-        yield Start(expected, False)
-        if near:
-            yield Start(here, False)
+    def cost(motion: Motion, i: int) -> float:
+        return energy(template.level, clouds[i], motion, complete)
+
+    def guesses(
+        last: int, i: int, likely: Sequence[Motion], expected: Motion, here: Motion
+    ) -> Iterator[Start]:
+        yield from (Start(motion, False) for motion in likely)
         if match is not None:
             found = matched(template, motions[last], clouds[i], partial(match, last, i))
             yield Start(found, False)
@@ -96,8 +99,14 @@ def follow(
             enough = USUAL * float(np.median(energies))
             # Then the step is small, and one guess more, that nothing moves, costs less than a match. A view
             # from one side may be explained as well by a wrong motion.
-            near = complete and energy(template.level, clouds[i], here, complete) < NEARBY * enough
-            starting = islice(guesses(last, i, expected, here, near), starts + near)
+            unmoved = cost(here, i)
+            near = complete and unmoved < NEARBY * enough
+            likely = [expected, here] if near else [expected]
+            # Where fits differ by more than what moves, that is not to go on: no match would put it right.
+            if near and match is None and unmoved < cost(expected, i):
+                likely.reverse()
+            more = int(near and match is not None)
+            starting = islice(guesses(last, i, likely, expected, here), starts + more)
             best = register(template, clouds[i], starting, complete, enough, stages)
             motions[i] = best.motion
             energies.append(best.energy)

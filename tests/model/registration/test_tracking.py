@@ -1,6 +1,8 @@
 """Registration of a solid whose every particle is known by a formula."""
 
 import time
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,10 +10,11 @@ import pytest
 from model.compiled import Floats, Ints
 from model.errors import Canceled, InputError
 from model.registration import Options, following, reference, track
-from model.registration.clouds import make_cloud
+from model.registration.clouds import Cloud, make_cloud
 from model.registration.following import follow
 from model.registration.graph import Motion
-from model.registration.template import make_template
+from model.registration.registering import Fitted, Start, register
+from model.registration.template import Template, make_template
 from model.registration.tracking import Tracking
 from tests.model.registration.solids import bend, draw, exact, sequence, solid
 
@@ -194,3 +197,30 @@ def test_no_match_is_asked_for_where_hardly_anything_moves(monkeypatch: pytest.M
     assert asked == []
     usual = followed.energy / len(frames)
     assert usual < 0.001
+
+
+def test_without_a_match_the_likelier_guess_of_a_small_step_is_tried_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What noise moved is not to go on."""
+    rest, faces = solid()
+    rng = np.random.default_rng(0)
+    frames = [make_cloud(draw(rest @ turn(0.01 * n), faces, 1000, rng)) for n in range(4)]
+    tried: list[Motion] = []
+
+    def noisy(now: Motion, before: Motion) -> Motion:
+        return now._replace(positions=now.positions + rng.normal(0, 0.02, now.positions.shape))
+
+    def counted(template: Template, cloud: Cloud, starts: Iterable[Start], *others: Any) -> Fitted:
+        def counting() -> Iterator[Start]:
+            for start in starts:
+                tried.append(start.motion)
+                yield start
+
+        return register(template, cloud, counting(), *others)
+
+    monkeypatch.setattr(following, "extrapolate", noisy)
+    monkeypatch.setattr(following, "stands_still", lambda *_: False)
+    monkeypatch.setattr(following, "register", counted)
+    followed = follow(make_template(rest, faces), frames, 0, True, None, lambda _: None)
+    assert tried == followed.motions[:-1]
