@@ -17,6 +17,8 @@ class Quality:
     spacing: float | None = None
     # Whether to start from a coarser grid, refined near the input points (model.surface.extraction).
     near_input: bool = False
+    # Whether nothing is looked for beyond the box of the points that the surface is put on.
+    bounded: bool = False
     # Whether to multiply in bfloat16 where that is faster (model.networks.fused_linear). Rounding errors of
     # velocities accumulate over the evaluations of a trajectory, those of occupancy logits do not.
     flow_bfloat16: bool = False
@@ -40,6 +42,7 @@ QUALITIES: dict[str, Quality] = {
         near_input=True,
         flow_bfloat16=True,
         occupancy_bfloat16=True,
+        bounded=True,
         template_grid=GridLevels(24, 1),
         turns=1,
         through_points=False,

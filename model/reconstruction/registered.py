@@ -107,6 +107,7 @@ def surface_of(
             grid=settings.template_grid(shapes.cells(len(points))),
             threshold=settings.threshold,
             near=inside.cpu() if settings.quality.near_input else None,
+            bounded=settings.quality.bounded,
             on_progress=on_progress,
         )
 

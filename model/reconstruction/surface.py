@@ -51,12 +51,14 @@ def extract_surface(
     grid: GridLevels | None = None,
     threshold: float | None = None,
     near: Tensor | None = None,
+    bounded: bool = False,
     on_progress: Callable[[float], None] | None = None,
 ) -> Mesh:
     """Extract the surface of an occupancy function: vertices [V, 3] and faces [F, 3] in the unit box.
 
     `occupancy` maps points [P, 3] to logits [P]. `grid` and `threshold` (a probability) default to the
-    config's; `near` [S, 3] are known points of the surface, see `extract_isosurface`. Not simplified.
+    config's; `near` [S, 3] are known points of the surface, which may be `bounded` by them, see
+    `extract_isosurface`. Not simplified.
     Raises EmptySurfaceError if there is no surface.
     """
     grid = grid or GridLevels.from_config(config)
@@ -69,5 +71,6 @@ def extract_surface(
         device=device,
         chunk_size=min(chunk_size(device), config.generation.batch_size),
         near=near,
+        bounded=bounded,
         on_progress=on_progress,
     )

@@ -32,6 +32,7 @@ def extract_isosurface(
     device: torch.device | str = "cpu",
     chunk_size: int = 65536,
     near: Tensor | None = None,
+    bounded: bool = False,
     on_progress: OnProgress | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Extract a closed surface: vertices [V, 3] and faces [F, 3], oriented outwards.
@@ -48,6 +49,8 @@ def extract_isosurface(
             has half the resolution except in cells near these points, and on the finest level values of
             points far from the surface are interpolated. Parts of the surface that are far from all these
             points and thinner than a cell of the initial grid are missed.
+        bounded: look for nothing beyond the box of these points, which saves a third of what is left. A part
+            that begins within goes on beyond.
         on_progress: called after each chunk with the completed fraction; an exception ends the extraction.
 
     Raises InputError for a threshold out of range and EmptySurfaceError if all values lie on one side of it.
@@ -60,8 +63,15 @@ def extract_isosurface(
         resolution_0, upsampling_steps = resolution_0 // 2, upsampling_steps + 1
     # With a single subdivision the seed cells are those of the last level, all of which must be evaluated.
     interpolate = len(near) > 0 and upsampling_steps >= 2
-    seeds = cells_near(near.to(device) / side + 0.5, resolution_0)  # [8 S, 3]
-    values, cells = refine(evaluate, level, resolution_0, upsampling_steps, seeds, interpolate, on_progress)
+    places = near.to(device) / side + 0.5  # [S, 3]
+    seeds = cells_near(places, resolution_0)  # [8 S, 3]
+    bounds = None
+    if bounded and len(near):
+        scaled = places * resolution_0
+        bounds = scaled.amin(dim=0).floor(), scaled.amax(dim=0).ceil()
+    values, cells = refine(
+        evaluate, level, resolution_0, upsampling_steps, seeds, interpolate, on_progress, bounds
+    )
     _require_crossing(values, threshold, level)
     if _reaches_side(values, level):
         return _march(_fill_unknown(values.cpu().numpy()), level, side)

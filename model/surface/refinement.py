@@ -49,6 +49,7 @@ def refine(
     seeds: Tensor,
     interpolate: bool,
     on_progress: OnProgress | None,
+    bounds: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Values on the finest grid [R+1, R+1, R+1], NaN where not evaluated, and cells [C, 3] at the surface.
 
@@ -73,6 +74,13 @@ def refine(
 
     values = torch.full((size,) * 3, torch.nan, device=device)
     interpolated = torch.zeros(values.shape if interpolate else (0, 0, 0), dtype=torch.bool, device=device)
+    if interpolate and bounds is not None:
+        places = points >> steps
+        beyond = ((places < bounds[0]) | (places > bounds[1])).any(dim=1)  # [P]
+        values[points[beyond].unbind(1)] = level - 1
+        interpolated[points[beyond].unbind(1)] = True
+        below[0].view(-1)[_touched_cells(points[beyond], resolution_0, evaluate.resolution).view(-1)] = True
+        points = points[~beyond]
     finest = [] if steps else [grid_points(evaluate.resolution - 1, 1, device)]
     rounds = 0
     while len(points):
@@ -81,8 +89,9 @@ def refine(
         if interpolate:
             interpolated[points.unbind(1)] = False
         for depth in range(steps):
-            _mark_cells(above[depth], points[new >= level], evaluate.resolution)
-            _mark_cells(below[depth], points[new < level], evaluate.resolution)
+            touched = _touched_cells(points, resolution_0 << depth, evaluate.resolution)  # [P, 8]
+            for marks, side in ((above, new >= level), (below, new < level)):
+                marks[depth].view(-1)[touched[side].view(-1)] = True
 
         pending = []
         for depth in reversed(range(steps)):  # finest first: new cells have no values yet
@@ -115,29 +124,32 @@ def cells_near(points: Tensor, resolution: int) -> Tensor:
     return corners.floor().long().clamp(0, resolution - 1)
 
 
-def _mark_cells(marks: Tensor, points: Tensor, resolution: int) -> None:
-    """Set `marks` [R', R', R'] of cells whose closed boundary contains a grid point of `points` [P, 3]."""
-    width = resolution // len(marks)
+def _touched_cells(points: Tensor, cells: int, resolution: int) -> Tensor:
+    """Cells [P, 8] of `cells` per side whose closed boundary contains grid points [P, 3], as flat indices."""
+    width = resolution // cells
     # Along an axis a point touches the cells of the unit intervals before and after it: one cell or two.
     before = (points - 1).clamp(min=0) // width
     after = points.clamp(max=resolution - 1) // width
-    for corner in range(8):
-        x, y, z = (
-            (after if corner >> axis & 1 else before)[:, axis]  # [P]
-            for axis in range(3)
-        )
-        marks[x, y, z] = True
+    x, y, z = torch.stack([before, after], dim=1).unbind(2)  # [P, 2] each
+    rows = x[:, :, None] * cells + y[:, None]  # [P, 2, 2]
+    return (rows[..., None] * cells + z[:, None, None]).flatten(1)
 
 
 def _unknown(values: Tensor, interpolated: Tensor, points: Tensor) -> Tensor:
     """The grid points among [P, 3] that have not been evaluated yet, unique and sorted."""
     size = len(values)
-    index = (points[:, 0] * size + points[:, 1]) * size + points[:, 2]  # [P]
+    index = _flat(points, size)  # [P]
     unknown = values.view(-1)[index].isnan()
     if len(interpolated):
         unknown |= interpolated.view(-1)[index]
     index = torch.unique(index[unknown])
     return torch.stack([index // size**2, index // size % size, index % size], dim=1)
+
+
+def _flat(points: Tensor, size: int) -> Tensor:
+    """Indices [...] of grid points [..., 3] in a grid of `size` points per side."""
+    x, y, z = points.unbind(-1)
+    return (x * size + y) * size + z
 
 
 def _interpolate(values: Tensor, interpolated: Tensor, inner: Tensor, level: float) -> Tensor:
@@ -162,11 +174,13 @@ def _interpolate(values: Tensor, interpolated: Tensor, inner: Tensor, level: flo
 def _crossed_interpolated(values: Tensor, interpolated: Tensor, cells: Tensor, level: float) -> Tensor:
     """Interpolated corners [P, 3] of finest cells [C, 3] that are ends of an edge crossing the surface."""
     points = cells[:, None] + grid_points(1, 1, values.device)  # [C, 8, 3]
-    above = values[points.unbind(2)] > level  # [C, 8]
+    index = _flat(points, len(values))  # [C, 8]
+    above = (values.view(-1)[index] > level).view(-1, 2, 2, 2)
     crossed = torch.zeros_like(above)
-    for bit in (1, 2, 4):  # the other end of the edge along an axis
-        crossed |= above != above[:, torch.arange(8, device=values.device) ^ bit]
-    return points[crossed & interpolated[points.unbind(2)]]
+    for axis in (1, 2, 3):  # the other end of the edge along an axis
+        low, high = above.unbind(axis)
+        crossed |= (low != high).unsqueeze(axis)
+    return points[crossed.view(-1, 8) & interpolated.view(-1)[index]]
 
 
 def grid_points(resolution: int, step: int, device: torch.device | str) -> Tensor:

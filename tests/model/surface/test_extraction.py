@@ -102,6 +102,19 @@ def test_sphere_has_its_radius_and_few_points_are_evaluated() -> None:
     assert occupancy.count < 129**3 / 15
 
 
+@pytest.mark.parametrize("reach", [1.0, 0.0])
+def test_what_is_bounded_by_points_is_the_same_surface_also_where_it_goes_on_beyond(reach: float) -> None:
+    """Points all around a sphere, or on one half of it."""
+    directions = torch.nn.functional.normalize(torch.randn(500, 3, generator=torch.manual_seed(0)), dim=1)
+    near = 0.25 * directions[directions[:, 0] < reach]
+    free, bounded = Counting(lambda p: sphere(p, radius=0.25)), Counting(lambda p: sphere(p, radius=0.25))
+    expected = extract_isosurface(free, 0.5, near=near)
+    found = extract_isosurface(bounded, 0.5, near=near, bounded=True)
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
+    assert bounded.count < free.count - 1000
+
+
 def test_every_point_is_evaluated_once_and_chunks_are_reported() -> None:
     occupancy = Counting(rod)
     progress: list[float] = []
