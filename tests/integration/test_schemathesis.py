@@ -7,12 +7,15 @@ import sysconfig
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
 
 from service.api.keys import KeyStore
+from service.core.jobs.options import Options
 from service.core.registry import Registry
+from tests.integration.schemathesis.hooks import UPLOADS
 from tests.integration.service_processes import ANY_INPUT, Gateway, running
 
 SCHEMATHESIS = Path(sysconfig.get_path("scripts")) / "schemathesis"
@@ -85,4 +88,21 @@ def test_the_document_holds(gateway: Gateway, which: str, tmp_path: Path) -> Non
     lines = gateway.log.tail("gateway", 2000)
     assert not [line for line in lines if "Traceback" in line or "unforeseen" in line]
     if not events:
-        assert gateway.client.get("/jobs").json()["jobs"], "no request was accepted"
+        check_what_was_accepted(gateway)
+
+
+def check_what_was_accepted(gateway: Gateway) -> None:
+    """Every form of upload, and every option with other values than its default."""
+    jobs: list[dict[str, Any]] = []
+    query = {"limit": "100"}
+    while True:
+        page = gateway.client.get("/jobs", params=query).json()
+        jobs += page["jobs"]
+        if "next_cursor" not in page:
+            break
+        query["cursor"] = page["next_cursor"]
+    assert {job["input"]["frames"] for job in jobs} >= UPLOADS.keys()
+    defaults = Options().model_dump(mode="json")
+    changed = {name for job in jobs for name, value in job["options"].items() if value != defaults[name]}
+    assert len(jobs) > 100
+    assert Options.model_fields.keys() - changed <= {"model", "metadata"}

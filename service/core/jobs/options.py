@@ -91,7 +91,7 @@ class ReconstructionOptions(BaseModel):
     fps: Annotated[
         float | None,
         Field(
-            gt=0,
+            ge=1e-6,  # of two weeks between frames; far smaller ones would make times infinite
             le=1000,
             title="Frames per second",
             description="Output frame rate, instead of a number of frames; also the rate of the input files.",

@@ -31,6 +31,7 @@ def test_formats_can_be_repeated_or_comma_separated() -> None:
         ([("frames", "many")], "frames", "frames: found 'many', wanted a whole number"),
         ([("fps", "nan")], "fps", "finite number"),
         ([("playback_fps", "1e-300")], "playback_fps", "at least 0.01"),
+        ([("fps", "5e-324")], "fps", "at least 1e-06"),
         ([("duration", "1e-300")], "duration", "at least 0.01"),
         ([("threshold", "1")], "threshold", "less than 1"),
         ([("simplify", "3")], "simplify", "at least 4"),
