@@ -58,7 +58,7 @@ def _complete(document: dict[str, Any], *, keys: bool) -> None:
         for operation in methods.values():
             for parameter in operation.get("parameters", []):
                 if "schema" in parameter:
-                    parameter["schema"] = _without_null(parameter["schema"])
+                    parameter["schema"] = without_null(parameter["schema"])
             names = ["traceparent"]
             if keys and operation.get("security") != []:
                 names += ["RateLimit", "RateLimit-Policy"]
@@ -72,8 +72,8 @@ def _complete(document: dict[str, Any], *, keys: bool) -> None:
                     headers["Retry-After"] = RETRY_AFTER
 
 
-def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """Remove null from an optional parameter's schema: it can be omitted but not sent as null."""
+def without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Remove null from the schema of an optional parameter or field, which are left out instead."""
     kinds: list[dict[str, Any]] = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
     if len(kinds) != 1:
         return schema

@@ -1126,22 +1126,22 @@ export interface operations {
                      * Output frames
                      * @description Number of frames, evenly spaced in time.
                      */
-                    frames?: number | null;
+                    frames?: number;
                     /**
                      * Frames per second
                      * @description Output frame rate, instead of a number of frames; also the rate of the input files.
                      */
-                    fps?: number | null;
+                    fps?: number;
                     /**
                      * Playing time
                      * @description How long the result plays, in seconds.
                      */
-                    duration?: number | null;
+                    duration?: number;
                     /**
                      * Playback rate
                      * @description Input frames played per second; by default real time, or 24 if the input has no times.
                      */
-                    playback_fps?: number | null;
+                    playback_fps?: number;
                     /**
                      * @description How a GLB is animated: `morph` stores every frame, `skin` uses bones, which take a fraction of the space; `auto` uses bones beyond 200 frames.
                      * @default auto
@@ -1167,7 +1167,7 @@ export interface operations {
                      * Corresponding points
                      * @description Whether row j is the same particle in every frame; detected if unset.
                      */
-                    corresponding?: boolean | null;
+                    corresponding?: boolean;
                     /**
                      * Up axis
                      * @description Axis of the input that points up, so that GLB and USD files stand upright. `auto` detects it for models of people; for others it is guessed, for pictures only.
@@ -1194,17 +1194,17 @@ export interface operations {
                      * Resolution
                      * @description Grid cells per side; rounded up to a grid that halves evenly.
                      */
-                    resolution?: number | null;
+                    resolution?: number;
                     /**
                      * Threshold
                      * @description Occupancy probability at the surface.
                      */
-                    threshold?: number | null;
+                    threshold?: number;
                     /**
                      * Target faces
                      * @description Simplify the mesh to this many faces.
                      */
-                    simplify?: number | null;
+                    simplify?: number;
                     /**
                      * Smoothing passes
                      * @description Each flattens small bumps, not large shapes.
@@ -1221,28 +1221,28 @@ export interface operations {
                      * Texture size
                      * @description Bake the colors of the points into a texture with this many pixels per side.
                      */
-                    texture?: number | null;
+                    texture?: number;
                     /**
                      * Model
                      * @description A name from `GET /models`.
                      */
-                    model?: string | null;
+                    model?: string;
                     /**
                      * Name
                      * @description Name in lists; by default the uploaded file's.
                      */
-                    name?: string | null;
+                    name?: string;
                     /**
                      * Keep files for
                      * @description Seconds until files are deleted.
                      */
-                    expires_in?: number | null;
+                    expires_in?: number;
                     /**
                      * Webhook
                      * Format: uri
                      * @description An https URL that receives a signed notification when the job ends.
                      */
-                    webhook_url?: string | null;
+                    webhook_url?: string;
                     /**
                      * Metadata
                      * @description A JSON object, returned as sent.

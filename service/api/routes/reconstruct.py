@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Request, Response
 from service.api.dependencies import Caller, CallerDep, ContextDep, GatewayContext
 from service.api.http.body import Body, receive
 from service.api.http.problems import REF, keyed_responses
+from service.api.openapi import without_null
 from service.api.source_urls import download
 from service.api.submission import accept, claim_to_fetch, submit
 from service.api.waiting import DESCRIPTION, wait_as_preferred
@@ -47,7 +48,8 @@ def _request_body() -> dict[str, Any]:
     options, rule = schema["properties"], {"not": schema["not"]}
     told = "The sequence: an .npz, a .zip of frames, or one part for each frame."
     sequence = {"type": "string", "format": "binary", "description": told}
-    form = {"type": "object", "required": ["file"], "properties": {"file": sequence, **options}}
+    fields = {"file": sequence} | {name: without_null(option) for name, option in options.items()}
+    form = {"type": "object", "required": ["file"], "properties": fields}
     upload_id = {"type": "string", "description": "From `POST /uploads`."}
     source_url = {"type": "string", "format": "uri", "description": "Where the gateway gets the file: https."}
     by_id = {

@@ -35,7 +35,8 @@ UPLOADS = {  # the parts named `file` by the number of frames, to know the jobs 
     7: texts(7),
     6: [archive(depth=DEPTH, fx=20, fy=20, cx=7.5, cy=5.5)],
 }
-_uploads = itertools.cycle(UPLOADS.values())
+COLORLESS = (17, 6)
+_uploads = itertools.cycle(UPLOADS.items())
 
 
 @schemathesis.hook("before_call")
@@ -54,8 +55,9 @@ def send_a_sequence(
         case.headers.pop("idempotency-key", None)  # the same for all, so that all but the first are refused
         options: dict[str, Any] = dict(case.body)
         make_acceptable(options)
-        options.pop("file", None)
-        files = next(_uploads)
+        frames, files = next(_uploads)
+        for name in ("file", *(("color", "texture") if frames in COLORLESS else ())):
+            options.pop(name, None)
         kwargs["files"] = [
             *(("file", (f"{t}.xyz" if len(files) > 1 else "a.npz", data)) for t, data in enumerate(files)),
             *((name, (None, text)) for name, value in options.items() for text in as_texts(value)),
@@ -69,6 +71,6 @@ def make_acceptable(options: dict[str, Any]) -> None:
 
 
 def as_texts(value: Any) -> list[str]:
-    """The fields of a form for one option: none for null, several for a list."""
-    values = value if isinstance(value, list) else [] if value is None else [value]
+    """The fields of a form for one option: several for a list."""
+    values = value if isinstance(value, list) else [value]
     return [value if isinstance(value, str) else json.dumps(value) for value in values]
