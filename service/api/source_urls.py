@@ -1,7 +1,6 @@
 """Uploads that the gateway fetches itself, from a URL that the caller names."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import BinaryIO
@@ -10,7 +9,7 @@ from weakref import WeakValueDictionary
 
 import httpx
 
-from service.api.http.outbound import RefusedAddress, checked_request
+from service.api.http.outbound import RefusedAddress, checked_request, reason
 from service.api.http.problems import Problem
 from service.core.addresses import check_address
 from service.core.sequences.sequence import Fault
@@ -39,7 +38,7 @@ async def download(settings: Settings, owner: str | None, url: str, file: Binary
         except RefusedAddress as error:
             raise _unavailable(str(error)) from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError, ValueError) as error:
-            raise _unavailable(_reason(error)) from None
+            raise _unavailable(reason(error, STALL_SECONDS)) from None
 
 
 @asynccontextmanager
@@ -54,20 +53,6 @@ async def _place(owner: str | None) -> AsyncIterator[None]:
             detail = f"Too many files are being fetched, none was done within {WAIT_SECONDS} s: retry later"
             raise Problem("busy", detail, headers={"Retry-After": str(WAIT_SECONDS)}) from None
         yield
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, socket.gaierror):
-        return "its host name could not be resolved"
-    if isinstance(error, httpx.TimeoutException):
-        return f"the server was silent for {STALL_SECONDS} s"
-    if isinstance(error, httpx.ConnectError):
-        return "no connection to its host could be made"
-    if isinstance(error, httpx.ProtocolError | httpx.NetworkError):
-        return "the response broke off, or is not valid HTTP"
-    if isinstance(error, ValueError):  # of a redirect
-        return f"an address on the way {error}"
-    return str(error)[:200] or type(error).__name__
 
 
 async def _download(settings: Settings, url: str, file: BinaryIO) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import BaseModel
 
-from service.api.http.outbound import RefusedAddress, checked_request
+from service.api.http.outbound import RefusedAddress, checked_request, reason
 from service.core.jobs.record import OPEN_OWNER, Job
 from service.core.jobs.views import JobView, view
 from service.core.settings import Settings
@@ -75,7 +75,7 @@ async def deliver(settings: Settings, job: Job) -> str | None:
     except TimeoutError:
         failure = f"no response within {TIMEOUT_SECONDS} s"
     except (OSError, httpx.HTTPError, httpx.InvalidURL, RefusedAddress, UnicodeError) as error:
-        failure = str(error)[:200] or type(error).__name__
+        failure = reason(error, TIMEOUT_SECONDS)
     else:
         failure = "" if 200 <= status < 300 else f"the receiver answered {status}"
     log.info("webhook of job %s to %s: %s", job.id, host_of(url), failure or "delivered")

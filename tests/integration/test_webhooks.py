@@ -321,6 +321,34 @@ def test_plain_http_is_limited_to_loopback(
     )
 
 
+@pytest.mark.parametrize(
+    ("answer", "failure"),
+    [
+        (b"hello\r\n\r\n", "the response broke off, or is not valid HTTP"),
+        (b"", "the response broke off, or is not valid HTTP"),
+        (None, "no connection to its host could be made"),
+    ],
+)
+def test_what_went_wrong_is_told_in_words(
+    webhook_settings: Settings, answer: bytes | None, failure: str
+) -> None:
+    """In `last_error` of the job's webhook, where other people's libraries tell of bytearrays."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+
+        def respond() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(answer or b"")
+
+        if answer is None:
+            server.close()
+        else:
+            threading.Thread(target=respond).start()
+        assert asyncio.run(deliver(webhook_settings, job_for(url))) == failure
+
+
 def test_unresponsive_receiver_times_out(webhook_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhooks, "TIMEOUT_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -345,6 +373,7 @@ def test_sni_is_sent_and_untrusted_certificates_are_refused(
     context.load_cert_chain(certificate, key)
     context.sni_callback = lambda _socket, name, _context: names.append(name)
     receiver.socket = context.wrap_socket(receiver.socket, server_side=True)
-    assert asyncio.run(deliver(webhook_settings, job_for(f"https://localhost:{receiver.server_port}/")))
+    failure = asyncio.run(deliver(webhook_settings, job_for(f"https://localhost:{receiver.server_port}/")))
+    assert failure == "the certificate of its host is not valid: self-signed certificate"
     assert names == ["localhost"]  # although connected by address
     assert receiver.received == []

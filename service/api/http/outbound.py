@@ -1,6 +1,7 @@
 """Requests to addresses that callers name: public hosts only, connected to as they were checked."""
 
 import asyncio
+import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
@@ -61,3 +62,23 @@ async def _resolve(host: str, port: int, *, loopback: bool) -> str:
 def look_up(host: str, port: int) -> list[str]:
     """The addresses of a host. Raises OSError."""
     return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+def reason(error: Exception, seconds: int) -> str:
+    """Why a request failed that may be silent for so many seconds, for the caller who named its address."""
+    text = str(error)
+    if isinstance(error, socket.gaierror):
+        return "its host name could not be resolved"
+    if isinstance(error, httpx.TimeoutException):
+        return f"the server was silent for {seconds} s"
+    if isinstance(error, httpx.ConnectError):
+        if fault := re.search(r"certificate verify failed: ([^(]+)", text):
+            return f"the certificate of its host is not valid: {fault[1].strip()}"
+        return (
+            "its host does not answer by TLS" if "SSL" in text else "no connection to its host could be made"
+        )
+    if isinstance(error, httpx.ProtocolError | httpx.NetworkError):
+        return "the response broke off, or is not valid HTTP"
+    if isinstance(error, ValueError) and not isinstance(error, UnicodeError):  # of a redirect
+        return f"an address on the way {error}"
+    return text[:200] or type(error).__name__

@@ -46,6 +46,16 @@ def test_slow_servers_of_one_key_leave_places_to_others(
     [
         (socket.gaierror(-2, "Name or service not known"), "its host name could not be resolved"),
         (httpx.ConnectError("All connection attempts failed"), "no connection to its host could be made"),
+        (
+            httpx.ConnectError(
+                "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: expired (_ssl.c:1)"
+            ),
+            "the certificate of its host is not valid: expired",
+        ),
+        (
+            httpx.ConnectError("[SSL: WRONG_VERSION_NUMBER] wrong (_ssl.c:1)"),
+            "its host does not answer by TLS",
+        ),
         (httpx.ReadTimeout(""), "the server was silent for 15 s"),
         (httpx.RemoteProtocolError("bytearray(b'x')"), "the response broke off, or is not valid HTTP"),
         (ValueError("has port 0"), "an address on the way has port 0"),
