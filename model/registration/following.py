@@ -76,15 +76,13 @@ def follow(
     def cost(motion: Motion, i: int) -> float:
         return energy(template.level, clouds[i], motion, complete)
 
-    def guesses(
-        last: int, i: int, likely: Sequence[Motion], expected: Motion, here: Motion
-    ) -> Iterator[Start]:
+    def guesses(last: int, i: int, likely: Sequence[Motion], here: Motion) -> Iterator[Start]:
         yield from (Start(motion, False) for motion in likely)
         if match is not None:
             found = matched(template, motions[last], clouds[i], partial(match, last, i))
             yield Start(found, False)
             yield Start(found, True)
-        yield Start(expected, True)
+        yield Start(likely[0], True)
         yield Start(here, False)
         yield Start(here, True)
 
@@ -103,10 +101,9 @@ def follow(
             near = complete and unmoved < NEARBY * enough
             likely = [expected, here] if near else [expected]
             # Where fits differ by more than what moves, that is not to go on: no match would put it right.
-            if near and match is None and unmoved < cost(expected, i):
-                likely.reverse()
-            more = int(near and match is not None)
-            starting = islice(guesses(last, i, likely, expected, here), starts + more)
+            if near and match is None:
+                likely = [here if unmoved < cost(expected, i) else expected]
+            starting = islice(guesses(last, i, likely, here), starts + len(likely) - 1)
             best = register(template, clouds[i], starting, complete, enough, stages)
             motions[i] = best.motion
             energies.append(best.energy)

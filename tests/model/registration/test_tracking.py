@@ -199,7 +199,7 @@ def test_no_match_is_asked_for_where_hardly_anything_moves(monkeypatch: pytest.M
     assert usual < 0.001
 
 
-def test_without_a_match_the_likelier_guess_of_a_small_step_is_tried_alone(
+def test_without_a_match_only_the_likelier_guess_of_a_small_step_is_tried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What noise moved is not to go on."""
