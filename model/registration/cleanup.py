@@ -13,10 +13,11 @@ from model.canceling import cancelable
 from model.compiled import Floats, Ints
 from model.errors import InputError
 from model.registration.clouds import distinct
-from model.registration.floor import NOISY, find_room, on_any, settled
+from model.registration.floor import find_room
 from model.registration.furniture import parts_of, standing_still
 from model.registration.neighbors import Neighbors, linked_sizes, neighbors_by, search
 from model.registration.parallel import side_by_side
+from model.registration.planes import NOISY, on_any, settled
 
 LEAST_POINTS = 32  # of a frame
 LEAST_VALID = 16  # of a frame whose rows are the same particles in others, which tell where the rest is

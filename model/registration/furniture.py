@@ -18,10 +18,11 @@ LINK = 2.0  # multiples of the spacing that join points to parts
 SPECK = 0.01  # share of a frame's points that a part must reach; a smaller one is stray
 FRAMES, POINTS = 8, 2000  # looked at, of a frame
 SAME_PLACE = 2.0  # multiples of the spacing within which another frame has a point in the same place
-STILL = 0.9  # share of a part's points that other frames have in the same place, where some may be hidden
+STILL = 0.8  # share of a part's points that other frames have in the same place, where some may be hidden
 # Of a part that moves, more than a share of the points are in the same place in few other frames, as an arm
 # that waves is; what stands still is so rarely, however much of it is hidden now and then.
 FEW, MOVES = 0.6, 0.015
+LIMB, LIMBED = 0.2, 0.25  # share of a body that a limb is at most, and of the frames that show it apart
 OFTEN = 0.4  # share of its points that other frames have in parts that stand still, where parts may touch
 
 
@@ -46,40 +47,82 @@ def parts_of(cloud: Floats) -> Parts:
     return Parts(part, np.bincount(part)[part], spacing)
 
 
+@dataclass(frozen=True)
+class Look:
+    """A random selection of points [N, 3] of a frame without stray ones, and what is known of them."""
+
+    points: Floats
+    part: Ints  # [N], as in `Parts`
+    moving: NDArray[np.bool_]  # [N], whether few other frames have points in the same place
+    standing: NDArray[np.bool_]  # [N], whether they are of parts that stand still
+    reach: float  # within which a place is the same
+
+
 def standing_still(frames: Sequence[Floats], parts: Sequence[Parts]) -> list[NDArray[np.bool_]]:
     """Which points of clouds [N_t, 3] are of parts that stand still while others move.
 
     A part stands still if other frames have points in the same place, and if these were found to do so as
-    well: what moves slowly is near its mean place in some frames only.
+    well: what moves slowly is near its mean place in some frames only. What often has a limb that moves is no
+    furniture.
     """
     picked = [int(t) for t in even_frames(len(frames), FRAMES)]
     seen = {t: cKDTree(frames[t]) for t in picked}
-    first = side_by_side(lambda t: _steady(frames[t], parts[t], _others(seen, t), STILL, MOVES), picked)
-    stood = {t: cKDTree(frames[t][flags]) for t, flags in zip(picked, first, strict=True)}
-    return side_by_side(lambda t: _steady(frames[t], parts[t], _others(stood, t), OFTEN), range(len(frames)))
+    looks = side_by_side(lambda t: _look(frames[t], parts[t], _others(seen, t)), picked)
+    stood = {t: _furniture(look, looks) for t, look in zip(picked, looks, strict=True)}
+
+    def stands(t: int) -> NDArray[np.bool_]:
+        cloud, of = frames[t], parts[t]
+        place = _share(cloud, SAME_PLACE * of.spacing, _others(stood, t))  # [N_t]
+        _, named = np.unique(of.part, return_inverse=True)
+        still = (np.bincount(named, place) > OFTEN * np.bincount(named))[named]
+        if still[~of.specks].all():  # nothing else is there
+            return np.zeros(len(cloud), bool)
+        return (still & ~of.specks) | (place > OFTEN)  # the latter also where it touches what moves
+
+    return side_by_side(stands, range(len(frames)))
 
 
 def _others(trees: Mapping[int, cKDTree], frame: int) -> list[cKDTree]:
     return [tree for t, tree in trees.items() if t != frame]
 
 
-def _steady(
-    cloud: Floats, of: Parts, others: list[cKDTree], share: float, moves: float = 1.0
-) -> NDArray[np.bool_]:
-    """Points [N] of parts of which that share is in the same place in others; none if all of them are.
-
-    Of these parts no more than `moves` is somewhere else in most others.
-    """
-    found = np.zeros(len(cloud), bool)
+def _look(cloud: Floats, of: Parts, others: list[cKDTree]) -> Look:
+    """Which parts of a cloud [N, 3] stand still in others; none if everything does."""
     rows = np.sort(np.random.default_rng(0).permutation(len(cloud))[:POINTS])
     rows = rows[~of.specks[rows]]
-    if not others or not len(rows):
-        return found
-    distances = np.stack([nearest(tree, cloud[rows])[0] for tree in others])  # [S, R]
-    same = (distances < SAME_PLACE * of.spacing).mean(axis=0)  # [R]
-    part, named = np.unique(of.part[rows], return_inverse=True)
+    same = _share(cloud[rows], SAME_PLACE * of.spacing, others)  # [R]
+    _, named = np.unique(of.part[rows], return_inverse=True)
     size = np.bincount(named)  # [P]
-    stands = (np.bincount(named, same) > share * size) & (np.bincount(named, same < FEW) <= moves * size)
-    if not stands.all():  # else nothing moves
-        found = np.isin(of.part, part[stands])
-    return found
+    stands = (np.bincount(named, same) > STILL * size) & (np.bincount(named, same < FEW) <= MOVES * size)
+    standing = stands[named] & (not stands.all())
+    return Look(cloud[rows], of.part[rows], same < FEW, standing, SAME_PLACE * of.spacing)
+
+
+def _furniture(look: Look, others: Sequence[Look]) -> cKDTree:
+    """The points of a frame that are of parts that stand still and have no limbs in other frames."""
+    standing = look.standing.copy()
+    for part in np.unique(look.part[look.standing]):
+        tree = cKDTree(look.points[look.part == part])
+        limbs = sum(_is_limbed(tree, other) for other in others)
+        standing[look.part == part] = limbs <= LIMBED * len(others)
+    return cKDTree(look.points[standing])
+
+
+def _is_limbed(thing: cKDTree, look: Look) -> bool:
+    """Whether a part of a frame is the thing and little more, of which something moves."""
+    there = _share(look.points, look.reach, [thing]) > 0
+    for part in np.unique(look.part[there & ~look.standing]):
+        of = look.part == part
+        if there[of].mean() > 1 - LIMB and look.moving[of].mean() > MOVES:
+            return True
+    return False
+
+
+def _share(points: Floats, reach: float, trees: list[cKDTree]) -> Floats:
+    """The share [N] of the trees that have a point within reach of each of the points [N, 3]."""
+    found = np.zeros(len(points))
+    for tree in trees:
+        if tree.n:
+            near = np.flatnonzero(((points > tree.mins - reach) & (points < tree.maxes + reach)).all(axis=1))
+            found[near] += nearest(tree, points[near])[0] < reach
+    return found / max(len(trees), 1)

@@ -8,8 +8,8 @@ from scipy.sparse.csgraph import connected_components
 from model.compiled import Floats
 from model.errors import InputError
 from model.registration.cleanup import clean
-from model.registration.floor import Plane, settled
 from model.registration.neighbors import linked_sizes, neighbors
+from model.registration.planes import Plane, settled
 from tests.model.registration.solids import bend, draw, solid
 
 FRAMES = 6
@@ -143,6 +143,21 @@ def test_furniture_goes_with_the_room_and_a_second_walker_stays() -> None:
     assert clean([frames[0]] * 4)[1].still.sum() == 0  # where nothing moves, nothing stands apart
 
 
+def test_furniture_goes_where_it_is_touched_too() -> None:
+    rng = np.random.default_rng(14)
+    chair = clouds(400)[0] + [1.0, 0.4, 0.0]
+    frames = []
+    for step, cloud in enumerate(clouds()):
+        floor = np.c_[rng.uniform(-2, 2, (3000, 2)), rng.normal(-0.15, 0.001, 3000)]
+        end = chair.min(axis=0) + 0.1 if step in (2, 5) else cloud[0] + 0.3
+        tail = cloud[0] + np.linspace(0, 1, 200)[:, None] * (end - cloud[0])
+        seen = chair[rng.permutation(400)[:380]] + rng.normal(0, 0.001, (380, 3))
+        frames.append(np.concatenate([cloud, tail + rng.normal(0, 0.01, tail.shape), seen, floor]))
+    kept, _ = clean(frames)
+    assert min(mask[:800].mean() for mask in kept) > 0.97
+    assert max(mask[1000:1380].mean() for mask in kept) < 0.02
+
+
 def test_who_waves_on_the_spot_stays_whole_beside_furniture() -> None:
     """Nearly all of the body is where it was in the other frames."""
     rng = np.random.default_rng(6)
@@ -158,6 +173,22 @@ def test_who_waves_on_the_spot_stays_whole_beside_furniture() -> None:
     kept, report = clean(frames)
     assert min(mask[:1500].mean() for mask in kept) > 0.97
     assert report.still.min() > 490
+
+
+def test_who_moves_an_arm_for_a_while_is_no_furniture() -> None:
+    rng = np.random.default_rng(17)
+    body = clouds(3000)[0] + [1.0, 0.4, 0.0]
+    frames = []
+    for step, cloud in enumerate(clouds()):
+        floor = np.c_[rng.uniform(-2, 2, (6000, 2)), rng.normal(-0.15, 0.001, 6000)]
+        angle = 0.5 * step
+        along = np.linspace(0.02, 0.35, 100)[:, None] * [0, np.sin(angle), np.cos(angle)]
+        arm = body[0] + along + rng.normal(0, 0.01, along.shape)
+        seen = body[rng.permutation(3000)[:1500]]
+        walker = cloud - [0.0, 0.1 * step, 0.0]
+        frames.append(np.concatenate([walker, seen, arm if step < 3 else arm[:0], floor]))
+    kept, _ = clean(frames)
+    assert min(mask[:2300].mean() for mask in kept) > 0.97
 
 
 @pytest.mark.parametrize("noise", [0.0005, 0.01])
@@ -201,6 +232,31 @@ def test_a_far_wall_that_is_noisier_than_the_floor_goes_whole(noise: float) -> N
     kept, _ = clean(frames)
     assert np.mean([mask[:800].mean() for mask in kept]) > 0.97
     assert np.mean([mask[2800:].mean() for mask in kept]) < 0.005
+
+
+def test_a_floor_goes_that_a_low_camera_sees_behind_the_thing_only() -> None:
+    rng = np.random.default_rng(15)
+    frames = []
+    for cloud in clouds():
+        floor = np.c_[rng.uniform(-2, 2, 4000), rng.uniform(0.5, 4, 4000), rng.normal(-0.15, 0.001, 4000)]
+        frames.append(np.concatenate([cloud, floor]))
+    kept, report = clean(frames)
+    assert np.mean([mask[:800].mean() for mask in kept]) > 0.97
+    assert report.floor.min() > 3980
+
+
+def test_a_wall_goes_from_behind_what_is_nearly_flat() -> None:
+    """As the front of a body is that a camera sees down to the waist."""
+    rng = np.random.default_rng(16)
+    frames = []
+    for sway in np.linspace(0, 0.1, FRAMES):
+        x = rng.uniform(-0.3, 0.3, 1000)
+        body = np.c_[x + sway, rng.uniform(-0.6, 0.1, 1000), 0.8 + 0.25 * (x / 0.3) ** 2]
+        wall = np.c_[rng.uniform(-1.5, 1.5, 6000), rng.uniform(-0.8, 1, 6000), np.full(6000, 1.5)]
+        frames.append(np.concatenate([body, wall]) + rng.normal(0, 0.004, (7000, 3)))
+    kept, report = clean(frames)
+    assert np.mean([mask[:1000].mean() for mask in kept]) > 0.97
+    assert report.floor.min() > 5980
 
 
 def test_what_a_noisy_camera_sees_of_a_body_is_no_wall() -> None:
