@@ -12,13 +12,17 @@ from numpy.typing import NDArray
 from model.canceling import cancelable
 from model.compiled import Floats, Ints
 from model.errors import InputError
+from model.frames import even_frames
 from model.registration.clouds import distinct
 from model.registration.floor import find_room
 from model.registration.furniture import parts_of, standing_still
 from model.registration.neighbors import Neighbors, linked_sizes, neighbors_by, search
 from model.registration.parallel import side_by_side
-from model.registration.planes import NOISY, on_any, settled
+from model.registration.planes import NOISY, Plane, on_any, settled
+from model.registration.steadying import AT_REST, Placement, steadied
 
+SINGLE = 3  # frames that tell whether a room is seen in each, but not in the same place
+SLACK = 0.005  # of the size of a room, how exactly it is steadied
 LEAST_POINTS = 32  # of a frame
 LEAST_VALID = 16  # of a frame whose rows are the same particles in others, which tell where the rest is
 NEIGHBORS = 10
@@ -99,16 +103,21 @@ def drop_room(frames: Sequence[Floats], kept: list[NDArray[np.bool_]]) -> tuple[
 
     Returns how many points of floor and walls, and of what stands still, went: [T] each.
     """
-    clouds = [cloud[mask] for cloud, mask in zip(frames, kept, strict=True)]
-    planes = find_room(clouds)
+    planes, places = _room([cloud[mask] for cloud, mask in zip(frames, kept, strict=True)])
     if not planes:
         return np.zeros(len(kept), np.int64), np.zeros(len(kept), np.int64)
+
+    def seen() -> list[Floats]:
+        return [place.apply(cloud[mask]) for place, cloud, mask in zip(places, frames, kept, strict=True)]
+
+    clouds = seen()
+    slack = 0.0 if places[-1] is AT_REST else SLACK * float(np.ptp(np.concatenate(clouds), axis=0).max())
     of_frames = side_by_side(lambda cloud: settled(planes, cloud), clouds)
     on_planes = [on_any(found, cloud) for found, cloud in zip(of_frames, clouds, strict=True)]
     floor = _drop(kept, on_planes)
-    clouds = [cloud[mask] for cloud, mask in zip(frames, kept, strict=True)]
+    clouds = seen()
     parts = side_by_side(parts_of, clouds)
-    still = standing_still(clouds, parts)
+    still = standing_still(clouds, parts, slack)
     stray = [
         on_any(found, cloud, NOISY) & of.specks
         for found, cloud, of in zip(of_frames, clouds, parts, strict=True)
@@ -116,6 +125,17 @@ def drop_room(frames: Sequence[Floats], kept: list[NDArray[np.bool_]]) -> tuple[
     gone = _drop(kept, [a | b for a, b in zip(still, stray, strict=True)])
     stood = np.where(gone > 0, [flags.sum() for flags in still], 0)
     return floor + gone - stood, stood
+
+
+def _room(clouds: Sequence[Floats]) -> tuple[list[Plane], list[Placement]]:
+    """The planes of a room, and where each cloud [N_t, 3] is in it if the camera moves."""
+    planes = find_room(clouds)
+    if any(len(find_room([clouds[t]])) > len(planes) for t in even_frames(len(clouds), SINGLE)):
+        places = steadied(clouds)
+        found = find_room([place.apply(c) for place, c in zip(places, clouds, strict=True)], steadied=True)
+        if len(found) > len(planes):
+            return found, places
+    return planes, [AT_REST] * len(clouds)
 
 
 def _drop_duplicates(cloud: Floats, mask: NDArray[np.bool_]) -> int:

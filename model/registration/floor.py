@@ -42,13 +42,14 @@ FUZZY = 2.0  # times the usual thickness, that much noise makes of a plane
 RELIEF, LEFT, MUCH_WIDER = 0.06, 0.1, 6.0
 
 
-def find_room(frames: Sequence[Floats]) -> list[Plane]:
+def find_room(frames: Sequence[Floats], steadied: bool = False) -> list[Plane]:
     """The planes under and behind what clouds [N_t, 3] show, none where there is none beyond doubt.
 
     Beyond doubt is a plane that stands still, holds a share of the points of each frame, has all others on
     one side and reaches beyond what no plane holds all around, or is vast. The top of a table, a board or a
     box is none of that. Of walls a camera may see less: the last is not asked of those that meet a plane
-    beyond doubt.
+    beyond doubt. Of two or more, a camera that moves may see another part in each of the frames, if they were
+    `steadied`.
     """
     rng = np.random.default_rng(0)
     picked = even_frames(len(frames), FRAMES)
@@ -78,14 +79,16 @@ def find_room(frames: Sequence[Floats]) -> list[Plane]:
             break
         if any(_one_board(plane, other, pooled, BOARD * size) for other in planes):
             break
-        if _glides(plane, [frames[i] for i in picked]):
+        if not steadied and _glides(plane, [frames[i] for i in picked]):
             break
         # A wall far from a camera may be noisier than others, which its empty side shows.
         fuzzy = noise(replace(plane, thickness=FUZZY * THICKNESS * size), pooled)
         planes.append(replace(plane, thickness=max(plane.thickness, min(fuzzy, FUZZY * THICKNESS * size))))
         doubted += planes[-1:] if noisy else []
-    planes = [p for p in planes if p.thickness <= THICKNESS * size or not _is_relief(p, planes, pooled)]
+    planes = [p for p in planes if not _is_relief(p, planes, pooled)]
     found = _certain(planes, doubted, pooled, MEETS * size)
+    if steadied and len(found) == 1 and not _glides(found[0], [frames[i] for i in picked]):
+        return []
     return [as_noisy(plane, pooled, NOISIEST * size) for plane in found]
 
 

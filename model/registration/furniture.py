@@ -22,6 +22,7 @@ STILL = 0.8  # share of a part's points that other frames have in the same place
 # Of a part that moves, more than a share of the points are in the same place in few other frames, as an arm
 # that waves is; what stands still is so rarely, however much of it is hidden now and then.
 FEW, MOVES = 0.6, 0.015
+MOST = 0.9  # of the points that furniture has
 LIMB, LIMBED = 0.2, 0.25  # share of a body that a limb is at most, and of the frames that show it apart
 OFTEN = 0.4  # share of its points that other frames have in parts that stand still, where parts may touch
 
@@ -58,7 +59,9 @@ class Look:
     reach: float  # within which a place is the same
 
 
-def standing_still(frames: Sequence[Floats], parts: Sequence[Parts]) -> list[NDArray[np.bool_]]:
+def standing_still(
+    frames: Sequence[Floats], parts: Sequence[Parts], slack: float = 0.0
+) -> list[NDArray[np.bool_]]:
     """Which points of clouds [N_t, 3] are of parts that stand still while others move.
 
     A part stands still if other frames have points in the same place, and if these were found to do so as
@@ -67,35 +70,40 @@ def standing_still(frames: Sequence[Floats], parts: Sequence[Parts]) -> list[NDA
     """
     picked = [int(t) for t in even_frames(len(frames), FRAMES)]
     seen = {t: cKDTree(frames[t]) for t in picked}
-    looks = side_by_side(lambda t: _look(frames[t], parts[t], _others(seen, t)), picked)
+    looks = side_by_side(lambda t: _look(frames[t], parts[t], _others(seen, t), slack), picked)
     stood = {t: _furniture(look, looks) for t, look in zip(picked, looks, strict=True)}
 
     def stands(t: int) -> NDArray[np.bool_]:
         cloud, of = frames[t], parts[t]
-        place = _share(cloud, SAME_PLACE * of.spacing, _others(stood, t))  # [N_t]
+        place = _share(cloud, SAME_PLACE * of.spacing + slack, _others(stood, t))  # [N_t]
         _, named = np.unique(of.part, return_inverse=True)
         still = (np.bincount(named, place) > OFTEN * np.bincount(named))[named]
         if still[~of.specks].all():  # nothing else is there
             return np.zeros(len(cloud), bool)
         return (still & ~of.specks) | (place > OFTEN)  # the latter also where it touches what moves
 
-    return side_by_side(stands, range(len(frames)))
+    found = side_by_side(stands, range(len(frames)))
+    shares = [flags.sum() / max((~of.specks).sum(), 1) for flags, of in zip(found, parts, strict=True)]
+    if np.median(shares) > MOST:  # what moves beside it is part of it
+        return [np.zeros(len(cloud), bool) for cloud in frames]
+    return found
 
 
 def _others(trees: Mapping[int, cKDTree], frame: int) -> list[cKDTree]:
     return [tree for t, tree in trees.items() if t != frame]
 
 
-def _look(cloud: Floats, of: Parts, others: list[cKDTree]) -> Look:
+def _look(cloud: Floats, of: Parts, others: list[cKDTree], slack: float) -> Look:
     """Which parts of a cloud [N, 3] stand still in others; none if everything does."""
     rows = np.sort(np.random.default_rng(0).permutation(len(cloud))[:POINTS])
     rows = rows[~of.specks[rows]]
-    same = _share(cloud[rows], SAME_PLACE * of.spacing, others)  # [R]
+    reach = SAME_PLACE * of.spacing + slack
+    same = _share(cloud[rows], reach, others)  # [R]
     _, named = np.unique(of.part[rows], return_inverse=True)
     size = np.bincount(named)  # [P]
     stands = (np.bincount(named, same) > STILL * size) & (np.bincount(named, same < FEW) <= MOVES * size)
     standing = stands[named] & (not stands.all())
-    return Look(cloud[rows], of.part[rows], same < FEW, standing, SAME_PLACE * of.spacing)
+    return Look(cloud[rows], of.part[rows], same < FEW, standing, reach)
 
 
 def _furniture(look: Look, others: Sequence[Look]) -> cKDTree:

@@ -191,6 +191,19 @@ def test_who_moves_an_arm_for_a_while_is_no_furniture() -> None:
     assert min(mask[:2300].mean() for mask in kept) > 0.97
 
 
+def test_what_a_hand_is_apart_from_is_no_furniture() -> None:
+    """A body on the spot of which nothing moves but a hand, whose arm is too thin to be seen."""
+    rng = np.random.default_rng(18)
+    body = clouds(3000)[0]
+    frames = []
+    for step in range(FRAMES):
+        floor = np.c_[rng.uniform(-2, 2, (6000, 2)), rng.normal(-0.15, 0.001, 6000)]
+        hand = rng.normal([0.0, 0.6, 0.3 + 0.1 * step], 0.02, (60, 3))
+        frames.append(np.concatenate([body[rng.permutation(3000)[:1500]], hand, floor]))
+    kept, _ = clean(frames)
+    assert min(mask[:1500].mean() for mask in kept) > 0.97
+
+
 @pytest.mark.parametrize("noise", [0.0005, 0.01])
 def test_a_floor_and_a_wall_go_together(noise: float) -> None:
     rng = np.random.default_rng(4)
