@@ -33,3 +33,13 @@ def test_calls_may_be_nested() -> None:
             assert threads() == {1}
         assert threads() == {1}
     assert threads() == {2}
+
+
+def test_calls_may_overlap() -> None:
+    first, second = one_blas_thread(), one_blas_thread()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert threads() == {1}
+    second.__exit__(None, None, None)
+    assert threads() == {2}
