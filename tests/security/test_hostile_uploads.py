@@ -7,28 +7,40 @@ Sends a part of the corpus of tests/service/core/test_sequences_fuzz.py, or all 
 import io
 import zipfile
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 import httpx
 import pytest
 
-from tests.integration.service_processes import Gateway
+from service.api.keys import KeyStore
+from tests.integration.service_processes import Gateway, running
 from tests.security.caller import Caller
+from tests.security.conftest import IMPATIENT
 from tests.security.test_requests import MEMORY, watched
 from tests.service.core.test_sequences_fuzz import UPLOADS, damaged_upload, hostile_upload
 
 REFUSALS = {413: "too_large", 415: "unsupported_media", 422: "invalid_sequence"}
 
 
+@pytest.fixture
+def patient(server_env: dict[str, str]) -> Iterator[Gateway]:
+    """A gateway that waits for clients which a busy machine interrupts."""
+    with running(Gateway(server_env | IMPATIENT | {"OFLOW_STALL_SECONDS": "30"})) as process:
+        yield process
+
+
 @pytest.mark.parametrize("count", [250, pytest.param(UPLOADS, marks=pytest.mark.slow)])
 def test_every_upload_is_accepted_or_refused(
-    locked: Gateway, mine: Caller, any_model: str, count: int
+    patient: Gateway, keys: KeyStore, any_model: str, count: int
 ) -> None:
+    caller = Caller(patient, *keys.create("hostile"))
+
     def send(make_seed: tuple[object, int]) -> int:
         make, seed = make_seed
         file = make(Random(seed))  # type: ignore[operator]
-        response = mine.send(
+        response = caller.send(
             "POST",
             f"/reconstruct?model={any_model}",
             content=file,
@@ -40,11 +52,11 @@ def test_every_upload_is_accepted_or_refused(
             assert response.json()["code"] == REFUSALS[response.status_code], message
             assert response.json()["errors"], message
         else:
-            mine.send("DELETE", f"/jobs/{response.json()['id']}")
+            caller.send("DELETE", f"/jobs/{response.json()['id']}")
         return response.status_code
 
     uploads = [(make, seed) for make in (damaged_upload, hostile_upload) for seed in range(count)]
-    with watched(locked) as peak, ThreadPoolExecutor(4) as pool:
+    with watched(patient) as peak, ThreadPoolExecutor(4) as pool:
         found = Counter(pool.map(send, uploads))
     print(f"{found}, {peak['memory'] / 1e6:.0f} MB at most")
     assert found.keys() == {202, *REFUSALS}
