@@ -87,7 +87,8 @@ def test_occupancy_of_space_and_time() -> None:
         torch.testing.assert_close(logits, reference)
         for item in (0, 1):
             occupancy = net.occupancy(None, c[[item]], float(times[item]))
-            torch.testing.assert_close(occupancy(points[item]), logits[item], rtol=1e-4, atol=1e-4)
+            rounding = 1e-5 * float(logits.abs().max())  # small logits are differences of large numbers
+            torch.testing.assert_close(occupancy(points[item]), logits[item], rtol=1e-4, atol=rounding)
         assert not torch.allclose(logits[0], net.decode(points, None, c, torch.ones(2))[0])
 
 
