@@ -33,6 +33,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from worker.memory import share_arenas
+
 QUALITIES = ("balanced", "draft")
 NOISE = 0.002  # metres
 SECONDS = 2.0  # of motion
@@ -152,6 +154,7 @@ class Stopwatch:
 def measure(case: Case, quality: str, threads: int, repeats: int) -> dict[str, Any]:
     """Seconds of one case in this process, the run with the least CPU seconds."""
     began = time.process_time()
+    share_arenas()  # as the worker does
     import torch
 
     from model import Reconstructor
