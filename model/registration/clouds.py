@@ -81,6 +81,12 @@ def nearest(tree: cKDTree, points: Floats, count: int = 1) -> tuple[Floats, Ints
     return np.asarray(distance), np.asarray(index)
 
 
+def patch_normals(patches: Floats) -> Floats:
+    """Unit normals [N, 3], of either sign, of the planes through patches of points [N, K, 3]."""
+    offset = patches - patches.mean(axis=1, keepdims=True)
+    return np.asarray(np.linalg.eigh(offset.transpose(0, 2, 1) @ offset)[1][:, :, 0])
+
+
 def shares(points: Floats, chosen: Floats) -> Floats:
     """The share [C] of `points` whose nearest one in `chosen` [C, 3] each is."""
     owners = nearest_in_cells(sort_into_cells(chosen), points, 1, np.inf)[1][:, 0]

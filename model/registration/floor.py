@@ -127,7 +127,7 @@ def _glides(plane: Plane, clouds: Sequence[Floats]) -> bool:
 
     Of a plane that sways, one place would hold another strip in each frame.
     """
-    across = np.linalg.svd(plane.normal[None])[2][1:]  # [2, 3], directions in the plane
+    across = plane.across
     swaying = [settled([plane], cloud)[0].holds(cloud) for cloud in clouds]
     held = [cloud[holds] @ across.T for cloud, holds in zip(clouds, swaying, strict=True)]  # [N_t, 2] each
     ends = np.stack([np.percentile(places, [5, 95], axis=0) for places in held])  # [T, 2, 2]

@@ -72,6 +72,8 @@ def standing_still(
     seen = {t: cKDTree(frames[t]) for t in picked}
     looks = side_by_side(lambda t: _look(frames[t], parts[t], _others(seen, t), slack), picked)
     stood = {t: _furniture(look, looks) for t, look in zip(picked, looks, strict=True)}
+    if not any(tree.n for tree in stood.values()):
+        return [np.zeros(len(cloud), bool) for cloud in frames]
 
     def stands(t: int) -> NDArray[np.bool_]:
         cloud, of = frames[t], parts[t]

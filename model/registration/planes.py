@@ -28,6 +28,11 @@ class Plane:
     offset: float
     thickness: float
 
+    @property
+    def across(self) -> Floats:
+        """Two directions in the plane, at right angles: [2, 3]."""
+        return np.asarray(np.linalg.svd(self.normal[None])[2][1:])
+
     def heights(self, points: Floats) -> Floats:
         return np.asarray(points @ self.normal - self.offset)
 
@@ -122,12 +127,11 @@ def compared(plane: Plane, points: Floats, others: Floats) -> tuple[float, float
 
     Areas are those of convex hulls, seen along the normal. 0 and 1 if either are on a line.
     """
-    across = np.linalg.svd(plane.normal[None])[2][1:]  # [2, 3], directions in the plane
-    others = others @ across.T
+    others = others @ plane.across.T
     distance = np.linalg.norm(others - np.median(others, axis=0), axis=1)
     others = others[distance <= np.quantile(distance, TRIMMED)]
     try:
-        outer, inner = ConvexHull(points[plane.holds(points)] @ across.T), ConvexHull(others)
+        outer, inner = ConvexHull(points[plane.holds(points)] @ plane.across.T), ConvexHull(others)
     except (QhullError, ValueError):
         return 0.0, 1.0
     inside = others @ outer.equations[:, :2].T + outer.equations[:, 2] <= 0  # [B, E]

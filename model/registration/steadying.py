@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from model.canceling import cancelable
 from model.compiled import Floats
-from model.registration.clouds import nearest, thinned
+from model.registration.clouds import nearest, patch_normals, thinned
 from model.registration.parallel import side_by_side
 
 LAID, BELOW = 3000, 8000  # points of a frame that are laid on so many of the one before
@@ -52,9 +52,7 @@ def laid(cloud: Floats, other: Floats) -> Placement:
     """The motion that lays a cloud [N, 3] on another [M, 3] that has most of its surroundings in common."""
     points, below = thinned(cloud, LAID), thinned(other, BELOW)
     tree = cKDTree(below)
-    patches = below[nearest(tree, below, min(PATCH, len(below)))[1]]  # [M, K, 3]
-    patches = patches - patches.mean(axis=1, keepdims=True)
-    normals = np.linalg.eigh(patches.transpose(0, 2, 1) @ patches)[1][:, :, 0]  # [M, 3]
+    normals = patch_normals(below[nearest(tree, below, min(PATCH, len(below)))[1]])  # [M, 3]
     center, size = below.mean(axis=0), float(np.ptp(np.percentile(below, [1, 99], axis=0), axis=0).max())
     place = AT_REST
     for scale in cancelable(SCALES * size):

@@ -91,9 +91,8 @@ def track(
     report = Report(progress, is_canceled)
     instants = np.arange(len(clouds), dtype=float) if times is None else np.asarray(times, dtype=float)
     points = [np.asarray(cloud, dtype=np.float64) for cloud in clouds]
-    points = side_by_side(
-        lambda cloud: cloud[distinct(cloud)], points
-    )  # copies hide how far apart points are
+    # Copies hide how far apart points are.
+    points = side_by_side(lambda cloud: cloud[distinct(cloud)], points)
     if not points or min(len(cloud) for cloud in points) < 16:
         raise InputError(
             "registration needs at least one frame and 16 different points in each, "

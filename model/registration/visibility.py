@@ -12,7 +12,7 @@ import numpy as np
 
 from model.compiled import Flags, Floats, Ints, compiled
 from model.meshes.directions import spread
-from model.registration.clouds import Cloud, thinned
+from model.registration.clouds import Cloud, patch_normals, thinned
 from model.registration.parallel import side_by_side
 
 DIRECTIONS = 300  # that are tried
@@ -57,8 +57,7 @@ def _costs(cloud: Cloud, directions: Floats) -> Floats:
     """How unlikely a cloud is to be seen from directions [D, 3]: [D]."""
     points = thinned(cloud.points, POINTS)
     around = cloud.points[cloud.nearest(points, min(NEIGHBORS, len(cloud.points)))[1]]
-    offset = around - around.mean(axis=1, keepdims=True)
-    normals = np.linalg.eigh(offset.transpose(0, 2, 1) @ offset)[1][:, :, 0]  # [N, 3]
+    normals = patch_normals(around)  # [N, 3]
     pixel = cloud.spacing * np.sqrt(len(cloud.points) / len(points))
     frontal = np.abs(normals @ directions.T).mean(axis=0)
     costs: Floats = hidden_shares(points, directions, pixel, BEHIND) - FRONTAL * frontal
