@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+import torch
 from redis import Redis
 
 from service.core.jobs.store import JobStore
@@ -27,6 +28,18 @@ from service.local.redis_server import RedisServer
 from service.local.stack import service_environment
 from service.page.samples import SAMPLES
 from tests.integration.service_processes import ANY_INPUT, Gateway, Worker, running
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Draw the same weights in each run, also in the fixtures of a module, which its first test sets up."""
+    torch.manual_seed(0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    """Draw the same weights whether the fixtures of a test were set up for it or for one before."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

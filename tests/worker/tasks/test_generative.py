@@ -169,7 +169,7 @@ def test_codes_of_a_data_set_are_what_the_encoders_make_of_each_window(
 
 
 def test_a_latent_encoder_of_occupancy_samples_gets_them(bodies: Path, tmp_path: Path) -> None:
-    changes = {"encoder_latent": "simple", "encoder_latent_kwargs": {"dim": 3, "hidden_dim": 4}}
+    changes = {"encoder_latent": "simple", "encoder_latent_kwargs": {"dim": 3, "hidden_dim": 32}}
     file = octahedra(tmp_path, bodies)
     text = file.read_text().replace("encoder_latent_kwargs:\n    hidden_dim: 4", "encoder_latent_kwargs: {}")
     assert "encoder_latent_kwargs: {}" in text
