@@ -136,6 +136,43 @@ def test_depth_images_are_read(reader: Page, layout: str) -> None:
         np.testing.assert_allclose(frame, points, atol=2e-6)
 
 
+@pytest.mark.parametrize("dtype", ["uint16", "float32", "float64"])
+@pytest.mark.parametrize("layout", ["fx", "K", "intrinsics"])
+def test_arrays_of_depths_are_read(reader: Page, dtype: str, layout: str) -> None:
+    slope = np.add.outer(np.arange(24) * 31.0, np.arange(40) * 17.0) + np.arange(700, 703)[:, None, None]
+    depth = slope if dtype == "uint16" else slope / 1000  # [T, H, W]
+    depth[:, 3] = 65535 if dtype == "uint16" else np.nan
+    depth[:, 4, 5:] = 0
+    numbers = {"fx": 31.0, "fy": 29.0, "cx": 7.5, "cy": 5.25}
+    matrix = np.array([[31.0, 0, 7.5], [0, 29.0, 5.25], [0, 0, 1]])
+    camera = numbers if layout == "fx" else {layout: matrix}
+    archive = clouds.npz(depth=depth.astype(dtype), depth_max=np.float32(1.8), **camera)
+    expected = read_sequence(io.BytesIO(archive)).points
+    frames = read(reader, {"depth.npz": archive})
+    assert len(frames) == len(expected) == 3
+    for frame, points in zip(frames, expected, strict=True):
+        np.testing.assert_allclose(frame, points, atol=2e-6)
+
+
+def test_large_depth_images_are_sampled_as_the_service_does(visit: Visit, gateway: Gateway) -> None:
+    page = ready(visit, gateway)
+    camera = {"fx": 200.0, "fy": 200.0, "cx": 130.0, "cy": 90.0}
+    archive = clouds.npz(depth=np.full((2, 180, 260), 1500, np.uint16), **camera)
+    page.set_input_files("#file", upload("depth.npz", archive))
+    page.wait_for_selector("#chosen:has-text('2 frames of 32,768 points')")
+
+
+def test_headers_that_numpy_reads_are_read(reader: Page) -> None:
+    for header in (
+        '{"descr": "<f4", "fortran_order": False, "shape": (3, 50, 3)}',
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (3L, 50L, 3L), }",  # numpy of Python 2 on Windows
+    ):
+        text = header.ljust(117).encode() + b"\n"
+        array = b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text + POINTS.astype("<f4").tobytes()
+        frames = read(reader, {"a.npz": clouds.packed({"points.npy": array})})
+        np.testing.assert_allclose(frames, POINTS, atol=2e-6)
+
+
 def test_points_of_arrays_are_previewed(visit: Visit, gateway: Gateway) -> None:
     page = ready(visit, gateway)
     for name in ("half.npz", "far.npz", "frame.npz", "lengths.npz", "ragged.npz"):

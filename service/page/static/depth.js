@@ -1,34 +1,49 @@
-// Reads depth images: PNG with one channel of 16 bits, and the intrinsics of the camera in a JSON file.
+// Reads depth images: PNG with one channel of 16 bits, or arrays, and the intrinsics of their camera.
 
-// {fx, fy, cx, cy, scale, most, size} of the layouts that docs/formats.md names. Throws without a focal length.
-export function readIntrinsics(bytes) {
-  const outer = JSON.parse(new TextDecoder().decode(bytes));
-  const values = { ...outer, ...(outer.intrinsics ?? outer.intrinsic) };
+const MAX_POINTS = 32_768; // of one image, as the service takes them
+const MAX_TOTAL = 20e6; // of all images
+
+// The camera in a JSON file.
+export const readIntrinsics = (bytes) => cameraOf(JSON.parse(new TextDecoder().decode(bytes)), 1000);
+
+// {fx, fy, cx, cy, scale, most, size} of the layouts that docs/formats.md names. `unit` is how many stored units are
+// one unit of length if `depth_scale` does not say. Throws without a focal length.
+export function cameraOf(outer, unit) {
+  const inner = outer.intrinsics ?? outer.intrinsic;
+  const values = { ...outer, ...(Array.isArray(inner) ? { K: inner } : inner) };
   const given = values.intrinsic_matrix ?? values.K ?? values.camera_matrix;
   const matrix = (given?.data ?? given)?.flat();
   const center = matrix?.[6] || matrix?.[7] ? [6, 7] : [2, 5]; // by columns, as Open3D writes it, or by rows
   const [fx, fy, cx, cy] = matrix
     ? [0, 4, ...center].map((at) => matrix[at])
     : [values.fx, values.fy, values.ppx ?? values.cx, values.ppy ?? values.cy];
-  const scale = values.depth_scale ?? 1000;
+  const scale = values.depth_scale ?? unit;
   const camera = { fx, fy, cx, cy, scale: scale < 1 ? 1 / scale : scale, most: values.depth_max ?? Infinity };
   if (!Object.values(camera).every((value) => value > -Infinity) || !(fx > 0)) throw new TypeError("no intrinsics");
   return { ...camera, size: values.width && values.height ? [values.width, values.height] : null };
 }
 
-// Coordinates [3 N] of the pixels that have a depth, x to the right, y up, seen along -z.
-export async function readDepth(bytes, { fx, fy, cx, cy, scale, most, size }) {
-  const { width, height, depths } = await pixels(bytes);
+// Coordinates [3 N] of the pixels of a PNG that have a depth. `images` is how many there are of this camera.
+export const readDepth = async (bytes, camera, images) => pointsOf(await pixels(bytes), camera, images);
+
+// Coordinates [3 N] of an image {width, height, depths [height · width], whole: whether depths are whole numbers}:
+// x to the right, y up, seen along -z.
+export function pointsOf({ width, height, depths, whole }, { fx, fy, cx, cy, scale, most, size }, images) {
   const [across, down] = size ? [width / size[0], height / size[1]] : [1, 1]; // of smaller copies of its images
   const [middle, center] = [(cx + 0.5) * across - 0.5, (cy + 0.5) * down - 0.5];
-  const points = [];
+  const seen = [];
   depths.forEach((stored, at) => {
-    const away = stored / scale;
-    if (!stored || stored === 65535 || away > most) return;
-    const [row, column] = [Math.floor(at / width), at % width];
-    points.push(((column - middle) * away) / (fx * across), (-(row - center) * away) / (fy * down), -away);
+    const measured = stored > 0 && stored < Infinity && !(whole && stored === 65535);
+    if (measured && stored / scale <= most) seen.push(at);
   });
-  return Float64Array.from(points);
+  const count = Math.min(seen.length, MAX_POINTS, Math.floor(MAX_TOTAL / images));
+  const points = new Float64Array(3 * count);
+  for (let i = 0; i < count; i += 1) {
+    const at = seen[Math.floor((i * seen.length) / count)]; // spread evenly over the image
+    const [row, column, away] = [Math.floor(at / width), at % width, depths[at] / scale];
+    points.set([((column - middle) * away) / (fx * across), (-(row - center) * away) / (fy * down), -away], 3 * i);
+  }
+  return points;
 }
 
 // The stored values of a PNG [height · width]. A canvas would give 8 bits of them.
@@ -47,7 +62,7 @@ async function pixels(bytes) {
   const stream = new Blob(parts).stream().pipeThrough(new DecompressionStream("deflate"));
   const data = unfilter(new Uint8Array(await new Response(stream).arrayBuffer()), 2 * width, height);
   const depths = Uint16Array.from({ length: width * height }, (_, i) => (data[2 * i] << 8) | data[2 * i + 1]);
-  return { width, height, depths };
+  return { width, height, depths, whole: true };
 }
 
 // Undoes the filter of each row, which its first byte names: the difference to neighbors, two bytes a pixel.

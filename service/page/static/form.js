@@ -177,7 +177,7 @@ async function send() {
   try {
     const job = await reconstruct(form, attempt.key, hooks.onProgress, sending.signal);
     attempt = { fingerprint: "", key: "" };
-    rememberInput(job.input.sha256, () => points);
+    if (points) rememberInput(job.input.sha256, () => points); // else they come from the service, which read them
     hooks.onSent(job);
   } catch (error) {
     hooks.onStop();

@@ -1,7 +1,7 @@
 // Reads the points of an upload (see docs/sequences.md) to show them: one archive, or one file per frame.
 // What cannot be read is not shown; the service does the validation.
 
-import { readDepth, readIntrinsics } from "./depth.js";
+import { cameraOf, pointsOf, readDepth, readIntrinsics } from "./depth.js";
 import { isFrame, naturally, readFrame, suffixOf } from "./frames.js";
 import { readNpy } from "./npy.js";
 import { unzip } from "./zip.js";
@@ -41,7 +41,8 @@ const isArchive = (bytes) => bytes[0] === 0x50 && bytes[1] === 0x4b; // PK
 
 async function ofArchive(bytes) {
   const entries = await unzip(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length), 2 * MAX_BYTES);
-  return entries.has("points.npy") ? ofArrays(entries) : ofFiles(entries);
+  if (entries.has("points.npy")) return ofArrays(entries);
+  return entries.has("depth.npy") ? ofDepths(entries) : ofFiles(entries);
 }
 
 // One frame per file, in the natural order of names; other files are left out.
@@ -52,8 +53,8 @@ async function ofFiles(entries) {
   const names = recorded.length ? [] : all.filter((name) => isFrame(name) || suffixOf(name) === "npz");
   if (!names.length) {
     const camera = readIntrinsics(entries.get(all.find((name) => suffixOf(name) === "json")));
-    for (const name of recorded.length ? recorded : all.filter((it) => suffixOf(it) === "png"))
-      frames.push(await readDepth(entries.get(name), camera));
+    const images = recorded.length ? recorded : all.filter((name) => suffixOf(name) === "png");
+    for (const name of images) frames.push(await readDepth(entries.get(name), camera, images.length));
   }
   for (const name of names) {
     const content = entries.get(name);
@@ -92,6 +93,23 @@ function ofArrays(entries) {
     numbers.values.forEach((t, row) => (frames[t] ??= []).push(...values.subarray(3 * row, 3 * row + 3)));
   }
   return relative(frames, array("times"), false);
+}
+
+// `depth` [T, H, W], and the numbers and matrices of its camera.
+function ofDepths(entries) {
+  const arrays = Object.fromEntries([...entries].map(([name, bytes]) => [name.replace(/\.npy$/, ""), readNpy(bytes)]));
+  const { depth, times, ...others } = arrays;
+  const numbers = Object.entries(others).map(([name, { values }]) => [
+    name,
+    values.length > 1 ? [...values] : values[0],
+  ]);
+  const camera = cameraOf(Object.fromEntries(numbers), depth.whole ? 1000 : 1);
+  const [count, height, width] = depth.shape;
+  const frames = Array.from({ length: count }, (_, t) => {
+    const depths = depth.values.subarray(t * height * width, (t + 1) * height * width);
+    return pointsOf({ width, height, depths, whole: depth.whole }, camera, count);
+  });
+  return relative(frames, times, false);
 }
 
 function relative(frames, times, corresponding, rate = "playback_fps") {
