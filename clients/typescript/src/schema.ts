@@ -886,25 +886,25 @@ export interface components {
             formats: components["schemas"]["Format"][];
             /**
              * Output frames
-             * @description Number of frames, evenly spaced in time.
+             * @description Number of output frames, evenly spaced in time. Excludes `fps`.
              * @default null
              */
             frames: number | null;
             /**
              * Frames per second
-             * @description Output frame rate, instead of a number of frames; also the rate of the input files.
+             * @description Frames per second of the result, and of input frames that are files. Excludes `frames`.
              * @default null
              */
             fps: number | null;
             /**
              * Playing time
-             * @description How long the result plays, in seconds.
+             * @description How long the result plays, in seconds. Excludes `playback_fps`.
              * @default null
              */
             duration: number | null;
             /**
              * Playback rate
-             * @description Input frames played per second; by default real time, or 24 if the input has no times.
+             * @description Input frames played per second; by default real time, or 24 if the input has no times. Excludes `duration`.
              * @default null
              */
             playback_fps: number | null;
@@ -920,7 +920,7 @@ export interface components {
              */
             compress: boolean;
             /**
-             * @description `input` takes the colors of the points, `correspondence` gives each place of the surface a color of its own.
+             * @description `input` takes the colors of the points; `correspondence` gives each point of the surface its own color.
              * @default none
              */
             color: components["schemas"]["Color"];
@@ -937,12 +937,12 @@ export interface components {
             corresponding: boolean | null;
             /**
              * Up axis
-             * @description Axis of the input that points up, so that GLB and USD files stand upright. `auto` detects it for models of people; for others it is guessed, for pictures only.
+             * @description Axis of the input that points up. If it is given, GLB and USD files stand upright. `auto` detects it for models of people, and otherwise guesses it for pictures only.
              * @default auto
              */
             up: components["schemas"]["Up"];
             /**
-             * @description `auto` removes stray points and a clear floor, `off` keeps them; `drop_invalid` does the same as `auto` and also drops points with NaN or infinity, which are refused otherwise.
+             * @description `auto` removes stray points, and a clear floor and walls; `off` keeps them; `drop_invalid` is `auto`, and also drops points with NaN or infinity, which are otherwise refused.
              * @default auto
              */
             cleanup: components["schemas"]["Cleanup"];
@@ -953,13 +953,13 @@ export interface components {
             refine: components["schemas"]["Switch"];
             /**
              * Points of meshes
-             * @description If frames are meshes: take points all over the `surface`, or the `vertices`.
+             * @description Of frames that are meshes, use points spread over the `surface`, or the `vertices`.
              * @default surface
              */
             sample: components["schemas"]["Sample"];
             /**
              * Resolution
-             * @description Grid cells per side; rounded up to a grid that halves evenly.
+             * @description Grid cells per side, rounded up so that the grid halves evenly.
              * @default null
              */
             resolution: number | null;
@@ -977,7 +977,7 @@ export interface components {
             simplify: number | null;
             /**
              * Smoothing passes
-             * @description Each flattens small bumps, not large shapes.
+             * @description Each pass flattens small bumps and keeps large shapes.
              * @default 0
              */
             smooth: number;
@@ -1048,39 +1048,39 @@ export interface operations {
             query?: {
                 /** @description With a raw file: Files to write. */
                 formats?: components["schemas"]["Format"][];
-                /** @description With a raw file: Number of frames, evenly spaced in time. */
+                /** @description With a raw file: Number of output frames, evenly spaced in time. Excludes `fps`. */
                 frames?: number;
-                /** @description With a raw file: Output frame rate, instead of a number of frames; also the rate of the input files. */
+                /** @description With a raw file: Frames per second of the result, and of input frames that are files. Excludes `frames`. */
                 fps?: number;
-                /** @description With a raw file: How long the result plays, in seconds. */
+                /** @description With a raw file: How long the result plays, in seconds. Excludes `playback_fps`. */
                 duration?: number;
-                /** @description With a raw file: Input frames played per second; by default real time, or 24 if the input has no times. */
+                /** @description With a raw file: Input frames played per second; by default real time, or 24 if the input has no times. Excludes `duration`. */
                 playback_fps?: number;
                 /** @description With a raw file: How a GLB is animated: `morph` stores every frame, `skin` uses bones, which take a fraction of the space; `auto` uses bones beyond 200 frames. */
                 animation?: components["schemas"]["Animation"];
                 /** @description With a raw file: Store integers in a GLB instead of floats. */
                 compress?: boolean;
-                /** @description With a raw file: `input` takes the colors of the points, `correspondence` gives each place of the surface a color of its own. */
+                /** @description With a raw file: `input` takes the colors of the points; `correspondence` gives each point of the surface its own color. */
                 color?: components["schemas"]["Color"];
                 /** @description With a raw file: `draft` is the fastest, `exact` the most accurate. */
                 quality?: components["schemas"]["Quality"];
                 /** @description With a raw file: Whether row j is the same particle in every frame; detected if unset. */
                 corresponding?: boolean;
-                /** @description With a raw file: Axis of the input that points up, so that GLB and USD files stand upright. `auto` detects it for models of people; for others it is guessed, for pictures only. */
+                /** @description With a raw file: Axis of the input that points up. If it is given, GLB and USD files stand upright. `auto` detects it for models of people, and otherwise guesses it for pictures only. */
                 up?: components["schemas"]["Up"];
-                /** @description With a raw file: `auto` removes stray points and a clear floor, `off` keeps them; `drop_invalid` does the same as `auto` and also drops points with NaN or infinity, which are refused otherwise. */
+                /** @description With a raw file: `auto` removes stray points, and a clear floor and walls; `off` keeps them; `drop_invalid` is `auto`, and also drops points with NaN or infinity, which are otherwise refused. */
                 cleanup?: components["schemas"]["Cleanup"];
                 /** @description With a raw file: `auto` fits the surface to the points, `off` uses the network alone. */
                 refine?: components["schemas"]["Switch"];
-                /** @description With a raw file: If frames are meshes: take points all over the `surface`, or the `vertices`. */
+                /** @description With a raw file: Of frames that are meshes, use points spread over the `surface`, or the `vertices`. */
                 sample?: components["schemas"]["Sample"];
-                /** @description With a raw file: Grid cells per side; rounded up to a grid that halves evenly. */
+                /** @description With a raw file: Grid cells per side, rounded up so that the grid halves evenly. */
                 resolution?: number;
                 /** @description With a raw file: Occupancy probability at the surface. */
                 threshold?: number;
                 /** @description With a raw file: Simplify the mesh to this many faces. */
                 simplify?: number;
-                /** @description With a raw file: Each flattens small bumps, not large shapes. */
+                /** @description With a raw file: Each pass flattens small bumps and keeps large shapes. */
                 smooth?: number;
                 /** @description With a raw file: Close open boundaries of the surface. */
                 fill_holes?: boolean;
@@ -1124,22 +1124,22 @@ export interface operations {
                     formats?: components["schemas"]["Format"][];
                     /**
                      * Output frames
-                     * @description Number of frames, evenly spaced in time.
+                     * @description Number of output frames, evenly spaced in time. Excludes `fps`.
                      */
                     frames?: number;
                     /**
                      * Frames per second
-                     * @description Output frame rate, instead of a number of frames; also the rate of the input files.
+                     * @description Frames per second of the result, and of input frames that are files. Excludes `frames`.
                      */
                     fps?: number;
                     /**
                      * Playing time
-                     * @description How long the result plays, in seconds.
+                     * @description How long the result plays, in seconds. Excludes `playback_fps`.
                      */
                     duration?: number;
                     /**
                      * Playback rate
-                     * @description Input frames played per second; by default real time, or 24 if the input has no times.
+                     * @description Input frames played per second; by default real time, or 24 if the input has no times. Excludes `duration`.
                      */
                     playback_fps?: number;
                     /**
@@ -1154,7 +1154,7 @@ export interface operations {
                      */
                     compress?: boolean;
                     /**
-                     * @description `input` takes the colors of the points, `correspondence` gives each place of the surface a color of its own.
+                     * @description `input` takes the colors of the points; `correspondence` gives each point of the surface its own color.
                      * @default none
                      */
                     color?: components["schemas"]["Color"];
@@ -1170,12 +1170,12 @@ export interface operations {
                     corresponding?: boolean;
                     /**
                      * Up axis
-                     * @description Axis of the input that points up, so that GLB and USD files stand upright. `auto` detects it for models of people; for others it is guessed, for pictures only.
+                     * @description Axis of the input that points up. If it is given, GLB and USD files stand upright. `auto` detects it for models of people, and otherwise guesses it for pictures only.
                      * @default auto
                      */
                     up?: components["schemas"]["Up"];
                     /**
-                     * @description `auto` removes stray points and a clear floor, `off` keeps them; `drop_invalid` does the same as `auto` and also drops points with NaN or infinity, which are refused otherwise.
+                     * @description `auto` removes stray points, and a clear floor and walls; `off` keeps them; `drop_invalid` is `auto`, and also drops points with NaN or infinity, which are otherwise refused.
                      * @default auto
                      */
                     cleanup?: components["schemas"]["Cleanup"];
@@ -1186,13 +1186,13 @@ export interface operations {
                     refine?: components["schemas"]["Switch"];
                     /**
                      * Points of meshes
-                     * @description If frames are meshes: take points all over the `surface`, or the `vertices`.
+                     * @description Of frames that are meshes, use points spread over the `surface`, or the `vertices`.
                      * @default surface
                      */
                     sample?: components["schemas"]["Sample"];
                     /**
                      * Resolution
-                     * @description Grid cells per side; rounded up to a grid that halves evenly.
+                     * @description Grid cells per side, rounded up so that the grid halves evenly.
                      */
                     resolution?: number;
                     /**
@@ -1207,7 +1207,7 @@ export interface operations {
                     simplify?: number;
                     /**
                      * Smoothing passes
-                     * @description Each flattens small bumps, not large shapes.
+                     * @description Each pass flattens small bumps and keeps large shapes.
                      * @default 0
                      */
                     smooth?: number;
@@ -1279,22 +1279,22 @@ export interface operations {
                     formats?: components["schemas"]["Format"][];
                     /**
                      * Output frames
-                     * @description Number of frames, evenly spaced in time.
+                     * @description Number of output frames, evenly spaced in time. Excludes `fps`.
                      */
                     frames?: number | null;
                     /**
                      * Frames per second
-                     * @description Output frame rate, instead of a number of frames; also the rate of the input files.
+                     * @description Frames per second of the result, and of input frames that are files. Excludes `frames`.
                      */
                     fps?: number | null;
                     /**
                      * Playing time
-                     * @description How long the result plays, in seconds.
+                     * @description How long the result plays, in seconds. Excludes `playback_fps`.
                      */
                     duration?: number | null;
                     /**
                      * Playback rate
-                     * @description Input frames played per second; by default real time, or 24 if the input has no times.
+                     * @description Input frames played per second; by default real time, or 24 if the input has no times. Excludes `duration`.
                      */
                     playback_fps?: number | null;
                     /**
@@ -1309,7 +1309,7 @@ export interface operations {
                      */
                     compress?: boolean;
                     /**
-                     * @description `input` takes the colors of the points, `correspondence` gives each place of the surface a color of its own.
+                     * @description `input` takes the colors of the points; `correspondence` gives each point of the surface its own color.
                      * @default none
                      */
                     color?: components["schemas"]["Color"];
@@ -1325,12 +1325,12 @@ export interface operations {
                     corresponding?: boolean | null;
                     /**
                      * Up axis
-                     * @description Axis of the input that points up, so that GLB and USD files stand upright. `auto` detects it for models of people; for others it is guessed, for pictures only.
+                     * @description Axis of the input that points up. If it is given, GLB and USD files stand upright. `auto` detects it for models of people, and otherwise guesses it for pictures only.
                      * @default auto
                      */
                     up?: components["schemas"]["Up"];
                     /**
-                     * @description `auto` removes stray points and a clear floor, `off` keeps them; `drop_invalid` does the same as `auto` and also drops points with NaN or infinity, which are refused otherwise.
+                     * @description `auto` removes stray points, and a clear floor and walls; `off` keeps them; `drop_invalid` is `auto`, and also drops points with NaN or infinity, which are otherwise refused.
                      * @default auto
                      */
                     cleanup?: components["schemas"]["Cleanup"];
@@ -1341,13 +1341,13 @@ export interface operations {
                     refine?: components["schemas"]["Switch"];
                     /**
                      * Points of meshes
-                     * @description If frames are meshes: take points all over the `surface`, or the `vertices`.
+                     * @description Of frames that are meshes, use points spread over the `surface`, or the `vertices`.
                      * @default surface
                      */
                     sample?: components["schemas"]["Sample"];
                     /**
                      * Resolution
-                     * @description Grid cells per side; rounded up to a grid that halves evenly.
+                     * @description Grid cells per side, rounded up so that the grid halves evenly.
                      */
                     resolution?: number | null;
                     /**
@@ -1362,7 +1362,7 @@ export interface operations {
                     simplify?: number | null;
                     /**
                      * Smoothing passes
-                     * @description Each flattens small bumps, not large shapes.
+                     * @description Each pass flattens small bumps and keeps large shapes.
                      * @default 0
                      */
                     smooth?: number;

@@ -85,7 +85,10 @@ class ReconstructionOptions(BaseModel):
     frames: Annotated[
         int | None,
         Field(
-            ge=2, le=MAX_FRAMES, title="Output frames", description="Number of frames, evenly spaced in time."
+            ge=2,
+            le=MAX_FRAMES,
+            title="Output frames",
+            description="Number of output frames, evenly spaced in time. Excludes `fps`.",
         ),
     ] = None
     fps: Annotated[
@@ -94,12 +97,18 @@ class ReconstructionOptions(BaseModel):
             ge=1e-6,  # of two weeks between frames; far smaller ones would make times infinite
             le=1000,
             title="Frames per second",
-            description="Output frame rate, instead of a number of frames; also the rate of the input files.",
+            description="Frames per second of the result, and of input frames that are files. Excludes "
+            "`frames`.",
         ),
     ] = None
     duration: Annotated[
         float | None,
-        Field(ge=0.01, le=3600, title="Playing time", description="How long the result plays, in seconds."),
+        Field(
+            ge=0.01,
+            le=3600,
+            title="Playing time",
+            description="How long the result plays, in seconds. Excludes `playback_fps`.",
+        ),
     ] = None
     playback_fps: Annotated[
         float | None,
@@ -108,7 +117,7 @@ class ReconstructionOptions(BaseModel):
             le=1000,
             title="Playback rate",
             description="Input frames played per second; by default real time, or 24 if the input has no "
-            "times.",
+            "times. Excludes `duration`.",
         ),
     ] = None
     animation: Annotated[
@@ -124,8 +133,8 @@ class ReconstructionOptions(BaseModel):
     color: Annotated[
         Color,
         Field(
-            description="`input` takes the colors of the points, `correspondence` gives each place of the "
-            "surface a color of its own."
+            description="`input` takes the colors of the points; `correspondence` gives each point of the "
+            "surface its own color."
         ),
     ] = Color.NONE
     quality: Annotated[Quality, Field(description="`draft` is the fastest, `exact` the most accurate.")] = (
@@ -142,15 +151,16 @@ class ReconstructionOptions(BaseModel):
         Up,
         Field(
             title="Up axis",
-            description="Axis of the input that points up, so that GLB and USD files stand upright. `auto` "
-            "detects it for models of people; for others it is guessed, for pictures only.",
+            description="Axis of the input that points up. If it is given, GLB and USD files stand upright. "
+            "`auto` detects it for models of people, and otherwise guesses it for pictures only.",
         ),
     ] = Up.AUTO
     cleanup: Annotated[
         Cleanup,
         Field(
-            description="`auto` removes stray points and a clear floor, `off` keeps them; `drop_invalid` "
-            "does the same as `auto` and also drops points with NaN or infinity, which are refused otherwise."
+            description="`auto` removes stray points, and a clear floor and walls; `off` keeps them; "
+            "`drop_invalid` is `auto`, and also drops points with NaN or infinity, which are otherwise "
+            "refused."
         ),
     ] = Cleanup.AUTO
     refine: Annotated[
@@ -161,12 +171,12 @@ class ReconstructionOptions(BaseModel):
         Sample,
         Field(
             title="Points of meshes",
-            description="If frames are meshes: take points all over the `surface`, or the `vertices`.",
+            description="Of frames that are meshes, use points spread over the `surface`, or the `vertices`.",
         ),
     ] = Sample.SURFACE
     resolution: Annotated[
         int | None,
-        Field(ge=32, le=512, description="Grid cells per side; rounded up to a grid that halves evenly."),
+        Field(ge=32, le=512, description="Grid cells per side, rounded up so that the grid halves evenly."),
     ] = None
     threshold: Annotated[
         float | None, Field(gt=0, lt=1, description="Occupancy probability at the surface.")
@@ -181,7 +191,7 @@ class ReconstructionOptions(BaseModel):
             ge=0,
             le=50,
             title="Smoothing passes",
-            description="Each flattens small bumps, not large shapes.",
+            description="Each pass flattens small bumps and keeps large shapes.",
         ),
     ] = 0
     fill_holes: Annotated[
