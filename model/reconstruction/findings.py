@@ -61,10 +61,10 @@ def require_useful(findings: Findings, name: str) -> None:
     if fit <= USELESS_FIT and off <= USELESS_SHARE:
         return
     raise PoorFitError(
-        f"{name} found no surface that fits: the points lie {fit:.0%} of the size off it on average, "
-        f"{off:.0%} of them far off. Try another model, `up` for a model of upright things, "
-        "`corresponding` false if rows are not the same particles, more points in each frame, a higher "
-        "`simplify` if it is low, or send things that are far apart separately"
+        f"{name} found no surface that fits: on average, points lie {fit:.0%} of the object's size from it, "
+        f"and {off:.0%} of them lie far from it. Try another model, `up` if the model needs upright people, "
+        "`corresponding=false` if rows are not the same particles, more points in each frame, a higher "
+        "`simplify` if it is low, or send objects that are far apart separately"
     )
 
 
@@ -78,11 +78,11 @@ def _warnings(registered: Registered, one_sided: bool) -> list[str]:
     if registered.tracking.jumps:
         frames = ", ".join(map(str, registered.tracking.jumps[:8]))
         warnings.append(
-            f"the sequence jumps or is cut before frame {frames}: one mesh goes on across it; if what "
-            "follows is another thing, cut the file there and send the parts separately"
+            f"the sequence jumps or is cut before frame {frames}: one mesh continues across it; if a "
+            "different object follows, cut the file there and send the parts separately"
         )
     if one_sided:
-        warnings.append("the points show one side only: the model guesses the other side")
+        warnings.append("the points show one side of the object only")
     if not registered.orientation.certain:
         warnings.append("it is not clear which way is up: y was assumed; set `up` if that is wrong")
     return warnings

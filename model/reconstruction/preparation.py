@@ -24,10 +24,12 @@ from model.registration.volumes import fill_volume, outermost
 
 MOST_POINTS = 8192  # of a frame that are used: more show no more of a shape, and networks learn from as many
 STOOD_STILL = (
-    "what stands still in the room, apart from what moves, was removed with floor and walls: "
-    "`cleanup` off keeps everything"
+    "points that stand still, apart from the moving object, were removed with the floor and the walls: "
+    "`cleanup=off` keeps everything"
 )
-INSIDE = "the points fill a volume: those inside it were left out, for the surface lies around the others"
+INSIDE = (
+    "the points fill a volume: those inside it were left out, because the surface encloses the outer ones"
+)
 FILLING = 3  # times as many, of which those inside are left out, where points fill a volume
 
 
@@ -111,13 +113,13 @@ def _require_rows(clouds: list[Floats], found: Correspondence) -> None:
     if least < most:
         raise InputError(
             f"corresponding is true, but frames have {least} to {most} points; wanted the same number in "
-            "each, or corresponding false"
+            "each, or corresponding=false"
         )
     if found.broken:
         frames = ", ".join(map(str, found.broken[:8]))
         raise InputError(
             f"corresponding is true, but before frame {frames} the rows become other particles: cut the "
-            "file there and send the parts separately, or send corresponding false"
+            "file there and send the parts separately, or send corresponding=false"
         )
 
 
@@ -127,11 +129,11 @@ def _doubts(found: Correspondence) -> list[str]:
     if found.pixels:
         doubts.append(
             "the rows are said to be the same particles in every frame, but they move like the pixels of a "
-            "depth camera, along its rays only: send corresponding false to have the sequence tracked instead"
+            "depth camera, along its rays only: send corresponding=false to have the sequence tracked instead"
         )
     if found.scatter > 0.5:
         doubts.append(
-            "rows are declared to be the same particles in every frame, but neighbors do not stay "
+            "the rows are said to be the same particles in every frame, but neighbors do not stay "
             "neighbors: leave `corresponding` out to have points matched instead"
         )
     return doubts
@@ -146,7 +148,7 @@ def _has_paths(valid: NDArray[np.bool_], required: bool) -> bool:
     elif broken:
         found = f"hardly a row has valid points both in frame {broken[0]} and in the one before"
     if found and required:
-        raise InputError(f"corresponding is true, but {found}. Send corresponding false to have them tracked")
+        raise InputError(f"corresponding is true, but {found}. Send corresponding=false to have them tracked")
     return found is None
 
 

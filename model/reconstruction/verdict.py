@@ -61,12 +61,12 @@ class Limit:
 
 
 LIMITS = (
-    Limit("fit", 0.0112, 0.03, "on average, points are {value:.1%} of the object's size off the surface"),
+    Limit("fit", 0.0112, 0.03, "on average, points lie {value:.1%} of the object's size from the surface"),
     Limit(
         "worst_fit",
         0.0135,
         0.06,
-        "in the worst frame, points are {value:.1%} of the object's size off it",
+        "in the worst frame, points lie {value:.1%} of the object's size from the surface",
     ),
     Limit("off_surface", 0.02, 0.3, "{value:.0%} of the points have no surface near them"),
     Limit("unseen", 0.08, 0.6, "{value:.0%} of the surface is far from any point"),
@@ -82,16 +82,16 @@ LIMITS = (
         "coarseness",
         0.15,
         0.4,
-        "an edge of the surface is {value:.0%} as long as its largest part: send things that are far apart "
+        "an edge of the surface is {value:.0%} as long as its largest part: send objects that are far apart "
         "separately, or raise `resolution`",
     ),
-    Limit("guessed", 0.15, 0.9, "{value:.0%} of the surface has no points on its side in any frame"),
-    Limit("roughness", 0.59, 2.0, "points scatter too much to show how thick things are, or are too few"),
+    Limit("guessed", 0.15, 0.9, "no frame has points on {value:.0%} of the surface"),
+    Limit("roughness", 0.59, 2.0, "the points are too noisy, or too few, to show how thick the object is"),
     Limit(
         "one_sided",
         0.5,
         2.0,
-        "the points show one side only, or are too few to tell: the other side is guessed",
+        "one side of the surface is guessed: the points do not show it, or are too few to tell",
     ),
 )
 

@@ -79,7 +79,7 @@ def test_sample_is_reconstructed_and_played(visit: Visit, gateway: Gateway, work
     assert (job["options"]["resolution"], job["options"]["color"]) == (32, "correspondence")
     assert str(job["result"]["mesh"]["vertices"]) in page.locator("#facts").inner_text().replace(",", "")
     assert f"Verdict: {job['result']['verdict']}" in page.locator("#verdict").inner_text()
-    assert "rows correspond" in page.locator("#verdict").inner_text()
+    assert "is the same point in every frame" in page.locator("#verdict").inner_text()
     assert "of 17, 95% of the points lie within" in label(page, "#fit svg", "aria-label")
     for file in job["result"]["files"]:
         with page.expect_download() as download:

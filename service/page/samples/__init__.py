@@ -14,16 +14,14 @@ class Sample(NamedTuple):
 
 
 SAMPLES = {
-    "jumping_jacks": Sample(
-        _FOLDER / "jumping_jacks.npz", "A woman doing a jumping jack; points without order."
-    ),
+    "jumping_jacks": Sample(_FOLDER / "jumping_jacks.npz", "A woman doing a jumping jack: untracked points"),
     "walker": Sample(
         _FOLDER / "walker.npz",
-        "A four-legged animal walking; points without order, in frames of different size.",
+        "A four-legged animal walking: untracked points, frames of different sizes",
     ),
     "scan": Sample(
         _FOLDER / "scan.npz",
-        "A raw scan of a person running on the spot: noisy, with stray points, z up.",
+        "A raw scan of a person running on the spot: noisy, with stray points, z up",
     ),
-    "knees": Sample(_FOLDER / "knees.npz", "A man raising his right knee; tracked points."),
+    "knees": Sample(_FOLDER / "knees.npz", "A man raising his right knee: tracked points"),
 }

@@ -78,7 +78,7 @@ function showVerdict({ verdict, reasons = [], warnings = [], decisions }) {
 export function decisionNotes({ corresponding, removed }) {
   const count = Object.values(removed).flat().reduce((sum, points) => sum + points, 0);
   return [
-    corresponding ? "rows correspond between frames" : "rows do not correspond: points were matched",
+    corresponding ? "row j is the same point in every frame" : "points were matched from frame to frame",
     ...(count ? [count === 1 ? "1 point was removed" : `${count.toLocaleString("en")} points were removed`] : []),
   ];
 }

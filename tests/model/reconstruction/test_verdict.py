@@ -54,7 +54,7 @@ def test_a_surface_beside_the_points_is_poor() -> None:
     clouds, vertices, faces = seen()
     verdict = judge(measure(clouds, vertices + np.array([0, 0.4, 0]), faces))
     assert verdict.word == "poor"
-    assert any("on average, points are" in reason for reason in verdict.reasons)
+    assert any("on average, points lie" in reason for reason in verdict.reasons)
 
 
 def test_a_side_that_no_frame_shows_is_doubted() -> None:
@@ -68,7 +68,7 @@ def test_a_side_that_no_frame_shows_is_doubted() -> None:
     measures = measure(above, vertices, plate.faces)
     assert measures.unseen == 0
     assert measures.guessed == pytest.approx(0.5, abs=0.03)
-    assert judge(measures).reasons == ["49% of the surface has no points on its side in any frame"]
+    assert judge(measures).reasons == ["no frame has points on 49% of the surface"]
     turned = [above[0], clouds[1][clouds[1][:, 2] < vertices[1, :, 2].mean()]]
     assert measure(turned, vertices, plate.faces).guessed < 0.05
 
@@ -82,7 +82,7 @@ def test_noise_is_doubted_where_no_paths_show_it() -> None:
     rng = np.random.default_rng(2)
     noisy = [cloud + rng.normal(0, 0.02, cloud.shape) for cloud in clouds]
     assert judge(measure(clouds, vertices, faces, unordered=True)).word == "good"
-    assert "points scatter too much" in "".join(
+    assert "the points are too noisy" in "".join(
         judge(measure(noisy, vertices, faces, unordered=True)).reasons
     )
     assert "scatter" not in "".join(judge(measure(noisy, vertices, faces)).reasons)
