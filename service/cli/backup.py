@@ -17,7 +17,7 @@ RECORDS = "records.jsonl"
 def backup(
     folder: Annotated[Path, typer.Argument(help="Where to; one that holds a backup is brought up to date.")],
 ) -> None:
-    """Copy all records and files while the service runs. OFLOW_… variables describe it.
+    """Copy all records and files of the service in the OFLOW_… variables, while it runs.
 
     The folder then holds what callers sent and received, and hashes of their keys: keep it as safe as those.
     """
@@ -44,7 +44,7 @@ def backup(
 def restore(
     folder: Annotated[Path, typer.Argument(help="What `oflow backup` wrote.")],
 ) -> None:
-    """Put a backup into an empty Redis and a bucket, while no gateway and no worker runs.
+    """Restore a backup into an empty Redis and a bucket, while no gateway and no worker runs.
 
     Jobs that were queued or running at the time of the backup run again.
     """

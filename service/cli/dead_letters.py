@@ -8,7 +8,7 @@ from service.cli.connections import servers
 from service.core.extras import needs
 
 dead_letters = typer.Typer(
-    help="Jobs that failed for reasons of the service. OFLOW_… environment variables describe it.",
+    help="List and retry jobs that failed because of the service in the OFLOW_… variables.",
     no_args_is_help=True,
 )
 

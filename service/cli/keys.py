@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # packages of a gateway, which a client need not have
 
 
 keys = typer.Typer(
-    help="Bearer keys of a gateway, which OFLOW_… environment variables describe.", no_args_is_help=True
+    help="Manage the bearer keys of the service in the OFLOW_… variables.", no_args_is_help=True
 )
 
 

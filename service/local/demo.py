@@ -79,7 +79,7 @@ def _render(source: Path, obj_archive: Path, target: Path, result: ResultView) -
         "--title",
         source.stem,
         "--caption",
-        f"{_size(result)}. {_fit(result)}; verdict: {result.verdict}.",
+        f"{_size(result)}; {_fit(result)}; verdict: {result.verdict}.",
     ]
     done = subprocess.run(command + labels, capture_output=True, text=True)  # noqa: S603
     if done.returncode:

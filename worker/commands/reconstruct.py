@@ -77,7 +77,7 @@ def _print_report(meshes: MeshSequence, files: Iterable[Path], load_seconds: flo
     if meshes.fit is not None:
         mean, p95 = meshes.fit.mean.mean(), meshes.fit.p95.max()
         console.print(
-            f"fit: points lie {mean:.4g} from the mesh on average, 95 % of the worst frame's within {p95:.4g}"
+            f"fit: points lie {mean:.3g} from the mesh on average, 95 % within {p95:.3g} in the worst frame"
         )
     if meshes.findings is not None:
         findings = meshes.findings
@@ -108,7 +108,7 @@ def print_models() -> None:
     if not own.is_terminal:  # in a file or a pipe a model is one line, however long its names
         own.width = WIDEST
     own.print(table)
-    own.print("Those to fetch are fetched and kept when first used. Where there is none, give --checkpoint.")
+    own.print("Checkpoints `to fetch` are downloaded on first use; models with none need --checkpoint.")
 
 
 def _where(config: Config) -> str:

@@ -37,7 +37,7 @@ export function duration(seconds) {
 export const number = (value) =>
   value === 0
     ? "0"
-    : Math.abs(value) >= 1e-3 && Math.abs(value) < 1e5
+    : Math.abs(value) >= 1e-4 && Math.abs(value) < 1e5
       ? String(Number(value.toPrecision(3)))
       : value.toExponential(1);
 
