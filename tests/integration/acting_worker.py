@@ -5,7 +5,7 @@ from hashlib import sha256
 
 from service.api.dependencies import GatewayContext
 from service.core.jobs.formats import Format
-from service.core.jobs.record import Fit, Mesh, Result, ResultFile
+from service.core.jobs.results import Fit, Mesh, Result, ResultFile
 
 CONTENT = b"abc"
 RESULT = Result(

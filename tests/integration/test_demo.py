@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from model.errors import InputError
-from service.core.jobs.record import Fit, Mesh
+from service.core.jobs.results import Fit, Mesh
 from service.core.jobs.views import ResultView
 from service.local.demo import SHOWN, _report
 from service.page.samples import SAMPLES

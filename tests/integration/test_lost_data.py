@@ -19,7 +19,8 @@ from service.api.background.lost_data import LossDetector, MessageSearch, delete
 from service.api.background.tasks import queue_lost_jobs
 from service.api.dependencies import GatewayContext
 from service.core.jobs.options import RETENTION_LIMIT, Options
-from service.core.jobs.record import COPY, Fit, Input, Job, Mesh, Result, State
+from service.core.jobs.record import COPY, Input, Job, State
+from service.core.jobs.results import Fit, Mesh, Result
 from service.core.jobs.stored import dump
 from service.core.queue import queue_name
 from service.core.settings import Settings

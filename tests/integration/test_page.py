@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from service.core.jobs.options import Options
-from service.core.jobs.record import Input, Job, State, Thumbnail
+from service.core.jobs.record import Input, Job, State
+from service.core.jobs.results import Thumbnail
 from service.page import asset
 from service.page.preview import link_preview
 from tests.integration.acting_worker import RESULT

@@ -15,7 +15,8 @@ import pytest
 from service.api.dependencies import GatewayContext
 from service.core.jobs.formats import Format
 from service.core.jobs.options import Options
-from service.core.jobs.record import Fit, Input, Job, Mesh, Result, ResultFile
+from service.core.jobs.record import Input, Job
+from service.core.jobs.results import Fit, Mesh, Result, ResultFile
 from service.core.jobs.store import JobStore
 from service.core.settings import Settings
 from service.local.object_store import ObjectStore

@@ -13,16 +13,8 @@ from numpy.typing import NDArray
 
 from model import MeshSequence
 from service.core.jobs.options import ReconstructionOptions
-from service.core.jobs.record import (
-    COPY,
-    Decisions,
-    Fit,
-    Job,
-    Mesh,
-    Result,
-    ResultFile,
-    Thumbnail,
-)
+from service.core.jobs.record import COPY, Job
+from service.core.jobs.results import Decisions, Fit, Mesh, Result, ResultFile, Thumbnail
 from service.core.jobs.stored import dump
 from service.core.trace import Span, parse, span
 from worker.pipeline import write_meshes

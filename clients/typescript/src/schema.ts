@@ -370,33 +370,56 @@ export interface components {
          * @description What was found out about the input, and done with it.
          */
         Decisions: {
-            /** Corresponding */
+            /**
+             * Corresponding
+             * @description Whether row j was used as the same particle in every frame.
+             */
             corresponding: boolean;
-            /** Scatter */
+            /**
+             * Scatter
+             * @description 0 if neighboring rows stay neighbors across frames, 1 if rows are shuffled.
+             */
             scatter: number;
-            /** Removed */
+            /**
+             * Removed
+             * @description Number of points removed from each frame, by reason.
+             */
             removed: {
                 [key: string]: number[];
             };
-            /** Keyframe */
+            /**
+             * Keyframe
+             * @description Frame whose shape is carried through all others.
+             */
             keyframe: number;
-            /** Up */
+            /**
+             * Up
+             * @description Axis of the input that points up: given, recognized or guessed.
+             */
             up?: string | null;
             /**
              * Jumps
+             * @description Frames before which the motion is cut.
              * @default []
              */
             jumps: number[];
             /**
              * One Sided
+             * @description Whether the points show one side of the object only.
              * @default false
              */
             one_sided: boolean;
-            /** Smooth */
+            /**
+             * Smooth
+             * @description Passes of smoothing, and how far they moved vertices, in units of the input.
+             */
             smooth?: {
                 [key: string]: number;
             } | null;
-            /** Fill Holes */
+            /**
+             * Fill Holes
+             * @description Holes that were closed, and faces that were added.
+             */
             fill_holes?: {
                 [key: string]: number;
             } | null;
@@ -459,7 +482,10 @@ export interface components {
         Fit: {
             /** Mean */
             mean: number[];
-            /** P95 */
+            /**
+             * P95
+             * @description 95th percentile.
+             */
             p95: number[];
         };
         /**
@@ -489,7 +515,10 @@ export interface components {
             bytes: number;
             /** Sha256 */
             sha256: string;
-            /** Name */
+            /**
+             * Name
+             * @description What the upload was called.
+             */
             name?: string | null;
         };
         /** JobError */
@@ -515,9 +544,15 @@ export interface components {
             id: string;
             state: components["schemas"]["State"];
             progress: components["schemas"]["Progress"];
-            /** Queue Position */
+            /**
+             * Queue Position
+             * @description Number of jobs ahead of this one, while it is queued.
+             */
             queue_position?: number | null;
-            /** Attempt */
+            /**
+             * Attempt
+             * @description 0 until a worker takes the job, above 1 if one died or gave it back.
+             */
             attempt: number;
             /**
              * Created At
@@ -547,6 +582,7 @@ export interface components {
             metadata: {
                 [key: string]: unknown;
             };
+            /** @description In the response for this job alone, once it has ended. */
             webhook?: components["schemas"]["WebhookStatus"] | null;
             /** Links */
             links: {
@@ -635,7 +671,10 @@ export interface components {
             stage: string;
             /** Percent */
             percent: number;
-            /** Eta Seconds */
+            /**
+             * Eta Seconds
+             * @description Seconds that are left, by estimate.
+             */
             eta_seconds?: number | null;
         };
         /**
@@ -647,9 +686,15 @@ export interface components {
             model: string;
             /** Checkpoint Sha256 */
             checkpoint_sha256: string;
-            /** Version */
+            /**
+             * Version
+             * @description The worker's release.
+             */
             version: string;
-            /** Options */
+            /**
+             * Options
+             * @description All that shape the result, including the defaults of the release and the model.
+             */
             options: {
                 [key: string]: unknown;
             };
@@ -674,11 +719,13 @@ export interface components {
             verdict?: ("good" | "doubtful" | "poor") | null;
             /**
              * Reasons
+             * @description Why the verdict is not good; empty if it is.
              * @default []
              */
             reasons: string[];
             /**
              * Warnings
+             * @description What is unusual about the input.
              * @default []
              */
             warnings: string[];
@@ -687,7 +734,10 @@ export interface components {
             files: components["schemas"]["FileView"][];
             mesh: components["schemas"]["Mesh"];
             fit: components["schemas"]["Fit"];
-            /** Timings */
+            /**
+             * Timings
+             * @description Seconds of each stage; `total` starts when a worker takes the job, after `queue`.
+             */
             timings: {
                 [key: string]: number;
             };

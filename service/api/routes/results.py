@@ -10,7 +10,8 @@ from service.api.dependencies import ContextDep, JobDep
 from service.api.http.downloads import Conditions, StoredFile, require_stored, send, unchanged
 from service.api.http.problems import Problem, keyed_responses
 from service.core.jobs.formats import Format
-from service.core.jobs.record import Job, Result, ResultFile, State
+from service.core.jobs.record import Job, State
+from service.core.jobs.results import Result, ResultFile
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 

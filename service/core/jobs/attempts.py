@@ -8,8 +8,9 @@ from typing import cast
 from redis.client import Pipeline
 
 from service.core.jobs.provenance import Provenance
-from service.core.jobs.record import Job, JobError, Progress, Result, State
+from service.core.jobs.record import Job, JobError, Progress, State
 from service.core.jobs.records import JobRecords
+from service.core.jobs.results import Result
 from service.core.jobs.stored import UnreadableRecord, load
 from service.core.model_info import ModelInfo
 from service.core.transactions import DONE

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from service.core.jobs.options import ReconstructionOptions
 from service.core.model_info import ModelInfo
@@ -13,10 +13,14 @@ from service.core.version import VERSION
 class Provenance(BaseModel):
     """What an attempt runs with, and what makes the same result again."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     model: str
     checkpoint_sha256: str
-    version: str  # the worker's release
-    options: dict[str, Any]  # with the defaults of the release and the model
+    version: str
+    """The worker's release."""
+    options: dict[str, Any]
+    """All that shape the result, including the defaults of the release and the model."""
 
     @classmethod
     def of(cls, options: Mapping[str, Any], loaded: ModelInfo) -> Self:

@@ -3,15 +3,15 @@
 import secrets
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, Field
 
 from service.core.jobs.estimate import Estimate
-from service.core.jobs.formats import Format
 from service.core.jobs.option_faults import OptionsError, read_options
 from service.core.jobs.options import Options, ReconstructionOptions
 from service.core.jobs.provenance import Provenance
+from service.core.jobs.results import DESCRIBED, Result
 from service.core.sequences.errors import Fault
 
 SCHEMA = 1  # of stored records; new fields do not change it, see `service.core.jobs.stored`
@@ -39,9 +39,12 @@ class State(StrEnum):
 
 
 class Progress(BaseModel):
+    model_config = DESCRIBED
+
     stage: str
     percent: Percent
     eta_seconds: float | None = None
+    """Seconds that are left, by estimate."""
 
 
 class Input(BaseModel):
@@ -50,71 +53,14 @@ class Input(BaseModel):
     An `.npz` of the whole sequence is stored as it was uploaded, other uploads as such an `.npz`.
     """
 
+    model_config = DESCRIBED
+
     frames: int
     points: int | tuple[int, int]
     bytes: int
     sha256: str
-    name: str | None = None  # what the upload was called
-
-
-class ResultFile(BaseModel):
-    format: Annotated[Format | str, Field(union_mode="left_to_right")]  # later versions may know more
-    name: str
-    bytes: int
-    sha256: str
-
-
-class Thumbnail(BaseModel):
-    """A PNG of the mesh, in the middle of the motion."""
-
-    name: str
-    bytes: int
-    sha256: str
-
-
-class Mesh(BaseModel):
-    vertices: int
-    faces: int
-    frames: int
-    watertight: bool
-
-
-class Fit(BaseModel):
-    """Distance from the input points to the mesh per input frame, in the units of the input."""
-
-    mean: list[float]
-    p95: list[float]
-
-
-class Decisions(BaseModel):
-    """What was found out about the input, and done with it."""
-
-    corresponding: bool
-    scatter: float  # 0 where neighbors stay neighbors across frames, 1 where rows are shuffled
-    removed: dict[str, list[int]]  # points of each frame, by reason
-    keyframe: int  # frame whose shape is carried through all
-    up: str | None = None  # axis of the input that points up, given, recognized or guessed
-    jumps: list[int] = []  # frames before which the motion is cut
-    one_sided: bool = False  # whether the points show one side only
-    smooth: dict[str, float] | None = None  # passes, and how far they moved vertices, in units of the input
-    fill_holes: dict[str, int] | None = None  # holes that were closed, and faces that were added
-
-
-class Assessment(BaseModel):
-    """Whether to trust a result: `reasons` if it is not good, `warnings` about the input."""
-
-    verdict: Literal["good", "doubtful", "poor"] | None = None
-    reasons: list[str] = []
-    warnings: list[str] = []
-    decisions: Decisions | None = None
-
-
-class Result(Assessment):
-    files: list[ResultFile]
-    thumbnail: Thumbnail | None = None
-    mesh: Mesh
-    fit: Fit
-    timings: dict[str, float]
+    name: str | None = None
+    """What the upload was called."""
 
 
 class JobError(BaseModel):

@@ -7,17 +7,8 @@ from pydantic import BaseModel
 
 from service.core.jobs.estimate import Estimate
 from service.core.jobs.provenance import Provenance
-from service.core.jobs.record import (
-    Assessment,
-    Fit,
-    Input,
-    Job,
-    JobError,
-    Mesh,
-    Progress,
-    ResultFile,
-    State,
-)
+from service.core.jobs.record import Input, Job, JobError, Progress, State
+from service.core.jobs.results import DESCRIBED, Assessment, Fit, Mesh, ResultFile
 
 
 class FileView(ResultFile):
@@ -29,6 +20,7 @@ class ResultView(Assessment):
     mesh: Mesh
     fit: Fit
     timings: dict[str, float]
+    """Seconds of each stage; `total` starts when a worker takes the job, after `queue`."""
     provenance: Provenance | None = None
 
 
@@ -44,11 +36,15 @@ class WebhookStatus(BaseModel):
 class JobView(BaseModel):
     """A job. Times are in UTC, durations in seconds."""
 
+    model_config = DESCRIBED
+
     id: str
     state: State
     progress: Progress
     queue_position: int | None = None
+    """Number of jobs ahead of this one, while it is queued."""
     attempt: int
+    """0 until a worker takes the job, above 1 if one died or gave it back."""
     created_at: datetime
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -60,7 +56,8 @@ class JobView(BaseModel):
     result: ResultView | None = None
     error: JobError | None = None
     metadata: dict[str, Any]
-    webhook: WebhookStatus | None = None  # in the response for this job alone, once it has ended
+    webhook: WebhookStatus | None = None
+    """In the response for this job alone, once it has ended."""
     links: dict[str, str]
 
 

@@ -9,7 +9,8 @@ from pydantic import SecretStr
 from service.api.app import create_app
 from service.core.jobs.formats import Format
 from service.core.jobs.options import Options
-from service.core.jobs.record import Fit, Input, Job, Mesh, Result, ResultFile, State, Thumbnail
+from service.core.jobs.record import Input, Job, State
+from service.core.jobs.results import Fit, Mesh, Result, ResultFile, Thumbnail
 from service.core.jobs.views import view
 from service.core.settings import Settings
 
