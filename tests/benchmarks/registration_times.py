@@ -233,7 +233,9 @@ def plot(found: dict[str, dict[str, Any]], path: Path) -> None:
             sizes = [getattr(CASES[name], against) for name in known]
             seconds = [run["cases"][name]["cpu"] for name in known]
             axes.loglog(sizes, seconds, "o-", markersize=4, label=title)
-            axes.loglog(sizes, [seconds[0] * size / sizes[0] for size in sizes], "k:", linewidth=1)
+            proportional = [seconds[0] * size / sizes[0] for size in sizes]
+            axes.loglog(sizes, proportional, "k:", linewidth=1)
+        axes.plot([], [], "k:", linewidth=1, label=f"in proportion to {against}")
         first = CASES[names[0]]
         fixed = f"{first.points:,} points a frame" if against == "frames" else f"{first.frames} frames"
         axes.set(xlabel=against, ylabel="CPU seconds", title=fixed)

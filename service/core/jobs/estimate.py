@@ -1,6 +1,7 @@
 """What a job will take, from its input and its options: a rough estimate that bounds what is accepted.
 
-The constants are fitted to the measurements of docs/performance.md and docs/formats.md: two cores, no GPU.
+The constants are fitted to measurements on two cores without a GPU, of files those of docs/formats.md.
+Registration has become faster since (docs/performance.md), so that estimates are rather high.
 """
 
 from collections.abc import Iterable

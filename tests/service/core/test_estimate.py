@@ -15,8 +15,8 @@ def estimated(input_frames: int = 17, points: int = 300, **options: Any) -> Esti
 @pytest.mark.parametrize(
     ("frames", "points", "measured"), [(17, 300, 0.72), (17, 2000, 7.9), (60, 1000, 9.7), (300, 5000, 108)]
 )
-def test_registrations_of_the_documentation(frames: int, points: int, measured: float) -> None:
-    """`docs/performance.md`: 17 × 300 corresponds, which is faster and not known at the door."""
+def test_registrations(frames: int, points: int, measured: float) -> None:
+    """Measured before registration became faster; 17 × 300 corresponds, which is not known at the door."""
     assert measured / 2 < estimated(frames, points).seconds < max(2 * measured, measured + 3.5)
 
 
