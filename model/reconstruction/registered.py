@@ -108,6 +108,7 @@ def surface_of(
             threshold=settings.threshold,
             near=inside.cpu() if settings.quality.near_input else None,
             bounded=settings.quality.bounded,
+            thin=None if shapes.upright else inside,  # a model of one kind of thing knows how thick it is
             on_progress=on_progress,
         )
 

@@ -52,13 +52,14 @@ def extract_surface(
     threshold: float | None = None,
     near: Tensor | None = None,
     bounded: bool = False,
+    thin: Tensor | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> Mesh:
     """Extract the surface of an occupancy function: vertices [V, 3] and faces [F, 3] in the unit box.
 
     `occupancy` maps points [P, 3] to logits [P]. `grid` and `threshold` (a probability) default to the
-    config's; `near` [S, 3] are known points of the surface, which may be `bounded` by them, see
-    `extract_isosurface`. Not simplified.
+    config's; `near` [S, 3] are known points of the surface, which may be `bounded` by them, and along `thin`
+    [N, 3] it has thin parts, too, see `extract_isosurface`. Not simplified.
     Raises EmptySurfaceError if there is no surface.
     """
     grid = grid or GridLevels.from_config(config)
@@ -72,5 +73,6 @@ def extract_surface(
         chunk_size=min(chunk_size(device), config.generation.batch_size),
         near=near,
         bounded=bounded,
+        thin=thin,
         on_progress=on_progress,
     )

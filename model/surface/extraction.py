@@ -16,6 +16,7 @@ from torch import Tensor
 from model.errors import EmptySurfaceError, InputError
 from model.surface.marching_cubes import march_cells
 from model.surface.refinement import GridEvaluator, Occupancy, OnProgress, cells_near, grid_points, refine
+from model.surface.thin_parts import Thickened, find_thin_parts
 
 MIN_HALVED = 16  # cells per side of the coarsest initial grid that may be halved
 # Logit outside the grid: low enough that a surface that leaves the box is closed at the side of the box.
@@ -33,6 +34,7 @@ def extract_isosurface(
     chunk_size: int = 65536,
     near: Tensor | None = None,
     bounded: bool = False,
+    thin: Tensor | None = None,
     on_progress: OnProgress | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Extract a closed surface: vertices [V, 3] and faces [F, 3], oriented outwards.
@@ -51,12 +53,18 @@ def extract_isosurface(
             points and thinner than a cell of the initial grid are missed.
         bounded: look for nothing beyond the box of these points, which saves a third of what is left. A part
             that begins within goes on beyond.
+        thin: points of the surface [N, 3] along which sheets and rods are found that are thinner than a cell.
         on_progress: called after each chunk with the completed fraction; an exception ends the extraction.
 
     Raises InputError for a threshold out of range and EmptySurfaceError if all values lie on one side of it.
     """
     level, side = _logit(threshold), 1 + padding
     evaluate = GridEvaluator(occupancy, resolution_0 << upsampling_steps, side, device, chunk_size)
+    parts = None
+    if thin is not None:
+        parts = find_thin_parts(evaluate, (thin / side + 0.5) * evaluate.resolution, level)
+    if parts is not None and parts.missed is not None:
+        evaluate = Thickened(evaluate, parts.missed, level)
     if near is None or resolution_0 % 2 or resolution_0 < MIN_HALVED:
         near = torch.empty(0, 3)
     else:
@@ -69,8 +77,9 @@ def extract_isosurface(
     if bounded and len(near):
         scaled = places * resolution_0
         bounds = scaled.amin(dim=0).floor(), scaled.amax(dim=0).ceil()
+    fine = None if parts is None else parts.places.to(places) / evaluate.resolution  # [M, 3]
     values, cells = refine(
-        evaluate, level, resolution_0, upsampling_steps, seeds, interpolate, on_progress, bounds
+        evaluate, level, resolution_0, upsampling_steps, seeds, interpolate, on_progress, bounds, fine
     )
     _require_crossing(values, threshold, level)
     if _reaches_side(values, level):

@@ -50,12 +50,14 @@ def refine(
     interpolate: bool,
     on_progress: OnProgress | None,
     bounds: tuple[Tensor, Tensor] | None = None,
+    fine: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Values on the finest grid [R+1, R+1, R+1], NaN where not evaluated, and cells [C, 3] at the surface.
 
-    The cells `seeds` [S, 3] of the initial grid are always subdivided. With `interpolate`, points of the
-    finest cells are interpolated instead of evaluated if they are clearly on one side of the level; both ends
-    of every edge that the surface crosses are still evaluated.
+    The cells `seeds` [S, 3] of the initial grid are always subdivided; those at the places `fine` [M, 3] of
+    [0, 1]³ are on every level. With `interpolate`, points of the finest cells elsewhere are interpolated
+    instead of evaluated if they are clearly on one side of the level; both ends of every edge that the
+    surface crosses are still evaluated.
 
     A cell is subdivided if known values on its closed boundary lie on both sides of the level. Corners of
     finer neighbors lie on that boundary too, so subdividing one cell can require subdividing its neighbor:
@@ -71,6 +73,10 @@ def refine(
 
     if steps:
         above[0][seeds.unbind(1)] = below[0][seeds.unbind(1)] = True
+    always = [torch.zeros(s, dtype=torch.bool, device=device) for s in shapes]
+    if fine is not None:
+        for depth in range(steps):
+            always[depth][cells_near(fine, resolution_0 << depth).unbind(1)] = True
 
     values = torch.full((size,) * 3, torch.nan, device=device)
     interpolated = torch.zeros(values.shape if interpolate else (0, 0, 0), dtype=torch.bool, device=device)
@@ -95,7 +101,7 @@ def refine(
 
         pending = []
         for depth in reversed(range(steps)):  # finest first: new cells have no values yet
-            divide = is_leaf[depth] & above[depth] & below[depth]
+            divide = is_leaf[depth] & (always[depth] | above[depth] & below[depth])
             is_leaf[depth] &= ~divide
             cells = divide.nonzero()  # [C, 3]
             children = (2 * cells[:, None] + grid_points(1, 1, device)).flatten(0, 1)  # [8 C, 3]
@@ -105,7 +111,9 @@ def refine(
                 finest.append(children)
             inner = 2 * cells[:, None] + grid_points(2, 1, device)  # [C, 27, 3], in half cells
             if interpolate and depth + 1 == steps:
-                pending.append(_interpolate(values, interpolated, inner, level))
+                whole = always[depth][cells.unbind(1)]  # [C]
+                pending.append(inner[whole].flatten(0, 1))
+                pending.append(_interpolate(values, interpolated, inner[~whole], level))
             else:
                 pending.append(inner.flatten(0, 1) << (steps - depth - 1))  # [27 C, 3]
         points = _unknown(values, interpolated, torch.cat(pending)) if pending else points[:0]
