@@ -98,48 +98,47 @@ def _clusters(vertices: Floats, count: int) -> NDArray[np.int64]:
     return np.asarray(labels, np.int64)
 
 
-def _transforms(vertices: Floats, rest: Floats, weights: Floats, moves: Moves | None) -> Moves:
+def _transforms(
+    vertices: Floats, rest: Floats, weights: Floats, moves: Moves | None, sweeps: int = 1
+) -> Moves:
     """Rigid transforms of the bones to vertices [S, V, 3] for weights [V, B], one bone after the other.
 
-    Each bone moves what the other bones, as in `moves`, leave to it; without `moves`, as if there were no
-    others. A bone of too few vertices to tell how it
-    turns keeps its rotation, at first that of the whole mesh.
+    Each bone moves what the other bones, as in `moves`, leave to it, again in each of the `sweeps`; without
+    `moves`, as if there were no others. A bone of too few vertices to tell how it turns keeps its rotation,
+    at first that of the whole mesh. Sums over the vertices are taken once, for all sweeps.
     """
     frames, bones = len(vertices), weights.shape[1]
+    center = rest.mean(axis=0)
+    whole = np.concatenate([rest - center, np.ones((len(rest), 1))], axis=1)  # [V, 4]
+    placed = (vertices - center).transpose(0, 2, 1).reshape(-1, len(rest))  # [3 S, V]
+    shares = (weights[:, :, None] * whole[:, None]).reshape(len(rest), -1)  # [V, 4 B]
+    square = (weights**2).sum(axis=0)
+    source_center = (weights**2).T @ whole[:, :3] / np.maximum(square, 1e-300)[:, None]  # [B, 3]
+    held = HELD * float((whole[:, :3] ** 2).sum())
+    matrices = np.zeros((frames, 3, bones, 4))  # x' = R x + t, of x from the center
     if moves is None:
-        whole = _rotations(np.einsum("snj,ni->sji", vertices, rest - rest.mean(axis=0)))  # [S, 3, 3]
-        rotations = np.tile(whole[:, None], (1, bones, 1, 1))
-        translations = np.zeros((frames, bones, 3))
+        matrices[..., :3] = _rotations((placed @ whole[:, :3]).reshape(frames, 3, 3))[:, :, None]
+        squares = (weights[:, :, None] ** 2 * whole[:, None]).reshape(len(rest), -1)
+        goals, shared = placed @ squares, None
     else:
-        rotations, translations = moves[0].copy(), moves[1].copy()
-    held = HELD * float(((rest - rest.mean(axis=0)) ** 2).sum())
-    left = vertices.copy()  # what no bone explains
-    used = [np.flatnonzero(weights[:, bone] > 0) for bone in range(bones)]
-
-    def carried(bone: int) -> Floats:
-        rows = used[bone]
-        moved = rest[rows] @ rotations[:, bone].transpose(0, 2, 1) + translations[:, bone, None]
-        share: Floats = weights[rows, bone, None] * moved  # [S, n, 3]
-        return share
-
-    for bone in range(bones):
-        left[:, used[bone]] -= carried(bone)
-    for bone, rows in enumerate(used):
-        if not len(rows):
-            continue
-        weight = weights[rows, bone]
-        # Weight times a place, [S, n, 3].
-        target = left[:, rows] + carried(bone) if moves else weight[:, None] * vertices[:, rows]
-        square = weight @ weight
-        source_center = (weight**2) @ rest[rows] / square  # [3]
-        target_center = np.einsum("n,sni->si", weight, target) / square  # [S, 3]
-        source = weight[:, None] * (rest[rows] - source_center)  # [n, 3]
-        aimed = target - weight[:, None] * target_center[:, None]  # [S, n, 3]
-        moments = np.einsum("snj,ni->sji", aimed, source)  # [S, 3, 3]
-        rotations[:, bone] = _rotations(moments + held * rotations[:, bone])
-        translations[:, bone] = target_center - rotations[:, bone] @ source_center
-        left[:, rows] = target - carried(bone)
-    return rotations, translations
+        matrices[..., :3] = moves[0].transpose(0, 2, 1, 3)
+        matrices[..., 3] = (moves[0] @ center + moves[1] - center).transpose(0, 2, 1)
+        goals, shared = placed @ shares, shares.T @ shares  # [3 S, 4 B], [4 B, 4 B]
+    goals = goals.reshape(frames, 3, bones, 4)
+    for _ in range(sweeps):
+        for bone in np.flatnonzero(square):
+            goal = goals[:, :, bone]  # [S, 3, 4]
+            kept = matrices[:, :, bone, :3].copy()
+            if shared is not None:
+                matrices[:, :, bone] = 0
+                others = matrices.reshape(3 * frames, -1) @ shared[:, 4 * bone : 4 * bone + 4]
+                goal = goal - others.reshape(frames, 3, 4)
+            moments = goal[..., :3] - goal[..., 3:] * source_center[bone]  # [S, 3, 3]
+            rotations = _rotations(moments + held * kept)
+            matrices[:, :, bone, :3] = rotations
+            matrices[:, :, bone, 3] = goal[..., 3] / square[bone] - rotations @ source_center[bone]
+    turned = np.ascontiguousarray(matrices[..., :3].transpose(0, 2, 1, 3))  # [S, B, 3, 3]
+    return turned, matrices[..., 3].transpose(0, 2, 1) + center - turned @ center
 
 
 def _rotations(moments: Floats) -> Floats:
@@ -222,10 +221,8 @@ def _finish(vertices: Floats, rest: Floats, weights: Floats) -> Skin:
     translations = np.empty((frames, bones, 3))
     for start in range(0, frames, FITTED_FRAMES):
         block = slice(start, start + FITTED_FRAMES)
-        moves = _transforms(vertices[block], rest, weights, None)
-        for _ in range(SWEEPS):
-            moves = _transforms(vertices[block], rest, weights, moves)
-        rotations[block], translations[block] = moves
+        alone = _transforms(vertices[block], rest, weights, None)
+        rotations[block], translations[block] = _transforms(vertices[block], rest, weights, alone, SWEEPS)
     pivots = weights.T @ rest / weights.sum(axis=0)[:, None]  # [B, 3]
     positions = np.einsum("tbij,bj->tbi", rotations, pivots) + translations
     skin = Skin(pivots, rotations, positions, joints, np.take_along_axis(weights, joints, 1), 0.0, 0.0)

@@ -11,6 +11,8 @@ from model.meshes.glb import write_glb
 from model.meshes.sequence import MeshSequence
 from tests.model.meshes.test_glb import read_glb
 
+Floats = NDArray[np.float64]
+
 
 def folding_arm(frames: int) -> MeshSequence:
     """A capsule that bends smoothly at its middle, turns and travels."""
@@ -113,3 +115,37 @@ def test_a_still_mesh_and_few_vertices_have_a_skin() -> None:
     still = np.repeat(tetrahedron.vertices[None], 3, axis=0)
     skin = skinning.fit_skin(still)
     assert skin.max_error < 1e-9
+
+
+@pytest.mark.parametrize("sweeps", [1, 3])
+def test_transforms_are_those_of_one_bone_after_the_other(sweeps: int) -> None:
+    vertices = folding_arm(5).vertices[:, ::3]  # [S, V, 3]
+    rest = vertices[0]
+    near = np.exp(-np.abs(rest[:, 2:] - np.array([-2, 0, 2, np.inf])))  # [V, B], a bone without vertices
+    weights = near / near.sum(axis=1, keepdims=True)
+    moves = skinning._transforms(vertices, rest, weights, None)
+    expected = moves[0].copy(), moves[1].copy()
+    for _ in range(sweeps):
+        plain_sweep(vertices, rest, weights, *expected)
+    found = skinning._transforms(vertices, rest, weights, moves, sweeps)
+    assert np.allclose(found[0], expected[0], atol=1e-9)
+    assert np.allclose(found[1], expected[1], atol=1e-7)  # 100 from the origin
+
+
+def plain_sweep(
+    vertices: Floats, rest: Floats, weights: Floats, rotations: Floats, translations: Floats
+) -> None:
+    """Move each bone to what the others leave of the vertices, by weighted rigid alignment frame by frame."""
+    for bone, weight in enumerate(weights.T):
+        if not weight.any():
+            continue
+        for t, frame in enumerate(vertices):
+            moved = np.einsum("bij,vj->vbi", rotations[t], rest) + translations[t]  # [V, B, 3]
+            moved[:, bone] = 0
+            left = frame - np.einsum("vb,vbi->vi", weights, moved)  # of which this bone explains a share
+            source = (weight**2) @ rest / (weight**2).sum()
+            target = weight @ left / (weight**2).sum()
+            aimed = left - weight[:, None] * target
+            rotation, _ = Rotation.align_vectors(aimed, weight[:, None] * (rest - source))
+            rotations[t, bone] = rotation.as_matrix()
+            translations[t, bone] = target - rotation.as_matrix() @ source
