@@ -43,7 +43,10 @@ def test_job_answers_with_its_estimate(mine: Caller, any_model: str, sample: byt
     ("options", "told"),
     [
         ({"resolution": 512, "frames": 1000, "formats": "obj"}, "MiB of memory, at most 2,048 MiB"),
-        ({"resolution": 512, "quality": "exact", "frames": 1000, "formats": "obj,ply,glb"}, "at most 900 s"),
+        (
+            {"resolution": 512, "quality": "exact", "frames": 1000, "formats": "obj,ply,glb,usdz,usdc,npz,mdd"},
+            "at most 900 s",
+        ),
     ],
 )
 def test_too_large_a_job_is_refused_at_the_door(

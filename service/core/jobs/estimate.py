@@ -1,7 +1,7 @@
 """What a job will take, from its input and its options: a rough estimate that bounds what is accepted.
 
-The constants are fitted to measurements on two cores without a GPU, of files those of docs/formats.md.
-Registration has become faster since (docs/performance.md), so that estimates are rather high.
+The constants are fitted to measurements on two cores without a GPU (docs/performance.md), of files to those
+of docs/formats.md. Sequences are taken to be unordered: whether points correspond is found out by the worker.
 """
 
 from collections.abc import Iterable
@@ -36,9 +36,10 @@ _COSTS = {
     Format.NPZ: _Cost(12, 0.4e-6),
     Format.WEBP: _Cost(0, 0),
 }
-_MORPH, _SKIN = _Cost(25, 0.4e-6), _Cost(1, 7e-6)
+_MORPH, _SKIN = _Cost(25, 0.4e-6), _Cost(1, 1.5e-6)
 _DRAWING_SECONDS = 0.8  # of a turntable
 _EXTRACTION = {Quality.EXACT: 1.3, Quality.BALANCED: 0.14, Quality.DRAFT: 0.1}  # seconds at 128 cells
+_REGISTRATION = {Quality.EXACT: 1.8, Quality.BALANCED: 1.8, Quality.DRAFT: 0.45}  # seconds for 17 × 2,000
 
 
 class Estimate(BaseModel):
@@ -72,7 +73,7 @@ def estimate(
     used = min(points, max_points) if max_points else points
     vertices = VERTICES * cells**2
     seconds = BASE_SECONDS + _EXTRACTION[options.quality] * (cells / 128) ** 2.2
-    seconds += 7.9 * (frames * used / 34_000) ** 0.7  # registration and encoding
+    seconds += _REGISTRATION[options.quality] * (frames * used / 34_000) ** 0.67
     seconds += 1e-6 * frames * points  # reading
     seconds += 2e-5 * vertices + 3e-8 * vertices * written  # flow
     if options.simplify:
