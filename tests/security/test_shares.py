@@ -44,7 +44,7 @@ def test_job_answers_with_its_estimate(mine: Caller, any_model: str, sample: byt
     [
         ({"resolution": 512, "frames": 1000, "formats": "obj"}, "MiB of memory, at most 2,048 MiB"),
         (
-            {"resolution": 512, "quality": "exact", "frames": 1000, "formats": "obj,ply,glb,usdz,usdc,npz,mdd"},
+            {"resolution": 512, "quality": "exact", "frames": 1000, "formats": "obj,ply,glb,usdz,usdc,npz"},
             "at most 900 s",
         ),
     ],
