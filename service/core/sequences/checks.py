@@ -149,16 +149,16 @@ def _row_in_memory(first: int, flat: NDArray[np.int64]) -> NDArray[np.int64]:
     return first + flat // 3
 
 
-def length_faults(lengths: Sequence[int], corresponding: bool | None) -> list[Fault]:
+def length_faults(lengths: Sequence[int], corresponding: bool | None, key: str = "points") -> list[Fault]:
     """Check the number of frames, the number of points per frame, and equal sizes for corresponding rows."""
     faults = []
     if len(lengths) < MIN_FRAMES:
         found = "1 frame" if len(lengths) == 1 else f"{len(lengths)} frames"
-        faults.append(Fault("points", "has too few frames", found, f"at least {MIN_FRAMES}"))
+        faults.append(Fault(key, "has too few frames", found, f"at least {MIN_FRAMES}"))
     if short := [index for index, length in enumerate(lengths) if length < MIN_POINTS]:
         found = f"{lengths[short[0]]} points in frame {short[0]}"
         found += f", and {len(short) - 1} more such frames" if len(short) > 1 else ""
-        faults.append(Fault("points", "has too few points", found, f"at least {MIN_POINTS} in every frame"))
+        faults.append(Fault(key, "has too few points", found, f"at least {MIN_POINTS} in every frame"))
     if corresponding and len(set(lengths)) > 1:
         found = f"frames of {min(lengths)} to {max(lengths)} points"
         wanted = "the same number of points in every frame, or False"

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import numpy as np
+
 from service.core.sequences.archives import Archive
 from service.core.sequences.arrays import ArrayStream
-from service.core.sequences.checks import length_faults, time_faults
+from service.core.sequences.checks import MIN_POINTS, length_faults, time_faults
 from service.core.sequences.errors import SequenceError
 from service.core.sequences.named_arrays import DEPTH_KEYS, NamedArrays
 from service.core.sequences.readers.cameras import MATRICES, MILLIMETERS, NUMBERS, Intrinsics, camera_of
@@ -12,7 +14,11 @@ from service.core.sequences.readers.depth import MAX_PIXELS, MAX_POINTS, points_
 from service.core.sequences.reading import Reading
 from service.core.sequences.times import seconds_since_first
 
-CAMERA_WANTED = "K [3, 3], or fx, fy, cx and cy, in pixels; optional depth_scale, depth_max, width and height"
+CAMERA_WANTED = (
+    "K [3, 3], or fx, fy, cx and cy, in pixels; optional depth_scale, depth_max, or width and height; fx, fy "
+    "and the optional ones are positive"
+)
+MEASURED = f"at least {MIN_POINTS} in every image; 0, negative numbers and NaN mean that nothing was measured"
 
 
 def is_depth_archive(names: list[str]) -> bool:
@@ -40,29 +46,40 @@ def read_depth_arrays(archive: Archive, reading: Reading) -> None:
     camera = _camera(archive, arrays, reading, depth)
     if camera is not None and not reading.faults:
         _read_images(depth, camera, reading)
-        reading.faults += length_faults(reading.lengths, False)
+        if not reading.faults:
+            reading.faults += length_faults(reading.lengths, False, depth.key)
         reading.corresponding = False  # a pixel does not stay on one particle
 
 
 def _camera(archive: Archive, arrays: NamedArrays, reading: Reading, depth: ArrayStream) -> Intrinsics | None:
     values: dict[str, Any] = {}
+    faults = len(reading.faults)
     for name in (*MATRICES, *NUMBERS):
         if stream := arrays.shaped(name, *([(3, 3)] if name in MATRICES else [(), (1,)])):
             values[name] = stream.read() if name in MATRICES else stream.read().item()
+    if len(reading.faults) > faults:
+        return None
     try:
         return camera_of(values, 1.0 if depth.dtype.kind == "f" else MILLIMETERS)
     except ValueError:
-        found = ", ".join(name.removesuffix(".npy") for name in archive.names[:12])
-        reading.fault(depth.key, "has no valid camera", found, CAMERA_WANTED)
+        found = ", ".join(f"{name} {_text(value)}" for name, value in values.items())
+        names = ", ".join(name.removesuffix(".npy") for name in archive.names[:12])
+        reading.fault(depth.key, "has no valid camera", found or names, CAMERA_WANTED)
         return None
+
+
+def _text(value: Any) -> str:
+    rows = np.atleast_2d(value)
+    text = ", ".join("[" + ", ".join(f"{number:g}" for number in row) + "]" for row in rows)
+    return f"[{text}]" if np.ndim(value) else f"{value:g}"
 
 
 def _read_images(depth: ArrayStream, camera: Intrinsics, reading: Reading) -> None:
     """Read one image after the other, up to the first that is not valid."""
     frames, height, width = depth.shape
     most = min(MAX_POINTS, reading.limits.max_points // max(frames, 1))
-    if not depth.size:
-        reading.lengths = [0] * frames
+    if frames and not depth.size:
+        reading.fault(depth.key, "has empty images", str(list(depth.shape)), "[T, H, W] of at least 1")
     for start, values in depth.chunks(max(height * width, 1)):
         index = start // (height * width)
         key = f"{depth.key}[{index}]"
@@ -70,5 +87,9 @@ def _read_images(depth: ArrayStream, camera: Intrinsics, reading: Reading) -> No
             frame = points_of(values.reshape(height, width), camera, most, key)
         except SequenceError as error:
             reading.faults += error.faults
+            return
+        if len(frame.points) < MIN_POINTS:
+            found = f"{len(frame.points)} of {height * width:,} pixels"
+            reading.fault(key, "has too few pixels with a depth", found, MEASURED)
             return
         reading.add_frame(frame, index, key)

@@ -97,6 +97,6 @@ def _hint(key: str, known: tuple[str, ...]) -> str:
     wanted = ", ".join(known)
     if key.startswith("depth") and "depth" not in known:
         return "points, or for depth images without points, depth [T, H, W] with K [3, 3]"
-    if key in FRAME_KEYS:
+    if key in FRAME_KEYS and "depth" not in known:
         wanted += "; a single frame is not a sequence: send a zip of frames such as 00000017.npz"
     return wanted

@@ -143,17 +143,24 @@ def test_pixels_of_an_archive_without_a_depth_are_left_out() -> None:
     ("arrays", "message"),
     [
         ({}, r"depth: has no valid camera \(found depth; wanted K \[3, 3\], or fx, fy, cx and cy"),
-        ({"K": K[:2]}, r"K: has the wrong shape \(found \[2, 3\]; wanted \[3, 3\]\)"),
-        ({"K": -K}, "has no valid camera"),
-        ({"K": K * 9}, r"depth\[0\]: is no image of the camera .*16 by 12 pixels.*`width`"),
+        ({"K": K[:2]}, r"^K: has the wrong shape \(found \[2, 3\]; wanted \[3, 3\]\)$"),
+        ({"K": -K}, r"has no valid camera \(found K \[\[-20, -0, -7.5\], .* are positive\)"),
+        ({"K": K, "depth_scale": 0}, r"has no valid camera .*depth_scale 0;"),
+        ({"K": K, "width": 32}, r"has no valid camera .*width 32;"),
+        ({"K": K, "width": -16, "height": -12}, "has no valid camera"),
+        ({"K": K * 9}, r"^depth\[0\]: is no image of the camera .*16 by 12 pixels.*`width`.*\)$"),
+        ({"K": K * 2 + [[0, 0, 0.5], [0, 0, 0.5], [0, 0, -1]]}, r"depth\[0\]: is no image of the camera"),
+        ({"K": K / [[32], [24], [1]]}, r"depth\[0\]: is no image .*fx 0.625, fy 0.833333, .*in pixels"),
         ({"K": K, "depth_max": 1}, r"depth\[0\]: shows nothing within `depth_max`"),
         ({"K": K, "color": IMAGES}, r"color: is not a recognized key .*wanted depth, times, "),
         ({"K": K, "times": [0, 1]}, r"times: has the wrong shape \(found \[2\]; wanted \[3\]\)"),
         ({"K": K, "depth": IMAGES[0]}, r"depth: has the wrong shape .*wanted \[T, H, W\]"),
-        ({"K": K, "depth": IMAGES[:1]}, "1 frame"),
-        ({"K": K, "depth": IMAGES[:0]}, "0 frames"),
-        ({"K": K, "depth": IMAGES[:, :0]}, "0 points"),
-        ({"K": K, "depth": IMAGES * 0}, "0 points"),
+        ({"K": K, "colors": IMAGES}, r"colors: is not a recognized key .*height\)$"),
+        ({"K": K, "depth": IMAGES[:1]}, r"^depth: .*1 frame"),
+        ({"K": K, "depth": IMAGES[:0]}, r"^depth: .*0 frames"),
+        ({"K": K, "depth": IMAGES[:, :0]}, r"^depth: has empty images \(found \[3, 0, 16\]"),
+        ({"K": K, "depth": IMAGES * 0}, r"^depth\[0\]: has too few pixels with a depth \(found 0 of 192"),
+        ({"K": K, "depth": IMAGES / -1000}, r"found 0 of 192 pixels; .*32 .*negative numbers"),
         ({"K": K, "depth": np.asfortranarray(IMAGES)}, "is in Fortran order"),
         ({"K": K, "depth": IMAGES / 1e-30}, "coordinate"),
     ],
@@ -163,6 +170,14 @@ def test_an_archive_of_depth_images_is_refused_with_its_fault(
 ) -> None:
     with pytest.raises(SequenceError, match=message):
         read_sequence(archive(**{"depth": IMAGES} | arrays))
+
+
+def test_a_crop_whose_center_is_in_the_corner_is_read_if_its_size_is_given() -> None:
+    """Without it the camera is more likely that of larger images."""
+    corner = np.array([[20, 0, 15], [0, 20, 11], [0, 0, 1]])
+    assert read_sequence(archive(depth=IMAGES, K=corner, width=16, height=12)).points_per_frame == (192,) * 3
+    with pytest.raises(SequenceError, match="is no image of the camera"):
+        read_sequence(archive(depth=IMAGES, K=corner))
 
 
 def test_limits_hold_for_an_archive_of_depth_images() -> None:

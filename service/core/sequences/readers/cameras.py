@@ -18,6 +18,8 @@ NUMBERS = ("fx", "fy", "cx", "cy", "ppx", "ppy", "depth_scale", "depth_max", "wi
 MILLIMETERS = 1000.0  # stored units in a meter
 _MAX_JSON_BYTES = 1 << 16
 _SAME_SHAPE = 0.02  # relative difference of the sides that rounding to whole pixels explains
+_WIDEST = 20  # sides of an image in focal lengths, of a view of 169 degrees
+_CORNER = 0.1  # of a side, from the last corner
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Intrinsics:
     size: tuple[float, float] | None = None
 
     def of(self, width: int, height: int) -> "Intrinsics | None":
-        """The camera of smaller or larger copies of its images; None if they are no such copies."""
+        """The camera of smaller or larger copies of its images; None if it cannot have taken them."""
         own_width, own_height = self.size or (width, height)
         across, down = width / own_width, height / own_height
         scaled = replace(
@@ -49,7 +51,12 @@ class Intrinsics:
         )
         same_shape = abs(across - down) < _SAME_SHAPE * across
         inside = -0.5 <= scaled.cx <= width - 0.5 and -0.5 <= scaled.cy <= height - 0.5
-        return scaled if same_shape and inside else None
+        # Numbers that are shares of the side instead of pixels show as a focal length of about one pixel.
+        in_pixels = max(width / scaled.fx, height / scaled.fy) < _WIDEST
+        # Those of images twice as large put the center in the last corner. A crop may, if its size is given.
+        in_corner = scaled.cx + 0.5 > (1 - _CORNER) * width and scaled.cy + 0.5 > (1 - _CORNER) * height
+        known = self.size is not None or not in_corner
+        return scaled if same_shape and inside and in_pixels and known else None
 
 
 def read_intrinsics(source: Source) -> Intrinsics:
@@ -85,16 +92,17 @@ def camera_of(values: Mapping[str, Any], scale: float = MILLIMETERS) -> Intrinsi
         numbers["scale"] = float(values.get("depth_scale", scale))
         if values.get("depth_max") is not None:
             numbers["most"] = float(values["depth_max"])
-        size = float(values.get("width") or 0), float(values.get("height") or 0)
+        size = float(values.get("width") or 0), float(values.get("height") or 0)  # 0 is not known
     except (ArithmeticError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(str(error)) from None
     finite = all(np.isfinite(value) for name, value in numbers.items() if name != "most")
     positive = all(numbers[name] > 0 for name in ("fx", "fy", "scale", "most") if name in numbers)
-    if not (finite and positive):
-        raise ValueError(str(numbers))
+    sized = size == (0, 0) or 0 < min(size) <= max(size) < np.inf
+    if not (finite and positive and sized):
+        raise ValueError(f"{numbers}, {size}")
     if numbers["scale"] < 1:  # what a stored unit is, as drivers tell it
         numbers["scale"] = 1 / numbers["scale"]
-    return Intrinsics(**numbers, size=size if 0 < min(size) <= max(size) < np.inf else None)
+    return Intrinsics(**numbers, size=size if any(size) else None)
 
 
 def _of_matrix(matrix: Any) -> dict[str, float]:

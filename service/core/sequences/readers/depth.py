@@ -52,10 +52,12 @@ def points_of(depth: NDArray[Any], camera: Intrinsics, most: int, key: str) -> F
     """
     height, width = depth.shape
     if (own := camera.of(width, height)) is None:
-        center = f"the camera's center at {camera.cx:g}, {camera.cy:g}"
+        numbers = f"fx {camera.fx:g}, fy {camera.fy:g}, the camera's center at {camera.cx:g}, {camera.cy:g}"
         size = f" of {camera.size[0]:g} by {camera.size[1]:g} pixels" if camera.size else ""
-        found = f"{_size(depth.shape)}, {center}{size}"
-        wanted = "fx, fy, cx, cy of the depth images, or the `width` and `height` of those that they are of"
+        found = f"{_size(depth.shape)}, {numbers}{size}"
+        wanted = (
+            "fx, fy, cx, cy of these images in pixels, or the `width` and `height` of those that they are of"
+        )
         raise refusal("invalid_sequence", key, "is no image of the camera", found, wanted)
     camera = own
     valid = (depth > 0) & (np.isfinite(depth) if depth.dtype.kind == "f" else ~np.isin(depth, _NOTHING))
