@@ -25,6 +25,7 @@ GAMMA = 2.2
 SHADOW = 70  # of 255, at its darkest
 SUPERSAMPLING = 3
 # Towards the light, in view space (x right, y up, z to the viewer), and its strength.
+NEAREST = 0.3  # of the distance of the camera from what it looks at: nearer points are not drawn
 LIGHTS = (((-0.55, 0.7, 0.6), 0.72), ((0.85, 0.1, 0.4), 0.22))
 
 
@@ -119,11 +120,18 @@ def draw_mesh(
 
 
 def draw_points(points: Floats, camera: Camera, size: tuple[int, int]) -> Pixels:
-    """Round dots [H, W, 3], pale and small where points [N, 3] are far; fewer points make larger dots."""
+    """Round dots [H, W, 3], pale and small where points [N, 3] are far; fewer points make larger dots.
+
+    Points behind the camera, or so near that a dot would hide the rest, are left out: those of a room, say.
+    """
+    points = np.asarray(points, dtype=np.float64)
+    points = points[camera.project(points, size)[:, 2] > NEAREST * camera.distance]
+    if not len(points):
+        return np.full((size[1], size[0], 3), PAPER, np.uint8)
     scale = 4
     image = _ground(points, camera, size).resize((size[0] * scale, size[1] * scale))
     draw = ImageDraw.Draw(image)
-    screen = camera.project(np.asarray(points, dtype=np.float64), image.size)
+    screen = camera.project(points, image.size)
     screen = screen[np.argsort(-screen[:, 2])]  # far to near
     near, far = screen[-1, 2], screen[0, 2]
     closeness = ((far - screen[:, 2]) / max(far - near, 1e-9))[:, None]
@@ -206,13 +214,15 @@ def _light(normal: Floats) -> Floats:
 
 def _ground(points: Floats, camera: Camera, size: tuple[int, int]) -> Image.Image:
     """Paper with the soft shadow that points [M, 3] near the floor throw straight down."""
-    height = points[:, 1] - camera.floor
+    height = np.abs(points[:, 1] - camera.floor)  # of a room, some are below
     foot = np.stack([points[:, 0], np.full(len(points), camera.floor), points[:, 2]], axis=1)
     small = (size[0] // 4, size[1] // 4)
     x, y = np.clip(camera.project(foot, small)[:, :2].astype(int), 0, np.array(small) - 1).T
     reach = 0.15 * camera.distance / camera.focal  # how high a point may be and still darken the floor
     dark = np.bincount(y * small[0] + x, np.exp(-height / reach), minlength=small[0] * small[1])
-    spots = Image.fromarray(np.round(255 * dark / dark.max()).astype(np.uint8).reshape(small[::-1]))
+    spots = Image.fromarray(
+        np.round(255 * dark / max(dark.max(), 1e-300)).astype(np.uint8).reshape(small[::-1])
+    )
     soft = np.asarray(
         spots.filter(ImageFilter.GaussianBlur((small[1] / 45, small[1] / 90))), dtype=np.float64
     )

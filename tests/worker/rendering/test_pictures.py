@@ -225,6 +225,21 @@ def test_sheet_of_nothing_is_an_error() -> None:
         contact_sheet([], vertices[None], faces)
 
 
+def test_points_around_the_camera_hide_nothing() -> None:
+    """As those of a room, in which the camera that frames a thing is."""
+    rng = np.random.default_rng(0)
+    thing = rng.uniform(-1, 1, (400, 3))
+    camera = Camera.framing(thing, aspect=1.0)
+    eye = camera.centre + camera.distance * camera.rotation[2]
+    behind, near = (eye + step * camera.rotation[2] + rng.normal(0, 0.1, (50, 3)) for step in (3, -0.2))
+    image = draw_points(np.concatenate([thing, behind, near]), camera, (80, 80))
+    np.testing.assert_array_equal(image, draw_points(thing, camera, (80, 80)))
+    assert draw_points(behind, camera, (80, 80)).shape == (80, 80, 3)
+    below = thing - [0, 100, 0]
+    with np.errstate(all="raise", under="ignore"):
+        assert draw_points(np.concatenate([thing, below]), camera, (80, 80)).min(axis=2).mean() > 200
+
+
 def test_a_turntable_turns_once_beside_the_points() -> None:
     vertices, faces = sphere(12, 24)
     moving = np.stack([vertices * [1, 1, 0.2], vertices * [1, 1, 0.2] + [0.5, 0, 0]])  # a disc
