@@ -69,8 +69,8 @@ def clean(
     """Which points of each cloud [N_t, 3] to keep, and how many went why.
 
     Points that are not finite always go, and all but the first of those in one place; with `remove` also
-    outliers and, with `room`, a clear floor, except where a frame would be left with under `LEAST_POINTS`.
-    Raises InputError for a frame that has fewer than `least` to begin with.
+    outliers and, with `room`, a clear floor, and outliers stay where under `LEAST_POINTS` would be left.
+    Raises InputError for a frame that has fewer than `least` to begin with, or nothing but floor and walls.
     """
     kept: list[NDArray[np.bool_]] = [np.asarray(np.isfinite(cloud).all(axis=1)) for cloud in frames]
     not_finite = np.array([(~finite).sum() for finite in kept])
@@ -101,7 +101,8 @@ def require_points(kept: list[NDArray[np.bool_]], report: CleanupReport, least: 
 def drop_room(frames: Sequence[Floats], kept: list[NDArray[np.bool_]]) -> tuple[Ints, Ints]:
     """Take floor and walls, and what stands still in such a room, out of masks [N_t] of finite points.
 
-    Returns how many points of floor and walls, and of what stands still, went: [T] each.
+    Returns how many points of floor and walls, and of what stands still, went: [T] each. Raises InputError if
+    that leaves nothing of some frames.
     """
     planes, places = _room([cloud[mask] for cloud, mask in zip(frames, kept, strict=True)])
     if not planes:
@@ -114,6 +115,7 @@ def drop_room(frames: Sequence[Floats], kept: list[NDArray[np.bool_]]) -> tuple[
     slack = 0.0 if places[-1] is AT_REST else SLACK * float(np.ptp(np.concatenate(clouds), axis=0).max())
     of_frames = side_by_side(lambda cloud: settled(planes, cloud), clouds)
     on_planes = [on_any(found, cloud) for found, cloud in zip(of_frames, clouds, strict=True)]
+    _require_more(on_planes)
     floor = _drop(kept, on_planes)
     clouds = seen()
     parts = side_by_side(parts_of, clouds)
@@ -122,9 +124,25 @@ def drop_room(frames: Sequence[Floats], kept: list[NDArray[np.bool_]]) -> tuple[
         on_any(found, cloud, NOISY) & of.specks
         for found, cloud, of in zip(of_frames, clouds, parts, strict=True)
     ]
-    gone = _drop(kept, [a | b for a, b in zip(still, stray, strict=True)])
+    no_part = [a | b for a, b in zip(still, stray, strict=True)]
+    _require_more(no_part)
+    gone = _drop(kept, no_part)
     stood = np.where(gone > 0, [flags.sum() for flags in still], 0)
     return floor + gone - stood, stood
+
+
+def _require_more(flags: list[NDArray[np.bool_]]) -> None:
+    """Raise InputError if some frames show nothing but what is flagged [N_t]: it would stay in them alone."""
+    left = np.array([np.count_nonzero(~flag) for flag in flags])  # [T]
+    short = np.flatnonzero((left < LEAST_POINTS) & [flag.any() for flag in flags])
+    if 0 < len(short) < len(flags):
+        rest = len(short) - 1
+        more = f", and of {rest} more frame{'s' * (rest > 1)}" if rest else ""
+        raise InputError(
+            f"without floor, walls and what stands still, {left[short[0]]} points are left of frame "
+            f"{short[0]}{more}; wanted at least {LEAST_POINTS}: leave out frames that do not show the object, "
+            "or send cleanup=off to keep all points"
+        )
 
 
 def _room(clouds: Sequence[Floats]) -> tuple[list[Plane], list[Placement]]:

@@ -17,23 +17,27 @@ CLOSE = 1.03  # times the lowest energy: up to that two templates fit alike
 # the root mean square distance from the centroid; steps shorter than `NOISE` tell nothing, nor do those that
 # another draw of the points would make.
 CUT, AROUND, LONGEST, NOISE = 2.8, 2, 0.09, 0.03
+FEWEST = 0.25  # of the mean number of points, which a frame worth a template has
 VARIED = 0.52  # standard deviation over mean of the distance to the nearest of points strewn over a surface
 
 
 def candidates(clouds: Sequence[Cloud], count: int) -> list[int]:
-    """Up to `count` frames worth a template, the most promising first.
+    """Up to `count` frames worth a template, the most promising first, of those with enough points.
 
     The frame whose points lie furthest apart comes first: parts that touch elsewhere are separate there. Then
     the first frame, for sequences begin at rest more often than at an extreme. Then frames that look least
     like those chosen.
     """
+    sizes = np.array([len(cloud.points) for cloud in clouds])
+    frames = np.flatnonzero(sizes >= FEWEST * sizes.mean())  # [K]
+    clouds = [clouds[t] for t in frames]
     chosen = list(dict.fromkeys([int(np.argmax(_room(clouds))), 0]))[:count]
     while len(chosen) < min(count, len(clouds)):
         unlikeness = [min(unlike(c, clouds[k]) for k in chosen) for c in cancelable(clouds)]
         if max(unlikeness) < 1e-9:
             break
         chosen.append(int(np.argmax(unlikeness)))
-    return chosen
+    return [int(frames[k]) for k in chosen]
 
 
 def single(clouds: Sequence[Cloud]) -> int:

@@ -307,6 +307,22 @@ def test_a_small_thing_in_a_large_room_is_left_alone_in_every_frame() -> None:
     assert all(mask[:56].sum() > 50 and not mask[56:].any() for mask in kept)
 
 
+def test_frames_that_show_nothing_but_the_floor_are_told() -> None:
+    rng = np.random.default_rng(2)
+    frames = [
+        np.concatenate([cloud, np.c_[rng.uniform(-1.5, 1.5, (600, 2)), np.full(600, -0.12)]])
+        for cloud in clouds()
+    ]
+    gone = [frame[800:] if t in (2, 3) else frame for t, frame in enumerate(frames)]
+    with pytest.raises(InputError, match=r"0 points are left of frame 2, and of 1 more frame; .*cleanup=off"):
+        clean(gone)
+    kept, report = clean(gone, remove=False)
+    assert report.total == 0
+    assert all(mask.all() for mask in kept)
+    away = [np.concatenate([cloud[::30], frame[800:]]) for cloud, frame in zip(clouds(), frames, strict=True)]
+    clean(away)  # few points in all frames may be the thing itself
+
+
 def test_a_board_that_moves_along_itself_is_no_floor() -> None:
     rng = np.random.default_rng(10)
     frames = []

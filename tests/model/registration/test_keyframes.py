@@ -20,6 +20,13 @@ def test_the_frame_with_its_points_furthest_apart_and_the_first_are_tried() -> N
     assert len(set(candidates(frames, 9))) == 5
 
 
+def test_frames_with_far_fewer_points_than_others_are_not_tried() -> None:
+    clouds, _, _ = sequence(6, 400)
+    few = {t: 1.3 * cloud[:40] for t, cloud in enumerate(clouds) if t in (0, 3)}
+    frames = [make_cloud(canonical(few.get(t, cloud))) for t, cloud in enumerate(clouds)]
+    assert set(candidates(frames, 9)) == {1, 2, 4, 5}
+
+
 @pytest.mark.parametrize(("larger", "frame"), [(1.02, 0), (1.3, 3)])
 def test_a_single_template_is_of_the_first_frame_unless_another_is_clearly_wider(
     larger: float, frame: int
