@@ -26,6 +26,8 @@ FRAMES = 8  # looked at, of a longer sequence
 POINTS = 2000  # of a frame, and as many particles of its surface, to which four times as many are near
 OFF_SURFACE = 0.03  # of the size: a point further from the surface is not explained by it
 SINGLE = 2.5  # times the distance to the nearest point, the most to the fourth one: else points are copies
+# A particle lies in a fold where several of as many that are next to it come from another part of the shape.
+AROUND, ALIEN, ELSEWHERE = 8, 2, 0.15  # of the size, how far away they were in the keyframe
 UNSEEN = 4.0  # distances between points: a piece of surface further from all of them was not measured
 
 
@@ -44,6 +46,7 @@ class Measures:
     coarseness: float = 0.0  # mean edge over the longest side of the largest part of the surface
     one_sided: float = 0.0  # 1 where each frame shows one side only, or has too few points to tell
     guessed: float = 0.0  # share of the surface that has no points on its side in any frame
+    folded: float = 0.0  # share of the surface that lies on other parts of it, in the worst frame
     roughness: float = 0.0  # how far unordered points scatter across the surface, over how far along it
 
     def to_dict(self) -> dict[str, float]:
@@ -86,6 +89,12 @@ LIMITS = (
         "separately, or raise `resolution`",
     ),
     Limit("guessed", 0.15, 0.9, "no frame has points on {value:.0%} of the surface"),
+    Limit(
+        "folded",
+        0.08,
+        0.5,
+        "in the worst frame, {value:.0%} of the surface is crumpled: parts of the object may be out of view",
+    ),
     Limit("roughness", 0.59, 2.0, "the points are too noisy, or too few, to show how thick the object is"),
     Limit(
         "one_sided",
@@ -136,13 +145,15 @@ def measure(
     rng = np.random.default_rng(0)
     picked = even_frames(len(clouds), FRAMES)
     particles = draw_surface_points(vertices[keyframe], faces, 4 * POINTS, rng)
+    places = particles.on(np.asarray(vertices[keyframe], np.float64))  # [4 P, 3]
     some = [np.asarray(clouds[frame], np.float64) for frame in picked]
     some = [cloud[rng.permutation(len(cloud))[:POINTS]] for cloud in some]
     meshes = [np.asarray(vertices[frame], np.float64) for frame in picked]
     found = side_by_side(
-        lambda pair: _measure_frame(*pair, faces, particles, size), list(zip(some, meshes, strict=True))
+        lambda pair: _measure_frame(*pair, faces, particles, places, size),
+        list(zip(some, meshes, strict=True)),
     )
-    fits, off, unseen, shown, spacings, lengths, volumes = zip(*found, strict=True)
+    fits, off, unseen, shown, folded, spacings, lengths, volumes = zip(*found, strict=True)
     rest = np.maximum(_edge_lengths(np.asarray(vertices[keyframe], np.float64), faces), 1e-12 * size)
     stretches = np.abs(np.log(np.maximum(np.stack(lengths), 1e-12 * size) / rest))  # [P, E]
     ratios = np.maximum(volumes, 1e-12 * size**3) / max(_volume(vertices[keyframe], faces), 1e-12 * size**3)
@@ -158,6 +169,7 @@ def measure(
         coarseness=_coarseness(np.asarray(vertices[keyframe], np.float64), faces),
         one_sided=float(one_sided),
         roughness=float(np.mean(side_by_side(roughness, some[::3]))) if unordered else 0.0,
+        folded=float(np.max(folded)),
         guessed=float(1 - np.any(shown, axis=0).mean()),
     )
 
@@ -167,6 +179,7 @@ class _Frame(NamedTuple):
     off_surface: float
     unseen: float
     shown: NDArray[np.bool_]  # [P], whether particles have points on their side
+    folded: float
     spacing: float
     lengths: NDArray[np.float64]  # [3 F]
     volume: float
@@ -177,11 +190,14 @@ def _measure_frame(
     vertices: NDArray[np.float64],
     faces: NDArray[np.integer],
     particles: SurfacePoints,
+    places: NDArray[np.float64],
     size: float,
 ) -> _Frame:
+    """Of a cloud [N, 3] and vertices [V, 3] at its time; `places` [4 P, 3] of particles in the keyframe."""
     surface, cells = particles.on(vertices), sort_into_cells(cloud)  # [4 P, 3]
     some = slice(POINTS)  # particles that are looked at one by one
-    distance, at = nearest_in_cells(sort_into_cells(surface), cloud, 1, np.inf)  # [P, 1] each
+    own_cells = sort_into_cells(surface)
+    distance, at = nearest_in_cells(own_cells, cloud, 1, np.inf)  # [P, 1] each
     distance = distance / size
     near = nearest_in_cells(cells, cloud, 5, np.inf)[0].mean(axis=0)  # [5]
     spacing = float(max(near[1], near[4] / SINGLE)) / size
@@ -190,11 +206,14 @@ def _measure_frame(
     own, other = (face_normals(vertices, particles.corners[rows]) for rows in (some, at[point, 0]))  # [P, 3]
     # A point near both sides of something thin belongs to the one that it is nearer to.
     facing = np.einsum("px,px->p", own, other) > 0
+    beside = nearest_in_cells(own_cells, surface[some], AROUND + 1, np.inf)[1]  # [P, AROUND + 1], itself too
+    apart = np.linalg.norm(places[beside] - places[some, None], axis=2)
     return _Frame(
         fit=float(distance.mean()),
         off_surface=float((distance > OFF_SURFACE).mean()),
         unseen=float(np.isinf(gap).mean()),
         shown=np.isfinite(gap) & facing,
+        folded=float((np.count_nonzero(apart > ELSEWHERE * size, axis=1) >= ALIEN).mean()),
         spacing=spacing,
         lengths=_edge_lengths(vertices, faces),
         volume=_volume(vertices, faces),

@@ -140,8 +140,8 @@ def _require_more(flags: list[NDArray[np.bool_]]) -> None:
         more = f", and of {rest} more frame{'s' * (rest > 1)}" if rest else ""
         raise InputError(
             f"without floor, walls and what stands still, {left[short[0]]} points are left of frame "
-            f"{short[0]}{more}; wanted at least {LEAST_POINTS}: leave out frames that do not show the object, "
-            "or send cleanup=off to keep all points"
+            f"{short[0]}{more}; wanted at least {LEAST_POINTS}: leave out frames without the object, or send "
+            "cleanup=off to keep all points"
         )
 
 

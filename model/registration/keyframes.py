@@ -29,7 +29,7 @@ def candidates(clouds: Sequence[Cloud], count: int) -> list[int]:
     like those chosen.
     """
     sizes = np.array([len(cloud.points) for cloud in clouds])
-    frames = np.flatnonzero(sizes >= FEWEST * sizes.mean())  # [K]
+    frames = np.flatnonzero(sizes >= FEWEST * sizes.mean()).tolist()
     clouds = [clouds[t] for t in frames]
     chosen = list(dict.fromkeys([int(np.argmax(_room(clouds))), 0]))[:count]
     while len(chosen) < min(count, len(clouds)):
@@ -37,7 +37,7 @@ def candidates(clouds: Sequence[Cloud], count: int) -> list[int]:
         if max(unlikeness) < 1e-9:
             break
         chosen.append(int(np.argmax(unlikeness)))
-    return [int(frames[k]) for k in chosen]
+    return [frames[k] for k in chosen]
 
 
 def single(clouds: Sequence[Cloud]) -> int:

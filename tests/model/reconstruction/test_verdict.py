@@ -117,6 +117,20 @@ def test_growth_and_collapse_are_seen() -> None:
     assert "the volume changes by a factor of over 100 over time" in judge(turned).reasons
 
 
+def test_a_surface_that_is_pushed_into_itself_is_doubted() -> None:
+    """As of legs that leave the view: volume, edges and fit tell little."""
+    rod = trimesh.creation.capsule(height=4.0, radius=0.4, count=[24, 24]).subdivide().subdivide()
+    vertices = np.stack([rod.vertices] * 5)
+    cut = -1.2  # of 2.4
+    folded = rod.vertices[:, 2] < cut
+    vertices[3, folded, 2] = 2 * cut - rod.vertices[folded, 2]
+    clouds = [draw(frame, np.asarray(rod.faces), 1500, np.random.default_rng(0)) for frame in vertices]
+    measures = measure(clouds, vertices, np.asarray(rod.faces))
+    assert 0.15 < measures.folded < 0.5  # the end and what it lies on are half of it
+    assert [reason for reason in judge(measures).reasons if "is crumpled" in reason]
+    assert measure(clouds[:3], vertices[:3], np.asarray(rod.faces)).folded == 0
+
+
 def test_things_too_far_apart_for_the_grid_are_doubted() -> None:
     """Both balls are there, each of twelve vertices."""
     ball = trimesh.creation.icosphere(subdivisions=0)
