@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page
 
+from model.meshes.sequence import MeshSequence
 from service.core.sequences.sequence import read_sequence
 from service.page.samples import SAMPLES
 from tests.browser import clouds
@@ -173,6 +174,13 @@ def test_headers_that_numpy_reads_are_read(reader: Page) -> None:
         np.testing.assert_allclose(frames, POINTS, atol=2e-6)
 
 
+@pytest.mark.parametrize("dtype", [">f2", ">f4", ">f8", "<f4"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_of_any_byte_order_and_layout_are_read(reader: Page, dtype: str, order: str) -> None:
+    frames = read(reader, {"a.npz": clouds.npz(points=np.array(POINTS, dtype, order=order))})  # type: ignore[call-overload]
+    np.testing.assert_allclose(frames, POINTS.astype(dtype), atol=2e-6)
+
+
 def test_points_of_arrays_are_previewed(visit: Visit, gateway: Gateway) -> None:
     page = ready(visit, gateway)
     for name in ("half.npz", "far.npz", "frame.npz", "lengths.npz", "ragged.npz"):
@@ -186,6 +194,27 @@ def test_points_of_arrays_are_previewed(visit: Visit, gateway: Gateway) -> None:
     for name, content in {"odd.npz": b"PK\x05\x06 no", "other.npz": clouds.npz(weights=POINTS)}.items():
         page.set_input_files("#file", upload(name, content))
         page.wait_for_selector("#empty:has-text('No preview available')")
+
+
+def test_points_that_the_page_cannot_read_come_from_the_service(
+    visit: Visit, gateway: Gateway, any_model: str
+) -> None:
+    page = ready(visit, gateway)
+    corners = np.random.default_rng(2).random((3, 39, 3))
+    triangles = np.arange(39, dtype=np.int32).reshape(-1, 3)
+    mesh = MeshSequence(corners, triangles, np.arange(3) / 10)
+    page.set_input_files("#file", upload("animated.glb", mesh.to_glb()))
+    page.wait_for_selector("#empty:has-text('No preview available')")
+    page.get_by_text("More options").click()
+    page.get_by_label("Model", exact=True).select_option(any_model)
+    with page.expect_response("**/input") as response:
+        page.get_by_role("button", name="Reconstruct").click()
+    assert response.value.status == 200
+    page.wait_for_selector("#canvas[aria-label*=points]:visible")
+    end = time.monotonic() + LONG / 1000
+    while np.ptp(picture(page)[:, :, 2]) < 100:  # until there are orange points on the background
+        assert time.monotonic() < end
+    gateway.client.delete(f"/jobs/{page.url.rpartition('=')[2]}")
 
 
 def test_points_of_a_preview_are_large_enough_to_see(visit: Visit, gateway: Gateway) -> None:
