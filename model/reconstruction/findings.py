@@ -14,6 +14,7 @@ from model.reconstruction.verdict import judge, measure
 from model.registration.coverage import TELLING
 from model.registration.stillness import is_still
 
+ABOUT = 1.2  # times the faces that were asked for are not worth a word
 USELESS_FIT, USELESS_SHARE = 0.1, 0.6  # mean distance in sizes; share of the points off the surface
 
 
@@ -23,8 +24,12 @@ def find(
     faces: NDArray[np.integer],
     prepared: Prepared,
     registered: Registered | None,
+    target: int | None = None,
 ) -> Findings:
-    """Findings on vertices [T, V, 3] at the times of clouds [N_t, 3]; unregistered ones follow a flow."""
+    """Findings on vertices [T, V, 3] at the times of clouds [N_t, 3]; unregistered ones follow a flow.
+
+    `target` is the number of faces that was asked for.
+    """
     keyframe = registered.tracking.keyframe if registered else 0
     confidence = registered.tracking.confidence if registered else None  # [T, V]
     one_sided = registered is not None and registered.one_sided
@@ -44,6 +49,7 @@ def find(
         warnings += _warnings(registered, decisions["one_sided"])
     if is_still(prepared.clouds, prepared.valid if prepared.corresponding else None):
         warnings.append("nothing moves: all frames show the same pose")
+    warnings += unreached(len(faces), target)
     same = confidence is not None and confidence.shape[1] == vertices.shape[1]  # not of another surface
     return Findings(
         verdict=verdict.word,
@@ -66,6 +72,13 @@ def require_useful(findings: Findings, name: str) -> None:
         "`corresponding=false` if rows are not the same particles, more points in each frame, a higher "
         "`simplify` if it is low, or send objects that are far apart separately"
     )
+
+
+def unreached(faces: int, target: int | None) -> list[str]:
+    """A warning if far more faces were left than the target of simplification."""
+    if target is None or faces <= ABOUT * target:
+        return []
+    return [f"the surface has {faces:,} faces, more than `simplify` asks for: with {target:,} it would tear"]
 
 
 def _can_tell(prepared: Prepared) -> bool:

@@ -136,12 +136,12 @@ def _require_more(flags: list[NDArray[np.bool_]]) -> None:
     left = np.array([np.count_nonzero(~flag) for flag in flags])  # [T]
     short = np.flatnonzero((left < LEAST_POINTS) & [flag.any() for flag in flags])
     if 0 < len(short) < len(flags):
-        rest = len(short) - 1
-        more = f", and of {rest} more frame{'s' * (rest > 1)}" if rest else ""
+        first = short[0]
+        more = f" (the first of {len(short)} such frames)" if len(short) > 1 else ""
         raise InputError(
-            f"without floor, walls and what stands still, {left[short[0]]} points are left of frame "
-            f"{short[0]}{more}; wanted at least {LEAST_POINTS}: leave out frames without the object, or send "
-            "cleanup=off to keep all points"
+            f"without floor, walls and what stands still, frame {first} has {left[first]} of "
+            f"{len(flags[first]):,} points{more}; wanted at least {LEAST_POINTS}: leave out frames without "
+            "the object, or send cleanup=off to keep all points"
         )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from model import Reconstructor, load_config
 from model.errors import Canceled, CheckpointError, ConfigError, EmptySurfaceError, InputError
 from model.networks.occupancy_flow import OccupancyFlow
+from model.reconstruction.findings import unreached
 from model.reconstruction.normalization import UnitBox
 from model.reconstruction.surface import GridLevels
 
@@ -93,12 +94,22 @@ def test_uneven_times(rec: Reconstructor, cloud: Array) -> None:
     assert error < 0.3 * np.abs(blind.vertices - at_even.vertices).mean()
 
 
+def test_a_target_of_faces_that_is_missed_by_far_is_told() -> None:
+    assert unreached(628, 4) == [
+        "the surface has 628 faces, more than `simplify` asks for: with 4 it would tear"
+    ]
+    assert unreached(510, 500) == unreached(90, 500) == unreached(7000, None) == []
+
+
 def test_simplify_and_resolution(rec: Reconstructor, cloud: Array) -> None:
     full = surface(rec, cloud)
     fewer = surface(rec, cloud, resolution=64, simplify=500)
     assert len(fewer.faces) <= 550 < len(full.faces)
     assert "simplify" in fewer.timings
     assert fewer.watertight
+    assert not any("simplify" in warning for warning in fewer.findings.warnings)
+    fewest = surface(rec, cloud, simplify=4)
+    assert unreached(len(fewest.faces), 4)[0] in fewest.findings.warnings
     assert len(surface(rec, cloud, resolution=48).faces) > 1.5 * len(full.faces)
 
 

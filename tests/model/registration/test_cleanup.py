@@ -314,7 +314,9 @@ def test_frames_that_show_nothing_but_the_floor_are_told() -> None:
         for cloud in clouds()
     ]
     gone = [frame[800:] if t in (2, 3) else frame for t, frame in enumerate(frames)]
-    with pytest.raises(InputError, match=r"0 points are left of frame 2, and of 1 more frame; .*cleanup=off"):
+    with pytest.raises(
+        InputError, match=r"frame 2 has 0 of 600 points \(the first of 2 such frames\); .*cleanup=off"
+    ):
         clean(gone)
     kept, report = clean(gone, remove=False)
     assert report.total == 0
