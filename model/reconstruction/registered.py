@@ -98,6 +98,8 @@ def surface_of(
     """
     box = UnitBox.around(points)
     inside = torch.from_numpy(box.normalize(points)).to(settings.device)
+    # A model of one kind of thing knows how thick it is, and a given threshold is one of the network alone.
+    thin = None if shapes.upright or settings.threshold is not None else inside
 
     def extract(noise: float | None) -> tuple[Floats, Ints]:
         return extract_surface(
@@ -108,7 +110,7 @@ def surface_of(
             threshold=settings.threshold,
             near=inside.cpu() if settings.quality.near_input else None,
             bounded=settings.quality.bounded,
-            thin=None if shapes.upright else inside,  # a model of one kind of thing knows how thick it is
+            thin=thin,
             on_progress=on_progress,
         )
 
