@@ -28,10 +28,10 @@ from service.core.settings import Settings
 DAY = 86_400.0
 # Seconds on two cores (docs/performance.md, Registration), and shares assumed.
 KINDS = {
-    "17 frames of 300 corresponding points": (0.43, 0.3),
-    "17 frames of 2,000 points": (1.9, 0.4),
+    "17 frames of 300 corresponding points": (0.46, 0.3),
+    "17 frames of 2,000 points": (3.3, 0.4),
     "60 frames of 1,000 points": (2.7, 0.25),
-    "300 frames of 5,000 points": (17.0, 0.05),
+    "300 frames of 5,000 points": (25.0, 0.05),
 }
 SPREAD = 0.25  # standard deviation of the logarithm, around each of these
 OVERHEAD = 0.15  # seconds per job for reading, writing and storing

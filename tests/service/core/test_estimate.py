@@ -14,13 +14,13 @@ def estimated(input_frames: int = 17, points: int = 300, **options: Any) -> Esti
 
 @pytest.mark.parametrize(
     ("frames", "points", "balanced", "draft"),
-    [(17, 300, 0.43, 0.12), (17, 2000, 1.9, 0.41), (60, 1000, 2.7, 0.76), (300, 5000, 17, 4.3)],
+    [(17, 300, 0.46, 0.15), (17, 2000, 3.3, 0.47), (60, 1000, 2.7, 0.84), (300, 5000, 25, 4.5)],
 )
 def test_registrations(frames: int, points: int, balanced: float, draft: float) -> None:
     """`docs/performance.md`; a job's preparation and files come on top, and 17 × 300 corresponds there."""
     for quality, measured in (("balanced", balanced), ("draft", draft)):
         found = estimated(frames, points, quality=quality, formats="npz").seconds
-        assert measured < found < max(2.3 * measured, measured + 1.1)
+        assert measured < found < max(2.3 * measured, measured + 1.4)
 
 
 @pytest.mark.parametrize(
