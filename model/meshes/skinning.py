@@ -111,20 +111,19 @@ def _transforms(
     center = rest.mean(axis=0)
     whole = np.concatenate([rest - center, np.ones((len(rest), 1))], axis=1)  # [V, 4]
     placed = (vertices - center).transpose(0, 2, 1).reshape(-1, len(rest))  # [3 S, V]
-    shares = (weights[:, :, None] * whole[:, None]).reshape(len(rest), -1)  # [V, 4 B]
+    weighed = weights**2 if moves is None else weights
+    shares = (weighed[:, :, None] * whole[:, None]).reshape(len(rest), -1)  # [V, 4 B]
+    goals = (placed @ shares).reshape(frames, 3, bones, 4)
+    shared = None if moves is None else shares.T @ shares  # [4 B, 4 B]
     square = (weights**2).sum(axis=0)
     source_center = (weights**2).T @ whole[:, :3] / np.maximum(square, 1e-300)[:, None]  # [B, 3]
     held = HELD * float((whole[:, :3] ** 2).sum())
     matrices = np.zeros((frames, 3, bones, 4))  # x' = R x + t, of x from the center
     if moves is None:
         matrices[..., :3] = _rotations((placed @ whole[:, :3]).reshape(frames, 3, 3))[:, :, None]
-        squares = (weights[:, :, None] ** 2 * whole[:, None]).reshape(len(rest), -1)
-        goals, shared = placed @ squares, None
     else:
         matrices[..., :3] = moves[0].transpose(0, 2, 1, 3)
         matrices[..., 3] = (moves[0] @ center + moves[1] - center).transpose(0, 2, 1)
-        goals, shared = placed @ shares, shares.T @ shares  # [3 S, 4 B], [4 B, 4 B]
-    goals = goals.reshape(frames, 3, bones, 4)
     for _ in range(sweeps):
         for bone in np.flatnonzero(square):
             goal = goals[:, :, bone]  # [S, 3, 4]

@@ -24,8 +24,8 @@ NEAR, FAR = (24, 78, 140), (176, 200, 226)  # points
 GAMMA = 2.2
 SHADOW = 70  # of 255, at its darkest
 SUPERSAMPLING = 3
-# Towards the light, in view space (x right, y up, z to the viewer), and its strength.
 NEAREST = 0.3  # of the distance of the camera from what it looks at: nearer points are not drawn
+# Towards the light, in view space (x right, y up, z to the viewer), and its strength.
 LIGHTS = (((-0.55, 0.7, 0.6), 0.72), ((0.85, 0.1, 0.4), 0.22))
 
 
