@@ -39,7 +39,7 @@ _COSTS = {
 _MORPH, _SKIN = _Cost(25, 0.4e-6), _Cost(1, 1.5e-6)
 _DRAWING_SECONDS = 0.8  # of a turntable
 _EXTRACTION = {Quality.EXACT: 1.3, Quality.BALANCED: 0.14, Quality.DRAFT: 0.1}  # seconds at 128 cells
-_REGISTRATION = {Quality.EXACT: 2.7, Quality.BALANCED: 2.7, Quality.DRAFT: 0.45}  # seconds for 17 × 2,000
+_REGISTRATION = {Quality.EXACT: 2.7, Quality.BALANCED: 2.7, Quality.DRAFT: 0.42}  # seconds for 17 × 2,000
 
 
 class Estimate(BaseModel):
