@@ -14,14 +14,22 @@ from model.meshes.upright import AXES
 
 @dataclass(frozen=True, eq=False)
 class FitReport:
-    """Distance from the input points to the mesh per input frame, in the caller's units."""
+    """Distance from the input points to the mesh per input frame, in the caller's units.
+
+    NaN in frames that do not show the object.
+    """
 
     times: NDArray[np.float64]  # [T], seconds
     mean: NDArray[np.float64]  # [T]
     p95: NDArray[np.float64]  # [T], 95th percentile
 
-    def to_dict(self) -> dict[str, list[float]]:
-        return {"times": self.times.tolist(), "mean": self.mean.tolist(), "p95": self.p95.tolist()}
+    def to_dict(self) -> dict[str, list[float | None]]:
+        """As JSON values: None for NaN."""
+        columns = {"times": self.times, "mean": self.mean, "p95": self.p95}
+        return {
+            name: [None if np.isnan(value) else value for value in values.tolist()]
+            for name, values in columns.items()
+        }
 
 
 @dataclass(frozen=True, eq=False)

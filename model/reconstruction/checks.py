@@ -18,14 +18,16 @@ FLAT = 0.004  # thickness over width, under which no frame shows a thing with a 
 
 
 def check_clouds(points: Sequence[ArrayLike] | NDArray[Any]) -> list[Floats]:
-    """T arrays [N_t, 3] as float64. Raises InputError with what was found and what is wanted."""
+    """T arrays [N_t, 3] as float64, some of which may be empty: `model.reconstruction.gaps` tells which show
+    the object. Raises InputError with what was found and what is wanted."""
     if not MIN_FRAMES <= len(points) <= MAX_FRAMES:
         raise InputError(f"found {len(points)} frames; wanted {MIN_FRAMES} to {MAX_FRAMES}")
     clouds = [_numbers(cloud, number) for number, cloud in enumerate(points)]
     for number, cloud in enumerate(clouds):
-        if cloud.ndim != 2 or cloud.shape[1] != 3 or len(cloud) < LEAST_POINTS:
+        if cloud.ndim != 2 or cloud.shape[1] != 3:
             raise InputError(
-                f"frame {number} is an array {list(cloud.shape)}; wanted [N, 3], N at least {LEAST_POINTS}"
+                f"frame {number} is an array {list(cloud.shape)}; wanted [N, 3], N at least {LEAST_POINTS}, "
+                "or 0 where nothing was measured"
             )
         finite = cloud[np.isfinite(cloud)]
         largest = np.abs(finite).max(initial=0)
@@ -41,6 +43,8 @@ def check_clouds(points: Sequence[ArrayLike] | NDArray[Any]) -> list[Floats]:
 def _numbers(cloud: ArrayLike, number: int) -> Floats:
     try:
         array = np.asarray(cloud)
+        if array.shape == (0,):  # as an empty list
+            return np.empty((0, 3))
         if array.dtype.kind in "fiub":
             return array.astype(np.float64)
         found = f"an array of {array.dtype}"

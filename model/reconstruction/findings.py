@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import PoorFitError
+from model.frames import named
 from model.meshes.sequence import Findings
+from model.reconstruction.gaps import describe_gaps
 from model.reconstruction.preparation import Prepared
 from model.reconstruction.registered import Registered
 from model.reconstruction.verdict import judge, measure
@@ -26,7 +28,9 @@ def find(
     registered: Registered | None,
     target: int | None = None,
 ) -> Findings:
-    """Findings on vertices [T, V, 3] at the times of clouds [N_t, 3]; unregistered ones follow a flow.
+    """Findings on vertices [U, V, 3] at the times of clouds [N_t, 3]; unregistered ones follow a flow.
+
+    The clouds are those of the frames that show the object.
 
     `target` is the number of faces that was asked for.
     """
@@ -40,24 +44,29 @@ def find(
         "corresponding": prepared.corresponding,
         "scatter": round(prepared.found.scatter, 4),
         "removed": prepared.removed.to_dict() if registered else {},
-        "keyframe": keyframe,
+        "missing": np.setdiff1d(np.arange(prepared.frames), prepared.shown).tolist(),
+        "keyframe": int(prepared.shown[keyframe]),
         "up": registered.orientation.up if registered else "y",  # as networks of people need it
     }
     if registered is not None:
-        decisions["jumps"] = registered.tracking.jumps
+        decisions["jumps"] = prepared.shown[registered.tracking.jumps].tolist()
         decisions["one_sided"] = one_sided and _can_tell(prepared)
-        warnings += _warnings(registered, decisions["one_sided"])
+        warnings += _warnings(registered, decisions)
+    cleared = prepared.removed.floor + prepared.removed.still > 0
+    warnings += describe_gaps(prepared.shown, cleared, decisions.get("jumps", []))
     if is_still(prepared.clouds, prepared.valid if prepared.corresponding else None):
         warnings.append("nothing moves: all frames show the same pose")
     warnings += unreached(len(faces), target)
-    same = confidence is not None and confidence.shape[1] == vertices.shape[1]  # not of another surface
+    surely = None
+    if confidence is not None and confidence.shape[1] == vertices.shape[1]:  # not of another surface
+        surely = (confidence.sum(axis=0) / prepared.frames).astype(np.float32)  # 0 in frames without points
     return Findings(
         verdict=verdict.word,
         reasons=verdict.reasons,
         warnings=warnings,
         decisions=decisions,
         measures=measures.to_dict(),
-        confidence=confidence.mean(axis=0).astype(np.float32) if confidence is not None and same else None,
+        confidence=surely,
     )
 
 
@@ -86,15 +95,14 @@ def _can_tell(prepared: Prepared) -> bool:
     return float(np.median([len(cloud) for cloud in prepared.clouds])) >= TELLING
 
 
-def _warnings(registered: Registered, one_sided: bool) -> list[str]:
+def _warnings(registered: Registered, decisions: dict[str, Any]) -> list[str]:
     warnings = []
-    if registered.tracking.jumps:
-        frames = ", ".join(map(str, registered.tracking.jumps[:8]))
+    if decisions["jumps"]:
         warnings.append(
-            f"the sequence jumps or is cut before frame {frames}: one mesh continues across it; if a "
-            "different object follows, cut the file there and send the parts separately"
+            f"the sequence jumps or is cut before {named(decisions['jumps'])}: one mesh continues across it; "
+            "if a different object follows, cut the file there and send the parts separately"
         )
-    if one_sided:
+    if decisions["one_sided"]:
         warnings.append("the points show one side of the object only")
     if not registered.orientation.certain:
         warnings.append("it is not clear which way is up: y was assumed; set `up` if that is wrong")

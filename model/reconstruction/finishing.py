@@ -69,13 +69,20 @@ class Finish:
         return vertices, closed
 
     def vertex_colors(
-        self, first: NDArray[np.float64], at_input: NDArray[np.float64], clouds: Clouds
+        self,
+        first: NDArray[np.float64],
+        at_input: NDArray[np.float64],
+        clouds: Clouds,
+        shown: NDArray[np.int64],
     ) -> NDArray[np.uint8] | None:
-        """Colors [V, 3] for vertices of the first frame [V, 3] and at the times of the clouds [T, V, 3]."""
+        """Colors [V, 3] for vertices of the first frame [V, 3] and at the times of the clouds [T, V, 3].
+
+        Clouds of frames that are not `shown` [U] do not count.
+        """
         if self.color == "correspondence":
             return correspondence_colors(first)
         if self.color == "input" and self.colors is not None:
-            return sample_colors(lambda frame: at_input[frame], clouds, self.colors)
+            return sample_colors(lambda frame: at_input[shown[frame]], *_only(shown, clouds, self.colors))
         return None
 
     def baked(
@@ -84,15 +91,21 @@ class Finish:
         at_input: NDArray[np.float64],
         faces: NDArray[np.int64],
         clouds: Clouds,
+        shown: NDArray[np.int64],
     ) -> Texture | None:
-        """A texture from the colors of the clouds, if one is asked for."""
+        """A texture from the colors of the clouds of frames `shown` [U], if one is asked for."""
         if self.texture is None or self.colors is None:
             return None
-        colors = self.colors
+        clouds, colors = _only(shown, clouds, self.colors)
 
         def color(corners: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.uint8]:
+            at_shown = at_input[shown]
             return sample_colors(
-                lambda frame: np.einsum("pkx,pk->px", at_input[frame][corners], weights), clouds, colors
+                lambda frame: np.einsum("pkx,pk->px", at_shown[frame][corners], weights), clouds, colors
             )
 
         return bake(first, faces, self.texture, color)
+
+
+def _only(shown: NDArray[np.int64], clouds: Clouds, colors: Colors) -> tuple[Clouds, Colors]:
+    return [clouds[t] for t in shown], [colors[t] for t in shown]

@@ -6,16 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.canceling import cancelable
-from model.compiled import Floats
+from model.compiled import Floats, Ints
 from model.errors import InputError
+from model.frames import named
 from model.reconstruction.checks import check_depth
+from model.reconstruction.gaps import require_shown, with_points
 from model.registration.cleanup import (
     LEAST_POINTS,
     LEAST_VALID,
     CleanupReport,
     clean,
     drop_room,
-    require_points,
+    keep_frames,
 )
 from model.registration.clouds import distinct
 from model.registration.correspondence import Correspondence, breaks, find_correspondence, often_seen
@@ -37,10 +39,13 @@ FILLING = 3  # times as many, of which those inside are left out, where points f
 class Prepared:
     """Clouds [N_t, 3] in the caller's units, without what does not belong to them.
 
-    With `corresponding`, all clouds are whole and `valid` [T, N] says which points to believe; else what is
-    not to be believed is gone. `found` is the correspondence that was measured, None where it was given.
+    They are of the frames `shown`, the others do not show the object; `removed` and the warnings count frames
+    as the caller does. With `corresponding`, all clouds are whole and `valid` [U, N] says which points to
+    believe; else what is not to be believed is gone. `found` is the correspondence that was measured.
     """
 
+    frames: int  # of the input
+    shown: Ints  # [U]
     clouds: list[Floats]
     valid: NDArray[np.bool_]
     corresponding: bool
@@ -59,14 +64,64 @@ class Prepared:
 def prepare(clouds: list[Floats], corresponding: bool | None, remove: bool = True) -> Prepared:
     """Clean T clouds [N_t, 3]; find out whether their rows correspond where that is not told.
 
-    Of more than `MOST_POINTS` points in a frame a random selection of the finite ones is used, the same rows
-    of all frames where they may correspond. Raises InputError for frames that hold too little.
+    Frames that do not show the object are left out. Of more than `MOST_POINTS` points in a frame a random
+    selection of the finite ones is used, the same rows of all frames where they may correspond. Raises
+    InputError for sequences that hold too little.
     """
+    frames = len(clouds)
     finite = [np.asarray(np.isfinite(cloud).all(axis=1)) for cloud in cancelable(clouds)]
-    full = remove and fill_volume([cloud[mask] for cloud, mask in zip(clouds, finite, strict=True)])
+    shown = with_points(clouds, finite, rows=corresponding is not False)
+    clouds, finite_rows = [clouds[t] for t in shown], [finite[t] for t in shown]
+    full = remove and fill_volume([cloud[mask] for cloud, mask in zip(clouds, finite_rows, strict=True)])
+    limit = FILLING * MOST_POINTS if full else MOST_POINTS
+    clouds, kept, report = _cleaned(clouds, finite_rows, corresponding, remove, limit)
+    report = report.among(shown, frames)
+    report = replace(report, not_finite=np.array([(~mask).sum() for mask in finite]))  # of all points
+
+    def leave(least: int) -> None:
+        """Leave out frames of which fewer than `least` points are kept."""
+        nonlocal shown, clouds, kept
+        some = require_shown(keep_frames(kept, least), frames)
+        shown, clouds, kept = shown[some], [clouds[t] for t in some], [kept[t] for t in some]
+
+    leave(1)
+    same = len({len(cloud) for cloud in clouds}) == 1
+    clouds = [np.where(mask[:, None], cloud, 0) for cloud, mask in zip(clouds, kept, strict=True)]
+    found = find_correspondence(clouds, np.stack(kept)) if same else Correspondence(False, 1.0)
+    warnings = [STOOD_STILL] if report.still.any() else []
+    if corresponding:
+        _require_rows(clouds, found, shown)
+        warnings += _doubts(found)
+    check_depth([cloud[mask] for cloud, mask in zip(clouds, kept, strict=True)])
+    along_rows = found.holds if corresponding is None else corresponding
+    along_rows = along_rows and _has_paths(np.stack(kept), shown, required=bool(corresponding))
+    if not along_rows:
+        leave(LEAST_POINTS)
+    if full:
+        outer = _outer(clouds, kept, along_rows)
+        report.inside[shown] = [(mask & ~rows).sum() for mask, rows in zip(kept, outer, strict=True)]
+        clouds = [cloud[rows] for cloud, rows in zip(clouds, outer, strict=True)]
+        kept = [mask[rows] for mask, rows in zip(kept, outer, strict=True)]
+        warnings.append(INSIDE)
+    if along_rows:
+        return Prepared(frames, shown, clouds, np.stack(kept), True, found, report, warnings)
+    # In an order that depends on nothing but the points.
+    whole = [cloud[mask] for cloud, mask in zip(clouds, kept, strict=True)]
+    cleaned = side_by_side(lambda cloud: cloud[distinct(cloud)], whole)
+    return Prepared(frames, shown, cleaned, np.ones((0, 0), bool), False, found, report, warnings)
+
+
+def _cleaned(
+    clouds: list[Floats],
+    finite: list[NDArray[np.bool_]],
+    corresponding: bool | None,
+    remove: bool,
+    limit: int,
+) -> tuple[list[Floats], list[NDArray[np.bool_]], CleanupReport]:
+    """At most `limit` points of each cloud [N_t, 3], and as `clean`, which of them to keep."""
     floor = still = np.zeros(len(clouds), np.int64)
     in_room = True  # whether floor and walls may still be there
-    if max(map(len, clouds)) > (limit := FILLING * MOST_POINTS if full else MOST_POINTS):
+    if max(map(len, clouds)) > limit:
         rows = _may_correspond(clouds, finite, corresponding)
         if not rows:
             clouds = [cloud[mask] for cloud, mask in zip(clouds, finite, strict=True)]
@@ -79,36 +134,11 @@ def prepare(clouds: list[Floats], corresponding: bool | None, remove: bool = Tru
     same = len({len(cloud) for cloud in clouds}) == 1
     paths = same and corresponding is not False  # neighbors lead over the gaps
     kept, report = clean(clouds, remove, in_room, LEAST_VALID if paths else LEAST_POINTS)
-    not_finite = np.array([(~mask).sum() for mask in finite])  # of all points
-    report = replace(report, not_finite=not_finite, floor=report.floor + floor, still=report.still + still)
-    filled = [np.where(mask[:, None], cloud, 0) for cloud, mask in zip(clouds, kept, strict=True)]
-    found = find_correspondence(filled, np.stack(kept)) if same else Correspondence(False, 1.0)
-    warnings = [STOOD_STILL] if report.still.any() else []
-    if corresponding:
-        _require_rows(clouds, found)
-        warnings += _doubts(found)
-    check_depth([cloud[mask] for cloud, mask in zip(clouds, kept, strict=True)])
-    valid = np.stack(kept) if same else np.zeros((0, 0), bool)
-    along_rows = found.holds if corresponding is None else corresponding
-    along_rows = along_rows and _has_paths(valid, required=bool(corresponding))
-    if not along_rows:
-        require_points(kept, report)
-    if full:
-        outer = _outer(filled, kept, along_rows)
-        report = replace(report, inside=np.array([(m & ~o).sum() for m, o in zip(kept, outer, strict=True)]))
-        filled = [cloud[rows] for cloud, rows in zip(filled, outer, strict=True)]
-        kept = [mask[rows] for mask, rows in zip(kept, outer, strict=True)]
-        warnings.append(INSIDE)
-    if along_rows:
-        return Prepared(filled, np.stack(kept), True, found, report, warnings)
-    # In an order that depends on nothing but the points.
-    whole = [cloud[mask] for cloud, mask in zip(filled, kept, strict=True)]
-    cleaned = side_by_side(lambda cloud: cloud[distinct(cloud)], whole)
-    return Prepared(cleaned, np.ones((0, 0), bool), False, found, report, warnings)
+    return clouds, kept, replace(report, floor=report.floor + floor, still=report.still + still)
 
 
-def _require_rows(clouds: list[Floats], found: Correspondence) -> None:
-    """Raise InputError where rows of clouds [N_t, 3] cannot be the same particles, as they are said to be."""
+def _require_rows(clouds: list[Floats], found: Correspondence, shown: Ints) -> None:
+    """Raise InputError where rows of clouds [N_t, 3], of the frames `shown`, cannot be the same particles."""
     least, most = min(map(len, clouds)), max(map(len, clouds))
     if least < most:
         raise InputError(
@@ -116,10 +146,9 @@ def _require_rows(clouds: list[Floats], found: Correspondence) -> None:
             "each, or corresponding=false"
         )
     if found.broken:
-        frames = ", ".join(map(str, found.broken[:8]))
         raise InputError(
-            f"corresponding is true, but before frame {frames} the rows become other particles: cut the "
-            "file there and send the parts separately, or send corresponding=false"
+            f"corresponding is true, but before {named(shown[list(found.broken)])} the rows become other "
+            "particles: cut the file there and send the parts separately, or send corresponding=false"
         )
 
 
@@ -139,14 +168,15 @@ def _doubts(found: Correspondence) -> list[str]:
     return doubts
 
 
-def _has_paths(valid: NDArray[np.bool_], required: bool) -> bool:
-    """Whether rows `valid` [T, N] lead through all frames. Raises InputError if `required` ones do not."""
+def _has_paths(valid: NDArray[np.bool_], shown: Ints, required: bool) -> bool:
+    """Whether rows `valid` [U, N] lead through the frames `shown`. Raises InputError if `required` ones do
+    not."""
     rows, broken = int(often_seen(valid).sum()), breaks(valid)
     found = None
     if rows < LEAST_POINTS:
         found = f"only {rows} rows have valid points in several frames; wanted at least {LEAST_POINTS}"
     elif broken:
-        found = f"hardly a row has valid points both in frame {broken[0]} and in the one before"
+        found = f"hardly a row has valid points both in frame {shown[broken[0]]} and in the one before"
     if found and required:
         raise InputError(f"corresponding is true, but {found}. Send corresponding=false to have them tracked")
     return found is None

@@ -168,7 +168,8 @@ class Reconstructor:
         """Reconstruct an animated mesh from point clouds [N_t, 3], at any position and scale.
 
         Args:
-            points: T arrays [N_t, 3]: 2 to 1,000 frames, each of 32 points or more.
+            points: T arrays [N_t, 3]: 2 to 1,000 frames, at least 2 of them of 32 points or more. The motion
+                is interpolated across frames that do not show the object.
             times: T increasing times in seconds; evenly spaced over one second by default.
             corresponding: whether row j is the same particle in every frame; None detects it.
             frames, fps: the number of output frames or their rate; by default the frames of the input.
@@ -216,13 +217,14 @@ class Reconstructor:
             with stage("prepare"):
                 prepared = prepare(clouds, corresponding, cleanup != "off")
             registered = None
+            shown = prepared.shown  # [U]
             whole = prepared.corresponding and not prepared.removed.not_finite.any()
-            if flow and whole and flow.reads(clouds) and up in ("auto", "y"):
+            if flow and whole and len(shown) == len(times) and flow.reads(clouds) and up in ("auto", "y"):
                 moved, faces = flow(clouds, times, wanted, settings, stage, box)
             else:
                 with stage("register") as on_progress:
                     registered = register(
-                        prepared, times, self.shapes, settings, up, on_progress, self.backend
+                        prepared, times[shown], self.shapes, settings, up, on_progress, self.backend
                     )
                 moved, faces = registered.tracking.at(wanted), registered.tracking.faces
                 if flow:
@@ -233,20 +235,20 @@ class Reconstructor:
             moved = finish.smoothed(moved, faces, effects)
             measured = clouds if registered is None else prepared.believed
             with stage("fit") as on_progress:
-                at_input = moved[len(output_times) :]  # [T, V, 3]
-                fit_report = _fit_report(measured, at_input, faces, times, on_progress)
+                at_input = moved[len(output_times) :][shown]  # [U, V, 3]
+                fit_report = _fit_report(measured, at_input, faces, times, shown, on_progress)
                 findings = find(measured, at_input, faces, prepared, registered, settings.faces)
             if refine == "auto":
                 require_useful(findings, self.name)
-                require_one_thing(at_input, faces, registered.tracking.jumps if registered else [])
+                require_one_thing(at_input, faces, registered.tracking.jumps if registered else [], shown)
             moved, faces = finish.closed(moved, faces, effects)
-            at_input = moved[len(output_times) :]
+            at_input = moved[len(output_times) :]  # [T, V, 3]
             return MeshSequence(
                 vertices=moved[: len(output_times)],
                 faces=faces.astype(np.int32),
                 times=output_times,
-                colors=finish.vertex_colors(moved[0], at_input, clouds),
-                texture=finish.baked(moved[0], at_input, faces, clouds),
+                colors=finish.vertex_colors(moved[0], at_input, clouds, shown),
+                texture=finish.baked(moved[0], at_input, faces, clouds, shown),
                 fit=fit_report,
                 timings=stage.timings,
                 findings=findings.after(effects, moved.shape[1]),
@@ -270,9 +272,10 @@ def _fit_report(
     vertices: NDArray[np.float64],
     faces: NDArray[np.int64],
     times: NDArray[np.float64],
+    shown: NDArray[np.int64],
     on_progress: Callable[[float], None],
 ) -> FitReport:
-    """Distance of the input points [N_t, 3] to the mesh [T, V, 3] at their times."""
+    """Distance of the points [N_t, 3] of frames `shown` [U] to the mesh [U, V, 3]; NaN in other frames."""
     done: list[int] = []  # threads may share it
 
     def distance(frame: int) -> tuple[float, float]:
@@ -282,5 +285,6 @@ def _fit_report(
         return result
 
     distances = side_by_side(distance, range(len(clouds)), torch.get_num_threads())
-    mean, p95 = np.array(distances).T
-    return FitReport(times=times, mean=mean, p95=p95)
+    every = np.full((2, len(times)), np.nan)
+    every[:, shown] = np.array(distances).T
+    return FitReport(times, *every)

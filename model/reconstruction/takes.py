@@ -16,16 +16,21 @@ OTHER, CLEAR = 0.4, 1.3
 
 
 def require_one_thing(
-    vertices: NDArray[np.floating], faces: NDArray[np.integer], cuts: Sequence[int]
+    vertices: NDArray[np.floating],
+    faces: NDArray[np.integer],
+    cuts: Sequence[int],
+    numbers: Sequence[int] | NDArray[np.integer] | None = None,
 ) -> None:
     """Raise PoorFitError where a mesh, vertices [T, V, 3], changes its lengths at one of `cuts`, not between.
 
-    A template bends into the pose after a cut; into another person or thing it has to stretch.
+    A template bends into the pose after a cut; into another person or thing it has to stretch. `numbers` [T]
+    are those that the caller knows the frames by.
     """
     for cut, difference, usual in differences(vertices, faces, cuts):
+        number = cut if numbers is None else numbers[cut]
         if difference > OTHER and difference > CLEAR * usual:
             raise PoorFitError(
-                f"the sequence is cut before frame {cut}, and a different object follows: lengths on its "
+                f"the sequence is cut before frame {number}, and a different object follows: lengths on its "
                 f"surface differ by a factor of {np.exp(difference):.1f}. One mesh cannot be both: cut the "
                 "file there and send the parts separately"
             )

@@ -3,15 +3,14 @@
 Every part that holds a share of the points is kept, so several objects stay several objects; only specks go.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.canceling import cancelable
 from model.compiled import Floats, Ints
-from model.errors import InputError
 from model.frames import even_frames
 from model.registration.clouds import distinct
 from model.registration.floor import find_room
@@ -50,6 +49,12 @@ class CleanupReport:
     def total(self) -> int:
         return sum(map(sum, self.to_dict().values()))
 
+    def among(self, shown: Ints, frames: int) -> "CleanupReport":
+        """The same for all of so many frames, of which these T are the ones `shown`."""
+        every = np.zeros((6, frames), np.int64)
+        every[:, shown] = [getattr(self, field.name) for field in fields(self)]
+        return CleanupReport(*every)
+
     def to_dict(self) -> dict[str, list[int]]:
         """The counts of each frame by reason; reasons for which nothing was removed are left out."""
         counts = {
@@ -70,79 +75,87 @@ def clean(
 
     Points that are not finite always go, and all but the first of those in one place; with `remove` also
     outliers and, with `room`, a clear floor, and outliers stay where under `LEAST_POINTS` would be left.
-    Raises InputError for a frame that has fewer than `least` to begin with, or nothing but floor and walls.
+    Nothing is kept of frames that do not show the thing: that have fewer than `least` points to begin with,
+    or nothing but floor and walls.
     """
     kept: list[NDArray[np.bool_]] = [np.asarray(np.isfinite(cloud).all(axis=1)) for cloud in frames]
     not_finite = np.array([(~finite).sum() for finite in kept])
     duplicates = np.array(
         [_drop_duplicates(c, mask) for c, mask in cancelable(zip(frames, kept, strict=True))]
     )
-    outliers = floor = still = np.zeros_like(not_finite)
-    require_points(kept, CleanupReport(not_finite, duplicates, outliers, floor, still, floor), least)
+    outliers, floor, still, inside = np.zeros((4, len(kept)), np.int64)
+    shown = keep_frames(kept, least)
     if remove:
         if room:  # first: its points lie further apart than the object's and would pass for stray ones
-            floor, still = drop_room(frames, kept)
-        flags = _outliers([cloud[mask] for cloud, mask in zip(frames, kept, strict=True)])
-        outliers = _drop(kept, flags, MOST_OUTLIERS)
-    return kept, CleanupReport(not_finite, duplicates, outliers, floor, still, np.zeros_like(floor))
+            floor[shown], still[shown] = drop_room([frames[t] for t in shown], [kept[t] for t in shown])
+            shown = keep_frames(kept, 1)
+        flags = _outliers([frames[t][kept[t]] for t in shown])
+        outliers[shown] = _drop([kept[t] for t in shown], flags, MOST_OUTLIERS)
+    return kept, CleanupReport(not_finite, duplicates, outliers, floor, still, inside)
 
 
-def require_points(kept: list[NDArray[np.bool_]], report: CleanupReport, least: int = LEAST_POINTS) -> None:
-    """Raise InputError for the first of T frames whose mask [N_t] keeps fewer than `least` points."""
-    for number, mask in enumerate(kept):
+def keep_frames(kept: list[NDArray[np.bool_]], least: int) -> list[int]:
+    """The frames whose masks [N_t] keep `least` points; masks of others are emptied."""
+    for mask in kept:
         if mask.sum() < least:
-            raise InputError(
-                f"frame {number} has {mask.sum()} usable points of {len(mask)}: {report.not_finite[number]} "
-                f"hold NaN or infinity, {report.duplicates[number]} are copies of others; wanted at least "
-                f"{least}"
-            )
+            mask[:] = False
+    return [t for t, mask in enumerate(kept) if mask.any()]
 
 
 def drop_room(frames: Sequence[Floats], kept: list[NDArray[np.bool_]]) -> tuple[Ints, Ints]:
     """Take floor and walls, and what stands still in such a room, out of masks [N_t] of finite points.
 
-    Returns how many points of floor and walls, and of what stands still, went: [T] each. Raises InputError if
-    that leaves nothing of some frames.
+    Masks of frames that show nothing else are emptied. Returns how many points of floor and walls, and of
+    what stands still, went: [T] each.
     """
+    floor, still = np.zeros((2, len(kept)), np.int64)
+    if not frames:
+        return floor, still
     planes, places = _room([cloud[mask] for cloud, mask in zip(frames, kept, strict=True)])
     if not planes:
-        return np.zeros(len(kept), np.int64), np.zeros(len(kept), np.int64)
+        return floor, still
 
-    def seen() -> list[Floats]:
-        return [place.apply(cloud[mask]) for place, cloud, mask in zip(places, frames, kept, strict=True)]
+    def seen(some: Iterable[int]) -> list[Floats]:
+        return [places[t].apply(frames[t][kept[t]]) for t in some]
 
-    clouds = seen()
+    every = list(range(len(frames)))
+    clouds = seen(every)
     slack = 0.0 if places[-1] is AT_REST else SLACK * float(np.ptp(np.concatenate(clouds), axis=0).max())
     of_frames = side_by_side(lambda cloud: settled(planes, cloud), clouds)
     on_planes = [on_any(found, cloud) for found, cloud in zip(of_frames, clouds, strict=True)]
-    _require_more(on_planes)
-    floor = _drop(kept, on_planes)
-    clouds = seen()
+    floor, shown = _drop_from(every, kept, on_planes)
+    clouds = seen(shown)
     parts = side_by_side(parts_of, clouds)
-    still = standing_still(clouds, parts, slack)
+    standing = standing_still(clouds, parts, slack)
     stray = [
-        on_any(found, cloud, NOISY) & of.specks
-        for found, cloud, of in zip(of_frames, clouds, parts, strict=True)
+        on_any(of_frames[t], cloud, NOISY) & of.specks
+        for t, cloud, of in zip(shown, clouds, parts, strict=True)
     ]
-    no_part = [a | b for a, b in zip(still, stray, strict=True)]
-    _require_more(no_part)
-    gone = _drop(kept, no_part)
-    stood = np.where(gone > 0, [flags.sum() for flags in still], 0)
-    return floor + gone - stood, stood
+    no_part = [a | b for a, b in zip(standing, stray, strict=True)]
+    gone, _ = _drop_from(shown, kept, no_part)
+    stood = np.zeros_like(gone)
+    stood[shown] = [flags.sum() for flags in standing]
+    still = np.where(gone > 0, stood, 0)
+    return floor + gone - still, still
 
 
-def _require_more(flags: list[NDArray[np.bool_]]) -> None:
-    """Raise InputError if some frames show nothing but what is flagged [N_t]: it would stay in them alone."""
-    left = np.array([np.count_nonzero(~flag) for flag in flags])  # [T]
-    short = np.flatnonzero((left < LEAST_POINTS) & [flag.any() for flag in flags])
-    if 0 < len(short) < len(flags):
-        first = short[0]
-        more = f" (the first of {len(short)} such frames)" if len(short) > 1 else ""
-        raise InputError(
-            f"without floor, walls and what stands still, frame {first} has {left[first]} of "
-            f"{len(flags[first]):,} points{more}; wanted at least {LEAST_POINTS}: leave out frames without "
-            "the object, or send cleanup=off to keep all points"
-        )
+def _drop_from(
+    frames: list[int], kept: list[NDArray[np.bool_]], flags: list[NDArray[np.bool_]]
+) -> tuple[Ints, list[int]]:
+    """Take flagged points out of the masks of some frames: how many, [T], and the frames that show more.
+
+    Masks of those that show nothing else are emptied, unless none shows more: it may be the thing itself.
+    """
+    short = [flag.any() and np.count_nonzero(~flag) < LEAST_POINTS for flag in flags]
+    counts = np.zeros(len(kept), np.int64)
+    if all(short):
+        return counts, frames
+    counts[frames] = _drop([kept[t] for t in frames], flags)
+    for t, flag, nothing in zip(frames, flags, short, strict=True):
+        if nothing:
+            counts[t] = flag.sum()
+            kept[t][:] = False
+    return counts, [t for t in frames if kept[t].any()]
 
 
 def _room(clouds: Sequence[Floats]) -> tuple[list[Plane], list[Placement]]:

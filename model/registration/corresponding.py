@@ -13,6 +13,7 @@ from model.registration.clouds import canonical_order, make_cloud
 from model.registration.correspondence import filter_paths
 from model.registration.interpolation import Carrier
 from model.registration.keyframes import jumps_along, single
+from model.registration.motions import lapses
 from model.registration.parallel import beside
 from model.registration.pull import pull
 from model.registration.separating import looked_at, separate
@@ -47,7 +48,7 @@ def track_corresponding(
     paths = np.ascontiguousarray((paths - center) / size)
     clouds = [make_cloud(cloud) for cloud in cancelable(paths)]
     key = single(clouds)
-    with beside(lambda: (Carrier(paths, key), jumps_along(paths))) as prepared:
+    with beside(lambda: (Carrier(paths, key), jumps_along(paths, lapses(times)))) as prepared:
         vertices, faces = extract(clouds[key].points, filtered.noise / size)
         faces = np.ascontiguousarray(faces, np.int64)
         if is_canceled is not None and is_canceled():

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from model.canceling import cancelable
-from model.compiled import Floats
+from model.compiled import Floats, Ints
 from model.registration.clouds import Cloud
 from model.registration.parallel import side_by_side
 
@@ -73,30 +73,33 @@ def unlike(a: Cloud, b: Cloud) -> float:
     return float(there + back) / 2
 
 
-def jumps(clouds: Sequence[Cloud]) -> list[int]:
+def jumps(clouds: Sequence[Cloud], lapses: Ints | None = None) -> list[int]:
     """Frames at which the motion breaks off, as at a cut: one step by far longer than those around it.
 
+    `lapses` [T - 1] are the usual steps of time that each step takes, 1 by default.
     On drawn bodies and solids continuous motion, slow or fast, stays under 2.1 times the longest step nearby;
     a cut to somebody else in another pose is 3 times and more in most cases.
     """
     found = np.array([_step(a, b) for a, b in cancelable(pairwise(clouds))]).reshape(-1, 2)
-    return _longest(found[:, 0], found[:, 1], [cloud.points for cloud in clouds])
+    return _longest(found[:, 0], found[:, 1], [cloud.points for cloud in clouds], lapses)
 
 
-def jumps_along(paths: Floats) -> list[int]:
+def jumps_along(paths: Floats, lapses: Ints | None = None) -> list[int]:
     """As `jumps`, of particles whose paths [T, N, 3] are known: by how far half of them go at least.
 
     Clouds do not tell steps shorter than the distance between points that go along, as those on a lattice
     do. Continuous motion of drawn bodies stays under 2.3 times the longest step nearby.
     """
     steps = np.array([np.median(np.linalg.norm(b - a, axis=1)) for a, b in cancelable(pairwise(paths))])
-    return _longest(steps, np.zeros(len(steps)), paths)
+    return _longest(steps, np.zeros(len(steps)), paths, lapses)
 
 
-def _longest(steps: Floats, noise: Floats, frames: Sequence[Floats] | Floats) -> list[int]:
+def _longest(
+    steps: Floats, noise: Floats, frames: Sequence[Floats] | Floats, lapses: Ints | None
+) -> list[int]:
     """The frames [N_t, 3] before which a step of `steps` [T - 1] is by far longer than those around it."""
     size = np.median([np.sqrt(((points - points.mean(0)) ** 2).sum(1).mean()) for points in frames])
-    steps, noise = steps / size, noise / size
+    steps, noise = steps / (size if lapses is None else size * lapses), noise / size
     cuts = []
     for t, step in enumerate(steps):
         around = [*steps[max(0, t - AROUND) : t], *steps[t + 1 : t + 1 + AROUND]]

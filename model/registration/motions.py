@@ -4,12 +4,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from model.compiled import Floats
+from model.compiled import Floats, Ints
 from model.registration.graph import Motion
 from model.registration.rotations import nearest_rotations
 from model.registration.splines import interpolate
 
 PERSISTENCE = 0.8  # share of the last step that the next one is expected to repeat
+LONGEST = 8  # usual steps that a longer one counts as, at most: beyond, nothing tells how things moved
+
+
+def lapses(times: Floats) -> Ints:
+    """How many usual steps of time lie between frames at `times` [T], more than one across a gap: [T - 1]."""
+    steps = np.diff(times)
+    usual = np.median(steps) if len(steps) else 1.0
+    return np.asarray(np.rint(steps / usual).clip(1, LONGEST).astype(np.int64))
 
 
 def extrapolate(now: Motion, before: Motion) -> Motion:

@@ -13,7 +13,7 @@ from model.registration.clouds import Cloud, canonical, distinct, make_cloud, th
 from model.registration.fitting import Stage
 from model.registration.following import STARTS, Followed, Match, follow
 from model.registration.keyframes import CLOSE, candidates, jumps, preferred
-from model.registration.motions import resample
+from model.registration.motions import lapses, resample
 from model.registration.parallel import side_by_side
 from model.registration.pull import pull
 from model.registration.registering import NEAR
@@ -109,7 +109,7 @@ def track(
         return make_cloud(thinned(points, options.points))
 
     frames = side_by_side(report.each(prepared, 0.0, spans[0], len(scaled)), scaled)
-    cuts = jumps(frames)
+    cuts = jumps(frames, lapses(instants))
     match = _scaled(match, center, size) if match is not None and options.matches else None
     keys = candidates(frames, options.keyframes)
     if len(keys) == 1:

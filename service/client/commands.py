@@ -132,8 +132,7 @@ def _save(client: Client, job: JobView, targets: Mapping[Format, Path]) -> None:
     for file_format, target in targets.items():
         client.download(job, target, file_format)
         typer.echo(target)
-    fit = job.result.fit
-    console.print(f"the input points lie {sum(fit.mean) / len(fit.mean):.3g} from the mesh on average")
+    console.print(f"the input points lie {job.result.fit.average:.3g} from the mesh on average")
     if job.result.verdict is not None:
         console.print(f"verdict: {job.result.verdict}")
     for line in job.result.reasons + job.result.warnings:

@@ -106,7 +106,7 @@ def _size(result: ResultView) -> str:
 
 
 def _fit(result: ResultView) -> str:
-    mean, worst = sum(result.fit.mean) / len(result.fit.mean), max(result.fit.p95)
+    mean, worst = result.fit.average, result.fit.worst
     return (
         f"mean distance from input points to mesh {mean:.4f}, 95th percentile of the worst frame {worst:.4f}"
     )

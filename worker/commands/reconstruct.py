@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column, Table
@@ -75,7 +76,7 @@ def _print_report(meshes: MeshSequence, files: Iterable[Path], load_seconds: flo
         f"{', '.join(map(str, files))}: {frames} frames, {vertices} vertices, {len(meshes.faces)} faces"
     )
     if meshes.fit is not None:
-        mean, p95 = meshes.fit.mean.mean(), meshes.fit.p95.max()
+        mean, p95 = np.nanmean(meshes.fit.mean), np.nanmax(meshes.fit.p95)
         console.print(
             f"fit: points lie {mean:.3g} from the mesh on average, 95 % within {p95:.3g} in the worst frame"
         )

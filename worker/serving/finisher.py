@@ -133,6 +133,6 @@ def _result(
     )
 
 
-def _rounded(distances: NDArray[np.float64]) -> list[float]:
-    """Distances [T] with six digits: more take room in each record, and say nothing."""
-    return [float(f"{distance:.6g}") for distance in distances]
+def _rounded(distances: NDArray[np.float64]) -> list[float | None]:
+    """Distances [T] with six digits: more take room in each record, and say nothing; None for NaN."""
+    return [None if np.isnan(distance) else float(f"{distance:.6g}") for distance in distances]

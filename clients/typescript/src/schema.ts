@@ -398,6 +398,12 @@ export interface components {
              */
             up?: string | null;
             /**
+             * Missing
+             * @description Frames that do not show the object: the motion is interpolated there.
+             * @default []
+             */
+            missing: number[];
+            /**
              * Jumps
              * @description Frames before which the motion is cut.
              * @default []
@@ -478,15 +484,17 @@ export interface components {
         /**
          * Fit
          * @description Distance from the input points to the mesh per input frame, in the units of the input.
+         *
+         *     It is null in frames that do not show the object.
          */
         Fit: {
             /** Mean */
-            mean: number[];
+            mean: (number | null)[];
             /**
              * P95
              * @description 95th percentile.
              */
-            p95: number[];
+            p95: (number | null)[];
         };
         /**
          * Format

@@ -32,13 +32,27 @@ class Mesh(BaseModel):
 
 
 class Fit(BaseModel):
-    """Distance from the input points to the mesh per input frame, in the units of the input."""
+    """Distance from the input points to the mesh per input frame, in the units of the input.
+
+    It is null in frames that do not show the object.
+    """
 
     model_config = DESCRIBED
 
-    mean: list[float]
-    p95: list[float]
+    mean: list[float | None]
+    p95: list[float | None]
     """95th percentile."""
+
+    @property
+    def average(self) -> float:
+        """Mean over the frames that show the object."""
+        known = [value for value in self.mean if value is not None]
+        return sum(known) / len(known)
+
+    @property
+    def worst(self) -> float:
+        """95th percentile of the worst frame."""
+        return max(value for value in self.p95 if value is not None)
 
 
 class Decisions(BaseModel):
@@ -56,6 +70,8 @@ class Decisions(BaseModel):
     """Frame whose shape is carried through all others."""
     up: str | None = None
     """Axis of the input that points up: given, recognized or guessed."""
+    missing: list[int] = []
+    """Frames that do not show the object: the motion is interpolated there."""
     jumps: list[int] = []
     """Frames before which the motion is cut."""
     one_sided: bool = False

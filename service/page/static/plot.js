@@ -4,7 +4,7 @@ import { element, number } from "./dom.js";
 
 const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [320, 120, 46, 20, 10];
 
-// Returns {box, mark}: `mark(fraction)` moves the time marker, 0 to 1.
+// Returns {box, mark}: `mark(fraction)` moves the time marker, 0 to 1. Values are null in frames without the object.
 export function fitPlot({ mean, p95 }) {
   const max = Math.max(...p95, ...mean) || 1;
   const last = Math.max(1, mean.length - 1);
@@ -14,12 +14,16 @@ export function fitPlot({ mean, p95 }) {
     element("path", {
       class: name,
       d: values
-        .map((value, frame) => `${frame ? "L" : "M"}${x(frame).toFixed(1)} ${y(value).toFixed(1)}`)
+        .map((value, frame) => {
+          const command = (values[frame - 1] ?? null) === null ? "M" : "L"; // a line ends where nothing is known
+          return value === null ? "" : `${command}${x(frame).toFixed(1)} ${y(value).toFixed(1)}`;
+        })
         .join(""),
     });
   const label = (text, left, top, anchor) =>
     element("text", { x: left, y: top, "text-anchor": anchor }, text);
-  const average = mean.reduce((sum, value) => sum + value, 0) / mean.length;
+  const known = mean.filter((value) => value !== null);
+  const average = known.reduce((sum, value) => sum + value, 0) / known.length;
   const worst = p95.indexOf(Math.max(...p95));
   const summary =
     `Distance from the input points to the mesh per frame: ${number(average)} on average. In the worst ` +
@@ -42,6 +46,7 @@ export function fitPlot({ mean, p95 }) {
     const frame = Math.round(fraction * last);
     now.setAttribute("x1", x(fraction * last));
     now.setAttribute("x2", x(fraction * last));
+    if (mean[frame] === null) return legend.replaceChildren(`Frame ${frame + 1}: no points, interpolated`);
     legend.replaceChildren(
       `Frame ${frame + 1}: `,
       element("span", { class: "mean" }, `mean ${number(mean[frame])}`),

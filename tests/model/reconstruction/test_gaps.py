@@ -1,0 +1,148 @@
+"""Frames that do not show the object: the motion is interpolated across them, and people are told."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from model import Reconstructor
+from model.errors import InputError
+from model.frames import named
+from model.meshes.sequence import Findings, MeshSequence
+from model.reconstruction.preparation import prepare
+from tests.model.registration.solids import bend, draw, solid
+
+Floats = NDArray[np.float64]
+FRAMES, GONE = 17, (7, 8, 9)
+PHASES = np.linspace(0, 1, FRAMES)
+
+
+@pytest.fixture(scope="module")
+def local() -> Reconstructor:
+    return Reconstructor.from_config("local_oflow")
+
+
+def clouds(count: int = 600) -> list[Floats]:
+    """Points of a solid that bends, drawn anew in each frame."""
+    rest, faces = solid()
+    rng = np.random.default_rng(5)
+    return [draw(bend(rest, p), faces, count, rng) + rng.normal(0, 0.001, (count, 3)) for p in PHASES]
+
+
+def paths() -> list[Floats]:
+    """The same points in each frame."""
+    rest, _ = solid()
+    return [bend(rest[::4], p) for p in PHASES]
+
+
+def without(frames: list[Floats], gone: Any, filler: Floats | None = None) -> list[Floats]:
+    nothing = np.empty((0, 3)) if filler is None else filler
+    return [nothing if t in gone else cloud for t, cloud in enumerate(frames)]
+
+
+def findings_of(meshes: MeshSequence) -> Findings:
+    assert meshes.findings is not None
+    return meshes.findings
+
+
+def errors(meshes: MeshSequence) -> Floats:
+    """Mean distance [T] of the vertices from where the formula moves what they are nearest to at first."""
+    rest, faces = solid()
+    key = findings_of(meshes).decisions["keyframe"]
+    near = draw(rest, faces, 60_000, np.random.default_rng(0))
+    at = cKDTree(bend(near, PHASES[key])).query(meshes.vertices[key])[1]
+    truth = np.stack([bend(near[at], phase) for phase in PHASES])
+    return np.asarray(np.linalg.norm(meshes.vertices - truth, axis=2).mean(axis=1))
+
+
+@pytest.mark.parametrize(
+    "filler", [np.empty((0, 3)), np.full((600, 3), np.nan), clouds()[0][:31], np.ones((40, 3))]
+)
+def test_motion_is_interpolated_across_frames_without_points(local: Reconstructor, filler: Floats) -> None:
+    whole, some = local(clouds(), resolution=48), local(without(clouds(), GONE, filler), resolution=48)
+    assert some.vertices.shape[0] == FRAMES
+    assert errors(some)[list(GONE)].max() < 0.015
+    assert errors(some).max() < 1.1 * errors(whole).max()
+    findings = findings_of(some)
+    assert findings.verdict == findings_of(whole).verdict == "good"
+    assert findings.decisions["missing"] == list(GONE)
+    assert findings.decisions["jumps"] == []
+    assert findings.warnings == [
+        "no points of the object, or too few, in frames 7 to 9: the motion is interpolated there"
+    ]
+    assert some.fit is not None
+    assert np.flatnonzero(np.isnan(some.fit.mean)).tolist() == list(GONE)
+    assert some.fit.to_dict()["p95"][8] is None
+    assert findings.confidence is not None
+    assert findings.confidence.max() <= 14 / 17
+
+
+@pytest.mark.parametrize("corresponding", [None, True])
+def test_paths_lead_across_frames_in_which_every_row_is_missing(
+    local: Reconstructor, corresponding: bool | None
+) -> None:
+    whole = local(paths(), corresponding=corresponding, resolution=48)
+    for filler in (np.full_like(paths()[0], np.nan), np.empty((0, 3))):
+        some = local(without(paths(), GONE, filler), corresponding=corresponding, resolution=48)
+        findings = findings_of(some)
+        assert findings.decisions["corresponding"]
+        assert findings.decisions["missing"] == list(GONE)
+        assert errors(some).max() < errors(whole).max() + 0.003
+        assert "frames 7 to 9: the motion is interpolated" in findings.warnings[0]
+
+
+def test_before_the_first_and_after_the_last_frame_the_pose_is_held(local: Reconstructor) -> None:
+    meshes = local(without(clouds(), (0, 1, 5, 16)), resolution=48)
+    assert np.array_equal(meshes.vertices[0], meshes.vertices[2])
+    assert np.array_equal(meshes.vertices[16], meshes.vertices[15])
+    assert findings_of(meshes).warnings == [
+        "no points of the object, or too few, in frames 0, 1, 5, 16: the motion is interpolated there, and "
+        "the nearest pose held in frames 0, 1, 16"
+    ]
+    assert findings_of(meshes).decisions["keyframe"] in range(2, 16)
+
+
+def test_nothing_is_interpolated_over_a_cut(local: Reconstructor) -> None:
+    """What has gone far while nobody looked may have gone any way."""
+    frames = [cloud + ([3.0, 0, 0] if t > 9 else [0, 0, 0]) for t, cloud in enumerate(clouds())]
+    meshes = local(without(frames, GONE), resolution=48)
+    assert findings_of(meshes).decisions["jumps"] == [10]
+    assert "no points of the object, or too few, in frames 7 to 9: the nearest pose is held there" in (
+        findings_of(meshes).warnings
+    )
+    assert np.array_equal(meshes.vertices[7], meshes.vertices[6])
+
+
+def test_frames_that_show_a_room_alone_are_left_out() -> None:
+    rng = np.random.default_rng(2)
+    floor = [np.c_[rng.uniform(-2, 2, (900, 2)), rng.normal(-0.2, 0.001, 900)][:, [0, 2, 1]] for _ in PHASES]
+    frames = [np.concatenate(pair) for pair in zip(without(clouds(), GONE), floor, strict=True)]
+    prepared = prepare(frames, None)
+    assert prepared.shown.tolist() == [t for t in range(FRAMES) if t not in GONE]
+    assert min(map(len, prepared.clouds)) > 590
+    assert prepared.removed.floor.min() > 890
+    assert len(prepare(frames, None, remove=False).clouds) == FRAMES
+
+
+def test_colors_come_from_frames_that_show_the_object(local: Reconstructor) -> None:
+    gone = without(clouds(), GONE, np.full((30, 3), 0.1))
+    colors = [np.full(cloud.shape, 200 if len(cloud) == 30 else 50, np.uint8) for cloud in gone]
+    meshes = local(gone, resolution=48, color="input", colors=colors)
+    assert meshes.colors is not None
+    assert (meshes.colors == 50).all()
+
+
+def test_one_frame_with_points_is_no_motion(local: Reconstructor) -> None:
+    with pytest.raises(InputError, match=r"1 of 17 frames have 16 usable points; wanted 2: frame 0 has 0"):
+        local(without(clouds(), range(16)))
+
+
+@pytest.mark.parametrize(
+    ("frames", "name"),
+    [([3], "frame 3"), ([4, 3], "frames 3, 4"), ([1, 7, 8, 9, 12], "frames 1, 7 to 9, 12")],
+)
+def test_frames_are_named_in_short(frames: list[int], name: str) -> None:
+    assert named(frames) == name
+    assert named(range(0, 40, 2)) == "frames 0, 2, 4, 6, 8, 10 and 14 more"
