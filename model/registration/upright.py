@@ -12,11 +12,12 @@ WIDE = 1.75  # tangent of half the field of view of a camera, at most
 
 
 def guess_up(clouds: Sequence[NDArray[np.floating]]) -> str:
-    """`y` or `z`, from the first and the last of clouds [N_t, 3]: y unless z is likelier.
+    """`y` or `z`, from the first and the last of clouds [N_t, 3] that have points: y unless z is likelier.
 
     Things that walk do so on level ground, and people and most animals are taller than deep. Points
     before a camera at the origin that looks along -z are in the axes of glTF. The page guesses alike.
     """
+    clouds = [cloud for cloud in clouds if len(cloud)]
     spans = np.stack([_span(clouds[0]), _span(clouds[-1])])  # [2, 2, 3]
     extent = spans[:, 1] - spans[:, 0]  # [2, 3]
     walked = np.abs(spans[1].mean(axis=0) - spans[0].mean(axis=0))  # [3]

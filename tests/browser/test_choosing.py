@@ -316,10 +316,23 @@ def test_points_without_coordinates_are_told(visit: Visit, gateway: Gateway, any
     plan.get_by_text("40 points without coordinates will be left out.").wait_for()
     assert line.count() == 0, "rows may be the same particles, which are put where their neighbors go"
     page.get_by_label("Corresponding points").select_option("no")
-    line.get_by_text("at least 32 points in every frame, and one has 20 with coordinates").wait_for()
+    plan.get_by_text("1 of 3 frames have too few points: the motion is interpolated there.").wait_for()
+    points[2, :30] = np.nan
+    page.set_input_files("#file", upload("hollow.npz", clouds.npz(points=points)))
+    line.get_by_text("needs 2 frames of 32 points or more, and 2 of 3 have fewer.").wait_for()
     points[:] = np.inf
     page.set_input_files("#file", upload("none.npz", clouds.npz(points=points)))
     page.get_by_text("No preview available for these files").wait_for()
+
+
+@pytest.mark.parametrize("suffix", ["npz", "npy", "xyz", "ply", "pcd", "las", "bin"])
+def test_frames_without_points_are_previewed(reader: Page, suffix: str) -> None:
+    """Of a file that says so, or that is empty."""
+    files = {f"{t:08d}.{suffix}": FRAMES[suffix](frame[: 50 * (t > 0)]) for t, frame in enumerate(POINTS)}
+    if suffix != "pcd":  # the one written here has a point that was not seen
+        assert [len(frame) for frame in read(reader, files)] == [0, 50, 50]
+    files[f"00000002.{suffix}"] = b""
+    assert [len(frame) for frame in read(reader, files)][1:] == [50, 0]
 
 
 def test_preview_is_upright(visit: Visit, gateway: Gateway) -> None:

@@ -262,6 +262,32 @@ def test_distances_are_those_of_the_fit(
     np.testing.assert_array_equal(found[1], measured[nearest])
 
 
+def test_frames_without_points_are_told_and_shown(
+    visit: Visit, gateway: Gateway, worker: Worker, sample: bytes
+) -> None:
+    """Of a job that was not sent from the page: the points come from the service."""
+    frames = list(np.load(io.BytesIO(sample))["points"])
+    frames[0], frames[1] = frames[0][:0], frames[1][:5]
+    upload, lengths = io.BytesIO(), [len(frame) for frame in frames]
+    np.savez(upload, points=np.concatenate(frames), lengths=lengths, corresponding=True)
+    job = gateway.follow(gateway.submit(upload.getvalue(), resolution=32, up="y")["id"])
+    assert job["result"]["fit"]["mean"][:2] == [None, None]
+    assert job["result"]["decisions"]["missing"] == [0, 1]
+    assert job["result"]["decisions"]["corresponding"]
+    page = visit(gateway, f"/#job={job['id']}")
+    page.wait_for_selector("#canvas[aria-label*=mesh]")
+    assert "in frames 0, 1: the nearest pose is held there" in page.locator("#verdict").inner_text()
+    assert page.locator(".now-at").inner_text() == "Frame 1: no points, interpolated"
+    held = picture(page)
+    page.locator("#coloring").select_option("distance")
+    assert changed(picture(page), held) == 0, "there is no distance to color by"
+    for _ in range(2):
+        page.get_by_role("button", name="Next frame").click()
+    assert "mean" in page.locator(".now-at").inner_text()
+    assert changed(picture(page), held) > 0.01
+    assert "NaN" not in page.locator("#fit").inner_html()
+
+
 def test_playback_loops_or_stops_and_steps(visit: Visit, gateway: Gateway, done: dict[str, Any]) -> None:
     page = visit(gateway, f"/#job={done['id']}")
     page.wait_for_selector("#canvas[aria-label*=mesh]")

@@ -203,9 +203,17 @@ def test_points_without_coordinates_are_left_out_on_request(gateway: Gateway, an
     content = gateway.client.get(f"/jobs/{taken.json()['id']}/input").raise_for_status().content
     kept = read_sequence(io.BytesIO(content), DEFAULT_LIMITS.stored, ReadOptions(drop_invalid=True))
     np.testing.assert_array_equal(np.stack(kept.points).astype(np.float32), points)
-    points[2, 9:] = np.nan
+    points[1:, 9:] = np.nan
     short = send(gateway, {"a.npz": npz(points=points)}, model=any_model, cleanup="drop_invalid")
-    assert short.json()["errors"][0]["found"] == "9 valid points of 40 in frame 2"
+    found = short.json()["errors"][0]["found"]
+    assert found == "8 valid points of 40 in frame 1, and 1 more such frames"
+
+
+def test_a_frame_without_points_keeps_its_place(gateway: Gateway, any_model: str) -> None:
+    files = {f"{i}.xyz": text(cloud) if i != 1 else b"" for i, cloud in enumerate(CLOUDS)}
+    response = send(gateway, files, model=any_model)
+    assert stored(gateway, response).points_per_frame == (40, 0, 40)
+    assert response.json()["input"]["points"] == [0, 40]
 
 
 def test_times_in_nanoseconds(gateway: Gateway, any_model: str) -> None:

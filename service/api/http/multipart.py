@@ -69,7 +69,7 @@ class _Section(io.RawIOBase):
         return written
 
     def readinto(self, buffer: Any) -> int:
-        self.whole.seek(self.start + self.position)
+        self.whole.seek(max(self.start, 0) + self.position)  # nothing is written of an empty file
         data = self.whole.read(min(len(buffer), self.size - self.position))
         buffer[: len(data)] = data
         self.position += len(data)

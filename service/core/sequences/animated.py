@@ -4,7 +4,6 @@ from typing import BinaryIO
 
 import numpy as np
 
-from service.core.sequences.checks import length_faults
 from service.core.sequences.errors import SequenceError
 from service.core.sequences.readers.animation import Animation
 from service.core.sequences.readers.frame import BytesSource, Frame, invalid
@@ -37,5 +36,5 @@ def read_animation(file: BinaryIO, reading: Reading) -> None:
         reading.add_frame(frame, index, "file")
         if reading.faults:
             raise SequenceError("invalid_sequence", reading.faults)
-    reading.faults += length_faults(reading.lengths, False)
+    reading.check_lengths(False)
     reading.times, reading.corresponding = times - times[0], True

@@ -4,7 +4,7 @@ import numpy as np
 
 from service.core.sequences.archives import Archive
 from service.core.sequences.arrays import ArrayStream
-from service.core.sequences.checks import length_faults, time_faults
+from service.core.sequences.checks import has_gaps, length_faults, time_faults, valid_faults
 from service.core.sequences.named_arrays import SEQUENCE_KEYS, NamedArrays
 from service.core.sequences.readers.frame import Frame
 from service.core.sequences.reading import Reading
@@ -28,7 +28,7 @@ def read_arrays(archive: Archive, reading: Reading) -> None:
         lengths = _ragged_lengths(arrays, reading, rows)
     if flag := arrays.shaped("corresponding", (), (1,)):
         reading.corresponding = bool(flag.read().any())
-    if ragged:
+    if ragged and not has_gaps(lengths or []):
         if reading.corresponding:
             reading.fault("corresponding", "cannot be combined with frame or lengths", "True", "False")
         reading.corresponding = False
@@ -50,6 +50,8 @@ def _read_frames(
         return
     reading.colored = len(lengths or []) if colors else 0
     rows = reading.read_points(points, reading.scan(lengths, points.dtype), lengths or [])  # [M, 3]
+    if not reading.faults:
+        reading.faults += valid_faults(reading.lengths, reading.valid)
     color_rows, normal_rows = reading.read_rows(colors), reading.read_rows(normals)
     if rows is None or reading.store is None or lengths is None or reading.faults:
         return

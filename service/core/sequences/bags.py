@@ -8,7 +8,7 @@ import numpy as np
 
 from service.core.sequences.errors import DEFAULT_LIMITS
 from service.core.sequences.readers.fields import Fields
-from service.core.sequences.readers.frame import BytesSource, Frame, check_count
+from service.core.sequences.readers.frame import NOTHING, BytesSource, Frame, check_count
 from service.core.sequences.sources import SourceError
 from service.core.sequences.stores import DiskStore
 
@@ -28,7 +28,7 @@ def pack_bag(bag: Path, topic: str | None, out: BinaryIO) -> None:
             if len(stamps) == DEFAULT_LIMITS.max_frames:
                 raise SourceError(f"{bag.name} holds more than {len(stamps)} clouds; wanted at most as many")
             stamps.append(stamp)
-            store.add(frame)
+            store.add(frame if len(frame.points) else NOTHING)
         if not stamps:
             raise SourceError(f"{bag.name} holds no clouds on this topic")
         store.write(out, (np.array(stamps) - stamps[0]) / 1e9, None)
@@ -59,6 +59,8 @@ def _clouds(bag: Path, topic: str | None) -> Iterator[tuple[int, Frame]]:
 
 def frame_of(message: Any, name: str) -> Frame:
     """The points of a PointCloud2 message. Raises SequenceError."""
+    if not message.width * message.height:
+        return NOTHING
     data = bytes(message.data)
     source = BytesSource(data, name)
     order = ">" if message.is_bigendian else "<"

@@ -24,8 +24,8 @@ class PointScan:
     """Checks coordinates fed in pieces: finite, in range, and a first frame with non-zero extent.
 
     `lengths` is the number of points in each frame, or None if unknown; `dtype` is the stored precision.
-    World coordinates are `loc + scale * value`. `frame` is the index of the first frame. With `drop_invalid`
-    points may be invalid where enough others are left in their frame.
+    World coordinates are `loc + scale * value`. `frame` is the index of the first of them; `is_first` tells
+    whether none before had enough points. With `drop_invalid` points may be invalid.
     """
 
     def __init__(
@@ -34,13 +34,17 @@ class PointScan:
         dtype: np.dtype[Any],
         frame: int = 0,
         *,
+        is_first: bool = True,
         drop_invalid: bool = False,
     ) -> None:
         self.loc: NDArray[np.float64] = np.zeros(3)
         self.scale = 1.0
         self._frame = frame
-        self._first = lengths[0] if lengths and frame == 0 else 0
         self._starts = None if lengths is None else np.cumsum([0, *lengths])
+        self._first = 0, 0  # rows of the first frame with enough points, from and up to which
+        usable = [index for index, length in enumerate(lengths or []) if length >= MIN_POINTS]
+        if is_first and usable and self._starts is not None:
+            self._first = int(self._starts[usable[0]]), int(self._starts[usable[0] + 1])
         self._precision = float(np.finfo(dtype).eps)
         self._low, self._high = np.full(3, np.inf), np.full(3, -np.inf)  # [3], bounds of the first frame
         self._largest = 0.0
@@ -54,16 +58,17 @@ class PointScan:
         """Feed points [N, 3] in memory, starting at row `row`."""
         for start in range(0, len(cloud), CHUNK_VALUES // 3):
             piece = cloud[start : start + CHUNK_VALUES // 3]
-            self._update_bounds(
-                *((piece[: max(0, self._first - row - start), axis], axis) for axis in range(3))
-            )
+            begin, end = (max(0, bound - row - start) for bound in self._first)
+            self._update_bounds(*((piece[begin:end, axis], axis) for axis in range(3)))
             self._check_range(piece.ravel(), partial(_row_in_memory, row + start))
 
     def feed(self, stream: ArrayStream, start: int, values: NDArray[Any]) -> None:
         """Feed a chunk of `stream`."""
-        if self._first and (stream.fortran or start < 3 * self._first):
+        begin, end = self._first
+        if begin < end and (stream.fortran or 3 * begin - len(values) < start < 3 * end):
             rows, axes = stream.rows_and_columns(np.arange(start, start + len(values)))
-            self._update_bounds(*((values[(rows < self._first) & (axes == axis)], axis) for axis in range(3)))
+            inside = (rows >= begin) & (rows < end)
+            self._update_bounds(*((values[inside & (axes == axis)], axis) for axis in range(3)))
         self._check_range(values, lambda flat: stream.rows_and_columns(start + flat)[0])
 
     def faults(self, key: str) -> list[Fault]:
@@ -72,12 +77,10 @@ class PointScan:
             found = f"{value} in {self._location(row)}"
             found += f", and {self._bad - 1:,} more" if self._bad > 1 else ""
             return [Fault(key, "contains an invalid coordinate", found, _VALID_OR_DROPPED)]
-        if short := self._short_frames(key):
-            return short
         farthest = np.abs(self.loc).max() + self.scale * self._largest
         if farthest > LARGEST:
             return [Fault(key, "is out of range after applying loc and scale", f"{farthest:g}", _VALID)]
-        return self._extent_faults(key) if self._first else []
+        return self._extent_faults(key) if np.isfinite(self._low).all() else []
 
     def _update_bounds(self, *columns: tuple[NDArray[Any], int]) -> None:
         for column, axis in columns:
@@ -107,21 +110,16 @@ class PointScan:
             self._worst = int(rows[first]), f"{values[bad[first]]:g}"
         self._bad += len(bad)
 
-    def _short_frames(self, key: str) -> list[Fault]:
-        """The first frame that is left with too few points without its invalid ones."""
-        if self._dropped is None or self._starts is None:
+    @property
+    def valid(self) -> list[int]:
+        """Points of each frame that are not invalid."""
+        if self._starts is None:
             return []
         lengths = np.diff(self._starts)  # [T]
-        frames = np.searchsorted(self._starts, np.flatnonzero(self._dropped), side="right") - 1
-        left = lengths - np.bincount(frames, minlength=len(lengths))
-        least = MIN_VALID if len(set(lengths)) == 1 else MIN_POINTS
-        short = np.flatnonzero((left < least) & (lengths >= MIN_POINTS))
-        if not short.size:
-            return []
-        frame = int(short[0])
-        found = f"{left[frame]:,} valid points of {lengths[frame]:,} in frame {self._frame + frame}"
-        found += f", and {len(short) - 1} more such frames" if len(short) > 1 else ""
-        return [Fault(key, "has too few valid points", found, f"at least {least} in every frame")]
+        if self._dropped is not None:
+            frames = np.searchsorted(self._starts, np.flatnonzero(self._dropped), side="right") - 1
+            lengths = lengths - np.bincount(frames, minlength=len(lengths))
+        return [int(length) for length in lengths]
 
     def _location(self, row: int) -> str:
         if self._starts is None:
@@ -150,20 +148,50 @@ def _row_in_memory(first: int, flat: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def length_faults(lengths: Sequence[int], corresponding: bool | None, key: str = "points") -> list[Fault]:
-    """Check the number of frames, the number of points per frame, and equal sizes for corresponding rows."""
+    """Check the number of frames, their points, and equal sizes for corresponding rows.
+
+    Frames with too few points count as missing: the motion is interpolated there.
+    """
     faults = []
     if len(lengths) < MIN_FRAMES:
         found = "1 frame" if len(lengths) == 1 else f"{len(lengths)} frames"
         faults.append(Fault(key, "has too few frames", found, f"at least {MIN_FRAMES}"))
-    if short := [index for index, length in enumerate(lengths) if length < MIN_POINTS]:
-        found = f"{lengths[short[0]]} points in frame {short[0]}"
-        found += f", and {len(short) - 1} more such frames" if len(short) > 1 else ""
-        faults.append(Fault(key, "has too few points", found, f"at least {MIN_POINTS} in every frame"))
-    if corresponding and len(set(lengths)) > 1:
-        found = f"frames of {min(lengths)} to {max(lengths)} points"
+    faults += _point_faults(lengths, lengths, MIN_POINTS, key, "points")
+    sizes = usable_sizes(lengths)
+    if corresponding and len(sizes) > 1:
+        found = f"frames of {min(sizes)} to {max(sizes)} points"
         wanted = "the same number of points in every frame, or False"
         faults.append(Fault("corresponding", "requires frames of equal size", found, wanted))
     return faults
+
+
+def valid_faults(lengths: Sequence[int], valid: Sequence[int], key: str = "points") -> list[Fault]:
+    """Check that some frames of these lengths have enough points that are `valid`."""
+    least = MIN_VALID if len(usable_sizes(lengths)) == 1 else MIN_POINTS
+    return _point_faults(lengths, valid, least, key, "valid points")
+
+
+def usable_sizes(lengths: Sequence[int]) -> set[int]:
+    """The numbers of points of frames that have enough of them."""
+    return {length for length in lengths if length >= MIN_POINTS}
+
+
+def has_gaps(lengths: Sequence[int]) -> bool:
+    """Whether all frames are of one size but those with too few points, so that their rows may correspond."""
+    return len(usable_sizes(lengths)) == 1 and min(lengths) < MIN_POINTS
+
+
+def _point_faults(
+    lengths: Sequence[int], counts: Sequence[int], least: int, key: str, points: str
+) -> list[Fault]:
+    short = [index for index, count in enumerate(counts) if count < least]
+    if not short or len(counts) - len(short) >= MIN_FRAMES:
+        return []
+    count, length = counts[short[0]], lengths[short[0]]
+    found = f"{count:,} {points}{f' of {length:,}' if counts is not lengths else ''} in frame {short[0]}"
+    found += f", and {len(short) - 1} more such frames" if len(short) > 1 else ""
+    wanted = f"at least {least} in {MIN_FRAMES} frames or more"
+    return [Fault(key, f"has too few {points}", found, wanted)]
 
 
 def time_faults(times: NDArray[np.float64], frames: int) -> list[Fault]:

@@ -6,11 +6,12 @@ import numpy as np
 
 from service.core.sequences.archives import Archive
 from service.core.sequences.arrays import ArrayStream
-from service.core.sequences.checks import MIN_POINTS, length_faults, time_faults
-from service.core.sequences.errors import SequenceError
+from service.core.sequences.checks import MIN_POINTS, time_faults
+from service.core.sequences.errors import Fault, SequenceError
 from service.core.sequences.named_arrays import DEPTH_KEYS, NamedArrays
 from service.core.sequences.readers.cameras import MATRICES, MILLIMETERS, NUMBERS, Intrinsics, camera_of
-from service.core.sequences.readers.depth import MAX_PIXELS, MAX_POINTS, points_of
+from service.core.sequences.readers.depth import MAX_PIXELS, MAX_POINTS, NothingSeenError, points_of
+from service.core.sequences.readers.frame import NOTHING
 from service.core.sequences.reading import Reading
 from service.core.sequences.times import seconds_since_first
 
@@ -18,7 +19,10 @@ CAMERA_WANTED = (
     "K [3, 3], or fx, fy, cx and cy, in pixels; optional depth_scale, depth_max, or width and height; fx, fy "
     "and the optional ones are positive"
 )
-MEASURED = f"at least {MIN_POINTS} in every image; 0, negative numbers and NaN mean that nothing was measured"
+
+MEASURED = (
+    f"at least {MIN_POINTS} in two images or more; 0, negative numbers and NaN mean that nothing was measured"
+)
 
 
 def is_depth_archive(names: list[str]) -> bool:
@@ -47,7 +51,7 @@ def read_depth_arrays(archive: Archive, reading: Reading) -> None:
     if camera is not None and not reading.faults:
         _read_images(depth, camera, reading)
         if not reading.faults:
-            reading.faults += length_faults(reading.lengths, False, depth.key)
+            reading.check_lengths(False, depth.key)
         reading.corresponding = False  # a pixel does not stay on one particle
 
 
@@ -85,11 +89,13 @@ def _read_images(depth: ArrayStream, camera: Intrinsics, reading: Reading) -> No
         key = f"{depth.key}[{index}]"
         try:
             frame = points_of(values.reshape(height, width), camera, most, key)
+        except NothingSeenError as error:
+            reading.nothing += error.faults
+            frame = NOTHING
         except SequenceError as error:
             reading.faults += error.faults
             return
         if len(frame.points) < MIN_POINTS:
             found = f"{len(frame.points)} of {height * width:,} pixels"
-            reading.fault(key, "has too few pixels with a depth", found, MEASURED)
-            return
+            reading.nothing.append(Fault(key, "has too few pixels with a depth", found, MEASURED))
         reading.add_frame(frame, index, key)

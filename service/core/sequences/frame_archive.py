@@ -7,15 +7,15 @@ import numpy as np
 
 from service.core.sequences.archives import Archive, Budget
 from service.core.sequences.arrays import CHUNK_VALUES, ArrayStream
-from service.core.sequences.checks import LARGEST, PointScan, length_faults
+from service.core.sequences.checks import LARGEST, PointScan
 from service.core.sequences.errors import SequenceError, refusal
 from service.core.sequences.formats import FRAME_READERS
 from service.core.sequences.listing import Listing
 from service.core.sequences.named_arrays import FRAME_KEYS, NamedArrays
 from service.core.sequences.names import suffix_of
 from service.core.sequences.readers.cameras import read_intrinsics
-from service.core.sequences.readers.depth import MAX_POINTS, DepthReader
-from service.core.sequences.readers.frame import Frame, FrameReader
+from service.core.sequences.readers.depth import MAX_POINTS, DepthReader, NothingSeenError
+from service.core.sequences.readers.frame import NOTHING, Frame, FrameReader
 from service.core.sequences.reading import Reading
 from service.core.sequences.surfaces import SurfaceSampler
 from service.core.sequences.times import times_of_names
@@ -39,7 +39,9 @@ def read_frames(archive: Archive, budget: Budget, reading: Reading) -> None:
             reading.fault("file", "has further errors that are not listed", found, "valid frames")
             return
         try:
-            if read is None:
+            if archive.open(name).size == 0:  # whoever wrote it had no points
+                reading.add_frame(NOTHING, index, name)
+            elif read is None:
                 _read_npz(archive, name, index, budget, reading)
             else:
                 _read_file(archive, name, index, read, sampler, reading)
@@ -48,7 +50,7 @@ def read_frames(archive: Archive, budget: Budget, reading: Reading) -> None:
                 raise
             reading.faults += error.faults
     if not reading.faults:
-        reading.faults += length_faults(reading.lengths, False)
+        reading.check_lengths(False)
         reading.times = times_of_names(listing.frames, reading.options.fps)
         if listing.suffix == ".png":
             reading.corresponding = False  # a pixel does not stay on one particle, even where little moves
@@ -70,7 +72,11 @@ def _read_file(
 ) -> None:
     entry = archive.open(name)
     before = sum(reading.lengths)
-    frame = read(entry, reading.limits.max_points - before)
+    try:
+        frame = read(entry, reading.limits.max_points - before)
+    except NothingSeenError as error:
+        reading.nothing += error.faults
+        frame = NOTHING
     if frame.faces is not None and not np.isfinite(frame.points).all():
         row = int(np.flatnonzero(~np.isfinite(frame.points).all(axis=1))[0])
         raise refusal(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from service.core.sequences.animated import read_animation
 from service.core.sequences.archives import Archive, Budget
 from service.core.sequences.array_archive import read_arrays
+from service.core.sequences.checks import usable_sizes
 from service.core.sequences.depth_archive import is_depth_archive, read_depth_arrays
 from service.core.sequences.errors import Limits, SequenceError, megabytes, refusal
 from service.core.sequences.frame_archive import is_frame_archive, read_frames
@@ -82,7 +83,7 @@ class SequenceReader:
             points=most if fewest == most else (fewest, most),
             total_points=sum(reading.lengths),
             duration=float(self.times[-1] - self.times[0]),
-            corresponding=reading.corresponding if fewest == most else False,
+            corresponding=reading.corresponding if len(usable_sizes(reading.lengths)) == 1 else False,
             colors=reading.colored == len(reading.lengths),
             dtype=reading.dtype.name,
             bytes=size,

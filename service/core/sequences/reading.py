@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.core.sequences.arrays import ArrayStream
-from service.core.sequences.checks import LARGEST, PointScan
+from service.core.sequences.checks import LARGEST, PointScan, length_faults, usable_sizes, valid_faults
 from service.core.sequences.errors import Fault, Limits, refusal
 from service.core.sequences.read_options import DEFAULT_OPTIONS, ReadOptions
-from service.core.sequences.readers.frame import Frame
+from service.core.sequences.readers.frame import NOTHING, Frame
 from service.core.sequences.stores import FrameStore
 
 
@@ -22,11 +22,13 @@ class Reading:
     store: FrameStore | None
     options: ReadOptions = DEFAULT_OPTIONS
     lengths: list[int] = field(default_factory=list)  # points in each frame
+    valid: list[int] = field(default_factory=list)  # those that are not invalid
     colored: int = 0  # frames with colors
     times: NDArray[np.float64] | None = None
     corresponding: bool | None = None
     dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.float16))  # widest stored type
     faults: list[Fault] = field(default_factory=list)
+    nothing: list[Fault] = field(default_factory=list)  # why frames show nothing: no faults if others do
 
     def check_limit(self, limit: int, found: int, key: str, unit: str) -> None:
         if found > limit:
@@ -37,7 +39,8 @@ class Reading:
 
     def scan(self, lengths: list[int] | None, dtype: np.dtype[Any], frame: int = 0) -> PointScan:
         """Checks of the points of frames from number `frame` on, as `PointScan`."""
-        return PointScan(lengths, dtype, frame, drop_invalid=self.options.drop_invalid)
+        is_first = not usable_sizes(self.lengths)
+        return PointScan(lengths, dtype, frame, is_first=is_first, drop_invalid=self.options.drop_invalid)
 
     def read_points(self, stream: ArrayStream, scan: PointScan, lengths: list[int]) -> NDArray[Any] | None:
         """Read and check points, `lengths` of them in each frame: rows [M, 3] if they are valid and kept."""
@@ -49,7 +52,7 @@ class Reading:
                 scan.feed(stream, start, wide)
                 if self.store:
                     flat[start : start + len(wide)] = self._marked(wide)
-        self._record(scan.faults(stream.key), lengths, stream.dtype)
+        self._record(scan, stream.key, lengths, stream.dtype)
         return _rows(flat, stream) if self.store and not self.faults else None
 
     def read_rows(self, stream: ArrayStream | None) -> NDArray[Any] | None:
@@ -71,10 +74,12 @@ class Reading:
 
     def add_frame(self, frame: Frame, index: int, key: str) -> None:
         """Check frame number `index`, and store it unless there are faults."""
+        if not len(frame.points):
+            frame = NOTHING
         scan = self.scan([len(frame.points)], frame.points.dtype, index)
         with np.errstate(invalid="ignore"):
             scan.feed_rows(frame.points, 0)
-        self._record(scan.faults(key), [len(frame.points)], frame.points.dtype)
+        self._record(scan, key, [len(frame.points)], frame.points.dtype)
         self.colored += frame.colors is not None
         if self.store and not self.faults:
             self.store.add(replace(frame, points=self._marked(frame.points)))
@@ -85,8 +90,16 @@ class Reading:
             return values
         return np.where(np.abs(values) <= LARGEST, values, values.dtype.type(np.nan))
 
-    def _record(self, faults: list[Fault], lengths: list[int], dtype: np.dtype[Any]) -> None:
-        self.faults += faults
+    def check_lengths(self, corresponding: bool | None, key: str = "points") -> None:
+        """Check the numbers of points of all frames, once they are read."""
+        faults = length_faults(self.lengths, corresponding, key) or valid_faults(
+            self.lengths, self.valid, key
+        )
+        self.faults += self.nothing[:1] or faults if faults else []
+
+    def _record(self, scan: PointScan, key: str, lengths: list[int], dtype: np.dtype[Any]) -> None:
+        self.faults += scan.faults(key)
+        self.valid += scan.valid
         self.lengths += lengths
         self.dtype = max(self.dtype, dtype, key=lambda dtype: dtype.itemsize)
 

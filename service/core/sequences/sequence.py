@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core.sequences.checks import PointScan, length_faults, time_faults
+from service.core.sequences.checks import PointScan, has_gaps, length_faults, time_faults, valid_faults
 from service.core.sequences.errors import DEFAULT_LIMITS, Fault, Limits, SequenceError
 from service.core.sequences.packing import pack_frames
 from service.core.sequences.read_options import DEFAULT_OPTIONS, ReadOptions, Sample
@@ -71,7 +71,7 @@ class PointCloudSequence:
             )
             for start, cloud in zip(np.cumsum([0, *self.points_per_frame]), self.points, strict=False):
                 scan.feed_rows(cloud, int(start))
-            faults += scan.faults("points")
+            faults += scan.faults("points") or valid_faults(self.points_per_frame, scan.valid)
         faults += time_faults(self.times, len(self.points))
         for name, dtype in (("colors", np.uint8), ("normals", np.float32)):
             rows = getattr(self, name)
@@ -108,7 +108,7 @@ class PointCloudSequence:
                 arrays[name] = join(rows)  # [T, N, 3] or [M, 3]
         if join is np.concatenate:
             arrays["lengths"] = np.array(self.points_per_frame)
-        elif self.corresponding is not None:
+        if self.corresponding is not None and (join is np.stack or has_gaps(self.points_per_frame)):
             arrays["corresponding"] = np.bool_(self.corresponding)
         np.savez_compressed(path_or_file, **arrays)
         return None

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from service.core.sequences.checks import has_gaps
 from service.core.sequences.readers.frame import Frame, Points
 
 _BLOCK_VALUES = 1 << 18
@@ -81,7 +82,7 @@ class DiskStore:
                 _write_array(archive, "times", times)
             if not even:
                 _write_array(archive, "lengths", np.array(self._lengths))
-            elif corresponding is not None:
+            if corresponding is not None and (even or has_gaps(self._lengths)):
                 _write_array(archive, "corresponding", np.array(corresponding))
             with archive.open(zipfile.ZipInfo("points.npy"), "w") as entry:
                 _write_header(entry, shape, wide)

@@ -22,9 +22,9 @@ class SurfaceSampler:
         self._weights: NDArray[np.float64] = np.empty((0, 3, 1))  # [P, 3, 1], of their corners
 
     def points_of(self, frame: Frame) -> Frame:
-        """The frame without faces: it is returned as it is if it has none."""
-        if frame.faces is None:
-            return frame
+        """The frame without faces: its points are its own if it has none."""
+        if frame.faces is None or not len(frame.faces):
+            return replace(frame, faces=None)
         if self._sample is Sample.VERTICES:
             used = np.unique(frame.faces)  # those that the surface uses
             colors, normals = frame.colors, frame.normals

@@ -50,7 +50,8 @@ function readText(bytes, lines = /^(.*)$/gm) {
 function readLas(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const [start, width] = [view.getUint32(96, true), view.getUint16(105, true)];
-  const count = view.getUint32(107, true) || Number(view.getBigUint64(247, true));
+  const long = view.getUint8(25) >= 4; // LAS 1.4, where 32 bits may be too few
+  const count = view.getUint32(107, true) || (long ? Number(view.getBigUint64(247, true)) : 0);
   if (view.getUint32(0, false) !== 0x4c415346 || view.getUint8(104) & 0x80) throw new TypeError("not a LAS file");
   const [scale, offset] = [131, 155].map((at) => [0, 8, 16].map((by) => view.getFloat64(at + by, true)));
   return Float64Array.from({ length: 3 * count }, (_, i) => {

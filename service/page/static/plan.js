@@ -3,6 +3,8 @@
 import { duration } from "./dom.js";
 import { guessUp } from "./up.js";
 
+const LEAST_VALID = 16; // points of a frame whose rows are the same particles in all frames
+
 const count = (value) => value.toLocaleString("en");
 
 // `points`: of each frame, or the fewest and the most.
@@ -12,23 +14,24 @@ export const sizeOf = (frames, points) =>
 // Sentences {text, wrong} about a sequence and a model from `GET /models`; `wrong` ones stand in the way. `options`
 // are those of the form.
 export function planFor(sequence, { name, input }, options) {
-  const { frames, points, valid, invalid, times, rate } = sequence;
+  const { frames, points, counts, invalid, even, times, rate } = sequence;
   const known = { true: true, false: false }[options.corresponding] ?? sequence.corresponding;
-  const mayCorrespond = known !== false && points[0] === points[1]; // then fewer may be valid in some frames
+  const least = known !== false && even ? LEAST_VALID : input.min_points;
+  const gaps = counts.filter((count) => count < least).length;
   const lines = [];
   const say = (text, wrong = false) => lines.push({ text, wrong });
   if (frames.length < input.min_frames)
     say(`${name} needs at least ${input.min_frames} frames. Add the other frames of the sequence.`, true);
   if (frames.length > input.max_frames) say(`${name} takes at most ${count(input.max_frames)} frames.`, true);
-  if (points[0] < input.min_points)
-    say(`${name} needs at least ${input.min_points} points in every frame, and one has ${points[0]}.`, true);
-  else if (valid[0] < input.min_points && !mayCorrespond)
-    say(`${name} needs at least ${input.min_points} points in every frame, and one has ${valid[0]} with coordinates.`, true);
+  if (!lines.length && frames.length - gaps < input.min_frames)
+    say(`${name} needs ${input.min_frames} frames of ${least} points or more, and ${gaps} of ${frames.length} have fewer.`, true);
   if (lines.length) return lines;
   const hollow = `${count(invalid)} ${invalid === 1 ? "point" : "points"} without coordinates`;
   if (invalid && options.cleanup === "drop_invalid") say(`${hollow} will be left out.`);
   else if (invalid) say(`There are ${hollow}. Choose drop_invalid as Cleanup to leave them out.`, true);
-  if (points[0] < points[1]) say("Frames differ in size, so points are matched from frame to frame.");
+  if (gaps)
+    say(`${gaps} of ${frames.length} frames have too few points: the motion is interpolated there.`);
+  if (!even) say("Frames differ in size, so points are matched from frame to frame.");
   else if (known) say("Row j is the same particle in every frame: the mesh follows these paths.");
   else if (known === false) say("The points have no order: they are matched from frame to frame.");
   else say("The service tests whether row j is the same particle in every frame; if not, it matches the points.");

@@ -10,11 +10,12 @@ export const MAX_BYTES = 128e6;
 const UNTIMED_FPS = 24; // of input whose times are unknown, as in the files of a result
 const MAX_POINTS = 20_000; // per frame; of larger frames every second, third, … point is shown
 const LARGEST = 1e18; // coordinate that the service takes
+const LEAST = 32; // points of a frame; across one with fewer the motion is interpolated
 
 // Returns {frames: [Float32Array], times: [seconds since the first frame], rate, origin: [3], points: [fewest, most]
-// of a frame, valid: [fewest, most] of these with coordinates, invalid: how many are without, corresponding}, or null.
-// Points without coordinates are not in the frames. Coordinates are relative to `origin`, so that float32 is precise
-// enough. `rate` is the option that tells how fast the frames follow each other: null if the files do.
+// of a frame, counts: [points with coordinates in each], invalid: how many are without, even: whether all frames with
+// enough points have as many, corresponding}, or null. Points without coordinates are not in the frames. Coordinates
+// are relative to `origin`, so that float32 is precise enough. `rate` is the option that tells how fast the frames follow each other: null if the files do.
 // `corresponding` is true, false or null for unknown.
 export async function readSequence(files) {
   try {
@@ -54,14 +55,17 @@ async function ofFiles(entries) {
   if (!names.length) {
     const camera = readIntrinsics(entries.get(all.find((name) => suffixOf(name) === "json")));
     const images = recorded.length ? recorded : all.filter((name) => suffixOf(name) === "png");
-    for (const name of images) frames.push(await readDepth(entries.get(name), camera, images.length));
+    for (const name of images) {
+      const image = entries.get(name);
+      frames.push(image.length ? await readDepth(image, camera, images.length) : []);
+    }
   }
   for (const name of names) {
     const content = entries.get(name);
-    const read = suffixOf(name) === "npz" ? await published(content) : readFrame(name, content);
+    const read = () => (suffixOf(name) === "npz" ? published(content) : readFrame(name, content));
     // A single array can hold the whole sequence.
     if (names.length === 1 && suffixOf(name) === "npy") return ofArrays(new Map([["points.npy", content]]));
-    frames.push(read);
+    frames.push(content.length ? await read() : []); // of an empty file
   }
   return relative(frames, null, null, "fps");
 }
@@ -92,7 +96,8 @@ function ofArrays(entries) {
   } else if (numbers) {
     numbers.values.forEach((t, row) => (frames[t] ??= []).push(...values.subarray(3 * row, 3 * row + 3)));
   }
-  return relative(frames, array("times"), false);
+  const gaps = frames.some((frame) => frame.length < 3 * LEAST); // then those between may correspond
+  return relative(frames, array("times"), gaps && flag ? Boolean(flag.values[0]) : gaps ? null : false);
 }
 
 // `depth` [T, H, W], and the numbers and matrices of its camera.
@@ -113,7 +118,7 @@ function ofDepths(entries) {
 }
 
 function relative(frames, times, corresponding, rate = "playback_fps") {
-  if (!frames.length || frames.some((frame) => !frame?.length)) return null;
+  if (!frames.length || frames.includes(undefined)) return null;
   const seen = frames.map(withCoordinates);
   const first = seen.find((frame) => frame.length);
   if (!first) return null;
@@ -122,10 +127,9 @@ function relative(frames, times, corresponding, rate = "playback_fps") {
     for (let i = axis; i < first.length; i += 3) [low, high] = [Math.min(low, first[i]), Math.max(high, first[i])];
     return (low + high) / 2;
   });
-  const [counts, left] = [frames, seen].map((some) => some.map((frame) => frame.length / 3));
-  const [points, valid] = [counts, left].map((some) => [Math.min(...some), Math.max(...some)]);
-  const invalid = counts.reduce((sum, count, t) => sum + count - left[t], 0);
-  const stride = Math.ceil(valid[1] / MAX_POINTS);
+  const [all, counts] = [frames, seen].map((some) => some.map((frame) => frame.length / 3));
+  const invalid = all.reduce((sum, count, t) => sum + count - counts[t], 0);
+  const stride = Math.ceil(Math.max(...counts) / MAX_POINTS);
   const sampled = seen.map((frame) => {
     const kept = new Float32Array(3 * Math.ceil(frame.length / 3 / stride));
     for (let i = 0; i < kept.length; i += 1)
@@ -136,8 +140,10 @@ function relative(frames, times, corresponding, rate = "playback_fps") {
   const stamps = timed
     ? Array.from(times.values, (t) => t - times.values[0])
     : frames.map((_, t) => t / UNTIMED_FPS);
-  if (points[0] < points[1]) corresponding = false;
-  return { frames: sampled, times: stamps, rate: timed ? null : rate, origin, points, valid, invalid, corresponding };
+  const points = [Math.min(...all), Math.max(...all)];
+  const even = new Set(all.filter((count) => count >= LEAST)).size === 1;
+  if (!even) corresponding = false;
+  return { frames: sampled, times: stamps, rate: timed ? null : rate, origin, points, counts, invalid, even, corresponding };
 }
 
 // A frame [3 N] without the points that have no coordinates, as cameras write them where they saw nothing.

@@ -21,11 +21,12 @@ export const direction = (up) => AXES[up];
 
 // As `model/registration/upright.py`, which says why: y unless z is likelier.
 export function guessUp({ frames, origin }) {
-  const [first, last] = [frames[0], frames.at(-1)].map((frame) => [0, 1, 2].map((axis) => span(frame, axis)));
+  const shown = frames.filter((frame) => frame.length);
+  const [first, last] = [shown[0], shown.at(-1)].map((frame) => [0, 1, 2].map((axis) => span(frame, axis)));
   const extent = first.map(([low, high]) => high - low);
   const far = 0.3 * Math.max(...[...first, ...last].map(([low, high]) => high - low));
   const walked = first.map(([low, high], axis) => Math.abs(last[axis][0] + last[axis][1] - low - high) / 2);
-  if (isBeforeCamera(frames[0], origin) || walked[2] > Math.max(far, 2 * walked[1])) return "y";
+  if (isBeforeCamera(shown[0], origin) || walked[2] > Math.max(far, 2 * walked[1])) return "y";
   return walked[1] > Math.max(far, 2 * walked[2]) || extent[2] > 1.25 * extent[1] ? "z" : "y";
 }
 

@@ -90,9 +90,9 @@ export class Viewer {
     this.#sequence = sequence;
     this.#shownFrame = -1;
     if (!sequence) return;
-    const box = new Box3().setFromArray(sequence.frames[0]);
-    const size =
-      (box.getSize(new Vector3()).length() * 0.6) / Math.sqrt(Math.max(200, sequence.frames[0].length / 3));
+    const first = sequence.frames.find((frame) => frame.length);
+    const box = new Box3().setFromArray(first);
+    const size = (box.getSize(new Vector3()).length() * 0.6) / Math.sqrt(Math.max(200, first.length / 3));
     this.#points = new Points(new BufferGeometry(), new PointsMaterial({ size, color: ORANGE }));
     this.#points.position.fromArray(sequence.origin);
     this.#points.frustumCulled = false;
@@ -110,7 +110,7 @@ export class Viewer {
       this.#mesh.visible = arrangement !== "points";
       const own = this.hasColors && coloring === "own" ? this.#mesh.userData.material : this.#plain;
       this.#mesh.material = coloring === "distance" ? this.#heated : own;
-      this.#mesh.material.wireframe = wireframe;
+      for (const material of [own, this.#plain, this.#heated]) material.wireframe = wireframe;
     }
     this.#shownFrame = -1;
     if (turned) this.frame();
@@ -168,7 +168,10 @@ export class Viewer {
     this.#shownFrame = frame;
     const { geometry, material } = this.#points;
     geometry.setAttribute("position", new BufferAttribute(this.#sequence.frames[frame], 3));
-    const heated = Boolean(this.#mesh) && this.#display.coloring === "distance";
+    const measured = this.#sequence.frames[frame].length > 0; // else there are no distances
+    const heated = Boolean(this.#mesh) && this.#display.coloring === "distance" && measured;
+    if (this.#mesh && this.#display.coloring === "distance")
+      this.#mesh.material = measured ? this.#heated : this.#plain;
     if (material.vertexColors !== heated) {
       Object.assign(material, { vertexColors: heated, needsUpdate: true });
       material.color.set(heated ? 0xffffff : ORANGE);

@@ -141,6 +141,20 @@ def test_clouds_of_a_bag(tmp_path: Path, version: int) -> None:
         read(bag, topic="/left")
 
 
+def test_a_message_may_hold_no_points(tmp_path: Path) -> None:
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    with Writer2(tmp_path / "take", version=9) as writer:
+        connection = writer.add_connection("/front", "sensor_msgs/msg/PointCloud2", typestore=store)
+        for points, stamp in zip(
+            [CLOUDS[0], CLOUDS[1][:0], CLOUDS[2] * np.nan, CLOUDS[0]], range(4), strict=True
+        ):
+            message = cloud(store, points, 10**9 + stamp * 10**8, 2)
+            writer.write(connection, stamp, store.serialize_cdr(message, connection.msgtype))
+    sequence = read(tmp_path / "take")
+    assert sequence.points_per_frame == (len(CLOUDS[0]), 0, 0, len(CLOUDS[0]))
+    assert sequence.colors is not None
+
+
 def test_a_message_that_declares_more_than_it_holds_is_refused() -> None:
     message = SimpleNamespace(
         data=bytes(60), height=10**6, row_step=60, width=3, point_step=20, is_bigendian=False, fields=[]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core.sequences.errors import SequenceError, quoted, refusal
+from service.core.sequences.errors import Fault, SequenceError, quoted, refusal
 from service.core.sequences.readers.cameras import Intrinsics
 from service.core.sequences.readers.depth_noise import smoothed
 from service.core.sequences.readers.frame import Frame, Source, invalid, read_whole, too_large
@@ -19,6 +19,10 @@ from service.core.sequences.readers.frame import Frame, Source, invalid, read_wh
 MAX_POINTS = 32_768  # of one image; a random selection of more
 MAX_PIXELS = 16_000_000
 _NOTHING = (0, 65_535)  # stored where nothing was measured
+
+
+class NothingSeenError(SequenceError):
+    """All that an image shows is too far away."""
 
 
 class DepthReader:
@@ -48,7 +52,7 @@ def points_of(depth: NDArray[Any], camera: Intrinsics, most: int, key: str) -> F
     """Points of an image [H, W] of distances, a random selection if there are more than `most`.
 
     Where nothing was measured, whole numbers are 0, negative or 65535, others also NaN or infinite. Raises
-    SequenceError, which names `key`.
+    SequenceError, which names `key`; NothingSeenError if all of it is beyond `depth_max`.
     """
     height, width = depth.shape
     if (own := camera.of(width, height)) is None:
@@ -68,7 +72,9 @@ def points_of(depth: NDArray[Any], camera: Intrinsics, most: int, key: str) -> F
     if len(away) and not len(seen):
         found = f"depths from {away.min():g} to {away.max():g}, depth_max {camera.most:g}"
         wanted = "a larger `depth_max` of the camera, in units of length as `depth_scale` makes them"
-        raise refusal("invalid_sequence", key, "shows nothing within `depth_max`", found, wanted)
+        raise NothingSeenError(
+            "invalid_sequence", [Fault(key, "shows nothing within `depth_max`", found, wanted)]
+        )
     if len(seen) > most:
         # The same draw for equal images, whichever frame they are.
         seen = np.sort(np.random.default_rng(len(seen)).choice(seen, most, replace=False))

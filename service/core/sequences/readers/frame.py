@@ -45,6 +45,10 @@ class Frame:
     faces: NDArray[np.int32] | None = None
 
 
+NOTHING = Frame(  # it has all the colors and normals that its points could have
+    np.empty((0, 3), np.float32), np.empty((0, 3), np.uint8), np.empty((0, 3), np.float32)
+)
+
 # Reads a frame of at most the given number of points. Raises SequenceError with `source.key`: too_large
 # beyond that number, before memory for the points is allocated.
 FrameReader = Callable[[Source, int], Frame]
