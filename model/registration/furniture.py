@@ -80,8 +80,6 @@ def standing_still(
         place = _share(cloud, SAME_PLACE * of.spacing + slack, _others(stood, t))  # [N_t]
         _, named = np.unique(of.part, return_inverse=True)
         still = (np.bincount(named, place) > OFTEN * np.bincount(named))[named]
-        if still[~of.specks].all():  # nothing else is there
-            return np.zeros(len(cloud), bool)
         return (still & ~of.specks) | (place > OFTEN)  # the latter also where it touches what moves
 
     found = side_by_side(stands, range(len(frames)))

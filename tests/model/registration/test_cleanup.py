@@ -324,6 +324,22 @@ def test_nothing_is_kept_of_frames_that_show_nothing_but_the_floor() -> None:
     clean(away)  # few points in all frames may be the thing itself
 
 
+def test_nothing_is_kept_of_frames_that_show_nothing_but_furniture() -> None:
+    """As of a room that somebody has left for a while."""
+    rng = np.random.default_rng(2)
+    frames = []
+    for t, cloud in enumerate(clouds()):
+        floor = np.c_[rng.uniform(-3, 3, (3000, 2)), rng.normal(-0.15, 0.001, 3000)]
+        wall = np.c_[rng.uniform(-3, 3, 2000), rng.normal(3, 0.001, 2000), rng.uniform(-0.15, 2, 2000)]
+        chest = np.array([-1.5, 1.5, 0.3]) + rng.uniform(-0.25, 0.25, (600, 3))
+        frames.append(np.concatenate([floor, wall, chest] if t in (2, 3) else [floor, wall, chest, cloud]))
+    kept, report = clean(frames)
+    assert [mask.any() for mask in kept] == [t not in (2, 3) for t in range(FRAMES)]
+    assert min(mask[5600:].mean() for t, mask in enumerate(kept) if t not in (2, 3)) > 0.97
+    assert max(mask[:5600].mean() for mask in kept) < 0.01
+    assert report.still.min() > 550
+
+
 def test_a_board_that_moves_along_itself_is_no_floor() -> None:
     rng = np.random.default_rng(10)
     frames = []
