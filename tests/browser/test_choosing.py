@@ -138,7 +138,7 @@ def test_depth_images_are_read(reader: Page, layout: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32", "float64"])
-@pytest.mark.parametrize("layout", ["fx", "K", "intrinsics"])
+@pytest.mark.parametrize("layout", ["fx", "K", "intrinsics", "each fx", "each K"])
 def test_arrays_of_depths_are_read(reader: Page, dtype: str, layout: str) -> None:
     slope = np.add.outer(np.arange(24) * 31.0, np.arange(40) * 17.0) + np.arange(700, 703)[:, None, None]
     depth = slope if dtype == "uint16" else slope / 1000  # [T, H, W]
@@ -146,7 +146,13 @@ def test_arrays_of_depths_are_read(reader: Page, dtype: str, layout: str) -> Non
     depth[:, 4, 5:] = 0
     numbers = {"fx": 31.0, "fy": 29.0, "cx": 7.5, "cy": 5.25}
     matrix = np.array([[31.0, 0, 7.5], [0, 29.0, 5.25], [0, 0, 1]])
-    camera = numbers if layout == "fx" else {layout: matrix}
+    matrices = [matrix, matrix * [[2], [2], [1]], matrix]
+    cameras: dict[str, dict[str, Any]] = {
+        "fx": numbers,
+        "each fx": {**numbers, "fx": [31.0, 40.0, 31.0], "cy": [5.25, 5.25, 7.0]},
+        "each K": {"K": matrices},
+    }
+    camera = cameras.get(layout, {layout: matrix})
     archive = clouds.npz(depth=depth.astype(dtype), depth_max=np.float32(1.8), **camera)
     expected = read_sequence(io.BytesIO(archive)).points
     frames = read(reader, {"depth.npz": archive})

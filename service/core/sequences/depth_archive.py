@@ -16,10 +16,11 @@ from service.core.sequences.reading import Reading
 from service.core.sequences.times import seconds_since_first
 
 CAMERA_WANTED = (
-    "K [3, 3], or fx, fy, cx and cy, in pixels; optional depth_scale, depth_max, or width and height; fx, fy "
-    "and the optional ones are positive"
+    "K [3, 3], or fx, fy, cx and cy, in pixels, or one of each per image; optional depth_scale, depth_max, "
+    "or width and height; fx, fy and the optional ones are positive"
 )
 
+PER_IMAGE = (*MATRICES, "fx", "fy", "cx", "cy", "ppx", "ppy")  # which may be given for each image
 MEASURED = (
     f"at least {MIN_POINTS} in two images or more; 0, negative numbers and NaN mean that nothing was measured"
 )
@@ -32,6 +33,7 @@ def is_depth_archive(names: list[str]) -> bool:
 def read_depth_arrays(archive: Archive, reading: Reading) -> None:
     """Read `depth` [T, H, W] with the camera's intrinsics, and `times` [T] if they are known.
 
+    A camera that zooms has intrinsics for each image: `K` [T, 3, 3], or numbers [T].
     Without `depth_scale` whole numbers are thousandths of a unit of length, others are in it.
     """
     arrays = NamedArrays(archive, reading, DEPTH_KEYS, required=("depth",))
@@ -47,29 +49,45 @@ def read_depth_arrays(archive: Archive, reading: Reading) -> None:
     reading.check_limit(MAX_PIXELS, depth.shape[1] * depth.shape[2], depth.key, "pixels in an image")
     if depth.fortran and depth.size:
         reading.fault(depth.key, "is in Fortran order", "fortran_order True", "np.ascontiguousarray(depth)")
-    camera = _camera(archive, arrays, reading, depth)
-    if camera is not None and not reading.faults:
-        _read_images(depth, camera, reading)
+    cameras = _cameras(archive, arrays, reading, depth)
+    if cameras is not None and not reading.faults:
+        _read_images(depth, cameras, reading)
         if not reading.faults:
             reading.check_lengths(False, depth.key)
         reading.corresponding = False  # a pixel does not stay on one particle
 
 
-def _camera(archive: Archive, arrays: NamedArrays, reading: Reading, depth: ArrayStream) -> Intrinsics | None:
+def _cameras(
+    archive: Archive, arrays: NamedArrays, reading: Reading, depth: ArrayStream
+) -> list[Intrinsics] | None:
+    """The camera of each image; None, and a fault, if one is not valid."""
+    frames = depth.shape[0]
     values: dict[str, Any] = {}
+    of_images: set[str] = set()  # names of what is given for each image
     faults = len(reading.faults)
     for name in (*MATRICES, *NUMBERS):
-        if stream := arrays.shaped(name, *([(3, 3)] if name in MATRICES else [(), (1,)])):
-            values[name] = stream.read() if name in MATRICES else stream.read().item()
+        single: list[tuple[int, ...]] = [(3, 3)] if name in MATRICES else [(), (1,)]
+        several = [(frames, *single[0])] if name in PER_IMAGE else []
+        if stream := arrays.shaped(name, *single, *several):
+            values[name] = stream.read()
+            if stream.shape in several:
+                of_images.add(name)
+            else:
+                values[name] = values[name].reshape(single[0])
     if len(reading.faults) > faults:
         return None
-    try:
-        return camera_of(values, 1.0 if depth.dtype.kind == "f" else MILLIMETERS)
-    except ValueError:
-        found = ", ".join(f"{name} {_text(value)}" for name, value in values.items())
-        names = ", ".join(name.removesuffix(".npy") for name in archive.names[:12])
-        reading.fault(depth.key, "has no valid camera", found or names, CAMERA_WANTED)
-        return None
+    cameras = []
+    for t in range(frames if of_images else 1):
+        own = {name: value[t] if name in of_images else value for name, value in values.items()}
+        try:
+            cameras.append(camera_of(own, 1.0 if depth.dtype.kind == "f" else MILLIMETERS))
+        except ValueError:
+            found = ", ".join(f"{name} {_text(value)}" for name, value in own.items())
+            names = ", ".join(name.removesuffix(".npy") for name in archive.names[:12])
+            key = f"{depth.key}[{t}]" if of_images else depth.key
+            reading.fault(key, "has no valid camera", found or names, CAMERA_WANTED)
+            return None
+    return cameras if of_images else cameras * frames
 
 
 def _text(value: Any) -> str:
@@ -78,7 +96,7 @@ def _text(value: Any) -> str:
     return f"[{text}]" if np.ndim(value) else f"{value:g}"
 
 
-def _read_images(depth: ArrayStream, camera: Intrinsics, reading: Reading) -> None:
+def _read_images(depth: ArrayStream, cameras: list[Intrinsics], reading: Reading) -> None:
     """Read one image after the other, up to the first that is not valid."""
     frames, height, width = depth.shape
     most = min(MAX_POINTS, reading.limits.max_points // max(frames, 1))
@@ -88,7 +106,7 @@ def _read_images(depth: ArrayStream, camera: Intrinsics, reading: Reading) -> No
         index = start // (height * width)
         key = f"{depth.key}[{index}]"
         try:
-            frame = points_of(values.reshape(height, width), camera, most, key)
+            frame = points_of(values.reshape(height, width), cameras[index], most, key)
         except NothingSeenError as error:
             reading.nothing += error.faults
             frame = NOTHING

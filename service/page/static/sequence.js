@@ -100,19 +100,22 @@ function ofArrays(entries) {
   return relative(frames, array("times"), gaps && flag ? Boolean(flag.values[0]) : gaps ? null : false);
 }
 
-// `depth` [T, H, W], and the numbers and matrices of its camera.
+// `depth` [T, H, W], and the numbers and matrices of its camera, of all images or of each.
 function ofDepths(entries) {
   const arrays = Object.fromEntries([...entries].map(([name, bytes]) => [name.replace(/\.npy$/, ""), readNpy(bytes)]));
   const { depth, times, ...others } = arrays;
-  const numbers = Object.entries(others).map(([name, { values }]) => [
-    name,
-    values.length > 1 ? [...values] : values[0],
-  ]);
-  const camera = cameraOf(Object.fromEntries(numbers), depth.whole ? 1000 : 1);
   const [count, height, width] = depth.shape;
+  const cameraAt = (t) => {
+    const numbers = Object.entries(others).map(([name, { shape, values }]) => {
+      const size = shape.length > 1 ? 9 : 1;
+      const start = values.length > size ? size * t : 0;
+      return [name, size > 1 ? [...values.subarray(start, start + size)] : values[start]];
+    });
+    return cameraOf(Object.fromEntries(numbers), depth.whole ? 1000 : 1);
+  };
   const frames = Array.from({ length: count }, (_, t) => {
     const depths = depth.values.subarray(t * height * width, (t + 1) * height * width);
-    return pointsOf({ width, height, depths, whole: depth.whole }, camera, count);
+    return pointsOf({ width, height, depths, whole: depth.whole }, cameraAt(t), count);
   });
   return relative(frames, times, false);
 }

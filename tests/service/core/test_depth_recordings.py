@@ -132,6 +132,21 @@ def test_an_archive_of_depth_images_is_read_as_the_images_are(arrays: dict[str, 
     assert found.corresponding is False
 
 
+def test_each_image_may_have_a_camera_of_its_own() -> None:
+    """As of a lens that zooms, and of phones. A flat wall stays as large while the image of it grows."""
+    zoom = np.array([1.0, 1.5, 2.0])
+    of_each = K * np.stack([zoom, zoom, np.ones(3)], axis=1)[:, :, None]  # [T, 3, 3]
+    of_each[:, :2, 2] = K[:2, 2]
+    numbers = {"fx": 20 * zoom, "fy": 20 * zoom, "cx": [7.5] * 3, "cy": 5.5}
+    for camera in ({"K": of_each}, {"intrinsics": np.swapaxes(of_each, 1, 2)}, numbers):
+        sequence = read_sequence(archive(depth=IMAGES, **camera))
+        for points, image, factor in zip(sequence.points, IMAGES, zoom, strict=True):
+            away = image.mean() / 1000
+            width, height = np.ptp(points, axis=0)[:2]
+            assert width == pytest.approx(15 * away / (20 * factor), rel=1e-5)
+            assert height == pytest.approx(11 * away / (20 * factor), rel=1e-5)
+
+
 def test_pixels_of_an_archive_without_a_depth_are_left_out() -> None:
     depth = (IMAGES / 1000).astype(np.float32)
     depth[0, 0, :5] = np.nan, np.inf, -1, 0, 90
@@ -143,7 +158,14 @@ def test_pixels_of_an_archive_without_a_depth_are_left_out() -> None:
     ("arrays", "message"),
     [
         ({}, r"depth: has no valid camera \(found depth; wanted K \[3, 3\], or fx, fy, cx and cy"),
-        ({"K": K[:2]}, r"^K: has the wrong shape \(found \[2, 3\]; wanted \[3, 3\]\)$"),
+        ({"K": K[:2]}, r"^K: has the wrong shape \(found \[2, 3\]; wanted \[3, 3\] or \[3, 3, 3\]\)$"),
+        ({"K": [K] * 2}, r"^K: has the wrong shape \(found \[2, 3, 3\]; wanted \[3, 3\] or \[3, 3, 3\]\)$"),
+        (
+            {"K": [K, -K, K]},
+            r"^depth\[1\]: has no valid camera \(found K \[\[-20, -0, -7.5\], .* are positive\)",
+        ),
+        ({"K": [K, K, K * 9]}, r"^depth\[2\]: is no image of the camera"),
+        ({"K": K, "depth_scale": [1000] * 3}, r"^depth_scale: has the wrong shape .*wanted a single value"),
         ({"K": -K}, r"has no valid camera \(found K \[\[-20, -0, -7.5\], .* are positive\)"),
         ({"K": K, "depth_scale": 0}, r"has no valid camera .*depth_scale 0;"),
         ({"K": K, "width": 32}, r"has no valid camera .*width 32;"),
