@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from model.errors import PoorFitError
 from model.frames import named
 from model.meshes.sequence import Findings
-from model.reconstruction.gaps import describe_gaps
+from model.reconstruction.gaps import Gaps
+from model.reconstruction.inspection import Inspection
 from model.reconstruction.preparation import Prepared
 from model.reconstruction.registered import Registered
-from model.reconstruction.verdict import judge, measure
+from model.reconstruction.verdict import Limit, judge
 from model.registration.coverage import TELLING
 from model.registration.stillness import is_still
 
@@ -22,38 +23,52 @@ USELESS_FIT, USELESS_SHARE = 0.1, 0.6  # mean distance in sizes; share of the po
 
 def find(
     clouds: Sequence[NDArray[np.floating]],
-    vertices: NDArray[np.floating],
+    vertices: NDArray[np.float64],
     faces: NDArray[np.integer],
+    times: NDArray[np.float64],
     prepared: Prepared,
     registered: Registered | None,
     target: int | None = None,
 ) -> Findings:
-    """Findings on vertices [U, V, 3] at the times of clouds [N_t, 3]; unregistered ones follow a flow.
+    """Findings on vertices [U, V, 3] at the times [U] of clouds [N_t, 3]; unregistered ones follow a flow.
 
-    The clouds are those of the frames that show the object.
-
-    `target` is the number of faces that was asked for.
+    These are of the frames that show the object. `target` is the number of faces that was asked for.
     """
     keyframe = registered.tracking.keyframe if registered else 0
     confidence = registered.tracking.confidence if registered else None  # [T, V]
     one_sided = registered is not None and registered.one_sided
-    measures = measure(clouds, vertices, faces, keyframe, confidence, one_sided, not prepared.corresponding)
-    verdict = judge(measures)
+    shown, jumps = prepared.shown, registered.tracking.jumps if registered else []
+    gaps = Gaps(prepared.frames, shown, shown[jumps])
+    inspection = Inspection(clouds, vertices, faces, keyframe)
+    errors = gaps.errors(vertices, times) / inspection.size  # [M]
+    missing, bridged = len(gaps.missing) / prepared.frames, float(errors.max(initial=0))
+    measures = inspection.measures(
+        confidence, one_sided, not prepared.corresponding, missing=missing, bridged=bridged
+    )
+
+    def where(limit: Limit) -> str:
+        """The frames in which a measure is beyond its limit, unless it is so in all, or of all together."""
+        if limit.measure == "bridged":
+            return named(gaps.missing[~(errors <= limit.doubtful)])
+        beyond, looked_at = inspection.beyond(limit)
+        step = int(np.diff(shown[looked_at]).max(initial=1)) if len(looked_at) < len(clouds) else 1
+        return named(shown[beyond], step) if 0 < len(beyond) < len(looked_at) else ""
+
+    verdict = judge(measures, where)
     warnings = list(prepared.warnings)
     decisions: dict[str, Any] = {
         "corresponding": prepared.corresponding,
         "scatter": round(prepared.found.scatter, 4),
         "removed": prepared.removed.to_dict() if registered else {},
-        "missing": np.setdiff1d(np.arange(prepared.frames), prepared.shown).tolist(),
-        "keyframe": int(prepared.shown[keyframe]),
+        "missing": gaps.missing.tolist(),
+        "keyframe": int(shown[keyframe]),
         "up": registered.orientation.up if registered else "y",  # as networks of people need it
     }
     if registered is not None:
-        decisions["jumps"] = prepared.shown[registered.tracking.jumps].tolist()
+        decisions["jumps"] = shown[jumps].tolist()
         decisions["one_sided"] = one_sided and _can_tell(prepared)
         warnings += _warnings(registered, decisions)
-    cleared = prepared.removed.floor + prepared.removed.still > 0
-    warnings += describe_gaps(prepared.shown, cleared, decisions.get("jumps", []))
+    warnings += gaps.describe(prepared.removed.floor + prepared.removed.still > 0)
     if is_still(prepared.clouds, prepared.valid if prepared.corresponding else None):
         warnings.append("nothing moves: all frames show the same pose")
     warnings += unreached(len(faces), target)

@@ -1,6 +1,7 @@
 """Frames that do not show the object: they are left out, and the motion is interpolated across them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,10 @@ from model.errors import InputError
 from model.frames import named
 from model.registration.cleanup import LEAST_POINTS, LEAST_VALID
 from model.registration.clouds import distinct
+from model.registration.splines import interpolate
 
 LEAST_FRAMES = 2
+TRIED, BESIDE, VERTICES = 8, 3, 500  # places and vertices that tell what a gap costs, and frames beside them
 SOME = 1024  # points that mostly tell whether enough are in different places
 
 
@@ -49,29 +52,77 @@ def require_shown(shown: list[int], frames: int) -> list[int]:
     return shown
 
 
-def describe_gaps(shown: Ints, cleared: NDArray[np.bool_], cuts: Sequence[int]) -> list[str]:
-    """What is done about frames that are not `shown` [U], for people.
+@dataclass(frozen=True)
+class Gaps:
+    """Frames that are missing: all but those `shown` [U] of so many `frames`. Takes begin at `cuts`."""
 
-    Of some of all frames, cleanup has `cleared` [T] what they show; takes begin at the frames of `cuts`.
-    """
-    missing = np.setdiff1d(np.arange(len(cleared)), shown)
-    after = np.searchsorted(shown, missing)  # [M]; nothing is interpolated before the first, and over cuts
-    held = (after == 0) | (after == len(shown)) | np.isin(np.append(shown, -1)[after], cuts)
-    done = "the motion is interpolated there"
-    if held.all():
-        done = "the nearest pose is held there"
-    elif held.any():
-        done += f", and the nearest pose held in {named(missing[held])}"
-    by_cleanup = cleared[missing]
-    warnings = []
-    if not by_cleanup.all():
-        warnings.append(f"no points of the object, or too few, in {named(missing[~by_cleanup])}: {done}")
-    if by_cleanup.any():
-        warnings.append(
-            f"nothing but floor, walls and what stands still in {named(missing[by_cleanup])}: {done}; "
-            "`cleanup=off` keeps all points"
-        )
-    return warnings
+    frames: int
+    shown: Ints
+    cuts: Ints
+
+    @property
+    def missing(self) -> Ints:
+        return np.setdiff1d(np.arange(self.frames), self.shown)  # [M]
+
+    @property
+    def held(self) -> NDArray[np.bool_]:
+        """In which of the missing frames [M] a pose is held: at the ends, and where a cut is next to them."""
+        after = np.searchsorted(self.shown, self.missing)
+        next_shown = np.append(self.shown, -1)[after]
+        return np.asarray((after == 0) | (after == len(self.shown)) | np.isin(next_shown, self.cuts))
+
+    def describe(self, cleared: NDArray[np.bool_]) -> list[str]:
+        """What is done about them, for people: of some of all frames, cleanup has `cleared` [T] all."""
+        missing, held = self.missing, self.held
+        done = "the motion is interpolated there"
+        if held.all():
+            done = "the nearest pose is held there"
+        elif held.any():
+            done += f", and the nearest pose held in {named(missing[held])}"
+        by_cleanup = cleared[missing]
+        warnings = []
+        if not by_cleanup.all():
+            warnings.append(f"no points of the object, or too few, in {named(missing[~by_cleanup])}: {done}")
+        if by_cleanup.any():
+            warnings.append(
+                f"nothing but floor, walls and what stands still in {named(missing[by_cleanup])}: {done}; "
+                "`cleanup=off` keeps all points"
+            )
+        return warnings
+
+    def errors(self, vertices: Floats, times: Floats) -> Floats:
+        """How far vertices are expected to be off in each missing frame, on average: [M].
+
+        That is what it would be where they are known: frames next to the gap, as many as are missing, are
+        hidden and put in between others in the same way. `vertices` [U, V, 3] and `times` [U] are those of
+        the frames that are shown.
+        """
+        some = vertices[:, :: vertices.shape[1] // VERTICES + 1]
+        after = np.searchsorted(self.shown, self.missing)  # [M], the same in all frames of a gap
+        cuts = np.searchsorted(self.shown, self.cuts)
+        errors = np.zeros(len(after))
+        for end in np.unique(after):
+            of_gap = after == end
+            held = bool(self.held[of_gap].any())
+            errors[of_gap] = _error(some, times, int(of_gap.sum()), int(end), held, cuts)
+        return errors
+
+
+def _error(vertices: Floats, times: Floats, length: int, end: int, held: bool, cuts: Ints) -> float:
+    """What hiding so many frames costs, near frame `end`: mean distance of vertices [U, V, 3]."""
+    last = len(vertices) - length
+    starts = [s for s in range(1, last) if not ((s <= cuts) & (cuts <= s + length)).any()]
+    starts = sorted(starts, key=lambda s: abs(s + length / 2 - end))[:TRIED]
+    if not starts:  # more is missing than is known: as far as the motion goes
+        return float(np.linalg.norm(vertices - vertices[0], axis=2).mean(axis=1).max())
+    errors = []
+    for start in starts:
+        hidden = np.arange(start, start + length)
+        rest = [t for t in range(start - BESIDE, start + length + BESIDE) if 0 <= t < len(vertices)]
+        rest = [t for t in rest if t not in hidden]
+        guess = vertices[start - 1] if held else interpolate(times[rest], vertices[rest], times[hidden])
+        errors.append(np.linalg.norm(guess - vertices[hidden], axis=-1).mean())
+    return float(np.median(errors))
 
 
 def _places(points: Floats) -> int:

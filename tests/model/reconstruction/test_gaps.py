@@ -11,6 +11,7 @@ from model import Reconstructor
 from model.errors import InputError
 from model.frames import named
 from model.meshes.sequence import Findings, MeshSequence
+from model.reconstruction.gaps import Gaps
 from model.reconstruction.preparation import prepare
 from tests.model.registration.solids import bend, draw, solid
 
@@ -113,6 +114,40 @@ def test_nothing_is_interpolated_over_a_cut(local: Reconstructor) -> None:
         findings_of(meshes).warnings
     )
     assert np.array_equal(meshes.vertices[7], meshes.vertices[6])
+
+
+def test_poses_that_are_hard_to_tell_are_doubted(local: Reconstructor) -> None:
+    """Of what swings, nobody knows where it has been for longer than half a swing."""
+    rest, faces = solid()
+    rng = np.random.default_rng(0)
+    frames = [draw(bend(rest, 0.5 + 0.4 * np.sin(t / 2)), faces, 600, rng) for t in range(40)]
+    measured, reasons = [], []
+    for gone in (range(20, 22), range(20, 26)):
+        findings = findings_of(local(without(frames, gone), resolution=48, quality="draft"))
+        measured.append(findings.measures["bridged"])
+        reasons.append(findings.reasons)
+    assert measured[0] < 0.02 < 0.05 < measured[1]
+    assert reasons[0] == []
+    assert reasons[1] == [
+        f"where frames do not show the object, poses may be off by {measured[1]:.1%} of its size "
+        "(frames 20 to 25)"
+    ]
+
+
+def test_what_a_gap_costs_is_told_from_frames_beside_it() -> None:
+    times = np.arange(30.0)
+    there = np.stack([times**3 / 30**3, np.sin(times / 2), 0 * times], axis=1)
+    vertices = there[:, None] + np.eye(3)  # [T, 3, 3]
+    shown = np.array([t for t in range(30) if t not in (0, 10, 11, 12, 13, 20)])
+    for cuts, held in ((), [0]), ([14], [0, 10, 11, 12, 13]):
+        gaps = Gaps(30, shown, np.array(cuts, int))
+        assert gaps.missing[gaps.held].tolist() == held
+        first, *middle, last = gaps.errors(vertices[shown], times[shown])
+        step = np.linalg.norm(np.diff(there, axis=0), axis=1)
+        assert step.min() < first < step.max()
+        assert last < 0.02
+        assert len(set(middle)) == 1
+        assert middle[0] > (0.5 if cuts else 0.2)
 
 
 def test_frames_that_show_a_room_alone_are_left_out() -> None:

@@ -9,7 +9,8 @@ import pytest
 import trimesh
 from numpy.typing import NDArray
 
-from model.reconstruction.verdict import LIMITS, Measures, judge, measure
+from model.reconstruction.inspection import Inspection
+from model.reconstruction.verdict import LIMITS, Measures, judge
 from tests.model.registration.solids import bend, draw, solid
 
 FINE = Measures(0.003, 0.004, 0.0, 0.0, 0.02, 0.1, 0.02, 0.95)
@@ -22,6 +23,10 @@ def seen(count: int = 600) -> tuple[list[Array], Array, Array]:
     vertices = np.stack([bend(rest, phase) for phase in PHASES])
     rng = np.random.default_rng(0)
     return [draw(v, faces, count, rng) for v in vertices], vertices, faces
+
+
+def measure(clouds: list[Array], vertices: Array, faces: Array, **known: Any) -> Measures:
+    return Inspection(clouds, vertices, faces).measures(**known)
 
 
 def test_the_truth_is_good() -> None:
@@ -101,6 +106,19 @@ def test_points_without_surface_and_surface_without_points_are_seen() -> None:
     assert measure(more, vertices, faces).off_surface == pytest.approx(0.25, abs=0.01)
     small = [np.concatenate([cloud, cloud[:20] + np.array([0, 0, 0.18])]) for cloud in clouds]
     assert judge(measure(small, vertices, faces)).reasons == ["3% of the points have no surface near them"]
+
+
+def test_frames_in_which_something_is_wrong_are_known() -> None:
+    clouds, vertices, faces = seen()
+    clouds[2] = np.concatenate([clouds[2], clouds[2][:200] + np.array([0, 0, 0.5])])
+    inspection = Inspection(clouds, vertices, faces)
+    measures = inspection.measures()
+    limits = {limit.measure: limit for limit in LIMITS}
+    assert inspection.beyond(limits["off_surface"]) == ([2], [0, 1, 2, 3])
+    assert inspection.beyond(limits["folded"]) == ([], [0, 1, 2, 3])
+    assert inspection.beyond(limits["one_sided"]) == ([], [])
+    verdict = judge(measures, lambda limit: "frame 2" if inspection.beyond(limit)[0] else "")
+    assert "6% of the points have no surface near them (frame 2)" in verdict.reasons
 
 
 def test_growth_and_collapse_are_seen() -> None:
