@@ -31,6 +31,7 @@ SUSPECT, WILD = 1.8, 4.0
 LINK, FAR_LINK = 2.0, 4.0  # multiples of the spacing that join points to parts, tight and loose
 SUPPORT = 1.5  # multiples of the spacing within which a point of another frame confirms this one
 SPECK = 0.01  # share of the points that a part must reach
+FEW, OFTEN = 0.25, 0.8  # of what frames usually show beside planes, and the quantile that is usual
 MOST_OUTLIERS = 0.15  # share of a frame's points; more stays, for it is no such thing
 
 
@@ -123,7 +124,7 @@ def drop_room(frames: Sequence[Floats], kept: list[NDArray[np.bool_]]) -> tuple[
     slack = 0.0 if places[-1] is AT_REST else SLACK * float(np.ptp(np.concatenate(clouds), axis=0).max())
     of_frames = side_by_side(lambda cloud: settled(planes, cloud), clouds)
     on_planes = [on_any(found, cloud) for found, cloud in zip(of_frames, clouds, strict=True)]
-    floor, shown = _drop_from(every, kept, on_planes)
+    floor, shown = _drop_from(every, kept, on_planes, _empty(clouds, of_frames, on_planes))
     clouds = seen(shown)
     parts = side_by_side(parts_of, clouds)
     standing = standing_still(clouds, parts, slack)
@@ -132,29 +133,46 @@ def drop_room(frames: Sequence[Floats], kept: list[NDArray[np.bool_]]) -> tuple[
         for t, cloud, of in zip(shown, clouds, parts, strict=True)
     ]
     no_part = [a | b for a, b in zip(standing, stray, strict=True)]
-    gone, _ = _drop_from(shown, kept, no_part)
+    gone, _ = _drop_from(shown, kept, no_part, [False] * len(shown))
     stood = np.zeros_like(gone)
     stood[shown] = [flags.sum() for flags in standing]
     still = np.where(gone > 0, stood, 0)
     return floor + gone - still, still
 
 
+def _empty(clouds: list[Floats], planes: list[list[Plane]], on_planes: list[NDArray[np.bool_]]) -> list[bool]:
+    """Which of clouds [N_t, 3] show nothing but planes and noise: little is beside these, all of it close.
+
+    What lies on a floor in some frames only is close as well, but it is not little.
+    """
+    left = np.array([np.count_nonzero(~flag) for flag in on_planes])  # [T]
+    few = left < FEW * np.quantile(left, OFTEN)
+    pairs = zip(few, clouds, planes, strict=True)
+    return [
+        bool(is_few and np.count_nonzero(~on_any(found, cloud, NOISY)) < LEAST_POINTS)
+        for is_few, cloud, found in pairs
+    ]
+
+
 def _drop_from(
-    frames: list[int], kept: list[NDArray[np.bool_]], flags: list[NDArray[np.bool_]]
+    frames: list[int], kept: list[NDArray[np.bool_]], flags: list[NDArray[np.bool_]], empty: list[bool]
 ) -> tuple[Ints, list[int]]:
     """Take flagged points out of the masks of some frames: how many, [T], and the frames that show more.
 
-    Masks of those that show nothing else are emptied, unless none shows more: it may be the thing itself.
+    Masks of those that show nothing else, or are `empty`, become empty, unless none shows more: it may be the
+    thing itself.
     """
-    short = [flag.any() and np.count_nonzero(~flag) < LEAST_POINTS for flag in flags]
+    short = [
+        is_empty or bool(flag.any() and np.count_nonzero(~flag) < LEAST_POINTS)
+        for flag, is_empty in zip(flags, empty, strict=True)
+    ]
     counts = np.zeros(len(kept), np.int64)
     if all(short):
         return counts, frames
-    counts[frames] = _drop([kept[t] for t in frames], flags)
-    for t, flag, nothing in zip(frames, flags, short, strict=True):
-        if nothing:
-            counts[t] = flag.sum()
-            kept[t][:] = False
+    before = [kept[t].sum() for t in frames]
+    counts[frames] = np.where(short, before, _drop([kept[t] for t in frames], flags))
+    for t, nothing in zip(frames, short, strict=True):
+        kept[t][:] &= not nothing
     return counts, [t for t in frames if kept[t].any()]
 
 

@@ -23,6 +23,7 @@ STILL = 0.8  # share of a part's points that other frames have in the same place
 # that waves is; what stands still is so rarely, however much of it is hidden now and then.
 FEW, MOVES = 0.6, 0.015
 MOST = 0.9  # of the points that furniture has
+MORE = 1.5  # times the furniture's usual points, from which what stands still in a frame is something else
 LIMB, LIMBED = 0.2, 0.25  # share of a body that a limb is at most, and of the frames that show it apart
 OFTEN = 0.4  # share of its points that other frames have in parts that stand still, where parts may touch
 
@@ -83,9 +84,20 @@ def standing_still(
         return (still & ~of.specks) | (place > OFTEN)  # the latter also where it touches what moves
 
     found = side_by_side(stands, range(len(frames)))
-    shares = [flags.sum() / max((~of.specks).sum(), 1) for flags, of in zip(found, parts, strict=True)]
-    if np.median(shares) > MOST:  # what moves beside it is part of it
-        return [np.zeros(len(cloud), bool) for cloud in frames]
+    nothing = [np.zeros(len(cloud), bool) for cloud in frames]
+    counts = np.array([flags.sum() for flags in found])
+    if (counts > 0).mean() < OFTEN:  # what is furniture in few frames is the thing, which moves slowly
+        return nothing
+    alone = np.array([flags[~of.specks].all() for flags, of in zip(found, parts, strict=True)])
+    if not alone.all():  # more than the furniture of other frames is the thing, too
+        thing = alone & (counts > MORE * np.median(counts[~alone]))
+        found = [
+            none if is_thing else flags for flags, none, is_thing in zip(found, nothing, thing, strict=True)
+        ]
+        alone &= ~thing
+    shares = counts / np.array([max((~of.specks).sum(), 1) for of in parts])
+    if alone.all() or np.median(shares[~alone]) > MOST:  # what moves beside it is part of it
+        return nothing
     return found
 
 
