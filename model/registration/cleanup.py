@@ -32,6 +32,7 @@ LINK, FAR_LINK = 2.0, 4.0  # multiples of the spacing that join points to parts,
 SUPPORT = 1.5  # multiples of the spacing within which a point of another frame confirms this one
 SPECK = 0.01  # share of the points that a part must reach
 FEW, OFTEN = 0.25, 0.8  # of what frames usually show beside planes, and the quantile that is usual
+LITTLE = 0.1  # of the largest part that frames usually show beside furniture: less is what furniture leaves
 MOST_OUTLIERS = 0.15  # share of a frame's points; more stays, for it is no such thing
 
 
@@ -133,7 +134,12 @@ def drop_room(frames: Sequence[Floats], kept: list[NDArray[np.bool_]]) -> tuple[
         for t, cloud, of in zip(shown, clouds, parts, strict=True)
     ]
     no_part = [a | b for a, b in zip(standing, stray, strict=True)]
-    gone, _ = _drop_from(shown, kept, no_part, [False] * len(shown))
+    largest = np.array(
+        [np.bincount(of.part[~f]).max(initial=0) for of, f in zip(parts, no_part, strict=True)]
+    )
+    crumbs = largest < LITTLE * np.quantile(largest, OFTEN)
+    bare = [bool(small and flags.any()) for small, flags in zip(crumbs, standing, strict=True)]
+    gone, _ = _drop_from(shown, kept, no_part, bare)
     stood = np.zeros_like(gone)
     stood[shown] = [flags.sum() for flags in standing]
     still = np.where(gone > 0, stood, 0)
