@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from model.canceling import cancelable
 from model.compiled import Floats
 from model.errors import InputError
-from model.registration.cleanup import LEAST_POINTS
+from model.registration.masks import LEAST_POINTS
 
 MIN_FRAMES, MAX_FRAMES = 2, 1000
 LARGEST, SMALLEST = 1e30, 1e-30  # coordinates of which squares and float32 are still numbers

@@ -10,8 +10,8 @@ from model.canceling import cancelable
 from model.compiled import Floats, Ints
 from model.errors import InputError
 from model.frames import named
-from model.registration.cleanup import LEAST_POINTS, LEAST_VALID
 from model.registration.clouds import distinct
+from model.registration.masks import LEAST_POINTS, LEAST_VALID
 from model.registration.splines import interpolate
 
 LEAST_FRAMES = 2

@@ -11,17 +11,12 @@ from model.errors import InputError
 from model.frames import named
 from model.reconstruction.checks import check_depth
 from model.reconstruction.gaps import require_shown, with_points
-from model.registration.cleanup import (
-    LEAST_POINTS,
-    LEAST_VALID,
-    CleanupReport,
-    clean,
-    drop_room,
-    keep_frames,
-)
+from model.registration.cleanup import CleanupReport, clean
 from model.registration.clouds import distinct
 from model.registration.correspondence import Correspondence, breaks, find_correspondence, often_seen
+from model.registration.masks import LEAST_POINTS, LEAST_VALID, keep_frames
 from model.registration.parallel import side_by_side
+from model.registration.room import drop_room
 from model.registration.volumes import fill_volume, outermost
 
 MOST_POINTS = 8192  # of a frame that are used: more show no more of a shape, and networks learn from as many

@@ -40,7 +40,7 @@ from model.reconstruction.shapes import FlowShapes, LocalShapes, Shapes
 from model.reconstruction.takes import require_one_thing
 from model.reconstruction.times import check_times, frame_times
 from model.registration.backends import Name, make_backend
-from model.registration.cleanup import LEAST_POINTS
+from model.registration.masks import LEAST_POINTS
 from model.registration.parallel import side_by_side
 
 

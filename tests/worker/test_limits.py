@@ -2,7 +2,7 @@
 
 from model.reconstruction import checks as model_checks
 from model.reconstruction import times
-from model.registration.cleanup import LEAST_POINTS, LEAST_VALID
+from model.registration.masks import LEAST_POINTS, LEAST_VALID
 from service.core.jobs.formats import MAX_FRAMES
 from service.core.sequences import checks
 

@@ -11,7 +11,7 @@ from model.errors import InputError
 from model.reconstruction import preparation
 from model.reconstruction.checks import check_clouds
 from model.reconstruction.preparation import prepare
-from model.registration import cleanup
+from model.registration import room
 from model.registration.floor import find_room
 from tests.model.registration.solids import bend, draw, solid
 
@@ -63,7 +63,7 @@ def test_rows_that_are_taken_away_say_nothing_about_correspondence() -> None:
 def test_what_stands_in_a_large_room_keeps_its_points(monkeypatch: pytest.MonkeyPatch) -> None:
     """A floor goes before points are left out for being too many, and is looked for in all frames once."""
     looked = Mock(side_effect=find_room)
-    monkeypatch.setattr(cleanup, "find_room", looked)
+    monkeypatch.setattr(room, "find_room", looked)
     rng, most = np.random.default_rng(0), preparation.MOST_POINTS
     floor = np.c_[
         rng.uniform(-3, 3, 2 * most), rng.normal(-0.2, 0.001, 2 * most), rng.uniform(-3, 3, 2 * most)
