@@ -48,6 +48,7 @@ QUALITIES: dict[str, Quality] = {
         through_points=False,
         effort=Options(
             keyframes=1,
+            keyframes_of_few=1,
             starts=2,
             matches=False,
             stages=QUICK,

@@ -15,10 +15,10 @@ from model.registration.interpolation import Carrier
 from model.registration.keyframes import jumps_along, single
 from model.registration.motions import lapses
 from model.registration.parallel import beside
-from model.registration.pull import pull
+from model.registration.pull import REACH, pull
 from model.registration.separating import looked_at, separate
 from model.registration.splines import interpolate
-from model.registration.tracking import REACH, SIZE, Tracking, confidence_of, residual
+from model.registration.tracking import SIZE, Tracking, confidence_of, residual
 
 TOGETHER = 2_000_000  # coordinates
 Extract = Callable[[Floats, float], tuple[Floats, Ints]]

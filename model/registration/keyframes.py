@@ -13,6 +13,7 @@ from model.registration.parallel import side_by_side
 SPREAD = 6  # neighbors whose distance tells how far apart the points of a frame lie
 FURTHER = 1.05  # times those of the first frame, from which points lie clearly further apart
 CLOSE = 1.03  # times the lowest energy: up to that two templates fit alike
+ABOUT = 1.1  # and up to that about as well: where points are few, energies tell little
 # A cut is a step this many times the longest of the steps around it, and longer than `LONGEST` in units of
 # the root mean square distance from the centroid; steps shorter than `NOISE` tell nothing, nor do those that
 # another draw of the points would make.

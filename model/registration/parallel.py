@@ -20,7 +20,7 @@ def side_by_side(function: Callable[[T], R], items: Sequence[T], threads: int | 
     At most `threads` run, by default one a core. Before each item is a cancellation point.
     """
 
-    workers = min(len(items), threads or os.cpu_count() or 1)
+    workers = min(len(items), cores(threads))
     results: dict[int, R] = {}
     errors: dict[int, BaseException] = {}
     numbers = iter(range(len(items)))  # threads may share it
@@ -43,6 +43,11 @@ def side_by_side(function: Callable[[T], R], items: Sequence[T], threads: int | 
     if errors:
         raise errors[min(errors)]
     return [results[number] for number in range(len(items))]
+
+
+def cores(threads: int | None) -> int:
+    """How many threads to use: as given, or one a core."""
+    return threads or os.cpu_count() or 1
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from model.registration.parallel import side_by_side
 
 GATHERED = 6.0  # points that one place averages over, at least
 BELIEF = 0.5  # weight of the surface as it is, in points
+REACH = 0.05  # how far from its points the surface of a network may be, in units of registration
 Smooth = Callable[[Floats], Floats]  # values [V] → values [V]
 Nearest = Callable[[Floats, Floats, int, float], tuple[Floats, Ints]]  # as `Backend.nearest`
 

@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from model.canceling import cancelable
+from model.compiled import Ints
 from model.registration.clouds import Cloud
 from model.registration.fitting import Level, Prior, Stage, fit, sparseness, suited
 from model.registration.graph import Motion
@@ -35,9 +36,11 @@ def sweep(
     report: Callable[[float], None],
     cuts: Sequence[int] = (),
     from_neighbors: bool = True,
+    lapses: Ints | None = None,
 ) -> list[Motion]:
     """One pass over the frames, the motions better; nothing is smoothed over `cuts`, where takes begin.
 
+    `lapses` [T - 1] are the usual steps of time between the frames, 1 by default.
     With `from_neighbors` each frame is also tried from the motion of the one before.
     """
     level = learned(template.level, motions)
@@ -45,6 +48,7 @@ def sweep(
     backend = level.backend
     energies = energies_of(level, clouds, motions, complete)
     usual = float(np.median(energies))
+    places = np.arange(len(clouds)) if lapses is None else np.concatenate([[0], np.cumsum(lapses)])
     done: list[int] = []
 
     def improve(part: range) -> None:
@@ -56,7 +60,7 @@ def sweep(
 
     def better(t: int, known: list[Motion]) -> Motion:
         begin, end = take(t, len(known), cuts)
-        expected = expect(known[begin:end], t - begin)
+        expected = expect(known[begin:end], t - begin, places[begin:end])
         prior = None if expected is None else _steady(expected, clouds[t])
         through = stages(clouds[t])
         order = (t + 1, t - 1) if backwards else (t - 1, t + 1)  # the one that was just improved first
@@ -99,13 +103,24 @@ def _steady(expected: Motion, cloud: Cloud) -> Prior:
     return Prior(expected, STEADY * wide / len(expected.positions), SLACK * wide)
 
 
-def expect(motions: Sequence[Motion], t: int) -> Motion | None:
-    """What the neighbors in time say about frame t: on a cubic through four, or midway between two."""
+def expect(motions: Sequence[Motion], t: int, places: Ints) -> Motion | None:
+    """What the neighbors in time say about frame t: on a cubic through four, or on a line through two.
+
+    `places` [T] are the times of the frames in usual steps.
+    """
     if 2 <= t < len(motions) - 2:
-        return between([motions[i] for i in (t - 2, t - 1, t + 1, t + 2)], (-1 / 6, 4 / 6, 4 / 6, -1 / 6))
-    if 1 <= t < len(motions) - 1:
-        return between([motions[t - 1], motions[t + 1]], (0.5, 0.5))
-    return None
+        near = [t - 2, t - 1, t + 1, t + 2]
+    elif 1 <= t < len(motions) - 1:
+        near = [t - 1, t + 1]
+    else:
+        return None
+    return between([motions[i] for i in near], lagrange(places[near] - places[t]))
+
+
+def lagrange(places: Ints) -> list[float]:
+    """Weights of values at different `places` that add to the value at 0 of the polynomial through them."""
+    others = [np.delete(places, n) for n in range(len(places))]
+    return [float(np.prod(rest / (rest - place))) for place, rest in zip(places, others, strict=True)]
 
 
 def learned(level: Level, motions: Sequence[Motion]) -> Level:

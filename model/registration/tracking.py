@@ -1,6 +1,5 @@
 """From unordered clouds to the paths of a template's particles."""
 
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -8,43 +7,26 @@ import numpy as np
 
 from model.compiled import Floats, Ints
 from model.errors import InputError
+from model.registration.attempts import Result, Scene, follow_through, improve, unlikelihood
 from model.registration.backends import NUMBA, Backend
 from model.registration.clouds import Cloud, canonical, distinct, make_cloud, thinned
-from model.registration.fitting import Stage
-from model.registration.following import STARTS, Followed, Match, follow
-from model.registration.keyframes import CLOSE, candidates, jumps, preferred
+from model.registration.following import Followed, Match, never
+from model.registration.keyframes import ABOUT, CLOSE, candidates, jumps, preferred
 from model.registration.motions import lapses, resample
+from model.registration.options import Options
 from model.registration.parallel import side_by_side
-from model.registration.pull import pull
-from model.registration.registering import NEAR
+from model.registration.pull import REACH, pull
 from model.registration.reporting import Report
-from model.registration.sweeping import sweep
-from model.registration.template import NODES, SAMPLES, Template, make_template, refined, taken_apart
-from model.registration.turning import turn_parts
+from model.registration.template import Template, make_template
 from model.registration.visibility import towards_camera
 
 Extract = Callable[[Floats], tuple[Floats, Ints]]
-REACH = 0.05  # how far from its points the surface of the network may be
 TRIED = 16  # frames or more of a long sequence, evenly chosen, tell which template to follow through all
+FEW = 600  # points of a frame up to which more templates are tried, and all that fit about as well swept
 # Work in units of a frame in a sweep, as measured: to prepare a cloud, to make a template, to follow a frame,
 # to look for lost parts in a frame (a tenth where none is lost, several where many are).
 CLOUD, TEMPLATE, FOLLOW, TURN = 1, 20, 3, 0.5
 SIZE = 3.5  # of the root mean square distance from the centroid; lengths in this package are in units of it
-
-
-@dataclass(frozen=True)
-class Options:
-    """How much effort registration makes."""
-
-    keyframes: int = 2  # templates that are tried
-    starts: int = STARTS  # guesses of the motion of a frame that are tried
-    matches: bool = True  # whether one of them may be where a network matches the frames
-    stages: Sequence[Stage] = NEAR  # that a frame is fitted through, before the sweeps
-    sweeps: int = 3  # passes over all frames after the tracking
-    from_neighbors: bool = True  # whether frames are also tried from others, and parts that were lost turned
-    points: int = 2500  # of a frame that are registered; the keyframe's surface is taken from all of them
-    nodes: int = NODES  # of the deformation graph
-    samples: int = SAMPLES  # of the surface that are compared with the points
 
 
 @dataclass(frozen=True)
@@ -98,8 +80,10 @@ def track(
             "registration needs at least one frame and 16 different points in each, "
             f"found {[len(cloud) for cloud in points]}"
         )
-    stride = max(1, len(clouds) // TRIED) if options.keyframes > 1 else 1
-    spans = _spans(len(clouds), stride, options)
+    few = float(np.median([len(cloud) for cloud in points])) <= FEW
+    count = options.keyframes_of_few if few else options.keyframes
+    stride = max(1, len(clouds) // TRIED) if count > 1 else 1
+    spans = _spans(len(clouds), stride, count, count if few else 1, options)
     ordered = side_by_side(canonical, points)
     center = np.median([c.mean(0) for c in ordered], axis=0)
     size = SIZE * float(np.median([np.sqrt(((c - c.mean(0)) ** 2).sum(1).mean()) for c in ordered]))
@@ -109,9 +93,10 @@ def track(
         return make_cloud(thinned(points, options.points))
 
     frames = side_by_side(report.each(prepared, 0.0, spans[0], len(scaled)), scaled)
-    cuts = jumps(frames, lapses(instants))
+    steps = lapses(instants)
+    cuts = jumps(frames, steps)
     match = _scaled(match, center, size) if match is not None and options.matches else None
-    keys = candidates(frames, options.keyframes)
+    keys = candidates(frames, count)
     if len(keys) == 1:
         stride = 1
     making = report.parts(spans[0], spans[1], len(keys))
@@ -125,44 +110,39 @@ def track(
     if not complete:
         faced = {k: t.faced(frames[k]) for k, t in zip(keys, templates, strict=True)}
         frames = towards_camera(frames, faced, cuts)
+    scene = Scene(frames, cuts, steps, complete, match, options)
     reports = report.parts(spans[1], spans[2], len(keys))
     least = np.full(len(keys), np.inf)  # mean energies of the templates that were followed to the end
-
-    def through(n: int, some: range, report: Callable[[float], None], most: Callable[[], float]) -> Followed:
-        clouds = [frames[t] for t in some]
-        begun = sorted({bisect_left(some, cut) for cut in cuts} - {0, len(some)})
-        place, matching = some.index(keys[n]), _among(some, match)
-        found = follow(
-            templates[n], clouds, place, complete, matching, report, options.starts, begun,
-            lambda energy: energy > len(some) * most(), options.stages,
-        )  # fmt: skip
-        report(1.0)
-        return found
+    close = ABOUT if few else CLOSE
 
     def attempt(n: int) -> Followed:
         some = range(keys[n] % stride, len(frames), stride)
-        # Once its energy exceeds that of another template it can only lose.
-        found = through(n, some, reports[n], lambda: CLOSE * float(least.min()))
+
+        def is_lost(energy: float) -> bool:
+            """Whether it exceeds that of another template by so much that this one is not kept."""
+            return energy > len(some) * close * float(least.min())
+
+        found = follow_through(scene, templates[n], keys[n], some, reports[n], is_lost)
         least[n] = found.energy / len(some)
         return found
 
     attempts = side_by_side(attempt, range(len(keys)), backend.threads)
-    # What one camera sees of the first frame is no better than what it sees of others.
-    best = preferred(keys, list(least), CLOSE if complete else 1.0)
-    key, template, followed = keys[best], templates[best], attempts[best]
-    if stride > 1:
-        (whole,) = report.parts(spans[2], spans[3], 1)
-        followed = through(best, range(len(frames)), whole, lambda: np.inf)
-    motions = followed.motions
-    still = all(m is motions[0] for m in motions)
-    if complete and not still and options.from_neighbors:
-        (turning,) = report.parts(spans[3], spans[4], 1)
-        motions = turn_parts(template, frames, *followed, turning, cuts)
-    for n, part in enumerate(report.parts(spans[4], spans[5], 0 if still else options.sweeps)):
-        motions = sweep(template, frames, motions, complete, n % 2 == 1, part, cuts, options.from_neighbors)
-        if n + 1 < options.sweeps:
-            template, motions = taken_apart(template, frames, motions) or (template, motions)
-        template = refined(template, frames, motions, REACH)
+    if few:
+        kept = np.flatnonzero(least <= close * least.min()).tolist()
+    else:  # what one camera sees of the first frame is no better than what it sees of others
+        kept = [preferred(keys, list(least), close if complete else 1.0)]
+    ways, turned, swept = (report.parts(spans[n], spans[n + 1], len(kept)) for n in (2, 3, 4))
+
+    def finish(n: int) -> Result:
+        at = kept[n]
+        followed = attempts[at]
+        if stride > 1:
+            followed = follow_through(scene, templates[at], keys[at], range(len(frames)), ways[n], never)
+        return improve(scene, templates[at], followed, turned[n], swept[n])
+
+    results = side_by_side(finish, range(len(kept)), backend.threads)
+    best = int(np.argmin([unlikelihood(scene, result) for result in results])) if len(results) > 1 else 0
+    key, (template, motions) = keys[kept[best]], results[best]
 
     def measured(t: int) -> tuple[Floats, float, Floats]:
         vertices = template.move(motions[t])
@@ -180,12 +160,15 @@ def track(
     return Tracking(moved * size + center, template.faces, key, residuals * size, confidence, cuts, at)
 
 
-def _spans(frames: int, stride: int, options: Options) -> list[float]:
-    """The fractions of the work at which it goes on to the next part, see `track`; the last is 1."""
-    tried = FOLLOW * options.keyframes * -(-frames // stride)
-    whole = FOLLOW * frames if stride > 1 else 0
-    turned, swept = TURN * frames, options.sweeps * frames
-    parts = [CLOUD * frames, TEMPLATE * options.keyframes, tried, whole, turned, swept, frames]
+def _spans(frames: int, stride: int, tried: int, kept: int, options: Options) -> list[float]:
+    """The fractions of the work at which it goes on to the next part, see `track`; the last is 1.
+
+    `tried` templates are followed, and up to `kept` of them swept.
+    """
+    followed = FOLLOW * tried * -(-frames // stride)
+    whole = FOLLOW * frames * kept if stride > 1 else 0
+    turned, swept = TURN * frames * kept, options.sweeps * frames * kept
+    parts = [CLOUD * frames, TEMPLATE * tried, followed, whole, turned, swept, frames]
     return [float(end) for end in np.cumsum(parts) / sum(parts)]
 
 
@@ -204,13 +187,6 @@ def _scaled(match: Match, center: Floats, size: float) -> Match:
         return (np.asarray(goals, np.float64) - center) / size, np.asarray(error, np.float64) / size
 
     return scaled
-
-
-def _among(some: range, match: Match | None) -> Match | None:
-    """The match between some of the frames, which are numbered anew."""
-    if match is None:
-        return None
-    return lambda i, j, queries: match(some[i], some[j], queries)
 
 
 def residual(vertices: Floats, cloud: Cloud, backend: Backend = NUMBA) -> float:

@@ -5,6 +5,8 @@ things from all around.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +18,8 @@ from model.registration.clouds import Cloud
 from model.registration.fitting import Level
 from model.registration.graph import Motion
 from model.registration.motions import take
-from model.registration.registering import Start, register
+from model.registration.parallel import cores, side_by_side
+from model.registration.registering import Fitted, Start, register
 from model.registration.rotations import nearest_rotations
 from model.registration.template import Template
 
@@ -67,7 +70,7 @@ def turn_parts(
             if i != t:
                 yield result[i]
             for parts in groups:
-                anew = (laid_anew(level, part, clouds[t], result[i]) for part in cancelable(parts))
+                anew = side_by_side(partial(laid_anew, level, clouds[t], result[i]), parts)
                 found = [laid for laid in anew if laid is not None]
                 better = [laid for laid in found if laid.distance < BETTER * laid.usual]
                 if better:
@@ -80,16 +83,24 @@ def turn_parts(
         begin, end = take(t, len(clouds), cuts)
         return [i for i in (t - 1, t + 1) if begin <= i < end]
 
+    def improved(t: int, sources: Sequence[int]) -> Fitted | None:
+        """The first motion from a start that fits clearly better."""
+        remaining = starts(t, sources)
+        while some := list(islice(remaining, cores(level.backend.threads))):
+            tried = side_by_side(lambda m: register(template, clouds[t], [Start(m, False)], True), some)
+            better = [found for found in tried if found.energy < CLEARLY * least[t]]
+            if better:
+                return better[0]
+        return None
+
     waiting = [(t, [t, *beside(t)]) for t in lost]
     for done, (t, sources) in enumerate(cancelable(waiting)):  # which grows as frames are found
         report(done / len(waiting))
-        for start in starts(t, sources):
-            found = register(template, clouds[t], [Start(start, False)], True)
-            if found.energy < CLEARLY * least[t]:
-                result[t], least[t] = found
-                # Where the way there or back takes several frames, these may be lost too, if less clearly.
-                waiting += [(i, [t, i]) for i in beside(t) if i != sources[0]]
-                break
+        found = improved(t, sources)
+        if found is not None:
+            result[t], least[t] = found
+            # Where the way there or back takes several frames, these may be lost too, if less clearly.
+            waiting += [(i, [t, i]) for i in beside(t) if i != sources[0]]
     return result
 
 
@@ -122,7 +133,7 @@ def rigid_parts(level: Level, motions: Sequence[Motion]) -> list[list[Ints]]:
     return groups
 
 
-def laid_anew(level: Level, nodes: Ints, cloud: Cloud, motion: Motion) -> Laid | None:
+def laid_anew(level: Level, cloud: Cloud, motion: Motion, nodes: Ints) -> Laid | None:
     """The best way to lay a part, its nodes given, on a cloud from all around; None if it is too small."""
     within = np.flatnonzero(np.isin(level.skin.nodes[:, 0], nodes))[:LOOKED_AT]
     rest = level.skin.points[within]
@@ -132,11 +143,12 @@ def laid_anew(level: Level, nodes: Ints, cloud: Cloud, motion: Motion) -> Laid |
     placed = rest @ turn.T + shift
     center = placed.mean(axis=0)
     axes = np.linalg.svd(placed - center, full_matrices=False)[2]
-    usual, _ = _laid(placed, cloud, ROUNDS + FURTHER)
-    found = [_laid((placed - center) @ by.T + center, cloud, ROUNDS) for by in _turns(axes)]
-    closest = sorted(found, key=lambda f: f[0])[:KEPT]
-    least, onto = min((_laid(points, cloud, FURTHER) for _, points in closest), key=lambda f: f[0])
-    return Laid(nodes, *_rigid(placed, onto), least, usual)
+    turned = (placed - center) @ _turns(axes).transpose(0, 2, 1) + center  # [K, N, 3]
+    first, begun = _laid(np.concatenate([placed[None], turned]), cloud, ROUNDS)
+    # The part as it lies goes on beside the best, as what these are compared with.
+    last, onto = _laid(begun[[0, *(1 + np.argsort(first[1:], kind="stable")[:KEPT])]], cloud, FURTHER)
+    best = 1 + int(np.argmin(last[1:]))
+    return Laid(nodes, *_rigid(placed, onto[best]), float(last[best]), float(last[0]))
 
 
 def with_parts(motion: Motion, parts: Iterable[Laid]) -> Motion:
@@ -148,27 +160,32 @@ def with_parts(motion: Motion, parts: Iterable[Laid]) -> Motion:
     return Motion(rotations, positions)
 
 
-def _laid(points: Floats, cloud: Cloud, rounds: int) -> tuple[float, Floats]:
-    """The mean distance, but of the furthest, of points [N, 3] moved onto a cloud as one; where."""
-    kept = int(TRIMMED * len(points))
+def _laid(points: Floats, cloud: Cloud, rounds: int) -> tuple[Floats, Floats]:
+    """Points [K, N, 3], each N moved onto a cloud as one: mean distances [K] of the nearest; where."""
+    kept = int(TRIMMED * points.shape[1])
+
+    def nearest(points: Floats) -> tuple[Floats, Ints]:
+        distance, index = cloud.nearest(points.reshape(-1, 3))
+        return distance.reshape(points.shape[:2]), index.reshape(points.shape[:2])  # [K, N] each
+
     for _ in range(rounds):
-        distance, index = cloud.nearest(points)
-        near = np.argpartition(distance, kept - 1)[:kept]
-        turn, shift = _rigid(points[near], cloud.points[index[near]])
-        points = points @ turn.T + shift
-    distance, _ = cloud.nearest(points)
-    return float(np.sort(distance)[:kept].mean()), points
+        distance, index = nearest(points)
+        near = np.argpartition(distance, kept - 1, axis=1)[:, :kept]
+        onto = cloud.points[np.take_along_axis(index, near, axis=1)]
+        turn, shift = _rigid(np.take_along_axis(points, near[..., None], axis=1), onto)
+        points = points @ turn.transpose(0, 2, 1) + shift[:, None]
+    return np.sort(nearest(points)[0], axis=1)[:, :kept].mean(axis=1), points
 
 
 def _rigid(before: Floats, after: Floats) -> tuple[Floats, Floats]:
-    """Rotation [3, 3] and shift [3] that take points [N, 3] nearest to others."""
-    a, b = before.mean(axis=0), after.mean(axis=0)
-    turn = nearest_rotations((after - b).T @ (before - a))
-    return turn, b - turn @ a
+    """Rotations [..., 3, 3] and shifts [..., 3] that take points [..., N, 3] nearest to others."""
+    a, b = before.mean(axis=-2), after.mean(axis=-2)
+    turn = nearest_rotations((after - b[..., None, :]).swapaxes(-1, -2) @ (before - a[..., None, :]))
+    return turn, b - (turn @ a[..., None])[..., 0]
 
 
-def _turns(axes: Floats) -> list[Floats]:
-    """Rotations by 90°, 180° and 270° about each of three axes, the rows of `axes`."""
+def _turns(axes: Floats) -> Floats:
+    """Rotations [9, 3, 3] by 90°, 180° and 270° about each of three axes, the rows of `axes`."""
     result = []
     for x in range(3):
         y, z = (x + 1) % 3, (x + 2) % 3
@@ -176,4 +193,4 @@ def _turns(axes: Floats) -> list[Floats]:
             turn = np.zeros((3, 3))
             turn[x, x], turn[y, y], turn[z, z], turn[y, z], turn[z, y] = 1, cos, cos, -sin, sin
             result.append(axes.T @ turn @ axes)
-    return result
+    return np.stack(result)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from model import Reconstructor
 from model.reconstruction import registered
 from model.reconstruction.shapes import LocalShapes
-from model.registration import keyframes, sweeping, tracking
+from model.registration import attempts, keyframes, sweeping, tracking
 from tests.benchmarks import drift, moving
 
 REGIMES = tuple(regime for regime in moving.REGIMES if regime != "corr300")  # the others are registered
@@ -39,11 +39,11 @@ SWITCHED_OFF: dict[str, tuple[Any, str, Any]] = {
     "no learned matches": (LocalShapes, "matching", lambda *_: None),
     "no joint sweeps": (registered, "track", without_sweeps),
     "sweeps not smooth in time": (sweeping, "STEADY", 0.0),
-    "template not refined": (tracking, "refined", lambda template, *_: template),
-    "parts not turned": (tracking, "turn_parts", lambda _template, _clouds, motions, *_: motions),
+    "template not refined": (attempts, "refined", lambda template, *_: template),
+    "parts not turned": (attempts, "turn_parts", lambda _template, _clouds, motions, *_: motions),
     "sweeps not stiffer for few points": (sweeping, "STIFFER", 0.0),
     "camera of one-sided clouds not looked for": (tracking, "towards_camera", lambda clouds, _faced: clouds),
-    "parts not taken apart": (tracking, "taken_apart", lambda *_: None),
+    "parts not taken apart": (attempts, "taken_apart", lambda *_: None),
 }  # fmt: skip
 
 

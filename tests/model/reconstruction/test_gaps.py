@@ -65,7 +65,8 @@ def test_motion_is_interpolated_across_frames_without_points(local: Reconstructo
     whole, some = local(clouds(), resolution=48), local(without(clouds(), GONE, filler), resolution=48)
     assert some.vertices.shape[0] == FRAMES
     assert errors(some)[list(GONE)].max() < 0.015
-    assert errors(some).max() < 1.1 * errors(whole).max()
+    measured = np.setdiff1d(np.arange(FRAMES), GONE)
+    assert errors(some)[measured].max() < 1.1 * errors(whole)[measured].max()
     findings = findings_of(some)
     assert findings.verdict == findings_of(whole).verdict == "good"
     assert findings.decisions["missing"] == list(GONE)

@@ -54,7 +54,7 @@ def test_of_two_templates_the_one_that_fits_is_used_however_many_frames_there_ar
         found, faces = right(points)
         return found + (found - found.mean(0)) * (len(points) == 120), faces  # twice as large
 
-    result = track(clouds, None, extract, options=Options(starts=1, sweeps=0))
+    result = track(clouds, None, extract, options=Options(keyframes_of_few=2, starts=1, sweeps=0))
     assert (result.keyframe, sorted(asked)) == (0, [120, 121])
     assert len(result.vertices) == frames
     assert np.linalg.norm(result.vertices - vertices, axis=2).mean() < 0.03

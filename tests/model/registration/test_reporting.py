@@ -27,9 +27,10 @@ def test_items_end_where_the_work_is_canceled() -> None:
         next(items)
 
 
+@pytest.mark.parametrize(("tried", "kept"), [(2, 1), (4, 4)])
 @pytest.mark.parametrize(("frames", "stride"), [(17, 1), (60, 3), (1000, 62)])
-def test_spans_add_up(frames: int, stride: int) -> None:
-    spans = _spans(frames, stride, Options())
+def test_spans_add_up(frames: int, stride: int, tried: int, kept: int) -> None:
+    spans = _spans(frames, stride, tried, kept, Options())
     assert spans == sorted(spans)
     assert spans[0] > 0
     assert spans[-1] == 1.0

@@ -8,7 +8,17 @@ from model.registration.clouds import Cloud, make_cloud
 from model.registration.fitting import Prior, fit
 from model.registration.graph import Motion
 from model.registration.registering import energy
-from model.registration.sweeping import LAST, SLACK, STEADY, SUSPECT, stages, sweep, weight_of_bends
+from model.registration.sweeping import (
+    LAST,
+    SLACK,
+    STEADY,
+    SUSPECT,
+    expect,
+    lagrange,
+    stages,
+    sweep,
+    weight_of_bends,
+)
 from model.registration.template import Template, make_template
 from tests.model.registration.solids import bend, draw, solid
 
@@ -76,3 +86,24 @@ def test_what_was_turned_round_is_found_again_from_the_frame_before(
     found = sweep(template, clouds, motions, True, False, lambda _: None)
     assert error(template, wrong) > 0.1
     assert max(error(template, motion) for motion in found) < 0.02
+
+
+@pytest.mark.parametrize("places", [[-2, -1, 1, 2], [-5, -1, 1, 2], [-1, 3], [-1, 1, 4, 9]])
+def test_neighbors_tell_what_a_polynomial_through_them_says(places: list[int]) -> None:
+    at = np.array(places)
+    powers = at[:, None] ** np.arange(len(at))  # [P, P], of 0 all but the first are 0
+    assert np.asarray(lagrange(at)) @ powers == pytest.approx(np.eye(len(at))[0], abs=1e-12)
+
+
+def test_frames_are_expected_at_equal_distances_to_lie_where_a_cubic_says() -> None:
+    assert lagrange(np.array([-2, -1, 1, 2])) == pytest.approx([-1 / 6, 4 / 6, 4 / 6, -1 / 6])
+    assert lagrange(np.array([-1, 1])) == pytest.approx([0.5, 0.5])
+
+
+@pytest.mark.parametrize("frame", [1, 2, 3, 4])
+def test_a_steady_motion_is_expected_to_go_on_across_a_gap(template: Template, frame: int) -> None:
+    places = np.array([0, 1, 2, 6, 7, 8])
+    motions = [moved_as_a_whole(template, np.eye(3), 0.1 * place) for place in places]
+    expected = expect(motions, frame, places)
+    assert expected is not None
+    assert expected.positions == pytest.approx(motions[frame].positions)
