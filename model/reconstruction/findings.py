@@ -13,11 +13,12 @@ from model.reconstruction.gaps import Gaps
 from model.reconstruction.inspection import Inspection
 from model.reconstruction.preparation import Prepared
 from model.reconstruction.registered import Registered
-from model.reconstruction.verdict import Limit, judge
+from model.reconstruction.verdict import Limit, factor, judge
 from model.registration.coverage import TELLING
 from model.registration.stillness import is_still
 
 ABOUT = 1.2  # times the faces that were asked for are not worth a word
+SLID = 0.75  # logarithm by which edges are stretched, from which correspondence errors are large
 USELESS_FIT, USELESS_SHARE = 0.1, 0.6  # mean distance in sizes; share of the points off the surface
 
 
@@ -71,6 +72,8 @@ def find(
     warnings += gaps.describe(prepared.removed.floor + prepared.removed.still > 0)
     if is_still(prepared.clouds, prepared.valid if prepared.corresponding else None):
         warnings.append("nothing moves: all frames show the same pose")
+    if registered is not None and not prepared.corresponding:
+        warnings += slid(measures.stretch)
     warnings += unreached(len(faces), target)
     surely = None
     if confidence is not None and confidence.shape[1] == vertices.shape[1]:  # not of another surface
@@ -96,6 +99,17 @@ def require_useful(findings: Findings, name: str) -> None:
         "`corresponding=false` if rows are not the same particles, more points in each frame, a higher "
         "`simplify` if it is low, or send objects that are far apart separately"
     )
+
+
+def slid(stretch: float) -> list[str]:
+    """A warning if vertices may not have kept to their place on the surface, from a measure of it."""
+    if stretch <= SLID:
+        return []
+    return [
+        f"parts of the surface are stretched by a factor of {factor(stretch)} over time: unless the object "
+        "stretches like that, vertices have slid along it or follow another part; more points or more frames "
+        "per second help"
+    ]
 
 
 def unreached(faces: int, target: int | None) -> list[str]:

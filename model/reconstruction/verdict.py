@@ -122,6 +122,10 @@ def judge(measures: Measures, where: Callable[[Limit], str] = lambda _: "") -> V
     return Verdict(word, reasons)
 
 
+def factor(logarithm: float) -> str:
+    """By how much something is stretched, in words."""
+    return f"{np.exp(logarithm):.1f}" if logarithm < np.log(100) else "over 100"
+
+
 def _reason(limit: Limit, value: float) -> str:
-    factor = f"{np.exp(value):.1f}" if value < np.log(100) else "over 100"
-    return limit.reason.format(value=value, factor=factor)
+    return limit.reason.format(value=value, factor=factor(value))
