@@ -75,7 +75,13 @@ def _ragged_lengths(arrays: NamedArrays, reading: Reading, rows: int | None) -> 
     elif stream := arrays.shaped("lengths", ("T",)):
         reading.check_limit(reading.limits.max_frames, stream.size, "lengths", "frames")
         lengths: list[int] = stream.read().tolist()
-        if rows is None or (sum(lengths) == rows and min(lengths, default=0) >= 0):
+        if min(lengths, default=0) < 0:
+            index = lengths.index(min(lengths))
+            reading.fault(
+                "lengths", "contains a negative number", f"{lengths[index]:,} at frame {index}", "0 or more"
+            )
+            return None
+        if rows is None or sum(lengths) == rows:
             return lengths
         found, wanted = f"{sum(lengths):,}", f"{rows:,}, the number of rows in points"
         reading.fault("lengths", "do not add up to the number of points", found, wanted)

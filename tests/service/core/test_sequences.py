@@ -301,8 +301,8 @@ REFUSALS = {
     "lengths negative": (
         npz(points=ROWS, lengths=[240, -40]),
         "lengths",
-        "do not add up to the number of points",
-        "200",
+        "contains a negative number",
+        "-40 at frame 1",
     ),
     "occupancies": (
         frames_zip(
