@@ -128,4 +128,6 @@ def factor(logarithm: float) -> str:
 
 
 def _reason(limit: Limit, value: float) -> str:
+    if 0.995 <= value < 1:  # would be rounded to all
+        return limit.reason.replace("{value:.0%}", "over 99%").format(value=value, factor=factor(value))
     return limit.reason.format(value=value, factor=factor(value))

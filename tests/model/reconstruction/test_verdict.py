@@ -173,6 +173,13 @@ def test_each_limit_counts_and_says_why(limit: Any) -> None:
     assert judge(replace(FINE, **{limit.measure: float("nan")})).word == "poor"
 
 
+@pytest.mark.parametrize("measure", ["off_surface", "unseen", "guessed", "folded", "missing"])
+@pytest.mark.parametrize(("value", "share"), [(0.994, "99%"), (0.998, "over 99%"), (1.0, "100%")])
+def test_nearly_all_is_not_called_all(measure: str, value: float, share: str) -> None:
+    (reason,) = judge(replace(FINE, **{measure: value})).reasons
+    assert f" {share} of the " in f" {reason}"
+
+
 def test_good_means_close_to_the_truth() -> None:
     """On the table of `worker.evaluation.verdicts`: 95 % of the good are within 0.01 of the size."""
     data = np.load(Path(__file__).parents[2] / "data" / "verdicts.npz")
