@@ -42,14 +42,22 @@ def with_points(clouds: Sequence[Floats], finite: Sequence[NDArray[np.bool_]], r
     return found
 
 
-def require_shown(shown: list[int], frames: int) -> list[int]:
-    """`shown`. Raises InputError where fewer than two of so many `frames` are."""
-    if len(shown) < LEAST_FRAMES:
+def require_shown(shown: list[int], frames: int, in_room: bool) -> list[int]:
+    """`shown`. Raises InputError where fewer than two of so many `frames` are.
+
+    `in_room` is whether floor, walls or what stands still were removed.
+    """
+    if len(shown) >= LEAST_FRAMES:
+        return shown
+    if in_room:
         raise InputError(
             f"{len(shown)} of {frames} frames show {LEAST_POINTS} points beside floor, walls and what stands "
             f"still; wanted {LEAST_FRAMES} or more: `cleanup=off` keeps all points"
         )
-    return shown
+    raise InputError(
+        f"{len(shown)} of {frames} frames have {LEAST_POINTS} points that are finite and in different "
+        f"places; wanted {LEAST_FRAMES} or more"
+    )
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,8 @@ def prepare(clouds: list[Floats], corresponding: bool | None, remove: bool = Tru
     def leave(least: int) -> None:
         """Leave out frames of which fewer than `least` points are kept."""
         nonlocal shown, clouds, kept
-        some = require_shown(keep_frames(kept, least), frames)
+        in_room = bool((report.floor + report.still).any())
+        some = require_shown(keep_frames(kept, least), frames, in_room)
         shown, clouds, kept = shown[some], [clouds[t] for t in some], [kept[t] for t in some]
 
     leave(1)

@@ -175,6 +175,20 @@ def test_one_frame_with_points_is_no_motion(local: Reconstructor) -> None:
         local(without(clouds(), range(16)))
 
 
+@pytest.mark.parametrize("copies", [1, 20])
+def test_too_few_points_are_not_blamed_on_a_room(copies: int) -> None:
+    with pytest.raises(InputError, match=r"0 of 17 frames have 32 points that are finite and in d"):
+        prepare([np.tile(cloud, (copies, 1)) for cloud in clouds(31)], None)
+
+
+def test_too_little_beside_a_room_is_told_as_such() -> None:
+    rng = np.random.default_rng(2)
+    floor = [np.c_[rng.uniform(-2, 2, (900, 2)), rng.normal(-0.2, 0.001, 900)][:, [0, 2, 1]] for _ in PHASES]
+    gone = without(clouds(), range(1, FRAMES))
+    with pytest.raises(InputError, match=r"^1 of 17 frames show 32 points beside floor.*`cleanup=off` keeps"):
+        prepare([np.concatenate(pair) for pair in zip(gone, floor, strict=True)], None)
+
+
 @pytest.mark.parametrize(
     ("frames", "name"),
     [([3], "frame 3"), ([4, 3], "frames 3, 4"), ([1, 7, 8, 9, 12], "frames 1, 7 to 9, 12")],
