@@ -31,9 +31,10 @@ def find(
     registered: Registered | None,
     target: int | None = None,
 ) -> Findings:
-    """Findings on vertices [U, V, 3] at the times [U] of clouds [N_t, 3]; unregistered ones follow a flow.
+    """Findings on vertices [U, V, 3] at the times of clouds [N_t, 3]; unregistered ones follow a flow.
 
-    These are of the frames that show the object. `target` is the number of faces that was asked for.
+    These are of the frames that show the object, `times` [T] of all. `target` is the number of faces that was
+    asked for.
     """
     keyframe = registered.tracking.keyframe if registered else 0
     confidence = registered.tracking.confidence if registered else None  # [T, V]

@@ -101,10 +101,11 @@ class Gaps:
     def errors(self, vertices: Floats, times: Floats) -> Floats:
         """How far vertices are expected to be off in each missing frame, on average: [M].
 
-        That is what it would be where they are known: frames next to the gap, as many as are missing, are
-        hidden and put in between others in the same way. `vertices` [U, V, 3] and `times` [U] are those of
-        the frames that are shown.
+        That is what it would be where they are known: frames next to the gap, as many as usually take its
+        time, are hidden and put in between others in the same way. `vertices` [U, V, 3] are those of the
+        frames that are shown, `times` [T] of all.
         """
+        usual, shown = float(np.median(np.diff(times))), times[self.shown]
         some = vertices[:, :: vertices.shape[1] // VERTICES + 1]
         after = np.searchsorted(self.shown, self.missing)  # [M], the same in all frames of a gap
         cuts = np.searchsorted(self.shown, self.cuts)
@@ -112,8 +113,17 @@ class Gaps:
         for end in np.unique(after):
             of_gap = after == end
             held = bool(self.held[of_gap].any())
-            errors[of_gap] = _error(some, times, int(of_gap.sum()), int(end), held, cuts)
+            length = _length(times, self.missing[of_gap], usual)
+            errors[of_gap] = _error(some, shown, length, int(end), held, cuts)
         return errors
+
+
+def _length(times: Floats, gap: Ints, usual: float) -> int:
+    """How many frames, at the `usual` step of the times [T], would fill a gap, and as many as do at least."""
+    begin, end = max(gap[0] - 1, 0), min(gap[-1] + 1, len(times) - 1)
+    between = 1 if gap[0] > 0 and gap[-1] < len(times) - 1 else 0  # else it has a frame at one end only
+    steps = min((times[end] - times[begin]) / usual, len(times))
+    return max(round(steps) - between, len(gap))
 
 
 def _error(vertices: Floats, times: Floats, length: int, end: int, held: bool, cuts: Ints) -> float:

@@ -237,7 +237,7 @@ class Reconstructor:
             with stage("fit") as on_progress:
                 at_input = moved[len(output_times) :][shown]  # [U, V, 3]
                 fit_report = _fit_report(measured, at_input, faces, times, shown, on_progress)
-                findings = find(measured, at_input, faces, times[shown], prepared, registered, settings.faces)
+                findings = find(measured, at_input, faces, times, prepared, registered, settings.faces)
             if refine == "auto":
                 require_useful(findings, self.name)
                 require_one_thing(at_input, faces, registered.tracking.jumps if registered else [], shown)

@@ -143,12 +143,29 @@ def test_what_a_gap_costs_is_told_from_frames_beside_it() -> None:
     for cuts, held in ((), [0]), ([14], [0, 10, 11, 12, 13]):
         gaps = Gaps(30, shown, np.array(cuts, int))
         assert gaps.missing[gaps.held].tolist() == held
-        first, *middle, last = gaps.errors(vertices[shown], times[shown])
+        first, *middle, last = gaps.errors(vertices[shown], times)
         step = np.linalg.norm(np.diff(there, axis=0), axis=1)
         assert step.min() < first < step.max()
         assert last < 0.02
         assert len(set(middle)) == 1
         assert middle[0] > (0.5 if cuts else 0.2)
+
+
+@pytest.mark.parametrize("gone", [0, 12, 29])
+def test_a_gap_costs_what_its_time_does(gone: int) -> None:
+    """A frame that is missing for as long as six others is missing as they would be."""
+    even = np.arange(35.0)
+    there = np.stack([np.sin(even / 2), 0 * even, 0 * even], axis=1)
+    vertices = there[:, None] + np.eye(3)  # [T, 3, 3]
+    many = np.arange(gone, gone + 6)
+    shown = np.setdiff1d(np.arange(35), many)
+    costs = Gaps(35, shown, np.array([], int)).errors(vertices[shown], even)
+    at = {0: 0, 12: 14, 29: 34}[gone]  # of the one frame: an end is as far from the rest as the six are
+    times = np.sort(np.append(even[shown], at))
+    shown = np.setdiff1d(np.arange(30), gone)
+    one = Gaps(30, shown, np.array([], int)).errors(vertices[np.setdiff1d(np.arange(35), many)], times)
+    assert one == pytest.approx(costs[:1])
+    assert one > 0.2
 
 
 def test_frames_that_show_a_room_alone_are_left_out() -> None:
