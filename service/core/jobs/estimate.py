@@ -40,6 +40,8 @@ _MORPH, _SKIN = _Cost(25, 0.4e-6), _Cost(1, 1.5e-6)
 _DRAWING_SECONDS = 0.8  # of a turntable
 _EXTRACTION = {Quality.EXACT: 1.3, Quality.BALANCED: 0.14, Quality.DRAFT: 0.1}  # seconds at 128 cells
 _REGISTRATION = {Quality.EXACT: 2.7, Quality.BALANCED: 2.7, Quality.DRAFT: 0.42}  # seconds for 17 × 2,000
+# Up to so many points in a frame, several templates are followed: so many seconds a frame.
+_FEW, _OF_FEW = 600, {Quality.EXACT: 0.105, Quality.BALANCED: 0.105, Quality.DRAFT: 0.0}
 
 
 class Estimate(BaseModel):
@@ -73,7 +75,10 @@ def estimate(
     used = min(points, max_points) if max_points else points
     vertices = VERTICES * cells**2
     seconds = BASE_SECONDS + _EXTRACTION[options.quality] * (cells / 128) ** 2.2
-    seconds += _REGISTRATION[options.quality] * (frames * used / 34_000) ** 0.67
+    registration = _REGISTRATION[options.quality] * (frames * used / 34_000) ** 0.67
+    if used <= _FEW and not options.corresponding:
+        registration = max(registration, _OF_FEW[options.quality] * frames)
+    seconds += registration
     seconds += 1e-6 * frames * points  # reading
     seconds += 2e-5 * vertices + 3e-8 * vertices * written  # flow
     if options.simplify:

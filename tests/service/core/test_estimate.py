@@ -19,8 +19,20 @@ def estimated(input_frames: int = 17, points: int = 300, **options: Any) -> Esti
 def test_registrations(frames: int, points: int, balanced: float, draft: float) -> None:
     """`docs/performance.md`; a job's preparation and files come on top, and 17 × 300 corresponds there."""
     for quality, measured in (("balanced", balanced), ("draft", draft)):
-        found = estimated(frames, points, quality=quality, formats="npz").seconds
+        corresponding = True if points == 300 else None
+        options = {"quality": quality, "formats": "npz", "corresponding": corresponding}
+        found = estimated(frames, points, **options).seconds
         assert measured < found < max(2 * measured, measured + 1.4)
+
+
+@pytest.mark.parametrize(
+    ("frames", "points", "cpu"),
+    [(17, 300, 4.2), (200, 32, 69), (200, 300, 34), (200, 600, 48), (1000, 32, 112), (1000, 600, 426)],
+)
+def test_of_few_points_several_templates_are_followed(frames: int, points: int, cpu: float) -> None:
+    """CPU seconds of a running fox on one core, which two cores share, within a factor of two."""
+    found = estimated(frames, points, formats="npz").seconds
+    assert 0.5 * cpu / 2 < found < 2 * cpu / 2 + 1.4
 
 
 @pytest.mark.parametrize(
