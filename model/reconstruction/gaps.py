@@ -123,7 +123,7 @@ def _length(times: Floats, gap: Ints, usual: float) -> int:
     begin, end = max(gap[0] - 1, 0), min(gap[-1] + 1, len(times) - 1)
     between = 1 if gap[0] > 0 and gap[-1] < len(times) - 1 else 0  # else it has a frame at one end only
     steps = min((times[end] - times[begin]) / usual, len(times))
-    return max(round(steps) - between, len(gap))
+    return max(round(float(steps)) - between, len(gap))
 
 
 def _error(vertices: Floats, times: Floats, length: int, end: int, held: bool, cuts: Ints) -> float:
