@@ -119,6 +119,7 @@ def _accept(context: GatewayContext, caller: Caller, body: Body, job_id: str, re
             duration=info.duration,
             resolution=model.resolution,
             max_points=model.input.max_points,
+            corresponding=info.corresponding,
         )
         _require_affordable(settings, cost)
         size, digest = size_and_sha256(file)

@@ -1,7 +1,7 @@
 """What a job will take, from its input and its options: a rough estimate that bounds what is accepted.
 
 The constants are fitted to measurements on two cores without a GPU (docs/performance.md), of files to those
-of docs/formats.md. Sequences are taken to be unordered: whether points correspond is found out by the worker.
+of docs/formats.md. Sequences are taken to be unordered unless they say otherwise: the worker finds it out.
 """
 
 from collections.abc import Iterable
@@ -64,11 +64,12 @@ def estimate(
     duration: float,
     resolution: int,
     max_points: int | None = None,
+    corresponding: bool | None = None,
 ) -> Estimate:
     """Estimate a job for `frames` frames of at most `points` points.
 
     `duration` is the input's, in seconds; `resolution` and `max_points` are the model's, which samples frames
-    that are larger.
+    that are larger. `corresponding` is what the input says itself.
     """
     cells = options.resolution or resolution
     written = options.output_frames(duration, frames)
@@ -76,7 +77,7 @@ def estimate(
     vertices = VERTICES * cells**2
     seconds = BASE_SECONDS + _EXTRACTION[options.quality] * (cells / 128) ** 2.2
     registration = _REGISTRATION[options.quality] * (frames * used / 34_000) ** 0.67
-    if used <= _FEW and not options.corresponding:
+    if used <= _FEW and not (corresponding if options.corresponding is None else options.corresponding):
         registration = max(registration, _OF_FEW[options.quality] * frames)
     seconds += registration
     seconds += 1e-6 * frames * points  # reading

@@ -8,8 +8,17 @@ from service.core.jobs.estimate import Estimate, estimate
 from service.core.jobs.options import Options
 
 
-def estimated(input_frames: int = 17, points: int = 300, **options: Any) -> Estimate:
-    return estimate(Options(**options), frames=input_frames, points=points, duration=1.0, resolution=128)
+def estimated(
+    input_frames: int = 17, points: int = 300, says: bool | None = None, **options: Any
+) -> Estimate:
+    return estimate(
+        Options(**options),
+        frames=input_frames,
+        points=points,
+        duration=1.0,
+        resolution=128,
+        corresponding=says,
+    )
 
 
 @pytest.mark.parametrize(
@@ -19,9 +28,7 @@ def estimated(input_frames: int = 17, points: int = 300, **options: Any) -> Esti
 def test_registrations(frames: int, points: int, balanced: float, draft: float) -> None:
     """`docs/performance.md`; a job's preparation and files come on top, and 17 × 300 corresponds there."""
     for quality, measured in (("balanced", balanced), ("draft", draft)):
-        corresponding = True if points == 300 else None
-        options = {"quality": quality, "formats": "npz", "corresponding": corresponding}
-        found = estimated(frames, points, **options).seconds
+        found = estimated(frames, points, points == 300, quality=quality, formats="npz").seconds
         assert measured < found < max(2 * measured, measured + 1.4)
 
 
@@ -33,6 +40,9 @@ def test_of_few_points_several_templates_are_followed(frames: int, points: int, 
     """CPU seconds of a running fox on one core, which two cores share, within a factor of two."""
     found = estimated(frames, points, formats="npz").seconds
     assert 0.5 * cpu / 2 < found < 2 * cpu / 2 + 1.4
+    for says, corresponding in ((True, None), (True, True), (None, True), (False, True)):
+        assert estimated(frames, points, says, formats="npz", corresponding=corresponding).seconds < found
+    assert estimated(frames, points, True, formats="npz", corresponding=False).seconds == found
 
 
 @pytest.mark.parametrize(
