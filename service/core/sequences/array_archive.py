@@ -51,7 +51,7 @@ def _read_frames(
     reading.colored = len(lengths or []) if colors else 0
     rows = reading.read_points(points, reading.scan(lengths, points.dtype), lengths or [])  # [M, 3]
     if not reading.faults:
-        reading.faults += valid_faults(reading.lengths, reading.valid)
+        reading.faults += valid_faults(reading.lengths, reading.valid, nothing=reading.nothing)
     color_rows, normal_rows = reading.read_rows(colors), reading.read_rows(normals)
     if rows is None or reading.store is None or lengths is None or reading.faults:
         return

@@ -21,11 +21,11 @@ _VALID_OR_DROPPED = f"{_VALID}, or the option cleanup drop_invalid, which leaves
 
 
 class PointScan:
-    """Checks coordinates fed in pieces: finite, in range, and a first frame with non-zero extent.
+    """Checks coordinates fed in pieces: finite, in range, and a first frame with enough precision.
 
     `lengths` is the number of points in each frame, or None if unknown; `dtype` is the stored precision.
     World coordinates are `loc + scale * value`. `frame` is the index of the first of them; `is_first` tells
-    whether none before had enough points. With `drop_invalid` points may be invalid.
+    whether none before had enough points, in different places. With `drop_invalid` points may be invalid.
     """
 
     def __init__(
@@ -42,12 +42,13 @@ class PointScan:
         self._frame = frame
         self._starts = None if lengths is None else np.cumsum([0, *lengths])
         self._first = 0, 0  # rows of the first frame with enough points, from and up to which
-        usable = [index for index, length in enumerate(lengths or []) if length >= MIN_POINTS]
-        if is_first and usable and self._starts is not None:
-            self._first = int(self._starts[usable[0]]), int(self._starts[usable[0] + 1])
+        self._number = next((n for n, length in enumerate(lengths or []) if length >= MIN_POINTS), 0)
+        if is_first and usable_sizes(lengths or []) and self._starts is not None:
+            self._first = int(self._starts[self._number]), int(self._starts[self._number + 1])
         self._precision = float(np.finfo(dtype).eps)
         self._low, self._high = np.full(3, np.inf), np.full(3, -np.inf)  # [3], bounds of the first frame
         self._largest = 0.0
+        self._range = np.inf, -np.inf  # of all coordinates
         self._bad = 0
         self._worst: tuple[int, str] = (0, "")
         # One flag a row, once there is an invalid one.
@@ -80,7 +81,20 @@ class PointScan:
         farthest = np.abs(self.loc).max() + self.scale * self._largest
         if farthest > LARGEST:
             return [Fault(key, "is out of range after applying loc and scale", f"{farthest:g}", _VALID)]
-        return self._extent_faults(key) if np.isfinite(self._low).all() else []
+        bounded = np.isfinite(self._low).all() and not self._in_one_place
+        return self._extent_faults(key) if bounded else []
+
+    def nothing(self, key: str) -> list[Fault]:
+        """Why the first frame shows nothing, if so: no fault if others do."""
+        if not self._in_one_place:
+            return []
+        wanted = f"points at different positions, at least {1 / LARGEST:g} apart"
+        return [Fault(key, "has a first frame without extent", "a longest side of 0", wanted)]
+
+    @property
+    def _in_one_place(self) -> bool:
+        """Whether all points of the first frame are: some write zeros for what was not found."""
+        return bool((self._low == self._high).all())
 
     def _update_bounds(self, *columns: tuple[NDArray[Any], int]) -> None:
         for column, axis in columns:
@@ -92,7 +106,9 @@ class PointScan:
     def _check_range(
         self, values: NDArray[Any], row_of: Callable[[NDArray[np.int64]], NDArray[np.int64]]
     ) -> None:
-        largest = float(max(-values.min(), values.max()))
+        low, high = float(values.min()), float(values.max())
+        self._range = min(self._range[0], low), max(self._range[1], high)
+        largest = max(-low, high)
         if largest <= LARGEST:  # false for NaN
             self._largest = max(self._largest, largest)
             return
@@ -112,13 +128,16 @@ class PointScan:
 
     @property
     def valid(self) -> list[int]:
-        """Points of each frame that are not invalid."""
+        """Points of each frame that are not invalid; those in one place are one, as far as that is known."""
         if self._starts is None:
             return []
         lengths = np.diff(self._starts)  # [T]
         if self._dropped is not None:
             frames = np.searchsorted(self._starts, np.flatnonzero(self._dropped), side="right") - 1
             lengths = lengths - np.bincount(frames, minlength=len(lengths))
+        if self._in_one_place:
+            same = slice(None) if self._range[0] == self._range[1] else self._number
+            lengths[same] = lengths[same].clip(max=1)
         return [int(length) for length in lengths]
 
     def _location(self, row: int) -> str:
@@ -165,10 +184,16 @@ def length_faults(lengths: Sequence[int], corresponding: bool | None, key: str =
     return faults
 
 
-def valid_faults(lengths: Sequence[int], valid: Sequence[int], key: str = "points") -> list[Fault]:
-    """Check that some frames of these lengths have enough points that are `valid`."""
+def valid_faults(
+    lengths: Sequence[int], valid: Sequence[int], key: str = "points", nothing: Sequence[Fault] = ()
+) -> list[Fault]:
+    """Check that some frames of these lengths have enough points that are `valid`.
+
+    `nothing` are reasons why frames show nothing, the first of which is told if too few frames are left.
+    """
     least = MIN_VALID if len(usable_sizes(lengths)) == 1 else MIN_POINTS
-    return _point_faults(lengths, valid, least, key, "valid points")
+    faults = _point_faults(lengths, valid, least, key, "valid points")
+    return [*nothing[:1]] or faults if faults else []
 
 
 def usable_sizes(lengths: Sequence[int]) -> set[int]:

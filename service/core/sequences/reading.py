@@ -39,7 +39,7 @@ class Reading:
 
     def scan(self, lengths: list[int] | None, dtype: np.dtype[Any], frame: int = 0) -> PointScan:
         """Checks of the points of frames from number `frame` on, as `PointScan`."""
-        is_first = not usable_sizes(self.lengths)
+        is_first = not usable_sizes(self.valid)
         return PointScan(lengths, dtype, frame, is_first=is_first, drop_invalid=self.options.drop_invalid)
 
     def read_points(self, stream: ArrayStream, scan: PointScan, lengths: list[int]) -> NDArray[Any] | None:
@@ -99,6 +99,7 @@ class Reading:
 
     def _record(self, scan: PointScan, key: str, lengths: list[int], dtype: np.dtype[Any]) -> None:
         self.faults += scan.faults(key)
+        self.nothing += scan.nothing(key)
         self.valid += scan.valid
         self.lengths += lengths
         self.dtype = max(self.dtype, dtype, key=lambda dtype: dtype.itemsize)

@@ -71,7 +71,9 @@ class PointCloudSequence:
             )
             for start, cloud in zip(np.cumsum([0, *self.points_per_frame]), self.points, strict=False):
                 scan.feed_rows(cloud, int(start))
-            faults += scan.faults("points") or valid_faults(self.points_per_frame, scan.valid)
+            faults += scan.faults("points") or valid_faults(
+                self.points_per_frame, scan.valid, nothing=scan.nothing("points")
+            )
         faults += time_faults(self.times, len(self.points))
         for name, dtype in (("colors", np.uint8), ("normals", np.float32)):
             rows = getattr(self, name)

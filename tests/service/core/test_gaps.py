@@ -196,3 +196,25 @@ def test_too_few_frames_with_points_are_refused() -> None:
     files = {f"{t}.ply": ply(POINTS[t, : 40 if t else 0], "ascii") if t < 2 else b"" for t in range(5)}
     with pytest.raises(SequenceError, match=r"0 points in frame 0, and 3 more such.*at least 32 in 2 frames"):
         read_sequence(archive(files))
+
+
+@pytest.mark.parametrize("zeros", [(0,), (2,), (0, 1), (0, 1, 2)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_frames_of_zeros_are_missing(zeros: tuple[int, ...], order: Any) -> None:
+    """Trackers write them for what they have not found, at the beginning as well."""
+    points = POINTS.copy()
+    points[list(zeros)] = 0
+    upload = npz(points=np.asarray(points, order=order))
+    assert read_sequence(upload).points_per_frame == (40,) * 5
+    assert inspect_sequence(upload).frames == 5
+    files = archive({f"{t}.ply": ply(frame, "binary_little_endian") for t, frame in enumerate(points)})
+    assert read_sequence(files).points_per_frame == (40,) * 5
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_frames_of_zeros_are_told_where_too_few_others_are_left(kept: int) -> None:
+    points = POINTS.copy()
+    points[: 5 - kept] = 0
+    files = {f"{t}.ply": ply(frame, "binary_little_endian") for t, frame in enumerate(points)}
+    with pytest.raises(SequenceError, match=r"^0\.ply: has a first frame without extent"):
+        read_sequence(archive({name: files[name] for name in ("0.ply", "4.ply")}))
