@@ -81,22 +81,26 @@ class Gaps:
 
     def describe(self, cleared: NDArray[np.bool_]) -> list[str]:
         """What is done about them, for people: of some of all frames, cleanup has `cleared` [T] all."""
-        missing, held = self.missing, self.held
+        by_cleanup = cleared[self.missing]
+        warnings = []
+        if not by_cleanup.all():
+            warnings.append(f"no points of the object, or too few, in {self._done(~by_cleanup)}")
+        if by_cleanup.any():
+            warnings.append(
+                f"nothing but floor, walls and what stands still in {self._done(by_cleanup)}; `cleanup=off` "
+                "keeps all points"
+            )
+        return warnings
+
+    def _done(self, some: NDArray[np.bool_]) -> str:
+        """Which `some` of the missing frames [M] are, and what is done about these."""
+        missing, held = self.missing[some], self.held[some]
         done = "the motion is interpolated there"
         if held.all():
             done = "the nearest pose is held there"
         elif held.any():
             done += f", and the nearest pose held in {named(missing[held])}"
-        by_cleanup = cleared[missing]
-        warnings = []
-        if not by_cleanup.all():
-            warnings.append(f"no points of the object, or too few, in {named(missing[~by_cleanup])}: {done}")
-        if by_cleanup.any():
-            warnings.append(
-                f"nothing but floor, walls and what stands still in {named(missing[by_cleanup])}: {done}; "
-                "`cleanup=off` keeps all points"
-            )
-        return warnings
+        return f"{named(missing)}: {done}"
 
     def errors(self, vertices: Floats, times: Floats) -> Floats:
         """How far vertices are expected to be off in each missing frame, on average: [M].

@@ -168,6 +168,22 @@ def test_a_gap_costs_what_its_time_does(gone: int) -> None:
     assert one > 0.2
 
 
+def test_what_is_done_is_told_of_the_frames_it_is_done_in() -> None:
+    gaps = Gaps(9, np.array([1, 2, 4, 6, 7]), np.array([], int))  # 0, 3, 5 and 8 are missing
+    cleared = np.isin(np.arange(9), [3, 8])
+    assert gaps.describe(cleared) == [
+        "no points of the object, or too few, in frames 0, 5: the motion is interpolated there, and the "
+        "nearest pose held in frame 0",
+        "nothing but floor, walls and what stands still in frames 3, 8: the motion is interpolated there, "
+        "and the nearest pose held in frame 8; `cleanup=off` keeps all points",
+    ]
+    cleared = np.isin(np.arange(9), [3, 5])
+    assert [warning.split(": ")[1] for warning in gaps.describe(cleared)] == [
+        "the nearest pose is held there",
+        "the motion is interpolated there; `cleanup=off` keeps all points",
+    ]
+
+
 def test_frames_that_show_a_room_alone_are_left_out() -> None:
     rng = np.random.default_rng(2)
     floor = [np.c_[rng.uniform(-2, 2, (900, 2)), rng.normal(-0.2, 0.001, 900)][:, [0, 2, 1]] for _ in PHASES]
