@@ -64,7 +64,6 @@ def _cameras(
     frames = depth.shape[0]
     values: dict[str, Any] = {}
     of_images: set[str] = set()  # names of what is given for each image
-    faults = len(reading.faults)
     for name in (*MATRICES, *NUMBERS):
         single: list[tuple[int, ...]] = [(3, 3)] if name in MATRICES else [(), (1,)]
         several = [(frames, *single[0])] if name in PER_IMAGE else []
@@ -74,7 +73,7 @@ def _cameras(
                 of_images.add(name)
             else:
                 values[name] = values[name].reshape(single[0])
-    if len(reading.faults) > faults:
+    if {fault.key for fault in reading.faults} & {*MATRICES, *NUMBERS}:  # of their types, too
         return None
     cameras = []
     for t in range(frames if of_images else 1):

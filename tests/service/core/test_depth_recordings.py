@@ -211,3 +211,10 @@ def test_limits_hold_for_an_archive_of_depth_images() -> None:
 def test_other_names_of_depth_are_told_the_right_one() -> None:
     with pytest.raises(SequenceError, match=r"wanted points, or for depth images .*depth \[T, H, W\] with K"):
         read_sequence(archive(depths=IMAGES, K=K))
+
+
+@pytest.mark.parametrize("camera", [{"K": K > 0}, {"K": [K] * 2}, {"fx": np.full(3, 1j)}])
+def test_a_camera_of_the_wrong_type_is_not_missed_as_well(camera: dict[str, object]) -> None:
+    with pytest.raises(SequenceError) as caught:
+        read_sequence(archive(depth=IMAGES, **camera))
+    assert [fault.key for fault in caught.value.faults] == list(camera)
