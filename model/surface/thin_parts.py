@@ -57,7 +57,9 @@ class Thickened(GridEvaluator):
     """Logits at grid points that are above the level within ellipsoids."""
 
     def __init__(self, evaluate: GridEvaluator, missed: Ellipsoids, level: float) -> None:
-        self.__dict__.update(vars(evaluate))
+        super().__init__(
+            evaluate.occupancy, evaluate.resolution, evaluate.side, evaluate.device, evaluate.chunk_size
+        )
         self.missed, self.level = missed, level
 
     def __call__(self, points: Tensor, on_progress: OnProgress | None = None) -> Tensor:
