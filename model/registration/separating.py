@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from model.canceling import cancelable
 from model.compiled import Floats, Ints, compiled
 from model.frames import even_frames
 from model.meshes.holes import fill_holes
 from model.meshes.topology import connected_parts
 from model.registration.clouds import Cloud
+from model.registration.parallel import side_by_side
 
 STRETCHED = 2.0  # times its length at rest, from which an edge bridges two parts: skin stretches less
 OFTEN = 3  # frames in which it must be that long, for a few may have failed
@@ -64,12 +64,16 @@ def _overstretched(
     """Which faces [F] have, where no points are, an edge that is far longer than at rest."""
     rest = lengths(vertices, faces)  # [F, 3]
     rest = np.maximum(rest, SHORT * np.median(rest))
-    torn = np.zeros(len(faces), np.int64)
-    for frame, cloud in cancelable(zip(moved, clouds, strict=True)):
+
+    def torn(seen: tuple[Floats, Cloud]) -> Ints:
+        frame, cloud = seen
         far = np.flatnonzero(any_longer(frame, faces, STRETCHED * rest))
         distance, _ = cloud.nearest(frame[faces[far]].mean(axis=1))
-        torn[far[distance > BARE * cloud.spacing]] += 1
-    return torn >= OFTEN
+        return np.asarray(far[distance > BARE * cloud.spacing])
+
+    found = side_by_side(torn, list(zip(moved, clouds, strict=True)))
+    times: Ints = np.bincount(np.concatenate([np.zeros(0, np.int64), *found]), minlength=len(faces))
+    return np.asarray(times >= OFTEN)
 
 
 @compiled
