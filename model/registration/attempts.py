@@ -10,7 +10,7 @@ import numpy as np
 
 from model.compiled import Ints
 from model.registration.clouds import Cloud
-from model.registration.following import Followed, Match, follow
+from model.registration.following import Followed, Match, follow, never
 from model.registration.graph import Motion
 from model.registration.options import Options
 from model.registration.pull import REACH
@@ -43,15 +43,21 @@ class Result(NamedTuple):
 
 
 def follow_through(
-    scene: Scene, template: Template, key: int, some: range, tell: Tell, is_lost: Callable[[float], bool]
+    scene: Scene,
+    template: Template,
+    key: int,
+    some: range,
+    tell: Tell,
+    is_lost: Callable[[float], bool] = never,
+    threads: int | None = None,
 ) -> Followed:
-    """Follow a template from frame `key` through some of the frames."""
+    """Follow a template from frame `key` through some of the frames, on at most `threads`."""
     match, cuts = scene.match, sorted({bisect_left(some, cut) for cut in scene.cuts} - {0, len(some)})
     among = None if match is None else lambda i, j, queries: match(some[i], some[j], queries)
     clouds, options = [scene.frames[t] for t in some], scene.options
     found = follow(
         template, clouds, some.index(key), scene.complete, among, tell, options.starts, cuts, is_lost,
-        options.stages,
+        options.stages, threads,
     )  # fmt: skip
     tell(1.0)
     return found

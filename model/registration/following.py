@@ -55,13 +55,14 @@ def follow(
     cuts: Sequence[int] = (),
     is_lost: Callable[[float], bool] = never,
     stages: Sequence[Stage] = NEAR,
+    threads: int | None = None,
 ) -> Followed:
     """The motion in every frame of a template taken from frame `key`; one object where nothing moves.
 
     At most `starts` guesses of a motion are tried, and before a match in small steps one more; a match is
     asked for where the first ones, that the motion goes on or has stopped, are not enough. No speed is
     carried over `cuts`, frames where takes begin. `is_lost` is asked after every frame, with the energy so
-    far, whether to give up. Frames are fitted through `stages`.
+    far, whether to give up. Frames are fitted through `stages`, on at most `threads`.
     """
     still = template.level.graph.still()
     first = fit(template.level, clouds[key], still, NEAR[-1:], complete)
@@ -114,7 +115,7 @@ def follow(
                 break
 
     ways = [range(key, len(clouds)), range(key, -1, -1)]
-    side_by_side(lead, ways, template.level.backend.threads)
+    side_by_side(lead, ways, threads or template.level.backend.threads)
     return Followed(motions, [known.get(i, np.inf) for i in range(len(clouds))])
 
 

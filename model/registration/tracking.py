@@ -10,11 +10,11 @@ from model.errors import InputError
 from model.registration.attempts import Result, Scene, follow_through, improve, unlikelihood
 from model.registration.backends import NUMBA, Backend
 from model.registration.clouds import Cloud, canonical, distinct, make_cloud, thinned
-from model.registration.following import Followed, Match, never
+from model.registration.following import Followed, Match
 from model.registration.keyframes import ABOUT, CLOSE, candidates, jumps, preferred
 from model.registration.motions import lapses, resample
 from model.registration.options import Options
-from model.registration.parallel import side_by_side
+from model.registration.parallel import cores, side_by_side
 from model.registration.pull import REACH, pull
 from model.registration.reporting import Report
 from model.registration.template import Template, make_template
@@ -22,7 +22,9 @@ from model.registration.visibility import towards_camera
 
 Extract = Callable[[Floats], tuple[Floats, Ints]]
 TRIED = 16  # frames or more of a long sequence, evenly chosen, tell which template to follow through all
-FEW = 600  # points of a frame up to which more templates are tried, and all that fit about as well swept
+# Points of a frame up to which more templates are tried, and all that fit about as well are swept: in longer
+# sequences, whose templates are told apart by more frames, that gains nothing.
+FEW = 600
 # Work in units of a frame in a sweep, as measured: to prepare a cloud, to make a template, to follow a frame,
 # to look for lost parts in a frame (a tenth where none is lost, several where many are).
 CLOUD, TEMPLATE, FOLLOW, TURN = 1, 20, 3, 0.5
@@ -80,7 +82,7 @@ def track(
             "registration needs at least one frame and 16 different points in each, "
             f"found {[len(cloud) for cloud in points]}"
         )
-    few = float(np.median([len(cloud) for cloud in points])) <= FEW
+    few = len(clouds) < 2 * TRIED and float(np.median([len(cloud) for cloud in points])) <= FEW
     count = options.keyframes_of_few if few else options.keyframes
     stride = max(1, len(clouds) // TRIED) if count > 1 else 1
     spans = _spans(len(clouds), stride, count, count if few else 1, options)
@@ -114,6 +116,8 @@ def track(
     reports = report.parts(spans[1], spans[2], len(keys))
     least = np.full(len(keys), np.inf)  # mean energies of the templates that were followed to the end
     close = ABOUT if few else CLOSE
+    # The way from the first or last frame is the longest: none of the others should take turns with it.
+    each = max(1, cores(backend.threads) // len(keys))
 
     def attempt(n: int) -> Followed:
         some = range(keys[n] % stride, len(frames), stride)
@@ -122,7 +126,7 @@ def track(
             """Whether it exceeds that of another template by so much that this one is not kept."""
             return energy > len(some) * close * float(least.min())
 
-        found = follow_through(scene, templates[n], keys[n], some, reports[n], is_lost)
+        found = follow_through(scene, templates[n], keys[n], some, reports[n], is_lost, each)
         least[n] = found.energy / len(some)
         return found
 
@@ -137,7 +141,7 @@ def track(
         at = kept[n]
         followed = attempts[at]
         if stride > 1:
-            followed = follow_through(scene, templates[at], keys[at], range(len(frames)), ways[n], never)
+            followed = follow_through(scene, templates[at], keys[at], range(len(frames)), ways[n])
         return improve(scene, templates[at], followed, turned[n], swept[n])
 
     results = side_by_side(finish, range(len(kept)), backend.threads)

@@ -78,11 +78,13 @@ def test_two_frames_are_neither_smooth_nor_rough(frames: int) -> None:
     assert unlikelihood(where, result) > 0
 
 
-@pytest.mark.parametrize(("count", "tried", "swept"), [(300, 4, 4), (900, 2, 1)])
-def test_the_fewer_the_points_the_more_is_tried(
-    count: int, tried: int, swept: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("frames", "count", "tried", "swept"), [(6, 300, 4, 4), (6, 900, 2, 1), (33, 100, 2, 1)]
+)
+def test_of_few_points_in_few_frames_more_is_tried(
+    frames: int, count: int, tried: int, swept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clouds, vertices, faces = sequence(6, count)
+    clouds, vertices, faces = sequence(frames, count)
     right = exact(clouds, vertices, faces)
     asked: list[int] = []
     improved: list[Result] = []
