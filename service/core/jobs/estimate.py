@@ -40,8 +40,9 @@ _MORPH, _SKIN = _Cost(25, 0.4e-6), _Cost(1, 1.5e-6)
 _DRAWING_SECONDS = 0.8  # of a turntable
 _EXTRACTION = {Quality.EXACT: 1.3, Quality.BALANCED: 0.14, Quality.DRAFT: 0.1}  # seconds at 128 cells
 _REGISTRATION = {Quality.EXACT: 2.7, Quality.BALANCED: 2.7, Quality.DRAFT: 0.42}  # seconds for 17 × 2,000
-# Up to so many points in a frame, several templates are followed: so many seconds a frame.
-_FEW, _OF_FEW = 600, {Quality.EXACT: 0.105, Quality.BALANCED: 0.105, Quality.DRAFT: 0.0}
+# A frame of few points takes at least so many seconds, twice that in a sequence so short that more is tried.
+_FEW, _SHORT = 600, 32
+_OF_FEW = {Quality.EXACT: 0.06, Quality.BALANCED: 0.06, Quality.DRAFT: 0.01}
 
 
 class Estimate(BaseModel):
@@ -78,7 +79,8 @@ def estimate(
     seconds = BASE_SECONDS + _EXTRACTION[options.quality] * (cells / 128) ** 2.2
     registration = _REGISTRATION[options.quality] * (frames * used / 34_000) ** 0.67
     if used <= _FEW and not (corresponding if options.corresponding is None else options.corresponding):
-        registration = max(registration, _OF_FEW[options.quality] * frames)
+        least = _OF_FEW[options.quality] * frames * (2 if frames < _SHORT else 1)
+        registration = max(registration, least)
     seconds += registration
     seconds += 1e-6 * frames * points  # reading
     seconds += 2e-5 * vertices + 3e-8 * vertices * written  # flow

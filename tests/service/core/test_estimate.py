@@ -34,9 +34,9 @@ def test_registrations(frames: int, points: int, balanced: float, draft: float) 
 
 @pytest.mark.parametrize(
     ("frames", "points", "cpu"),
-    [(17, 300, 4.2), (200, 32, 69), (200, 300, 34), (200, 600, 48), (1000, 32, 112), (1000, 600, 426)],
+    [(17, 300, 4.2), (200, 32, 16), (200, 300, 14), (200, 600, 20), (1000, 32, 105), (1000, 600, 111)],
 )
-def test_of_few_points_several_templates_are_followed(frames: int, points: int, cpu: float) -> None:
+def test_few_points_take_no_less_time_than_some(frames: int, points: int, cpu: float) -> None:
     """CPU seconds of a running fox on one core, which two cores share, within a factor of two."""
     found = estimated(frames, points, formats="npz").seconds
     assert 0.5 * cpu / 2 < found < 2 * cpu / 2 + 1.4
