@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from model.canceling import cancelable
-from model.compiled import Floats, Ints
+from model.cells import Cells, nearest_in_cells
+from model.compiled import Floats, Ints, compiled
 from model.meshes.topology import connected_parts
 from model.registration.clouds import Cloud
 from model.registration.fitting import Level
@@ -20,7 +21,7 @@ from model.registration.graph import Motion
 from model.registration.motions import take
 from model.registration.parallel import cores, side_by_side
 from model.registration.registering import Fitted, Start, register
-from model.registration.rotations import nearest_rotations
+from model.registration.rotations import nearest_rotations, polar_rotations
 from model.registration.template import Template
 
 # Shares of the frames in which an edge within a part keeps its length and direction; the smaller one is for a
@@ -30,6 +31,7 @@ SMALLEST = 0.04  # share of the nodes that a part has at least
 LOOKED_AT = 120  # samples of a part
 ROUNDS, KEPT, FURTHER = 8, 2, 24  # of iterative closest points: at first, and of the best so many
 ALONE = 4  # of the largest parts are turned alone as well
+SETTLED = 1e-9  # step after which there is no other
 TRIMMED = 0.8  # share of a part that lies on the cloud: what is inside of joints does not
 BETTER = 0.95  # of the mean distance as it lies, from which a part is turned
 LOST = 1.15  # energy over the usual one from which a frame may have lost a part
@@ -144,9 +146,11 @@ def laid_anew(level: Level, cloud: Cloud, motion: Motion, nodes: Ints) -> Laid |
     center = placed.mean(axis=0)
     axes = np.linalg.svd(placed - center, full_matrices=False)[2]
     turned = (placed - center) @ _turns(axes).transpose(0, 2, 1) + center  # [K, N, 3]
-    first, begun = _laid(np.concatenate([placed[None], turned]), cloud, ROUNDS)
+    first, begun = _laid(np.concatenate([placed[None], turned]), cloud.cells, cloud.points, ROUNDS)
     # The part as it lies goes on beside the best, as what these are compared with.
-    last, onto = _laid(begun[[0, *(1 + np.argsort(first[1:], kind="stable")[:KEPT])]], cloud, FURTHER)
+    last, onto = _laid(
+        begun[[0, *(1 + np.argsort(first[1:], kind="stable")[:KEPT])]], cloud.cells, cloud.points, FURTHER
+    )
     best = 1 + int(np.argmin(last[1:]))
     return Laid(nodes, *_rigid(placed, onto[best]), float(last[best]), float(last[0]))
 
@@ -160,28 +164,44 @@ def with_parts(motion: Motion, parts: Iterable[Laid]) -> Motion:
     return Motion(rotations, positions)
 
 
-def _laid(points: Floats, cloud: Cloud, rounds: int) -> tuple[Floats, Floats]:
-    """Points [K, N, 3], each N moved onto a cloud as one: mean distances [K] of the nearest; where."""
+@compiled
+def _laid(points: Floats, cells: Cells, cloud: Floats, rounds: int) -> tuple[Floats, Floats]:
+    """Points [K, N, 3], each N moved onto a cloud [M, 3] as one: mean distances [K] of the nearest; where."""
     kept = int(TRIMMED * points.shape[1])
-
-    def nearest(points: Floats) -> tuple[Floats, Ints]:
-        distance, index = cloud.nearest(points.reshape(-1, 3))
-        return distance.reshape(points.shape[:2]), index.reshape(points.shape[:2])  # [K, N] each
-
-    for _ in range(rounds):
-        distance, index = nearest(points)
-        near = np.argpartition(distance, kept - 1, axis=1)[:, :kept]
-        onto = cloud.points[np.take_along_axis(index, near, axis=1)]
-        turn, shift = _rigid(np.take_along_axis(points, near[..., None], axis=1), onto)
-        points = points @ turn.transpose(0, 2, 1) + shift[:, None]
-    return np.sort(nearest(points)[0], axis=1)[:, :kept].mean(axis=1), points
+    result, distances = points.copy(), np.empty(len(points))
+    before, after, matrix = np.empty(3), np.empty(3), np.empty((1, 3, 3))
+    for k in range(len(points)):
+        for _ in range(rounds):
+            distance, index = nearest_in_cells(cells, result[k], 1, np.inf)
+            near = np.argsort(distance[:, 0])[:kept]
+            before[:], after[:], matrix[:] = 0, 0, 0
+            for n in near:
+                before += result[k, n] / kept
+                after += cloud[index[n, 0]] / kept
+            for n in near:
+                for x in range(3):
+                    for y in range(3):
+                        matrix[0, x, y] += (cloud[index[n, 0], x] - after[x]) * (result[k, n, y] - before[y])
+            turns, found = polar_rotations(matrix)
+            if not found[0]:
+                u, _, v = np.linalg.svd(matrix[0])
+                u[:, 2] *= np.sign(np.linalg.det(u @ v))
+                turns[0] = u @ v
+            moved = (result[k] - before) @ turns[0].T + after
+            settled = np.abs(moved - result[k]).max() < SETTLED
+            result[k] = moved
+            if settled:
+                break
+        distance, _ = nearest_in_cells(cells, result[k], 1, np.inf)
+        distances[k] = np.sort(distance[:, 0])[:kept].mean()
+    return distances, result
 
 
 def _rigid(before: Floats, after: Floats) -> tuple[Floats, Floats]:
-    """Rotations [..., 3, 3] and shifts [..., 3] that take points [..., N, 3] nearest to others."""
-    a, b = before.mean(axis=-2), after.mean(axis=-2)
-    turn = nearest_rotations((after - b[..., None, :]).swapaxes(-1, -2) @ (before - a[..., None, :]))
-    return turn, b - (turn @ a[..., None])[..., 0]
+    """Rotation [3, 3] and shift [3] that take points [N, 3] nearest to others."""
+    a, b = before.mean(axis=0), after.mean(axis=0)
+    turn = nearest_rotations((after - b).T @ (before - a))
+    return turn, b - turn @ a
 
 
 def _turns(axes: Floats) -> Floats:
