@@ -205,3 +205,16 @@ def structure(linked: NDArray[np.bool_]) -> Structure:
     lookup[np.repeat(np.arange(len(linked)), lengths), columns] = np.arange(len(columns))
     pairs = [lookup[np.ix_(c[1:], c[1:])].T[np.tril_indices(len(c) - 1)] for c in beside]
     return Structure(np.cumsum([0, *lengths]), columns, np.concatenate(pairs), lookup)
+
+
+def laid(points: Floats, cloud: Floats, rounds: int, trimmed: float) -> tuple[float, Floats]:
+    """Points [N, 3] moved onto a cloud [M, 3] as one: mean distance of the nearest share; where (SVD)."""
+    tree, kept = cKDTree(cloud), int(trimmed * len(points))
+    for _ in range(rounds):
+        distance, index = nearest(tree, points)
+        near = np.argsort(distance)[:kept]
+        before, after = points[near], cloud[index[near]]
+        u, _, v = np.linalg.svd((after - after.mean(axis=0)).T @ (before - before.mean(axis=0)))
+        turn = u @ np.diag([1, 1, np.linalg.det(u @ v)]) @ v
+        points = (points - before.mean(axis=0)) @ turn.T + after.mean(axis=0)
+    return float(np.sort(nearest(tree, points)[0])[:kept].mean()), points

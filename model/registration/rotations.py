@@ -22,6 +22,18 @@ def nearest_rotations(matrices: Floats) -> Floats:
 
 
 @compiled
+def cofactors(matrix: Floats) -> Floats:
+    """The cofactors [3, 3] of a matrix [3, 3]: its inverse, transposed, times its determinant."""
+    result = np.empty((3, 3))
+    for x in range(3):
+        y, z = (x + 1) % 3, (x + 2) % 3
+        for u in range(3):
+            v, w = (u + 1) % 3, (u + 2) % 3
+            result[x, u] = matrix[y, v] * matrix[z, w] - matrix[y, w] * matrix[z, v]
+    return result
+
+
+@compiled
 def polar_rotations(matrices: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """The rotations nearest to matrices [N, 3, 3], and which of them were found [N]: not near singular ones.
 

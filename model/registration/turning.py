@@ -21,7 +21,7 @@ from model.registration.graph import Motion
 from model.registration.motions import take
 from model.registration.parallel import cores, side_by_side
 from model.registration.registering import Fitted, Start, register
-from model.registration.rotations import nearest_rotations, polar_rotations
+from model.registration.rotations import cofactors, nearest_rotations, polar_rotations
 from model.registration.template import Template
 
 # Shares of the frames in which an edge within a part keeps its length and direction; the smaller one is for a
@@ -31,7 +31,7 @@ SMALLEST = 0.04  # share of the nodes that a part has at least
 LOOKED_AT = 120  # samples of a part
 ROUNDS, KEPT, FURTHER = 8, 2, 24  # of iterative closest points: at first, and of the best so many
 ALONE = 4  # of the largest parts are turned alone as well
-SETTLED = 1e-9  # step after which there is no other
+SETTLED, TINY = 1e-9, 1e-30  # step after which there is no other; square that is not divided by
 TRIMMED = 0.8  # share of a part that lies on the cloud: what is inside of joints does not
 BETTER = 0.95  # of the mean distance as it lies, from which a part is turned
 LOST = 1.15  # energy over the usual one from which a frame may have lost a part
@@ -87,12 +87,13 @@ def turn_parts(
 
     def improved(t: int, sources: Sequence[int]) -> Fitted | None:
         """The first motion from a start that fits clearly better."""
-        remaining = starts(t, sources)
-        while some := list(islice(remaining, cores(level.backend.threads))):
+        remaining, at_once = starts(t, sources), 1  # the first is often enough, and parts need not be laid
+        while some := list(islice(remaining, at_once)):
             tried = side_by_side(lambda m: register(template, clouds[t], [Start(m, False)], True), some)
             better = [found for found in tried if found.energy < CLEARLY * least[t]]
             if better:
                 return better[0]
+            at_once = cores(level.backend.threads)
         return None
 
     waiting = [(t, [t, *beside(t)]) for t in lost]
@@ -169,30 +170,41 @@ def _laid(points: Floats, cells: Cells, cloud: Floats, rounds: int) -> tuple[Flo
     """Points [K, N, 3], each N moved onto a cloud [M, 3] as one: mean distances [K] of the nearest; where."""
     kept = int(TRIMMED * points.shape[1])
     result, distances = points.copy(), np.empty(len(points))
-    before, after, matrix = np.empty(3), np.empty(3), np.empty((1, 3, 3))
+    before, after, matrix, turned = np.empty(3), np.empty(3), np.empty((1, 3, 3)), np.empty(3)
     for k in range(len(points)):
+        here = result[k]
         for _ in range(rounds):
-            distance, index = nearest_in_cells(cells, result[k], 1, np.inf)
-            near = np.argsort(distance[:, 0])[:kept]
+            distance, index = nearest_in_cells(cells, here, 1, np.inf)
+            near = distance[:, 0] <= np.sort(distance[:, 0])[kept - 1]
+            count = near.sum()
             before[:], after[:], matrix[:] = 0, 0, 0
-            for n in near:
-                before += result[k, n] / kept
-                after += cloud[index[n, 0]] / kept
-            for n in near:
-                for x in range(3):
-                    for y in range(3):
-                        matrix[0, x, y] += (cloud[index[n, 0], x] - after[x]) * (result[k, n, y] - before[y])
+            for n in range(len(here)):
+                if near[n]:
+                    before += here[n] / count
+                    after += cloud[index[n, 0]] / count
+            for n in range(len(here)):
+                if near[n]:
+                    for x in range(3):
+                        for y in range(3):
+                            matrix[0, x, y] += (cloud[index[n, 0], x] - after[x]) * (here[n, y] - before[y])
             turns, found = polar_rotations(matrix)
+            if not found[0]:  # a sheet, for which the axis across it is known from the others
+                matrix[0] += cofactors(matrix[0]) / np.sqrt((matrix[0] ** 2).sum() + TINY)
+                turns, found = polar_rotations(matrix)
             if not found[0]:
-                u, _, v = np.linalg.svd(matrix[0])
-                u[:, 2] *= np.sign(np.linalg.det(u @ v))
-                turns[0] = u @ v
-            moved = (result[k] - before) @ turns[0].T + after
-            settled = np.abs(moved - result[k]).max() < SETTLED
-            result[k] = moved
-            if settled:
                 break
-        distance, _ = nearest_in_cells(cells, result[k], 1, np.inf)
+            change = 0.0
+            for n in range(len(here)):
+                for x in range(3):
+                    turned[x] = after[x]
+                    for y in range(3):
+                        turned[x] += turns[0, x, y] * (here[n, y] - before[y])
+                for x in range(3):
+                    change = max(change, abs(turned[x] - here[n, x]))
+                    here[n, x] = turned[x]
+            if change < SETTLED:
+                break
+        distance, _ = nearest_in_cells(cells, here, 1, np.inf)
         distances[k] = np.sort(distance[:, 0])[:kept].mean()
     return distances, result
 

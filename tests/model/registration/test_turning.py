@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from model.canceling import canceled_by
+from model.cells import sort_into_cells
 from model.compiled import Floats, Ints
-from model.registration import tracking, turning
-from model.registration.clouds import Cloud, make_cloud
+from model.registration import reference, tracking, turning
+from model.registration.clouds import Cloud, canonical, make_cloud
 from model.registration.fitting import fit
 from model.registration.graph import Motion
 from model.registration.registering import NEAR, energies_of
@@ -162,3 +164,23 @@ def test_a_turn_through_several_frames_is_found(
 )
 def test_which_frames_stand_out(energies: list[float], lost: list[int]) -> None:
     assert lost_frames(np.array(energies)) == lost
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_parts_are_laid_as_the_reference_lays_them(flat: bool) -> None:
+    rng = np.random.default_rng(0)
+    cloud = canonical(rng.normal(size=(300, 3)) * [1.0, 0.6, 0.0 if flat else 0.3])
+    turns = [Rotation.from_rotvec(by).as_matrix() for by in rng.normal(0, 0.2, (4, 3))]
+    parts = np.stack([cloud[:80] @ turn.T + 0.05 for turn in turns])
+    distances, places = turning._laid(parts, sort_into_cells(cloud), cloud, 12)
+    for part, distance, place in zip(parts, distances, places, strict=True):
+        wanted, where = reference.laid(part, cloud, 12, turning.TRIMMED)
+        assert distance == pytest.approx(wanted, abs=1e-7)
+        assert place == pytest.approx(where, abs=1e-7)
+
+
+def test_points_on_a_line_stay_where_they_are() -> None:
+    line = np.linspace(0, 1, 30)[:, None] * np.array([1.0, 0.0, 0.0])
+    distances, places = turning._laid(line[None], sort_into_cells(line + 0.01), line + 0.01, 5)
+    assert places[0] == pytest.approx(line)
+    assert np.isfinite(distances).all()
