@@ -23,7 +23,7 @@ def estimated(
 
 @pytest.mark.parametrize(
     ("frames", "points", "balanced", "draft"),
-    [(17, 300, 0.46, 0.15), (17, 2000, 3.3, 0.47), (60, 1000, 2.7, 0.84), (300, 5000, 25, 4.5)],
+    [(17, 300, 0.46, 0.15), (17, 2000, 2.9, 0.51), (60, 1000, 2.6, 0.9), (300, 5000, 26, 4.7)],
 )
 def test_registrations(frames: int, points: int, balanced: float, draft: float) -> None:
     """`docs/performance.md`; a job's preparation and files come on top, and 17 × 300 corresponds there."""
