@@ -3,8 +3,9 @@
 import pytest
 
 from model.errors import Canceled
+from model.registration.options import Options
 from model.registration.reporting import Report
-from model.registration.tracking import Options, _spans
+from model.registration.tracking import _spans
 
 
 def test_parts_and_items_share_the_way() -> None:
