@@ -198,6 +198,8 @@ def test_points_of_arrays_are_previewed(visit: Visit, gateway: Gateway) -> None:
         while np.ptp(picture(page)[:, :, 2]) < 100:  # until there are orange points on the background
             assert time.monotonic() < end, name
     for name, content in {"odd.npz": b"PK\x05\x06 no", "other.npz": clouds.npz(weights=POINTS)}.items():
+        page.set_input_files("#file", upload("half.npz", arrays("half.npz")))
+        page.wait_for_selector("#canvas:visible")
         page.set_input_files("#file", upload(name, content))
         page.wait_for_selector("#empty:has-text('No preview available')")
 

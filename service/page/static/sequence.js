@@ -23,7 +23,7 @@ export async function readSequence(files) {
     const entries = new Map();
     for (const file of files) entries.set(file.name, new Uint8Array(await file.arrayBuffer()));
     const [[name, bytes]] = entries;
-    return await (entries.size === 1 && isArchive(bytes) ? ofArchive(bytes) : ofFiles(entries, name));
+    return await (entries.size === 1 && isArchive(bytes) ? ofArchive(bytes) : ofFiles(entries));
   } catch {
     return null;
   }
@@ -43,11 +43,11 @@ const isArchive = (bytes) => bytes[0] === 0x50 && bytes[1] === 0x4b; // PK
 async function ofArchive(bytes) {
   const entries = await unzip(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length), 2 * MAX_BYTES);
   if (entries.has("points.npy")) return ofArrays(entries);
-  return entries.has("depth.npy") ? ofDepths(entries) : ofFiles(entries);
+  return entries.has("depth.npy") ? ofDepths(entries) : ofFiles(entries, true);
 }
 
 // One frame per file, in the natural order of names; other files are left out.
-async function ofFiles(entries) {
+async function ofFiles(entries, inArchive = false) {
   const all = [...entries.keys()].sort(naturally);
   const frames = [];
   const recorded = all.filter((name) => /(^|\/)depth\/[^/]+\.png$/i.test(name)); // beside color, in an RGB-D recording
@@ -63,8 +63,8 @@ async function ofFiles(entries) {
   for (const name of names) {
     const content = entries.get(name);
     const read = () => (suffixOf(name) === "npz" ? published(content) : readFrame(name, content));
-    // A single array can hold the whole sequence.
-    if (names.length === 1 && suffixOf(name) === "npy") return ofArrays(new Map([["points.npy", content]]));
+    // A single array can hold the whole sequence; in an archive it has a name.
+    if (!inArchive && names.length === 1 && suffixOf(name) === "npy") return ofArrays(new Map([["points.npy", content]]));
     frames.push(content.length ? await read() : []); // of an empty file
   }
   return relative(frames, null, null, "fps");
