@@ -22,15 +22,13 @@ def nearest_rotations(matrices: Floats) -> Floats:
 
 
 @compiled
-def cofactors(matrix: Floats) -> Floats:
-    """The cofactors [3, 3] of a matrix [3, 3]: its inverse, transposed, times its determinant."""
-    result = np.empty((3, 3))
+def set_cofactors(result: Floats, matrix: Floats) -> None:
+    """Set `result` [3, 3] to the cofactors of a matrix: its inverse, transposed, times its determinant."""
     for x in range(3):
         y, z = (x + 1) % 3, (x + 2) % 3
         for u in range(3):
             v, w = (u + 1) % 3, (u + 2) % 3
             result[x, u] = matrix[y, v] * matrix[z, w] - matrix[y, w] * matrix[z, v]
-    return result
 
 
 @compiled
@@ -48,11 +46,9 @@ def polar_rotations(matrices: Floats) -> tuple[Floats, NDArray[np.bool_]]:
         a[:] = matrices[n]
         for step in range(STEPS):
             square = 0.0
+            set_cofactors(inverse, a)
             for x in range(3):
-                y, z = (x + 1) % 3, (x + 2) % 3
                 for u in range(3):
-                    v, w = (u + 1) % 3, (u + 2) % 3
-                    inverse[x, u] = a[y, v] * a[z, w] - a[y, w] * a[z, v]
                     square += a[x, u] ** 2
             volume = a[0, 0] * inverse[0, 0] + a[0, 1] * inverse[0, 1] + a[0, 2] * inverse[0, 2]
             if step == 0 and not volume > SINGULAR * square**1.5:

@@ -170,7 +170,7 @@ def _spans(frames: int, stride: int, tried: int, kept: int, options: Options) ->
     `tried` templates are followed, and up to `kept` of them swept.
     """
     followed = FOLLOW * tried * -(-frames // stride)
-    whole = FOLLOW * frames * kept if stride > 1 else 0
+    whole = FOLLOW * frames if stride > 1 else 0  # of a long sequence one template is kept
     turned, swept = TURN * frames * kept, options.sweeps * frames * kept
     parts = [CLOUD * frames, TEMPLATE * tried, followed, whole, turned, swept, frames]
     return [float(end) for end in np.cumsum(parts) / sum(parts)]

@@ -21,7 +21,7 @@ from model.registration.graph import Motion
 from model.registration.motions import take
 from model.registration.parallel import cores, side_by_side
 from model.registration.registering import Fitted, Start, register
-from model.registration.rotations import cofactors, nearest_rotations, polar_rotations
+from model.registration.rotations import nearest_rotations, polar_rotations, set_cofactors
 from model.registration.template import Template
 
 # Shares of the frames in which an edge within a part keeps its length and direction; the smaller one is for a
@@ -170,7 +170,8 @@ def _laid(points: Floats, cells: Cells, cloud: Floats, rounds: int) -> tuple[Flo
     """Points [K, N, 3], each N moved onto a cloud [M, 3] as one: mean distances [K] of the nearest; where."""
     kept = int(TRIMMED * points.shape[1])
     result, distances = points.copy(), np.empty(len(points))
-    before, after, matrix, turned = np.empty(3), np.empty(3), np.empty((1, 3, 3)), np.empty(3)
+    before, after, turned = np.empty(3), np.empty(3), np.empty(3)
+    matrix, across = np.empty((1, 3, 3)), np.empty((3, 3))
     for k in range(len(points)):
         here = result[k]
         for _ in range(rounds):
@@ -189,7 +190,8 @@ def _laid(points: Floats, cells: Cells, cloud: Floats, rounds: int) -> tuple[Flo
                             matrix[0, x, y] += (cloud[index[n, 0], x] - after[x]) * (here[n, y] - before[y])
             turns, found = polar_rotations(matrix)
             if not found[0]:  # a sheet, for which the axis across it is known from the others
-                matrix[0] += cofactors(matrix[0]) / np.sqrt((matrix[0] ** 2).sum() + TINY)
+                set_cofactors(across, matrix[0])
+                matrix[0] += across / np.sqrt((matrix[0] ** 2).sum() + TINY)
                 turns, found = polar_rotations(matrix)
             if not found[0]:
                 break
