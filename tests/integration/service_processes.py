@@ -37,7 +37,12 @@ class Gateway(ManagedProcess):
 
     def __init__(self, environment: dict[str, str]) -> None:
         port = free_ports(1)[0]
-        self.client = httpx.Client(base_url=f"http://{LOOPBACK}:{port}", trust_env=False, timeout=60.0)
+        self.client = httpx.Client(
+            base_url=f"http://{LOOPBACK}:{port}",
+            trust_env=False,
+            timeout=60.0,
+            limits=httpx.Limits(max_keepalive_connections=0),  # the gateway may close an idle one at any time
+        )
         super().__init__(
             "gateway",
             [sys.executable, "-m", "service"],
