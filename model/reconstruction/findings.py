@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.compiled import Floats, Ints
 from model.errors import PoorFitError
 from model.frames import named
 from model.meshes.sequence import Findings
@@ -18,6 +19,7 @@ from model.registration.coverage import TELLING
 from model.registration.stillness import is_still
 
 ABOUT = 1.2  # times the faces that were asked for are not worth a word
+OFF = 0.02  # of the size: poses between frames may be as far off without a word
 SLID = 0.75  # logarithm by which edges are stretched, from which correspondence errors are large
 USELESS_FIT, USELESS_SHARE = 0.1, 0.6  # mean distance in sizes; share of the points off the surface
 
@@ -42,8 +44,9 @@ def find(
     shown, jumps = prepared.shown, registered.tracking.jumps if registered else []
     gaps = Gaps(prepared.frames, shown, shown[jumps])
     inspection = Inspection(clouds, vertices, faces, keyframe)
-    errors = gaps.errors(vertices, times) / inspection.size  # [M]
-    missing, bridged = len(gaps.missing) / prepared.frames, float(errors.max(initial=0))
+    errors, in_pauses = (errors / inspection.size for errors in gaps.errors(vertices, times))  # [M], [P]
+    missing = len(gaps.missing) / prepared.frames
+    bridged = float(errors.max(initial=0))
     measures = inspection.measures(
         confidence, one_sided, not prepared.corresponding, missing=missing, bridged=bridged
     )
@@ -71,6 +74,7 @@ def find(
         decisions["one_sided"] = one_sided and _can_tell(prepared)
         warnings += _warnings(registered, decisions)
     warnings += gaps.describe(prepared.removed.floor + prepared.removed.still > 0)
+    warnings += paused(gaps.pauses(times), in_pauses)
     if is_still(prepared.clouds, prepared.valid if prepared.corresponding else None):
         warnings.append("nothing moves: all frames show the same pose")
     if registered is not None and not prepared.corresponding:
@@ -110,6 +114,17 @@ def slid(stretch: float) -> list[str]:
         f"parts of the surface are stretched by a factor of {factor(stretch)} over time: unless the object "
         "stretches like that, vertices have slid along it or follow another part; more points or more frames "
         "per second help"
+    ]
+
+
+def paused(frames: Ints, errors: Floats) -> list[str]:
+    """A warning if poses may be off, by `errors` [P] in sizes, while time passes before some frames [P]."""
+    far = errors > OFF
+    if not far.any():
+        return []
+    return [
+        f"time passes without frames before {named(frames[far])}: the motion is interpolated there, and "
+        f"poses may be off by {errors.max():.1%} of the object's size"
     ]
 
 

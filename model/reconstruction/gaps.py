@@ -1,4 +1,7 @@
-"""Frames that do not show the object: they are left out, and the motion is interpolated across them."""
+"""Frames that do not show the object: they are left out, and the motion is interpolated across them.
+
+Where time passes without any frame, it is interpolated as well.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +18,7 @@ from model.registration.masks import LEAST_POINTS, LEAST_VALID
 from model.registration.splines import interpolate
 
 LEAST_FRAMES = 2
+PAUSE = 2.5  # usual steps of time, from which frames are apart as if others were missing between them
 TRIED, BESIDE, VERTICES = 8, 3, 500  # places and vertices that tell what a gap costs, and frames beside them
 SOME = 1024  # points that mostly tell whether enough are in different places
 
@@ -102,32 +106,47 @@ class Gaps:
             done += f", and the nearest pose held in {named(missing[held])}"
         return f"{named(missing)}: {done}"
 
-    def errors(self, vertices: Floats, times: Floats) -> Floats:
-        """How far vertices are expected to be off in each missing frame, on average: [M].
+    def pauses(self, times: Floats) -> Ints:
+        """Frames [P] with so much time before them, by the times [T], that others could be missing there.
+
+        Those after missing frames or a cut are not among them.
+        """
+        steps = np.diff(times)
+        late = 1 + np.flatnonzero(steps > PAUSE * np.median(steps))
+        return late[np.isin(late, self.shown) & np.isin(late - 1, self.shown) & ~np.isin(late, self.cuts)]
+
+    def errors(self, vertices: Floats, times: Floats) -> tuple[Floats, Floats]:
+        """How far vertices are expected to be off on average, in each missing frame [M] and pause [P].
 
         That is what it would be where they are known: frames next to the gap, as many as usually take its
         time, are hidden and put in between others in the same way. `vertices` [U, V, 3] are those of the
         frames that are shown, `times` [T] of all.
         """
-        usual, shown = float(np.median(np.diff(times))), times[self.shown]
+        shown = times[self.shown]
         some = vertices[:, :: vertices.shape[1] // VERTICES + 1]
-        after = np.searchsorted(self.shown, self.missing)  # [M], the same in all frames of a gap
         cuts = np.searchsorted(self.shown, self.cuts)
+        after = np.searchsorted(self.shown, self.missing)  # [M], the same in all frames of a gap
         errors = np.zeros(len(after))
         for end in np.unique(after):
             of_gap = after == end
-            held = bool(self.held[of_gap].any())
-            length = _length(times, self.missing[of_gap], usual)
+            gap, held = self.missing[of_gap], bool(self.held[of_gap].any())
+            length = _length(times, gap[0] - 1, gap[-1] + 1)
             errors[of_gap] = _error(some, shown, length, int(end), held, cuts)
-        return errors
+        lengths = {end: _length(times, end - 1, end) for end in self.pauses(times)}
+        ends = {end: int(np.searchsorted(self.shown, end)) for end in lengths}
+        pauses = [_error(some, shown, length, ends[end], False, cuts) for end, length in lengths.items()]
+        return errors, np.array(pauses)
 
 
-def _length(times: Floats, gap: Ints, usual: float) -> int:
-    """How many frames, at the `usual` step of the times [T], would fill a gap, and as many as do at least."""
-    begin, end = max(gap[0] - 1, 0), min(gap[-1] + 1, len(times) - 1)
-    between = 1 if gap[0] > 0 and gap[-1] < len(times) - 1 else 0  # else it has a frame at one end only
-    steps = min((times[end] - times[begin]) / usual, len(times))
-    return max(round(float(steps)) - between, len(gap))
+def _length(times: Floats, before: int, after: int) -> int:
+    """How many frames, at the usual step of the times [T], would fill a gap, and as many as do at least.
+
+    It lies between the frames `before`, -1 at the beginning, and `after`, T at the end.
+    """
+    last = len(times) - 1
+    between = 1 if before >= 0 and after <= last else 0  # else it has a frame at one end only
+    steps = (times[min(after, last)] - times[max(before, 0)]) / np.median(np.diff(times))
+    return max(round(min(float(steps), len(times))) - between, after - before - 1)
 
 
 def _error(vertices: Floats, times: Floats, length: int, end: int, held: bool, cuts: Ints) -> float:

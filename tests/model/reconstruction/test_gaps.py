@@ -143,7 +143,7 @@ def test_what_a_gap_costs_is_told_from_frames_beside_it() -> None:
     for cuts, held in ((), [0]), ([14], [0, 10, 11, 12, 13]):
         gaps = Gaps(30, shown, np.array(cuts, int))
         assert gaps.missing[gaps.held].tolist() == held
-        first, *middle, last = gaps.errors(vertices[shown], times)
+        first, *middle, last = gaps.errors(vertices[shown], times)[0]
         step = np.linalg.norm(np.diff(there, axis=0), axis=1)
         assert step.min() < first < step.max()
         assert last < 0.02
@@ -159,13 +159,43 @@ def test_a_gap_costs_what_its_time_does(gone: int) -> None:
     vertices = there[:, None] + np.eye(3)  # [T, 3, 3]
     many = np.arange(gone, gone + 6)
     shown = np.setdiff1d(np.arange(35), many)
-    costs = Gaps(35, shown, np.array([], int)).errors(vertices[shown], even)
+    costs = Gaps(35, shown, np.array([], int)).errors(vertices[shown], even)[0]
     at = {0: 0, 12: 14, 29: 34}[gone]  # of the one frame: an end is as far from the rest as the six are
     times = np.sort(np.append(even[shown], at))
     shown = np.setdiff1d(np.arange(30), gone)
-    one = Gaps(30, shown, np.array([], int)).errors(vertices[np.setdiff1d(np.arange(35), many)], times)
+    one = Gaps(30, shown, np.array([], int)).errors(vertices[np.setdiff1d(np.arange(35), many)], times)[0]
     assert one == pytest.approx(costs[:1])
     assert one > 0.2
+
+
+def test_time_without_frames_costs_what_missing_frames_do() -> None:
+    even = np.arange(35.0)
+    there = np.stack([np.sin(even / 2), 0 * even, 0 * even], axis=1)
+    vertices = there[:, None] + np.eye(3)  # [T, 3, 3]
+    shown = np.setdiff1d(even, np.arange(12, 18)).astype(int)
+    missing = Gaps(35, shown, np.array([], int))
+    assert missing.pauses(even).size == 0
+    paused = Gaps(29, np.arange(29), np.array([], int))
+    assert paused.pauses(even[shown]).tolist() == [12]
+    of_frames, of_pause = paused.errors(vertices[shown], even[shown])
+    assert of_frames.size == 0
+    assert of_pause[0] == pytest.approx(missing.errors(vertices[shown], even)[0][0])
+    assert Gaps(29, np.arange(29), np.array([12])).pauses(even[shown]).size == 0  # a cut is there
+
+
+@pytest.mark.parametrize(("gone", "told"), [(range(20, 22), False), (range(20, 26), True)])
+def test_time_in_which_poses_are_hard_to_tell_is_named(local: Reconstructor, gone: range, told: bool) -> None:
+    """Frames have no points, or are not there: what comes of it is said either way."""
+    rest, faces = solid()
+    rng = np.random.default_rng(0)
+    frames = [draw(bend(rest, 0.5 + 0.4 * np.sin(t / 2)), faces, 600, rng) for t in range(40)]
+    kept = [t for t in range(40) if t not in gone]
+    findings = findings_of(
+        local([frames[t] for t in kept], np.array(kept) / 39, resolution=48, quality="draft")
+    )
+    assert findings.verdict == "good"
+    beginnings = ["time passes without frames before frame 20: the motion is interpolated there"] * told
+    assert [warning.split(", ")[0] for warning in findings.warnings] == beginnings
 
 
 def test_what_is_done_is_told_of_the_frames_it_is_done_in() -> None:
