@@ -31,6 +31,7 @@ def arrays(name: str) -> bytes:
         "half.npz": {"points": POINTS.astype(np.float16)},
         "far.npz": {"points": POINTS + np.array([5e6, -4e6, 100]), "times": [0, 0.5, 2.0]},
         "frame.npz": {"points": flat, "frame": numbers},
+        "numbers.npz": {"points": flat, "frame": np.array([1, 2, 7])[numbers]},
         "lengths.npz": {"points": narrow, "lengths": np.array([50, 50, 50], np.uint16)},
         "ragged.npz": {"points": narrow, "lengths": np.array([40, 60, 50])},
     }
@@ -189,7 +190,7 @@ def test_arrays_of_any_byte_order_and_layout_are_read(reader: Page, dtype: str, 
 
 def test_points_of_arrays_are_previewed(visit: Visit, gateway: Gateway) -> None:
     page = ready(visit, gateway)
-    for name in ("half.npz", "far.npz", "frame.npz", "lengths.npz", "ragged.npz"):
+    for name in ("half.npz", "far.npz", "frame.npz", "numbers.npz", "lengths.npz", "ragged.npz"):
         page.set_input_files("#file", upload(name, arrays(name)))
         points = "40 to 60" if name == "ragged.npz" else "50"
         page.wait_for_selector(f"#chosen:has-text('{name}'):has-text('3 frames of {points} points')")

@@ -89,12 +89,17 @@ function ofArrays(entries) {
   }
   if (shape.length !== 2 || shape[1] !== 3) return null;
   const frames = [];
-  const [lengths, numbers] = [array("lengths"), array("frame")];
+  const [lengths, numbers] = [array("lengths")?.values, array("frame")?.values];
   if (lengths) {
     let start = 0;
-    for (const length of lengths.values) frames.push(values.subarray(3 * start, 3 * (start += length)));
-  } else if (numbers) {
-    numbers.values.forEach((t, row) => (frames[t] ??= []).push(...values.subarray(3 * row, 3 * row + 3)));
+    for (const length of lengths) frames.push(values.subarray(3 * start, 3 * (start += length)));
+  } else if (numbers) { // in order; they begin anywhere, and some may be missing
+    for (let start = 0, row = 1; row <= numbers.length; row++) {
+      if (row === numbers.length || numbers[row] !== numbers[start]) {
+        frames.push(values.subarray(3 * start, 3 * row));
+        start = row;
+      }
+    }
   }
   const gaps = frames.some((frame) => frame.length < 3 * LEAST); // then those between may correspond
   return relative(frames, array("times"), gaps && flag ? Boolean(flag.values[0]) : gaps ? null : false);
