@@ -45,7 +45,7 @@ class Inspection:
         self._particles = draw_surface_points(vertices[keyframe], faces, 4 * POINTS, self._rng)
         self._places = self._particles.on(self._first)  # [4 P, 3]
         self._rest = np.maximum(_edge_lengths(self._first, faces), 1e-12 * self.size)  # [3 F]
-        self._looked: tuple[list[int], list[dict[str, float]]] | None = None
+        self._seen: dict[int, dict[str, float]] = {}  # measures of each frame that was looked at
 
     def measures(
         self,
@@ -61,6 +61,7 @@ class Inspection:
         picked = even_frames(len(self._clouds), FRAMES)
         some = self._some(picked)
         found = side_by_side(lambda at: self._look(picked[at], some[at]), range(len(picked)))
+        self._seen |= {int(frame): look.values() for frame, look in zip(picked, found, strict=True)}
         stretches = np.stack([frame.stretch for frame in found])  # [P, 3 F]
         return Measures(
             fit=float(np.mean([frame.fit for frame in found])),
@@ -81,18 +82,16 @@ class Inspection:
 
     def beyond(self, limit: Limit) -> tuple[list[int], list[int]]:
         """Frames in which a measure is beyond its limit, and those looked at; none if it is not of frames."""
-        if self._looked is None:
-            frames = even_frames(len(self._clouds), MOST_FRAMES)
-            clouds = self._some(frames)
-            looks = side_by_side(lambda at: self._look(frames[at], clouds[at]).values(), range(len(frames)))
-            self._looked = frames.tolist(), looks
-        frames_looked_at, values = self._looked
-        if limit.measure not in values[0]:
+        frames = even_frames(len(self._clouds), MOST_FRAMES).tolist()
+        new = [frame for frame in frames if frame not in self._seen]
+        clouds = self._some(new)
+        looks = side_by_side(lambda at: self._look(new[at], clouds[at]).values(), range(len(new)))
+        self._seen |= dict(zip(new, looks, strict=True))
+        if limit.measure not in self._seen[frames[0]]:
             return [], []
-        pairs = zip(frames_looked_at, values, strict=True)
-        return [t for t, of_frame in pairs if not of_frame[limit.measure] <= limit.doubtful], frames_looked_at
+        return [t for t in frames if not self._seen[t][limit.measure] <= limit.doubtful], frames
 
-    def _some(self, frames: Ints) -> list[Floats]:
+    def _some(self, frames: Sequence[int] | Ints) -> list[Floats]:
         """At most `POINTS` points of each of some frames."""
         clouds = [np.asarray(self._clouds[frame], np.float64) for frame in frames]
         return [cloud[self._rng.permutation(len(cloud))[:POINTS]] for cloud in clouds]
