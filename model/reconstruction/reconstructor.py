@@ -240,7 +240,8 @@ class Reconstructor:
                 findings = find(measured, at_input, faces, times, prepared, registered, settings.faces)
             if refine == "auto":
                 require_useful(findings, self.name)
-                require_one_thing(at_input, faces, registered.tracking.jumps if registered else [], shown)
+                if registered is not None and not registered.one_sided:  # else lengths are guesses
+                    require_one_thing(at_input, faces, registered.tracking.jumps, shown)
             moved, faces = finish.closed(moved, faces, effects)
             at_input = moved[len(output_times) :]  # [T, V, 3]
             return MeshSequence(
