@@ -13,7 +13,7 @@ from model.registration.parallel import side_by_side
 SPREAD = 6  # neighbors whose distance tells how far apart the points of a frame lie
 FURTHER = 1.05  # times those of the first frame, from which points lie clearly further apart
 CLOSE = 1.03  # times the lowest energy: up to that two templates fit alike
-ABOUT = 1.1  # and up to that about as well: where points are few, energies tell little
+ABOUT = 1.1  # and up to that where energies tell little: points are few, or show one side
 # A cut is a step this many times the longest of the steps around it, and longer than `LONGEST` in units of
 # the root mean square distance from the centroid; steps shorter than `NOISE` tell nothing, nor do those that
 # another draw of the points would make.
@@ -58,11 +58,11 @@ def _room(clouds: Sequence[Cloud]) -> Floats:
     return np.asarray(apart) * np.sqrt([len(c.points) for c in clouds])
 
 
-def preferred(keys: Sequence[int], energies: Sequence[float], close: float = CLOSE) -> int:
-    """Which of the templates of `keys` to use: the first frame's unless another one fits clearly better."""
+def preferred(keys: Sequence[int], energies: Sequence[float], usual: int, close: float = CLOSE) -> int:
+    """Which of the templates of `keys` to use: that of frame `usual` unless another fits clearly better."""
     best = int(np.argmin(energies))
-    if 0 in keys and energies[keys.index(0)] <= close * energies[best]:
-        return keys.index(0)
+    if usual in keys and energies[keys.index(usual)] <= close * energies[best]:
+        return keys.index(usual)
     return best
 
 

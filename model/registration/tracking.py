@@ -115,7 +115,7 @@ def track(
     scene = Scene(frames, cuts, steps, complete, match, options)
     reports = report.parts(spans[1], spans[2], len(keys))
     least = np.full(len(keys), np.inf)  # mean energies of the templates that were followed to the end
-    close = ABOUT if few else CLOSE
+    close = CLOSE if complete and not few else ABOUT
     # The way from the first or last frame is the longest: none of the others should take turns with it.
     each = max(1, cores(backend.threads) // len(keys))
 
@@ -133,8 +133,8 @@ def track(
     attempts = side_by_side(attempt, range(len(keys)), backend.threads)
     if few:
         kept = np.flatnonzero(least <= close * least.min()).tolist()
-    else:  # what one camera sees of the first frame is no better than what it sees of others
-        kept = [preferred(keys, list(least), close if complete else 1.0)]
+    else:  # one camera sees most of the object where it is most spread out
+        kept = [preferred(keys, list(least), 0 if complete else keys[0], close)]
     ways, turned, swept = (report.parts(spans[n], spans[n + 1], len(kept)) for n in (2, 3, 4))
 
     def finish(n: int) -> Result:

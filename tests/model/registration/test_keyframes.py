@@ -60,9 +60,10 @@ def test_of_two_templates_the_one_that_fits_is_used_however_many_frames_there_ar
     assert np.linalg.norm(result.vertices - vertices, axis=2).mean() < 0.03
 
 
-def test_of_templates_that_fit_alike_the_first_frame_s_is_used() -> None:
-    assert preferred([8, 0], [1.00, 1.02]) == 1
-    assert preferred([8, 0], [1.00, 1.10]) == 0
-    assert preferred([8, 0], [1.00, 1.02], close=1.0) == 0
-    assert preferred([8, 4, 0], [1.02, 1.00, 1.10]) == 1
-    assert preferred([8, 0], [np.inf, 1.0]) == 1
+def test_of_templates_that_fit_alike_the_usual_one_is_used() -> None:
+    assert preferred([8, 0], [1.00, 1.02], 0) == 1
+    assert preferred([8, 0], [1.00, 1.10], 0) == 0
+    assert preferred([8, 0], [1.05, 1.00], 8, close=1.1) == 0
+    assert preferred([8, 0], [1.15, 1.00], 8, close=1.1) == 1
+    assert preferred([8, 4, 0], [1.02, 1.00, 1.10], 0) == 1
+    assert preferred([8, 0], [np.inf, 1.0], 0) == 1
