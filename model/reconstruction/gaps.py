@@ -127,15 +127,16 @@ class Gaps:
         cuts = np.searchsorted(self.shown, self.cuts)
         after = np.searchsorted(self.shown, self.missing)  # [M], the same in all frames of a gap
         errors = np.zeros(len(after))
-        for end in np.unique(after):
+        for end in cancelable(np.unique(after)):
             of_gap = after == end
             gap, held = self.missing[of_gap], bool(self.held[of_gap].any())
             length = _length(times, gap[0] - 1, gap[-1] + 1)
             errors[of_gap] = _error(some, shown, length, int(end), held, cuts)
-        lengths = {end: _length(times, end - 1, end) for end in self.pauses(times)}
-        ends = {end: int(np.searchsorted(self.shown, end)) for end in lengths}
-        pauses = [_error(some, shown, length, ends[end], False, cuts) for end, length in lengths.items()]
-        return errors, np.array(pauses)
+        in_pauses = []
+        for end in cancelable(self.pauses(times)):
+            place, length = int(np.searchsorted(self.shown, end)), _length(times, end - 1, end)
+            in_pauses.append(_error(some, shown, length, place, False, cuts))
+        return errors, np.array(in_pauses)
 
 
 def _length(times: Floats, before: int, after: int) -> int:
