@@ -66,7 +66,9 @@ def test_motion_is_interpolated_across_frames_without_points(local: Reconstructo
     assert some.vertices.shape[0] == FRAMES
     assert errors(some)[list(GONE)].max() < 0.015
     measured = np.setdiff1d(np.arange(FRAMES), GONE)
-    assert errors(some)[measured].max() < 1.1 * errors(whole)[measured].max()
+    # Errors grow with the distance to the keyframe, which may be another one.
+    assert errors(some)[measured].mean() < 1.1 * errors(whole)[measured].mean()
+    assert errors(some)[measured].max() < 0.01
     findings = findings_of(some)
     assert findings.verdict == findings_of(whole).verdict == "good"
     assert findings.decisions["missing"] == list(GONE)
