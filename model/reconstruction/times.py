@@ -24,9 +24,9 @@ def check_times(times: ArrayLike | None, count: int) -> NDArray[np.float64]:
         raise InputError(f"times are {_short(stamps)}; {wanted}, none beyond {LATEST:.0e}")
     close = np.flatnonzero(np.diff(stamps) <= CLOSEST * (stamps[-1] - stamps[0]))
     if close.size:
-        before, after = stamps[close[0] : close[0] + 2]
+        before, after = stamps[close[0] : close[0] + 2].tolist()  # of seconds since 1970 all digits matter
         raise InputError(
-            f"frame {close[0] + 1} is at {after:g} s, after one at {before:g} s; {wanted}, at least "
+            f"frame {close[0] + 1} is at {after} s, after one at {before} s; {wanted}, at least "
             f"{CLOSEST:.0e} of the duration apart"
         )
     return stamps

@@ -230,7 +230,9 @@ def time_faults(times: NDArray[np.float64], frames: int) -> list[Fault]:
     close = np.flatnonzero(np.diff(times) <= CLOSEST * (times[-1:] - times[:1]))
     if close.size:
         index = int(close[0])
-        found = f"{times[index + 1]:g} after {times[index]:g} at frame {index + 1}"
+        before, after = times[index : index + 2].tolist()  # of seconds since 1970 all digits matter
+        found = f"{after} after {before} at frame {index + 1}"
         wanted = f"increasing times, at least {CLOSEST:g} of the duration apart"
-        return [Fault("times", "is not strictly increasing", found, wanted)]
+        message = "is not strictly increasing" if after <= before else "has times too close together"
+        return [Fault("times", message, found, wanted)]
     return []

@@ -189,7 +189,12 @@ def test_cancel_in_every_stage(rec: Reconstructor, cloud: Array, stage: str) -> 
         (lambda c: c, {"times": np.arange(16)}, r"array \[16\]; wanted 17 finite, increasing numbers"),
         (lambda c: c, {"times": ["now"] * 17}, r"times are not numbers; wanted 17"),
         (lambda c: c, {"times": 1e300 * np.arange(17)}, r"wanted 17 .* none beyond 1e\+30"),
-        (lambda c: c, {"times": [0, 1e-15, *range(1, 16)]}, r"frame 1 is at 1e-15 s, after one at 0 s"),
+        (lambda c: c, {"times": [0, 1e-15, *range(1, 16)]}, r"frame 1 is at 1e-15 s, after one at 0\.0"),
+        (
+            lambda c: c,
+            {"times": 1.7e9 + np.r_[0.5, 0.25, 1:16]},
+            r"frame 1 is at 1700000000\.25 s, after one at 1700000000\.5 s",
+        ),
         (lambda c: c, {"frames": 9, "fps": 30}, r"both frames and fps are given"),
         (lambda c: c, {"frames": 1}, r"frames is 1; wanted 2 or more"),
         (lambda c: c, {"fps": 0.5}, r"fps is 0\.5, the input lasts 1 s; wanted 2 or more output frames"),

@@ -238,13 +238,19 @@ REFUSALS = {
         npz(points=POINTS, times=[0, 1, 1, 2, 3.0]),
         "times",
         "is not strictly increasing",
-        "1 after 1 at frame 2",
+        "1.0 after 1.0 at frame 2",
     ),
     "times too close for a motion between them": (
         npz(points=POINTS, times=[0, 1e-20, 1, 2, 3.0]),
         "times",
+        "has times too close together",
+        "1e-20 after 0.0 at frame 1",
+    ),
+    "times of day that fall": (
+        npz(points=POINTS, times=1.7e9 + np.array([0, 0.5, 0.25, 1, 2])),
+        "times",
         "is not strictly increasing",
-        "1e-20 after 0 at frame 1",
+        "1700000000.25 after 1700000000.5 at frame 2",
     ),
     "times infinite": (
         npz(points=POINTS, times=[0, 1, 2, 3, np.inf]),
