@@ -188,6 +188,42 @@ def test_arrays_of_any_byte_order_and_layout_are_read(reader: Page, dtype: str, 
     np.testing.assert_allclose(frames, POINTS.astype(dtype), atol=2e-6)
 
 
+DAY = 1_700_000_000  # seconds since 1970
+NUMBERED = {"a.npz": clouds.npz(points=POINTS.reshape(-1, 3), frame=np.repeat([5, 6, 29], 50))}
+
+
+def named(*names: str) -> dict[str, bytes]:
+    return {f"{name}.xyz": clouds.text(POINTS[0]) for name in names}
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "times"),
+    [
+        (NUMBERED, {}, [0, 1 / 24, 1]),
+        (NUMBERED, {"playback_fps": 1}, [0, 1 / 12, 2]),
+        ({"a.npz": clouds.npz(points=POINTS, times=(DAY + np.array([0, 1, 3])) * 1000)}, {}, [0, 1, 3]),
+        (named("f0", "f5", "f20"), {}, [0, 1 / 24, 4 / 24]),
+        (named("f0", "f5", "f20"), {"fps": 2}, [0, 0.5, 2]),
+        (named(f"{DAY}.1", f"{DAY}.2", f"{DAY}.5"), {"fps": 2}, [0, 0.1, 0.4]),
+        (named(*(f"{DAY + t}000000000" for t in (0, 1, 3))), {}, [0, 1, 3]),
+        (named("a1_b1", "a1_b5", "a2_b9"), {}, [0, 1 / 24, 2 / 24]),
+    ],
+)
+def test_points_play_at_the_times_that_the_service_takes(
+    reader: Page, files: dict[str, bytes], options: dict[str, int], times: list[float]
+) -> None:
+    played = reader.evaluate(
+        """async ([files, options]) => {
+            const { asPlayed, readSequence } = await import("/page/sequence.js");
+            const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt());
+            const sent = files.map(([name, text]) => new File([bytes(text)], name));
+            return asPlayed(await readSequence(sent), options).times;
+        }""",
+        [[(name, base64.b64encode(content).decode()) for name, content in files.items()], options],
+    )
+    np.testing.assert_allclose(played, times, atol=1e-5)
+
+
 def test_points_of_arrays_are_previewed(visit: Visit, gateway: Gateway) -> None:
     page = ready(visit, gateway)
     for name in ("half.npz", "far.npz", "frame.npz", "numbers.npz", "lengths.npz", "ragged.npz"):

@@ -4,10 +4,10 @@
 import { cameraOf, pointsOf, readDepth, readIntrinsics } from "./depth.js";
 import { isFrame, naturally, readFrame, suffixOf } from "./frames.js";
 import { readNpy } from "./npy.js";
+import { timesOf, timesOfNames, timesOfNumbers, UNTIMED_FPS } from "./times.js";
 import { unzip } from "./zip.js";
 
 export const MAX_BYTES = 128e6;
-const UNTIMED_FPS = 24; // of input whose times are unknown, as in the files of a result
 const MAX_POINTS = 20_000; // per frame; of larger frames every second, third, … point is shown
 const LARGEST = 1e18; // coordinate that the service takes
 const LEAST = 32; // points of a frame; across one with fewer the motion is interpolated
@@ -33,7 +33,7 @@ export async function readSequence(files) {
 export function asPlayed(sequence, options) {
   if (!sequence) return null;
   const { frames, times, rate } = sequence;
-  const span = options[rate] ? (frames.length - 1) / options[rate] : times.at(-1);
+  const span = options[rate] ? (times.at(-1) * UNTIMED_FPS) / options[rate] : times.at(-1);
   const played = options.duration ?? (options.playback_fps ? (frames.length - 1) / options.playback_fps : span);
   return { ...sequence, times: times.map((time) => time * (played / times.at(-1) || 1)) };
 }
@@ -52,9 +52,9 @@ async function ofFiles(entries, inArchive = false) {
   const frames = [];
   const recorded = all.filter((name) => /(^|\/)depth\/[^/]+\.png$/i.test(name)); // beside color, in an RGB-D recording
   const names = recorded.length ? [] : all.filter((name) => isFrame(name) || suffixOf(name) === "npz");
+  const images = recorded.length ? recorded : all.filter((name) => suffixOf(name) === "png");
   if (!names.length) {
     const camera = readIntrinsics(entries.get(all.find((name) => suffixOf(name) === "json")));
-    const images = recorded.length ? recorded : all.filter((name) => suffixOf(name) === "png");
     for (const name of images) {
       const image = entries.get(name);
       frames.push(image.length ? await readDepth(image, camera, images.length) : []);
@@ -67,7 +67,7 @@ async function ofFiles(entries, inArchive = false) {
     if (!inArchive && names.length === 1 && suffixOf(name) === "npy") return ofArrays(new Map([["points.npy", content]]));
     frames.push(content.length ? await read() : []); // of an empty file
   }
-  return relative(frames, null, null, "fps");
+  return relative(frames, timesOfNames(names.length ? names : images), null, "fps");
 }
 
 // points · scale + loc of one frame in the published layout
@@ -82,10 +82,11 @@ function ofArrays(entries) {
   const array = (name) => (entries.has(`${name}.npy`) ? readNpy(entries.get(`${name}.npy`)) : null);
   const { shape, values } = array("points");
   const flag = array("corresponding");
+  let known = timed(array("times"));
   if (shape.length === 3 && shape[2] === 3) {
     const size = 3 * shape[1];
     const frames = Array.from({ length: shape[0] }, (_, t) => values.subarray(t * size, (t + 1) * size));
-    return relative(frames, array("times"), flag ? Boolean(flag.values[0]) : null);
+    return relative(frames, known, flag ? Boolean(flag.values[0]) : null);
   }
   if (shape.length !== 2 || shape[1] !== 3) return null;
   const frames = [];
@@ -100,9 +101,10 @@ function ofArrays(entries) {
         start = row;
       }
     }
+    known ??= timesOfNumbers([...new Set(numbers)]);
   }
   const gaps = frames.some((frame) => frame.length < 3 * LEAST); // then those between may correspond
-  return relative(frames, array("times"), gaps && flag ? Boolean(flag.values[0]) : gaps ? null : false);
+  return relative(frames, known, gaps && flag ? Boolean(flag.values[0]) : gaps ? null : false);
 }
 
 // `depth` [T, H, W], and the numbers and matrices of its camera, of all images or of each.
@@ -122,10 +124,13 @@ function ofDepths(entries) {
     const depths = depth.values.subarray(t * height * width, (t + 1) * height * width);
     return pointsOf({ width, height, depths, whole: depth.whole }, cameraAt(t), count);
   });
-  return relative(frames, times, false);
+  return relative(frames, timed(times), false);
 }
 
-function relative(frames, times, corresponding, rate = "playback_fps") {
+const timed = (array) => (array ? timesOf(array.values) : null);
+
+// `known`: from times.js. `rate`: the option for the frame rate, where they are unknown or count frames.
+function relative(frames, known, corresponding, rate = "playback_fps") {
   if (!frames.length || frames.includes(undefined)) return null;
   const seen = frames.map(withCoordinates);
   const first = seen.find((frame) => frame.length);
@@ -144,14 +149,13 @@ function relative(frames, times, corresponding, rate = "playback_fps") {
       kept[i] = frame[3 * stride * Math.floor(i / 3) + (i % 3)] - origin[i % 3];
     return kept;
   });
-  const timed = times?.values.length === frames.length;
-  const stamps = timed
-    ? Array.from(times.values, (t) => t - times.values[0])
-    : frames.map((_, t) => t / UNTIMED_FPS);
+  if (known?.times.length !== frames.length) known = null;
+  const times = known?.times ?? frames.map((_, t) => t / UNTIMED_FPS);
+  if (known && !known.rate) rate = null;
   const points = [Math.min(...all), Math.max(...all)];
   const even = new Set(all.filter((count) => count >= LEAST)).size === 1;
   if (!even) corresponding = false;
-  return { frames: sampled, times: stamps, rate: timed ? null : rate, origin, points, counts, invalid, even, corresponding };
+  return { frames: sampled, times, rate, origin, points, counts, invalid, even, corresponding };
 }
 
 // A frame [3 N] without the points that have no coordinates, as cameras write them where they saw nothing.
