@@ -170,8 +170,12 @@ def _linear_rgba(srgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _seconds(meshes: MeshSequence) -> NDArray[np.float32]:
     seconds = meshes.clock.astype(np.float32)  # [T]
-    if not (np.diff(seconds) > 0).all():
-        raise InputError("The frames are too close in time for a GLB file, whose times are float32.")
+    close = np.flatnonzero(np.diff(seconds) <= 0)
+    if close.size:
+        raise InputError(
+            f"Frames {close[0]} and {close[0] + 1} are too close in time for a GLB file of {seconds[-1]:g} "
+            "s, whose times are float32: ask for evenly spaced ones with `frames`, or for another format"
+        )
     return seconds
 
 

@@ -245,8 +245,8 @@ class ReconstructionOptions(BaseModel):
             limits["glb with animation morph"] = MAX_MORPH_FRAMES
         tightest, limit = min(limits.items(), key=lambda held: held[1])
         if wanted > limit:
-            message = f"{key}: found {wanted} output frames, {tightest} holds at most {limit}"
-            raise OptionsError([Fault(key, message, f"{wanted} output frames", f"at most {limit}")])
+            message = f"{key}: found {wanted:,} output frames, {tightest} holds at most {limit:,}"
+            raise OptionsError([Fault(key, message, f"{wanted:,} output frames", f"at most {limit:,}")])
         if wanted < 2:
             message = f"fps: found 1 output frame in {seconds:g} s, wanted 2 or more"
             raise OptionsError([Fault(key, message, "1 output frame", "2 or more")])

@@ -86,6 +86,11 @@ def test_a_result_longer_than_its_files_can_hold_is_refused(options: Options, wo
             options.check_length(seconds=0.5, frames=17)
 
 
+def test_large_numbers_of_output_frames_are_readable() -> None:
+    with pytest.raises(OptionsError, match="found 24,000,001 output frames, glb holds at most 1,000"):
+        Options(fps=24).check_length(seconds=1e6, frames=17)
+
+
 def test_names_and_limits_are_the_models() -> None:
     from model.meshes.glb import MAX_MORPH_FRAMES as LIMIT
     from model.reconstruction.quality import DEFAULT, QUALITIES
