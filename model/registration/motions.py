@@ -23,7 +23,8 @@ def lapses(times: Floats) -> Ints:
 def extrapolate(now: Motion, before: Motion) -> Motion:
     """The motion one step on from `before` and `now`."""
     turn = now.rotations @ before.rotations.transpose(0, 2, 1)
-    return Motion(turn @ now.rotations, now.positions + PERSISTENCE * (now.positions - before.positions))
+    rotations = nearest_rotations(turn @ now.rotations)  # else rounding grows by 1 + √2 a frame
+    return Motion(rotations, now.positions + PERSISTENCE * (now.positions - before.positions))
 
 
 def between(motions: Sequence[Motion], weights: Sequence[float]) -> Motion:
