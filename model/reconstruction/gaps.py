@@ -19,6 +19,7 @@ from model.registration.splines import interpolate
 
 LEAST_FRAMES = 2
 PAUSE = 2.5  # usual steps of time, from which frames are apart as if others were missing between them
+LOOKED_AT = 24  # pauses of a sequence
 TRIED, BESIDE, VERTICES = 8, 3, 500  # places and vertices that tell what a gap costs, and frames beside them
 SOME = 1024  # points that mostly tell whether enough are in different places
 
@@ -109,11 +110,12 @@ class Gaps:
     def pauses(self, times: Floats) -> Ints:
         """Frames [P] with so much time before them, by the times [T], that others could be missing there.
 
-        Those after missing frames or a cut are not among them.
+        They are those after the longest steps, `LOOKED_AT` at most, and none after missing frames or a cut.
         """
         steps = np.diff(times)
         late = 1 + np.flatnonzero(steps > PAUSE * np.median(steps))
-        return late[np.isin(late, self.shown) & np.isin(late - 1, self.shown) & ~np.isin(late, self.cuts)]
+        late = late[np.isin(late, self.shown) & np.isin(late - 1, self.shown) & ~np.isin(late, self.cuts)]
+        return np.sort(late[np.argsort(-steps[late - 1], kind="stable")[:LOOKED_AT]])
 
     def errors(self, vertices: Floats, times: Floats) -> tuple[Floats, Floats]:
         """How far vertices are expected to be off on average, in each missing frame [M] and pause [P].

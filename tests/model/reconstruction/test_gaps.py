@@ -185,6 +185,12 @@ def test_time_without_frames_costs_what_missing_frames_do() -> None:
     assert Gaps(29, np.arange(29), np.array([12])).pauses(even[shown]).size == 0  # a cut is there
 
 
+def test_of_many_pauses_the_longest_are_looked_at() -> None:
+    steps = np.where(np.arange(299) % 3 == 0, 3 + np.arange(299) / 1000, 1.0)
+    pauses = Gaps(300, np.arange(300), np.array([], int)).pauses(np.cumsum([0, *steps]))
+    assert pauses.tolist() == list(range(229, 299, 3))
+
+
 @pytest.mark.parametrize(("gone", "told"), [(range(20, 22), False), (range(20, 26), True)])
 def test_time_in_which_poses_are_hard_to_tell_is_named(local: Reconstructor, gone: range, told: bool) -> None:
     """Frames have no points, or are not there: what comes of it is said either way."""
