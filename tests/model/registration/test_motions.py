@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from model.registration.motions import Motion, extrapolate
+from model.registration.graph import Motion
+from model.registration.motions import extrapolate
 from model.registration.rotations import nearest_rotations
 
 
