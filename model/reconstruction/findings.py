@@ -14,12 +14,11 @@ from model.reconstruction.gaps import Gaps
 from model.reconstruction.inspection import Inspection
 from model.reconstruction.preparation import Prepared
 from model.reconstruction.registered import Registered
-from model.reconstruction.verdict import Limit, factor, judge
+from model.reconstruction.verdict import BRIDGED, Limit, factor, judge
 from model.registration.coverage import TELLING
 from model.registration.stillness import is_still
 
 ABOUT = 1.2  # times the faces that were asked for are not worth a word
-OFF = 0.02  # of the size: poses between frames may be as far off without a word
 SLID = 0.75  # logarithm by which edges are stretched, from which correspondence errors are large
 USELESS_FIT, USELESS_SHARE = 0.1, 0.6  # mean distance in sizes; share of the points off the surface
 
@@ -119,7 +118,7 @@ def slid(stretch: float) -> list[str]:
 
 def paused(frames: Ints, errors: Floats) -> list[str]:
     """A warning if poses may be off, by `errors` [P] in sizes, while time passes before some frames [P]."""
-    far = errors > OFF
+    far = errors > BRIDGED
     if not far.any():
         return []
     return [

@@ -48,6 +48,8 @@ class Limit:
     reason: str
 
 
+BRIDGED = 0.02  # of the size: poses that are interpolated may be as far off
+
 LIMITS = (
     Limit("fit", 0.0112, 0.03, "on average, points lie {value:.1%} of the object's size from the surface"),
     Limit(
@@ -84,7 +86,7 @@ LIMITS = (
     Limit("missing", 0.5, 0.9, "{value:.0%} of the frames do not show the object"),
     Limit(
         "bridged",
-        0.02,
+        BRIDGED,
         5.0,
         "where frames do not show the object, poses may be off by {value:.1%} of its size",
     ),

@@ -8,7 +8,7 @@ from model.errors import InputError, PoorFitError
 from model.reconstruction import takes
 from model.reconstruction.preparation import prepare
 from model.reconstruction.takes import require_one_thing
-from tests.model.registration.solids import bend, draw, solid
+from tests.model.registration.solids import bend, draw, seen_from_above, solid
 
 REST, FACES = solid(2)
 PHASES = np.array([0, 0.05, 0.1, 0.9, 0.95, 1.0])
@@ -51,9 +51,7 @@ def test_lengths_refuse_nothing_where_they_are_guesses(
     frames = []
     for t, phase in enumerate(np.linspace(0, 0.3, 12)):
         vertices = bend(rest, phase) + (0 if t < 6 else 3)
-        a, b, c = (vertices[faces[:, k]] for k in range(3))
-        up = np.cross(b - a, c - a)[:, 2] > 0
-        frames.append(draw(vertices, faces[up] if one_sided else faces, 800, rng))
+        frames.append(draw(vertices, seen_from_above(vertices, faces) if one_sided else faces, 800, rng))
     local = Reconstructor.from_config("local_oflow")
     if one_sided:
         meshes = local(frames, resolution=32, quality="draft")

@@ -49,6 +49,12 @@ def draw(vertices: Floats, faces: Ints, count: int, rng: np.random.Generator) ->
     return a[face] + u * (b - a)[face] + v * (c - a)[face]
 
 
+def seen_from_above(vertices: Floats, faces: Ints) -> Ints:
+    """The faces [F, 3] of a mesh that face +z."""
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    return faces[np.cross(b - a, c - a)[:, 2] > 0]
+
+
 def exact(clouds: list[Floats], vertices: Floats, faces: Ints) -> Callable[[Floats], tuple[Floats, Ints]]:
     """An `extract` that recognizes the frame, in whatever position and size, and returns its true surface."""
     known = [canonical(c) for c in clouds]

@@ -5,7 +5,7 @@ import pytest
 
 from model.compiled import Floats
 from model.registration.coverage import is_one_sided, roughness
-from tests.model.registration.solids import bend, draw, solid
+from tests.model.registration.solids import bend, draw, seen_from_above, solid
 
 
 def seen(noise: float, front: bool, count: int = 1500) -> list[Floats]:
@@ -15,9 +15,7 @@ def seen(noise: float, front: bool, count: int = 1500) -> list[Floats]:
     clouds = []
     for phase in (0.0, 0.3, 0.6):
         vertices = bend(rest, phase)
-        a, b, c = (vertices[faces[:, k]] for k in range(3))
-        up = np.cross(b - a, c - a)[:, 2] > 0
-        points = draw(vertices, faces[up] if front else faces, count, rng)
+        points = draw(vertices, seen_from_above(vertices, faces) if front else faces, count, rng)
         clouds.append(points + rng.normal(0, noise, points.shape))
     return clouds
 
